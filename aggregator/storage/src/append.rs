@@ -1,0 +1,70 @@
+//! The way in.
+
+use std::fmt;
+
+use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
+
+use crate::Refusals;
+
+/// Which of an agent's streams: each has a chain of row bases of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// What is sampled now.
+    Live,
+    /// A backlog that drains beside it.
+    CatchUp,
+}
+
+/// Who brings data.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// The agent, as its certificate names it.
+    pub agent: AgentId,
+    /// The epoch that numbers and cohorts belong to.
+    pub epoch: Epoch,
+    /// The stream.
+    pub lane: Lane,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// It is durable; what was refused inside it is listed, and need not be sent again.
+    Stored(Refusals),
+    /// Its number was durable before; nothing was stored.
+    Duplicate,
+    /// It is not durable (the disk is full or failing): send it again later. The text is for operators.
+    Failed(String),
+}
+
+/// Called once, on any thread, with what became of a batch; must not block.
+pub type Done = Box<dyn FnOnce(AppendOutcome) + Send>;
+
+/// The intake is full: nothing was taken; offer it again after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store's intake is full")]
+pub struct Busy;
+
+/// Takes definitions and batches, makes them durable, says so.
+///
+/// Calls for one [`Source`] come in order; calls for several may come from several threads. Whatever is taken is stored once per
+/// (agent, epoch, number), whatever the lane and however often it comes.
+pub trait Appender: Send + Sync + fmt::Debug {
+    /// Returns the identity of this store, made with its data folder.
+    fn store_id(&self) -> StoreId;
+
+    /// Returns the durable numbers of an epoch; empty when the store has never seen it.
+    fn known(&self, agent: &AgentId, epoch: Epoch) -> NumberSet;
+
+    /// Tells the store that numbers below `floor` will never come (again), so that it need not tell them apart.
+    fn settle(&self, agent: &AgentId, epoch: Epoch, floor: BatchNumber) -> Result<(), Busy>;
+
+    /// Defines slots. Takes effect before any batch appended later. Slots are accepted or refused singly (limits); the values of
+    /// refused slots are counted in [`AppendOutcome::Stored`]. Defining a slot again, alike, changes nothing.
+    fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy>;
+
+    /// Takes a batch; `done` is called when its fate is known, after the sync.
+    ///
+    /// Rows of undefined slots are counted as refused ([`crate::RefusalReason::Undefined`]).
+    fn append(&self, source: &Source, batch: Batch, done: Done) -> Result<(), Busy>;
+}

@@ -1,0 +1,428 @@
+//! A store in memory: plain maps, no bounds; the twin that tests of ingest, PromQL and the HTTP API use, and the reference model of tsdb.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{Exemplar, Histogram, Labels, Matcher, Metadata, TimeRange, TimestampMs, Value};
+use rows::{
+    AgentId, Batch, BatchNumber, CohortDefinition, CohortId, Epoch, NumberSet, Slot, StoreId,
+};
+
+use crate::{
+    AppendOutcome, Appender, Budget, Busy, Done, ExemplarSeries, FamilyMetadata, Names, Querier,
+    QueryError, Queryable, RefusalReason, Refusals, Segment, SegmentValues, Select, SeriesData,
+    Source, Times,
+};
+
+/// A store in memory. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    contents: Arc<Mutex<Contents>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    numbers: HashMap<(AgentId, Epoch), NumberSet>,
+    slots: HashMap<(AgentId, Epoch, CohortId, Slot), Labels>,
+    series: BTreeMap<Labels, BTreeMap<TimestampMs, Stored>>,
+    exemplars: BTreeMap<Labels, Vec<Exemplar>>,
+    metadata: BTreeMap<Arc<str>, Vec<Metadata>>,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    value: Value,
+    start: TimestampMs,
+}
+
+impl MemoryStore {
+    /// Returns an empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stores one sample; the first at a timestamp stands. Returns whether it was stored.
+    pub fn insert(&self, labels: &Labels, at: TimestampMs, value: Value) -> bool {
+        self.insert_started(labels, at, value, TimestampMs(0))
+    }
+
+    /// Stores one sample of a counter that started at `start` (0: not known).
+    pub fn insert_started(
+        &self,
+        labels: &Labels,
+        at: TimestampMs,
+        value: Value,
+        start: TimestampMs,
+    ) -> bool {
+        self.contents().insert(labels, at, value, start)
+    }
+
+    /// Stores an exemplar.
+    pub fn insert_exemplar(&self, labels: &Labels, exemplar: Exemplar) {
+        self.contents()
+            .exemplars
+            .entry(labels.clone())
+            .or_default()
+            .push(exemplar);
+    }
+
+    /// Stores metadata of a metric family.
+    pub fn insert_metadata(&self, metric: &str, metadata: Metadata) {
+        self.contents().describe(Arc::from(metric), metadata);
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contents {
+    fn insert(
+        &mut self,
+        labels: &Labels,
+        at: TimestampMs,
+        value: Value,
+        start: TimestampMs,
+    ) -> bool {
+        let samples = self.series.entry(labels.clone()).or_default();
+        if samples.contains_key(&at) {
+            return false;
+        }
+        samples.insert(at, Stored { value, start });
+        true
+    }
+
+    fn describe(&mut self, metric: Arc<str>, metadata: Metadata) {
+        let known = self.metadata.entry(metric).or_default();
+        if !known.contains(&metadata) {
+            known.push(metadata);
+        }
+    }
+
+    /// Stores `value` for a slot, or counts why not.
+    fn take(
+        &mut self,
+        key: (&Source, CohortId, usize),
+        at: TimestampMs,
+        value: Value,
+        refused: &mut Refusals,
+    ) {
+        let (source, cohort, slot) = key;
+        let labels = Slot::try_from(slot).ok().and_then(|slot| {
+            self.slots
+                .get(&(source.agent.clone(), source.epoch, cohort, slot))
+                .cloned()
+        });
+        match labels {
+            Some(labels) => {
+                if !self.insert(&labels, at, value, TimestampMs(0)) {
+                    refused.add(RefusalReason::Conflict, 1);
+                }
+            }
+            None => refused.add(RefusalReason::Undefined, 1),
+        }
+    }
+
+    fn matching<'a>(
+        &'a self,
+        matcher_sets: &'a [Vec<Matcher>],
+        range: TimeRange,
+    ) -> impl Iterator<Item = &'a Labels> {
+        self.series
+            .iter()
+            .filter(move |(_, samples)| {
+                range.start <= range.end && samples.range(range.start..=range.end).next().is_some()
+            })
+            .map(|(labels, _)| labels)
+            .filter(move |labels| matches_any(matcher_sets, labels))
+    }
+}
+
+fn matches_any(matcher_sets: &[Vec<Matcher>], labels: &Labels) -> bool {
+    matcher_sets.is_empty() || matcher_sets.iter().any(|set| matches_all(set, labels))
+}
+
+fn matches_all(matchers: &[Matcher], labels: &Labels) -> bool {
+    matchers
+        .iter()
+        .all(|matcher| matcher.matches(labels.value_or_empty(matcher.name())))
+}
+
+impl Appender for MemoryStore {
+    fn store_id(&self) -> StoreId {
+        StoreId(1)
+    }
+
+    fn known(&self, agent: &AgentId, epoch: Epoch) -> NumberSet {
+        self.contents()
+            .numbers
+            .get(&(agent.clone(), epoch))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn settle(&self, agent: &AgentId, epoch: Epoch, floor: BatchNumber) -> Result<(), Busy> {
+        self.contents()
+            .numbers
+            .entry((agent.clone(), epoch))
+            .or_default()
+            .settle_below(floor);
+        Ok(())
+    }
+
+    fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy> {
+        let mut contents = self.contents();
+        for (slot, series) in (definition.first_slot..).zip(definition.series) {
+            contents.slots.insert(
+                (source.agent.clone(), source.epoch, definition.cohort, slot),
+                series.labels,
+            );
+        }
+        Ok(())
+    }
+
+    fn append(&self, source: &Source, batch: Batch, done: Done) -> Result<(), Busy> {
+        let mut contents = self.contents();
+        let numbers = contents
+            .numbers
+            .entry((source.agent.clone(), source.epoch))
+            .or_default();
+        match numbers.insert(batch.number) {
+            Some(true) => {}
+            Some(false) => {
+                drop(contents);
+                done(AppendOutcome::Duplicate);
+                return Ok(());
+            }
+            None => return Err(Busy),
+        }
+        let mut refused = Refusals::default();
+        for decoded in &batch.rows {
+            let row = &decoded.row;
+            for slot in row.presence.iter() {
+                let histogram = row
+                    .histograms
+                    .iter()
+                    .find(|(at, _)| usize::from(*at) == slot);
+                let value = histogram.map_or(Value::Float(row.floats[slot]), |(_, h)| {
+                    Value::Histogram(Arc::clone(h))
+                });
+                contents.take((source, row.cohort, slot), row.at, value, &mut refused);
+            }
+            for (slot, exemplar) in &row.exemplars {
+                let key = (source.agent.clone(), source.epoch, row.cohort, *slot);
+                if let Some(labels) = contents.slots.get(&key).cloned() {
+                    contents
+                        .exemplars
+                        .entry(labels)
+                        .or_default()
+                        .push(exemplar.clone());
+                }
+            }
+        }
+        for sample in &batch.samples {
+            contents.take(
+                (source, sample.cohort, usize::from(sample.slot)),
+                sample.at,
+                sample.value.clone(),
+                &mut refused,
+            );
+        }
+        for metadata in batch.metadata {
+            contents.describe(metadata.metric, metadata.metadata);
+        }
+        drop(contents);
+        done(AppendOutcome::Stored(refused));
+        Ok(())
+    }
+}
+
+impl Queryable for MemoryStore {
+    fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
+        Ok(Arc::new(self.contents().clone()))
+    }
+}
+
+impl Querier for Contents {
+    fn select(
+        &self,
+        select: &Select<'_>,
+        budget: &dyn Budget,
+    ) -> Result<Vec<SeriesData>, QueryError> {
+        let mut out = Vec::new();
+        let Select {
+            range, matchers, ..
+        } = select;
+        for (labels, samples) in self
+            .series
+            .iter()
+            .filter(|(labels, _)| matches_all(matchers, labels))
+        {
+            if range.start > range.end {
+                continue;
+            }
+            let in_range: Vec<(TimestampMs, Stored)> = samples
+                .range(range.start..=range.end)
+                .map(|(at, stored)| (*at, stored.clone()))
+                .collect();
+            budget.charge(in_range.len() as u64, in_range.len() as u64 * 16)?;
+            if !in_range.is_empty() {
+                out.push(SeriesData {
+                    labels: labels.clone(),
+                    segments: vec![segment(&in_range)],
+                });
+            }
+        }
+        Ok(out)
+    }
+
+    fn series(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<(Vec<Labels>, bool), QueryError> {
+        budget.check()?;
+        let mut found: Vec<Labels> = self.matching(matcher_sets, range).cloned().collect();
+        let truncated = cut(&mut found, limit);
+        Ok((found, truncated))
+    }
+
+    fn label_names(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<Names, QueryError> {
+        budget.check()?;
+        let names: BTreeSet<&str> = self
+            .matching(matcher_sets, range)
+            .flat_map(|labels| labels.iter().map(|(name, _)| name))
+            .collect();
+        Ok(into_names(names, limit))
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<Names, QueryError> {
+        budget.check()?;
+        let values: BTreeSet<&str> = self
+            .matching(matcher_sets, range)
+            .filter_map(|labels| labels.get(name))
+            .collect();
+        Ok(into_names(values, limit))
+    }
+
+    fn exemplars(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &dyn Budget,
+    ) -> Result<Vec<ExemplarSeries>, QueryError> {
+        budget.check()?;
+        let mut out = Vec::new();
+        for (labels, exemplars) in self
+            .exemplars
+            .iter()
+            .filter(|(labels, _)| matches_any(matcher_sets, labels))
+        {
+            let mut exemplars: Vec<Exemplar> = exemplars
+                .iter()
+                .filter(|exemplar| range.contains(exemplar.at))
+                .cloned()
+                .collect();
+            exemplars.sort_by_key(|exemplar| exemplar.at);
+            if !exemplars.is_empty() {
+                out.push(ExemplarSeries {
+                    labels: labels.clone(),
+                    exemplars,
+                });
+            }
+        }
+        Ok(out)
+    }
+
+    fn metadata(
+        &self,
+        metric: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<FamilyMetadata>, QueryError> {
+        let wanted = |name: &str| metric.is_none_or(|wanted| wanted == name);
+        let mut found: Vec<FamilyMetadata> = self
+            .metadata
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, all)| FamilyMetadata {
+                metric: Arc::clone(name),
+                metadata: all.clone(),
+            })
+            .collect();
+        cut(&mut found, limit);
+        Ok(found)
+    }
+}
+
+fn into_names(sorted: BTreeSet<&str>, limit: usize) -> Names {
+    let mut names: Vec<String> = sorted.into_iter().map(str::to_owned).collect();
+    let truncated = cut(&mut names, limit);
+    Names { names, truncated }
+}
+
+fn cut<T>(list: &mut Vec<T>, limit: usize) -> bool {
+    let truncated = limit > 0 && list.len() > limit;
+    if truncated {
+        list.truncate(limit);
+    }
+    truncated
+}
+
+fn segment(samples: &[(TimestampMs, Stored)]) -> Segment {
+    let times = Times::new(samples.iter().map(|(at, _)| *at).collect::<Vec<_>>());
+    let floats: Option<Vec<f64>> = samples
+        .iter()
+        .map(|(_, stored)| {
+            if let Value::Float(value) = stored.value {
+                Some(value)
+            } else {
+                None
+            }
+        })
+        .collect();
+    let histograms: Option<Vec<Arc<Histogram>>> = samples
+        .iter()
+        .map(|(_, stored)| {
+            if let Value::Histogram(value) = &stored.value {
+                Some(Arc::clone(value))
+            } else {
+                None
+            }
+        })
+        .collect();
+    let values = match (floats, histograms) {
+        (Some(floats), _) => SegmentValues::Floats(floats.into()),
+        (None, Some(histograms)) => SegmentValues::Histograms(histograms.into()),
+        (None, None) => SegmentValues::Mixed(
+            samples
+                .iter()
+                .map(|(_, stored)| stored.value.clone())
+                .collect(),
+        ),
+    };
+    let started = samples
+        .iter()
+        .any(|(_, stored)| stored.start != TimestampMs(0));
+    let start_times = started.then(|| samples.iter().map(|(_, stored)| stored.start).collect());
+    Segment {
+        times,
+        presence: None,
+        values,
+        start_times,
+    }
+}

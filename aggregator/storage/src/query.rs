@@ -1,0 +1,135 @@
+//! The way out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
+
+use crate::{Budget, BudgetExceeded, SeriesData};
+
+/// Why a store cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The query may not go on.
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
+    /// Data is damaged or unreadable; the rest of the store is not affected.
+    #[error("cannot read stored data: {0}")]
+    Damaged(String),
+}
+
+/// What a reader tells the store of its purpose, so that it can read less; never changes the result of the query it describes.
+#[derive(Clone, Debug, Default)]
+pub struct SelectHints {
+    /// The step of a range query.
+    pub step: Option<Duration>,
+    /// The range of a range selector.
+    pub window: Option<Duration>,
+    /// The function applied to the selector.
+    pub function: Option<String>,
+    /// The labels that the enclosing aggregation keeps (`true`) or drops (`false`).
+    pub grouping: Option<(Vec<String>, bool)>,
+    /// Raw samples only, no downsampling tier.
+    pub raw_only: bool,
+}
+
+/// One selection of series.
+#[derive(Clone, Debug)]
+pub struct Select<'a> {
+    /// All must match.
+    pub matchers: &'a [Matcher],
+    /// Samples of interest lie in this closed range.
+    pub range: TimeRange,
+    /// What for.
+    pub hints: SelectHints,
+}
+
+/// Names or values, sorted and unique.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Sorted, unique.
+    pub names: Vec<String>,
+    /// Whether a limit cut the list.
+    pub truncated: bool,
+}
+
+/// A series' exemplars.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExemplarSeries {
+    /// The series.
+    pub labels: Labels,
+    /// In order of time.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// What a metric family says of itself, each distinct saying once: targets may disagree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilyMetadata {
+    /// The family's name.
+    pub metric: Arc<str>,
+    /// Its sayings, in order of arrival.
+    pub metadata: Vec<Metadata>,
+}
+
+/// Something that can be asked.
+pub trait Queryable: Send + Sync + fmt::Debug {
+    /// Returns a view of all that was readable at this moment, whole rows only; holding it does not block ingest.
+    fn querier(&self) -> Result<Arc<dyn Querier>, QueryError>;
+}
+
+/// A fixed view of a store.
+///
+/// `limit` counts results, 0 = no limit. Sets of matchers are conjunctions; several sets are unions; no set at all means "everything".
+/// A series without samples in the range may be listed when its block overlaps the range, as in Prometheus.
+pub trait Querier: Send + Sync + fmt::Debug {
+    /// Returns the series that match, sorted by labels, each once, with their samples in the range.
+    fn select(
+        &self,
+        select: &Select<'_>,
+        budget: &dyn Budget,
+    ) -> Result<Vec<SeriesData>, QueryError>;
+
+    /// Returns the label sets that match any of the sets, sorted; the flag tells whether `limit` cut them.
+    fn series(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<(Vec<Labels>, bool), QueryError>;
+
+    /// Returns the names of labels of the series that match.
+    fn label_names(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<Names, QueryError>;
+
+    /// Returns the values that the label `name` has in the series that match.
+    fn label_values(
+        &self,
+        name: &str,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<Names, QueryError>;
+
+    /// Returns the exemplars in the range of the series that match any of the sets, sorted by labels.
+    fn exemplars(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &dyn Budget,
+    ) -> Result<Vec<ExemplarSeries>, QueryError>;
+
+    /// Returns what metric families say of themselves, sorted by name; `metric` asks for one, `limit` bounds the families.
+    fn metadata(
+        &self,
+        metric: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<FamilyMetadata>, QueryError>;
+}

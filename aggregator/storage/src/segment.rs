@@ -1,0 +1,147 @@
+//! Series as columns.
+
+use std::sync::Arc;
+
+use model::{Histogram, Labels, Sample, TimeRange, TimestampMs, Value};
+use rows::Presence;
+
+/// A column of timestamps, strictly rising, shared by all series of a cohort; its identity is its address ([`Times::same_column`]).
+#[derive(Clone, Debug)]
+pub struct Times(Arc<[TimestampMs]>);
+
+impl Times {
+    /// Returns the column of these timestamps.
+    ///
+    /// # Panics
+    /// In debug builds, when they do not rise strictly.
+    pub fn new(times: impl Into<Arc<[TimestampMs]>>) -> Self {
+        let times = times.into();
+        debug_assert!(
+            times.windows(2).all(|pair| pair[0] < pair[1]),
+            "timestamps rise strictly"
+        );
+        Self(times)
+    }
+
+    /// Returns the timestamps.
+    pub fn as_slice(&self) -> &[TimestampMs] {
+        &self.0
+    }
+
+    /// Returns a number that two columns alive at once share only when they are the same column: what window bounds may be cached by.
+    pub fn identity(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
+    /// Returns whether both are one column, not merely equal.
+    pub fn same_column(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A series' values over a stretch of a time column. `values` has one entry per timestamp; where `presence` says "absent" the
+/// entry means nothing.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// When.
+    pub times: Times,
+    /// Which of the timestamps the series has a value at; `None`: all.
+    pub presence: Option<Arc<Presence>>,
+    /// What.
+    pub values: SegmentValues,
+    /// When the counter behind each value started, one per timestamp (0: not known); `None`: nothing is known.
+    pub start_times: Option<Arc<[TimestampMs]>>,
+}
+
+/// The values of a segment, one per timestamp.
+#[derive(Clone, Debug)]
+pub enum SegmentValues {
+    /// Floats; stale marks are values.
+    Floats(Arc<[f64]>),
+    /// Native histograms.
+    Histograms(Arc<[Arc<Histogram>]>),
+    /// Both, in one series.
+    Mixed(Arc<[Value]>),
+    /// A downsampled stretch: one summary per timestamp, for the left-open bucket that ends there.
+    Rollup(Arc<[Rollup]>),
+}
+
+/// The summary of the samples in one left-open bucket of a downsampling tier.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rollup {
+    /// Samples in the bucket.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// The increase of a counter inside the bucket, resets taken out.
+    pub increase: f64,
+    /// The first sample.
+    pub first: (TimestampMs, f64),
+    /// The last sample.
+    pub last: (TimestampMs, f64),
+}
+
+impl Segment {
+    /// Returns a segment of floats without absences.
+    pub fn floats(times: Times, values: impl Into<Arc<[f64]>>) -> Self {
+        Self {
+            times,
+            presence: None,
+            values: SegmentValues::Floats(values.into()),
+            start_times: None,
+        }
+    }
+
+    /// Returns whether the series has a value at the timestamp of this index.
+    pub fn is_present(&self, index: usize) -> bool {
+        self.presence
+            .as_ref()
+            .is_none_or(|presence| presence.contains(index))
+    }
+
+    /// Returns the value at an index; `None` where it is absent, past the end or a rollup.
+    pub fn value(&self, index: usize) -> Option<Value> {
+        if !self.is_present(index) {
+            return None;
+        }
+        match &self.values {
+            SegmentValues::Floats(values) => values.get(index).copied().map(Value::Float),
+            SegmentValues::Histograms(values) => values.get(index).cloned().map(Value::Histogram),
+            SegmentValues::Mixed(values) => values.get(index).cloned(),
+            SegmentValues::Rollup(_) => None,
+        }
+    }
+}
+
+/// A series and its samples: segments in order of time, timestamps strictly rising over all of them.
+#[derive(Clone, Debug)]
+pub struct SeriesData {
+    /// The series.
+    pub labels: Labels,
+    /// Its stretches; may reach beyond the range asked for by whole pages.
+    pub segments: Vec<Segment>,
+}
+
+impl SeriesData {
+    /// Returns the samples within `range`, in order of time; convenient, not fast.
+    pub fn samples(&self, range: TimeRange) -> impl Iterator<Item = Sample> + '_ {
+        self.segments.iter().flat_map(move |segment| {
+            segment
+                .times
+                .as_slice()
+                .iter()
+                .enumerate()
+                .filter_map(move |(index, at)| {
+                    let value = range
+                        .contains(*at)
+                        .then(|| segment.value(index))
+                        .flatten()?;
+                    Some(Sample { at: *at, value })
+                })
+        })
+    }
+}

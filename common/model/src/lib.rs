@@ -1,0 +1,28 @@
+//! The vocabulary of monitoring data: labels, samples, native histograms, staleness, matchers, time.
+//!
+//! Every other crate speaks in these types. They are values: bad ones cannot be built ([`Labels`] exist only sorted, unique and
+//! without empty parts; a [`Matcher`]'s regular expression is compiled and bounded), and nothing here does IO, reads a clock or
+//! knows how anything is stored, sent or shown.
+
+#![forbid(unsafe_code)]
+
+mod duration;
+mod exemplar;
+mod histogram;
+mod labels;
+mod matcher;
+mod metadata;
+mod sample;
+mod time;
+
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use exemplar::Exemplar;
+pub use histogram::{
+    Buckets, CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError, SCHEMA_MAX,
+    SCHEMA_MIN, Span,
+};
+pub use labels::{Labels, LabelsBuilder, LabelsError, METRIC_NAME};
+pub use matcher::{MatchOp, Matcher, MatcherError, REGEX_BYTES_MAX};
+pub use metadata::{Metadata, MetricType};
+pub use sample::{STALE_NAN, Sample, Value, is_stale};
+pub use time::{TimeRange, TimestampMs};

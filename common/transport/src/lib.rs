@@ -1,0 +1,3 @@
+//! Placeholder until the crate's first code.
+
+#![forbid(unsafe_code)]
