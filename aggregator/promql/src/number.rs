@@ -1,0 +1,77 @@
+//! Numbers as Prometheus writes them.
+
+/// Returns the shortest decimal that reads back as `value`, as Go's `%v` writes a float: exponents from 1e+21 and below 1e-4.
+pub fn format(value: f64) -> String {
+    format_with(value, 21)
+}
+
+/// Returns `value` as Go's `strconv.FormatFloat(v, 'f', -1, 64)` does: never with an exponent.
+pub fn format_plain(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else {
+        format!("{value}")
+    }
+}
+
+/// Like [`format`], with another first exponent written as such.
+pub(crate) fn format_with(value: f64, exponent_from: i32) -> String {
+    if !value.is_finite() {
+        return format_plain(value);
+    }
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..exponent_from).contains(&exponent) || value == 0.0 {
+        return format!("{value}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+/// Returns milliseconds since the epoch as RFC 3339 in UTC, without trailing zeros in the fraction.
+pub fn rfc3339(ms: i64) -> String {
+    let civil = crate::calendar::Civil::from_seconds(ms.div_euclid(1_000));
+    let fraction = ms.rem_euclid(1_000);
+    let fraction = if fraction == 0 {
+        String::new()
+    } else {
+        format!(".{fraction:03}").trim_end_matches('0').to_owned()
+    };
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{fraction}Z",
+        civil.year, civil.month, civil.day, civil.hour, civil.minute, civil.second
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_go_does() {
+        for (value, text) in [
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (-0.0, "-0"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.5e-7, "1.5e-07"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(format(value), text);
+        }
+    }
+
+    #[test]
+    fn times_are_written_in_utc() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_136_239_445_120), "2006-01-02T22:04:05.12Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
+    }
+}

@@ -1,0 +1,249 @@
+//! What a query returns, in columns.
+
+use std::sync::Arc;
+
+use model::{Histogram, Labels, STALE_NAN, Sample, TimestampMs, Value, is_stale};
+
+use crate::Annotations;
+
+/// The instants that a query is evaluated at: `start`, `start + step`, ... up to `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Grid {
+    /// The first instant.
+    pub start: TimestampMs,
+    /// No instant lies after it.
+    pub end: TimestampMs,
+    /// Milliseconds between two instants, at least 1 (an instant query has 1, and one instant).
+    pub step_ms: i64,
+}
+
+impl Grid {
+    /// Returns the grid of an instant query.
+    pub const fn instant(at: TimestampMs) -> Self {
+        Self {
+            start: at,
+            end: at,
+            step_ms: 1,
+        }
+    }
+
+    /// Returns the number of instants.
+    pub fn len(self) -> usize {
+        if self.end < self.start {
+            return 0;
+        }
+        let span = self.end.0.abs_diff(self.start.0);
+        usize::try_from(span / self.step_ms.max(1).unsigned_abs() + 1).unwrap_or(usize::MAX)
+    }
+
+    /// Returns whether there is no instant.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the instant of this index, which is below [`Grid::len`].
+    pub fn at(self, index: usize) -> TimestampMs {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        TimestampMs(
+            self.start
+                .0
+                .saturating_add(self.step_ms.saturating_mul(index)),
+        )
+    }
+}
+
+/// One value, or none, per instant of a grid; a float or a native histogram.
+///
+/// Absence is the staleness mark: what is evaluated is never stale, so no value is mistaken for it.
+#[derive(Clone, Debug, Default)]
+pub struct Column {
+    /// Floats; [`STALE_NAN`] where there is none.
+    pub floats: Vec<f64>,
+    /// Histograms, as long as `floats`, or empty when there is no histogram at all.
+    pub histograms: Vec<Option<Arc<Histogram>>>,
+}
+
+/// The mark of an instant without a float.
+pub(crate) const ABSENT: f64 = STALE_NAN;
+
+impl Column {
+    /// Returns a column of `len` absences.
+    pub fn absent(len: usize) -> Self {
+        Self {
+            floats: vec![ABSENT; len],
+            histograms: Vec::new(),
+        }
+    }
+
+    /// Returns the number of instants.
+    pub fn len(&self) -> usize {
+        self.floats.len()
+    }
+
+    /// Returns whether there are no instants.
+    pub fn is_empty(&self) -> bool {
+        self.floats.is_empty()
+    }
+
+    /// Returns the float at an instant.
+    pub fn float(&self, index: usize) -> Option<f64> {
+        self.floats
+            .get(index)
+            .copied()
+            .filter(|value| !is_stale(*value))
+    }
+
+    /// Returns the histogram at an instant.
+    pub fn histogram(&self, index: usize) -> Option<&Arc<Histogram>> {
+        self.histograms.get(index).and_then(Option::as_ref)
+    }
+
+    /// Returns the value at an instant.
+    pub fn value(&self, index: usize) -> Option<Value> {
+        self.histogram(index)
+            .map(|histogram| Value::Histogram(Arc::clone(histogram)))
+            .or_else(|| self.float(index).map(Value::Float))
+    }
+
+    /// Returns whether there is a value at an instant.
+    pub fn is_present(&self, index: usize) -> bool {
+        self.float(index).is_some() || self.histogram(index).is_some()
+    }
+
+    /// Returns whether there is a value at any instant.
+    pub fn has_any(&self) -> bool {
+        self.floats.iter().any(|value| !is_stale(*value))
+            || self.histograms.iter().any(Option::is_some)
+    }
+
+    /// Sets the histogram at an instant, which has no float then.
+    pub(crate) fn set_histogram(&mut self, index: usize, histogram: Arc<Histogram>) {
+        if self.histograms.is_empty() {
+            self.histograms = vec![None; self.floats.len()];
+        }
+        self.floats[index] = ABSENT;
+        self.histograms[index] = Some(histogram);
+    }
+
+    /// Sets the value at an instant.
+    pub(crate) fn set(&mut self, index: usize, value: Value) {
+        match value {
+            Value::Float(value) => {
+                self.floats[index] = value;
+                if let Some(slot) = self.histograms.get_mut(index) {
+                    *slot = None;
+                }
+            }
+            Value::Histogram(histogram) => self.set_histogram(index, histogram),
+        }
+    }
+
+    /// Removes the value at an instant.
+    pub(crate) fn clear(&mut self, index: usize) {
+        self.floats[index] = ABSENT;
+        if let Some(slot) = self.histograms.get_mut(index) {
+            *slot = None;
+        }
+    }
+
+    /// Returns the bytes that this column holds, for budgets.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.floats.len() * 8 + self.histograms.len() * 8) as u64
+    }
+}
+
+/// A series over the grid of a range query.
+#[derive(Clone, Debug)]
+pub struct GridSeries {
+    /// The series.
+    pub labels: Labels,
+    /// Its values.
+    pub column: Column,
+}
+
+/// A series at the instant of an instant query.
+#[derive(Clone, Debug)]
+pub struct VectorSample {
+    /// The series.
+    pub labels: Labels,
+    /// Its value.
+    pub value: Value,
+}
+
+/// A series with samples at its own times: the result of a range selector.
+#[derive(Clone, Debug)]
+pub struct SampleSeries {
+    /// The series.
+    pub labels: Labels,
+    /// In order of time.
+    pub samples: Vec<Sample>,
+}
+
+/// The value of an expression.
+#[derive(Clone, Debug)]
+pub enum QueryResult {
+    /// A number at `at` (instant queries only; a range query makes it a series without labels).
+    Scalar {
+        /// The instant.
+        at: TimestampMs,
+        /// The number.
+        value: f64,
+    },
+    /// A text at `at` (instant queries only).
+    String {
+        /// The instant.
+        at: TimestampMs,
+        /// The text; what was not UTF-8 is replaced.
+        value: String,
+    },
+    /// One value per series at `at`; in the order of the expression (sorted by `sort`, ranked by `topk`).
+    Vector {
+        /// The instant.
+        at: TimestampMs,
+        /// The series.
+        samples: Vec<VectorSample>,
+    },
+    /// A range query's result, sorted by labels: JSON type `matrix`.
+    Grid {
+        /// The instants.
+        grid: Grid,
+        /// The series, none of them without any value.
+        series: Vec<GridSeries>,
+    },
+    /// An instant query's range vector, sorted by labels: JSON type `matrix`.
+    Samples(Vec<SampleSeries>),
+}
+
+impl QueryResult {
+    /// Returns the `resultType` of the HTTP API.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Scalar { .. } => "scalar",
+            Self::String { .. } => "string",
+            Self::Vector { .. } => "vector",
+            Self::Grid { .. } | Self::Samples(_) => "matrix",
+        }
+    }
+}
+
+/// What a query cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Samples that functions and selectors looked at, summed over all instants (`totalQueryableSamples`).
+    pub samples_queryable: u64,
+    /// Samples fetched from the store.
+    pub samples_read: u64,
+    /// Series fetched from the store.
+    pub series_read: u64,
+}
+
+/// What a query returns.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The value.
+    pub result: QueryResult,
+    /// What the asker should know about it.
+    pub annotations: Annotations,
+    /// What it cost.
+    pub stats: QueryStats,
+}
