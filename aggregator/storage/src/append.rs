@@ -1,6 +1,7 @@
 //! The way in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
 
@@ -59,12 +60,12 @@ pub trait Appender: Send + Sync + fmt::Debug {
     /// Tells the store that numbers below `floor` will never come (again), so that it need not tell them apart.
     fn settle(&self, agent: &AgentId, epoch: Epoch, floor: BatchNumber) -> Result<(), Busy>;
 
-    /// Defines slots. Takes effect before any batch appended later. Slots are accepted or refused singly (limits); the values of
-    /// refused slots are counted in [`AppendOutcome::Stored`]. Defining a slot again, alike, changes nothing.
+    /// Defines slots. Takes effect before any batch appended later. Slots are accepted or refused singly (limits on series, bounds
+    /// on label sets); the values of refused slots are counted in [`AppendOutcome::Stored`]. Defining a slot again, alike, changes nothing.
     fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy>;
 
-    /// Takes a batch; `done` is called when its fate is known, after the sync.
+    /// Takes a batch; `done` is called when its fate is known, after the sync. When the answer is [`Busy`], `done` is dropped uncalled.
     ///
     /// Rows of undefined slots are counted as refused ([`crate::RefusalReason::Undefined`]).
-    fn append(&self, source: &Source, batch: Batch, done: Done) -> Result<(), Busy>;
+    fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy>;
 }

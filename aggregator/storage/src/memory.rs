@@ -181,7 +181,7 @@ impl Appender for MemoryStore {
         Ok(())
     }
 
-    fn append(&self, source: &Source, batch: Batch, done: Done) -> Result<(), Busy> {
+    fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {
         let mut contents = self.contents();
         let numbers = contents
             .numbers
@@ -228,8 +228,8 @@ impl Appender for MemoryStore {
                 &mut refused,
             );
         }
-        for metadata in batch.metadata {
-            contents.describe(metadata.metric, metadata.metadata);
+        for MetricMetadata { metric, metadata } in &batch.metadata {
+            contents.describe(Arc::clone(metric), metadata.clone());
         }
         drop(contents);
         done(AppendOutcome::Stored(refused));
