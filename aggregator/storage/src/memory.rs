@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Exemplar, Histogram, Labels, Matcher, Metadata, TimeRange, TimestampMs, Value};
 use rows::{
-    AgentId, Batch, BatchNumber, CohortDefinition, CohortId, Epoch, NumberSet, Slot, StoreId,
+    AgentId, Batch, BatchNumber, CohortDefinition, CohortId, Epoch, MetricMetadata, NumberSet,
+    Slot, StoreId,
 };
 
 use crate::{
