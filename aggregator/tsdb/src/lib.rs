@@ -1,3 +1,27 @@
-//! Placeholder until the crate's first code.
+//! The store: one log, shards with a head and immutable partitions each, a catalogue that says what is true.
+//!
+//! # The way of a batch
+//! 1. [`Appender::append`](storage::Appender::append) puts it into a bounded intake; when that is full it says `Busy`.
+//! 2. The **log** thread takes all that has come, checks numbers and slots, writes one group of records and syncs it. What comes
+//!    meanwhile is the next group.
+//! 3. After the sync it hands the rows to the **shard** threads, in log order, and answers `done`. A cohort lives on one shard,
+//!    chosen by a hash of agent and cohort name.
+//! 4. A shard appends the rows to its **head**: written once, published by a position, read without locks or copies.
+//! 5. The **keeper** thread freezes full heads, writes them into partition files and commits files, positions and number sets in one
+//!    catalogue transaction: that is when a seal *happens*. Then log segments below every shard's position go.
+//!
+//! # Invariants
+//! - `done(Stored)` and [`Appender::known`](storage::Appender::known) speak of synced batches only.
+//! - What the log refuses (limits, time bounds) is written beside the batch, so replay decides nothing.
+//! - The log stands behind each row until a catalogue commit stands in for it; files that the catalogue does not name are removed.
+//! - A query sees the heads at one position per shard and the partitions of that moment: whole rows, fixed while it is held.
+//!
+//! Formats: FORMAT.md. Never here: tokio, sockets, HTTP, query languages.
 
 #![forbid(unsafe_code)]
+
+mod config;
+mod report;
+
+pub use config::{Limits, LogConfig, SealConfig, TsdbConfig};
+pub use report::{Damage, DumpSummary, DumpedSample, RecoveryReport, Stats};

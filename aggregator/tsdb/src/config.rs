@@ -1,0 +1,116 @@
+//! What a store is opened with.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// How a store is opened; [`TsdbConfig::at`] has every default.
+#[derive(Clone, Debug)]
+pub struct TsdbConfig {
+    /// The data folder; made when it does not exist.
+    pub folder: PathBuf,
+    /// Shards of a *new* data folder (an existing one keeps its number); default: available parallelism.
+    pub shards: Option<NonZeroU16>,
+    /// How long samples are kept, by their timestamps; default 15 d. Older ones are refused when they come.
+    pub retention: Duration,
+    /// How far ahead of this machine's clock a sample may be; default 10 min.
+    pub ahead_max: Duration,
+    /// What agents may define.
+    pub limits: Limits,
+    /// How the log is written.
+    pub log: LogConfig,
+    /// When a shard's head becomes partitions.
+    pub seal: SealConfig,
+    /// Partition files held open at once; the least recently read is closed first. Default 256.
+    pub open_partitions_max: usize,
+}
+
+/// Limits on series, checked where a slot is defined, each slot singly, never per sample and never in replay.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Active series of one agent; default 50,000.
+    pub series_per_agent: u64,
+    /// Active series of one metric name over all agents; default: no limit.
+    pub series_per_metric: Option<u64>,
+    /// Active series of one tenant; default: no limit.
+    pub series_per_tenant: Option<u64>,
+    /// The label whose value is the tenant; default `tenant`.
+    pub tenant_label: String,
+    /// New series of one agent in a minute; default: no limit.
+    pub new_series_per_minute: Option<u64>,
+    /// Bytes that all heads together may hold; above half of it shards seal early, at it no new series is taken. Default 1 GiB.
+    pub head_bytes_max: u64,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    /// The size at which a segment is closed; default 64 MiB. One record may be larger.
+    pub segment_bytes: u64,
+    /// Received bytes that may wait for their sync before intake says busy; default 8 MiB.
+    pub unsynced_bytes_max: usize,
+    /// The pause after a failed write or sync before the next attempt; default 1 s.
+    pub retry_after: Duration,
+}
+
+/// When a shard's head becomes partitions: at whichever of these comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct SealConfig {
+    /// Bytes of a shard's head; default 64 MiB.
+    pub head_bytes: u64,
+    /// Bytes that a shard's unsealed rows take in the log; default 256 MiB.
+    pub log_bytes: u64,
+    /// Age of a head; default 2 h.
+    pub age: Duration,
+}
+
+impl TsdbConfig {
+    /// Returns the defaults for this data folder.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            shards: None,
+            retention: Duration::from_hours(15 * 24),
+            ahead_max: Duration::from_mins(10),
+            limits: Limits::default(),
+            log: LogConfig::default(),
+            seal: SealConfig::default(),
+            open_partitions_max: 256,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            series_per_agent: 50_000,
+            series_per_metric: None,
+            series_per_tenant: None,
+            tenant_label: "tenant".to_owned(),
+            new_series_per_minute: None,
+            head_bytes_max: 1024 * MIB,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * MIB,
+            unsynced_bytes_max: 8 * 1024 * 1024,
+            retry_after: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for SealConfig {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 * MIB,
+            log_bytes: 256 * MIB,
+            age: Duration::from_hours(2),
+        }
+    }
+}

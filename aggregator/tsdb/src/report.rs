@@ -1,0 +1,146 @@
+//! What a store says of itself: what opening found, what it counts, what it holds.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{Labels, TimestampMs, Value};
+use rows::{AgentId, Epoch, NumberSet, StoreId};
+use storage::Refusals;
+
+/// Damages listed singly; more are only counted.
+pub(crate) const DAMAGES_LISTED_MAX: usize = 100;
+
+/// A place where stored bytes are not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// The byte in it; 0 when the file as a whole cannot be read.
+    pub offset: u64,
+    /// What is wrong and what it costs.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} at byte {}: {}",
+            self.file.display(),
+            self.offset,
+            self.what
+        )
+    }
+}
+
+/// What opening a data folder found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Whether the folder was empty: a new store was made.
+    pub created: bool,
+    /// Log segments read.
+    pub segments: u64,
+    /// Batches found in them that no partition held yet.
+    pub batches: u64,
+    /// Samples of those batches.
+    pub samples: u64,
+    /// Files removed because the catalogue does not name them: a seal that did not happen.
+    pub files_removed: u64,
+    /// Bytes dropped from the log's end: written, but never synced nor acknowledged.
+    pub torn_bytes: u64,
+    /// The first hundred damages.
+    pub damages: Vec<Damage>,
+    /// All damages, listed or not.
+    pub damage_count: u64,
+    /// How long it took, by the monotonic clock.
+    pub took: Duration,
+}
+
+impl RecoveryReport {
+    pub(crate) fn damaged(&mut self, file: PathBuf, offset: u64, what: impl Into<String>) {
+        self.damage_count += 1;
+        let damage = Damage {
+            file,
+            offset,
+            what: what.into(),
+        };
+        tracing::error!(%damage, "stored data is damaged");
+        if self.damages.len() < DAMAGES_LISTED_MAX {
+            self.damages.push(damage);
+        }
+    }
+}
+
+/// A store's counters and gauges at one moment.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// The identity of the data folder.
+    pub store_id: StoreId,
+    /// Shards.
+    pub shards: u16,
+    /// Batches stored since the start.
+    pub batches_stored: u64,
+    /// Batches that came again since the start.
+    pub batches_duplicate: u64,
+    /// Batches answered "failed" since the start.
+    pub batches_failed: u64,
+    /// Samples stored since the start.
+    pub samples_stored: u64,
+    /// Samples refused since the start, by reason.
+    pub samples_refused: Refusals,
+    /// Bytes that wait for their sync.
+    pub unsynced_bytes: u64,
+    /// Segments of the log, the open one included.
+    pub log_segments: u64,
+    /// Bytes written to the log since the start.
+    pub log_bytes_written: u64,
+    /// Syncs of the log since the start.
+    pub log_syncs: u64,
+    /// Writes or syncs of the log that failed since the start.
+    pub log_failures: u64,
+    /// Why the log cannot be written at the moment; `None`: it can.
+    pub log_failing: Option<String>,
+    /// Series in the heads.
+    pub head_series: u64,
+    /// Bytes in the heads, frozen ones included.
+    pub head_bytes: u64,
+    /// Seals since the start.
+    pub seals: u64,
+    /// Seals that failed and will be tried again, since the start.
+    pub seal_failures: u64,
+    /// Partition files.
+    pub partitions: u64,
+    /// Their bytes.
+    pub partition_bytes: u64,
+    /// Partition files removed by retention since the start.
+    pub partitions_expired: u64,
+    /// Damages met since the start, in recovery and in queries.
+    pub damages: u64,
+    /// The first of the latest damages, at most a hundred.
+    pub damages_listed: Vec<Damage>,
+    /// The time of the oldest and the newest stored sample, as far as known.
+    pub time_range: Option<(TimestampMs, TimestampMs)>,
+}
+
+/// A sample as it is stored, before queries merge equal timestamps.
+#[derive(Clone, Copy, Debug)]
+pub struct DumpedSample<'a> {
+    /// The series.
+    pub labels: &'a Labels,
+    /// When.
+    pub at: TimestampMs,
+    /// What.
+    pub value: &'a Value,
+}
+
+/// What a dump found beside samples.
+#[derive(Clone, Debug, Default)]
+pub struct DumpSummary {
+    /// The durable numbers of every epoch known, sorted by agent and epoch.
+    pub numbers: Vec<(AgentId, Epoch, NumberSet)>,
+    /// Samples visited.
+    pub samples: u64,
+    /// Damages that hid samples from the dump.
+    pub damages: Vec<Damage>,
+}
