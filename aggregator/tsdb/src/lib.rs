@@ -22,6 +22,8 @@
 
 mod config;
 mod report;
+mod tsdb;
 
 pub use config::{Limits, LogConfig, SealConfig, TsdbConfig};
 pub use report::{Damage, DumpSummary, DumpedSample, RecoveryReport, Stats};
+pub use tsdb::{OpenError, Tsdb};
