@@ -1,0 +1,332 @@
+//! YAML as a tree that knows where everything stands.
+//!
+//! One document of maps, lists and scalars. Keys are texts and come once; aliases are resolved. What a hostile or mistaken file can
+//! cost is bounded: bytes, depth, and nodes after aliases are resolved (so that aliases of aliases do not explode).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+
+use crate::{Mistake, Origin};
+
+/// The largest file, in bytes.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The deepest nesting.
+const DEPTH_MAX: usize = 64;
+/// The most nodes, those of resolved aliases counted again.
+const NODES_MAX: usize = 500_000;
+
+/// A place in a text: line and column from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl From<Marker> for Position {
+    fn from(marker: Marker) -> Self {
+        Self {
+            line: marker.line(),
+            column: marker.col() + 1,
+        }
+    }
+}
+
+/// A value and where it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Where.
+    pub at: Position,
+    /// What.
+    pub value: NodeValue,
+}
+
+/// What a node holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeValue {
+    /// Nothing: an empty value, `null` or `~`.
+    Null,
+    /// Any scalar, as written; a number or a truth value is told from a text only by whoever reads it.
+    Scalar(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A map: key, where the key stands, value; in the order of the file.
+    Map(Vec<(String, Position, Node)>),
+}
+
+impl Node {
+    /// Returns the number of nodes in this tree.
+    fn nodes(&self) -> usize {
+        match &self.value {
+            NodeValue::Null | NodeValue::Scalar(_) => 1,
+            NodeValue::List(items) => 1 + items.iter().map(Self::nodes).sum::<usize>(),
+            NodeValue::Map(entries) => {
+                1 + entries
+                    .iter()
+                    .map(|(_, _, value)| value.nodes())
+                    .sum::<usize>()
+            }
+        }
+    }
+
+    /// Returns what kind of value this is, for messages.
+    pub const fn kind(&self) -> &'static str {
+        match self.value {
+            NodeValue::Null => "nothing",
+            NodeValue::Scalar(_) => "a scalar",
+            NodeValue::List(_) => "a list",
+            NodeValue::Map(_) => "a map",
+        }
+    }
+
+    /// Returns the value under `key`, when this is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            NodeValue::Map(entries) => entries
+                .iter()
+                .find(|(name, _, _)| name == key)
+                .map(|(_, _, value)| value),
+            NodeValue::Null | NodeValue::Scalar(_) | NodeValue::List(_) => None,
+        }
+    }
+}
+
+/// Returns the one document in `text`; an empty text is [`NodeValue::Null`]. `path` is for the message.
+pub fn parse_yaml(path: &Path, text: &str) -> Result<Node, Mistake> {
+    let mistake = |at: Position, what: String| Mistake {
+        origin: Origin::File {
+            path: path.to_owned(),
+            at,
+        },
+        what,
+    };
+    if text.len() > BYTES_MAX {
+        return Err(mistake(
+            Position::default(),
+            format!("{} bytes are more than the {BYTES_MAX} allowed", text.len()),
+        ));
+    }
+    Loader::default()
+        .load(text)
+        .map_err(|(at, what)| mistake(at, what))
+}
+
+type Refusal = (Position, String);
+
+#[derive(Default)]
+struct Loader {
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    document: Option<Node>,
+    documents: usize,
+}
+
+/// A collection whose end has not come.
+struct Open {
+    at: Position,
+    anchor: usize,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<(String, Position, Node)>,
+        key: Option<(String, Position)>,
+    },
+}
+
+impl Loader {
+    fn load(mut self, text: &str) -> Result<Node, Refusal> {
+        let mut parser = Parser::new_from_str(text);
+        while let Some(event) = parser.next_event() {
+            let (event, span) = event
+                .map_err(|error| (Position::from(*error.marker()), error.info().to_owned()))?;
+            self.take(event, span.start.into())?;
+        }
+        Ok(self.document.unwrap_or(Node {
+            at: Position { line: 1, column: 1 },
+            value: NodeValue::Null,
+        }))
+    }
+
+    fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), Refusal> {
+        match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let empty = style == ScalarStyle::Plain
+                    && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let value = if empty {
+                    NodeValue::Null
+                } else {
+                    NodeValue::Scalar(text.into_owned())
+                };
+                self.complete(Node { at, value }, anchor)
+            }
+            Event::SequenceStart(anchor, _) => self.begin(at, anchor, Content::List(Vec::new())),
+            Event::MappingStart(anchor, _) => self.begin(
+                at,
+                anchor,
+                Content::Map {
+                    entries: Vec::new(),
+                    key: None,
+                },
+            ),
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::Alias(anchor) => {
+                let target = self.anchors.get(&anchor).cloned();
+                let node = target
+                    .ok_or_else(|| (at, "alias of an anchor that is not complete".to_owned()))?;
+                self.count(node.nodes(), at)?;
+                self.complete(
+                    Node {
+                        at,
+                        value: node.value,
+                    },
+                    0,
+                )
+            }
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    Err((at, "a second document; one is expected".to_owned()))
+                } else {
+                    Ok(())
+                }
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, at: Position, anchor: usize, content: Content) -> Result<(), Refusal> {
+        if self.open.len() >= DEPTH_MAX {
+            return Err((at, format!("nested deeper than {DEPTH_MAX} levels")));
+        }
+        self.open.push(Open {
+            at,
+            anchor,
+            content,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Refusal> {
+        let Some(Open {
+            at,
+            anchor,
+            content,
+        }) = self.open.pop()
+        else {
+            return Ok(());
+        };
+        let value = match content {
+            Content::List(items) => NodeValue::List(items),
+            Content::Map { entries, .. } => NodeValue::Map(entries),
+        };
+        self.complete(Node { at, value }, anchor)
+    }
+
+    /// Puts a finished node where it belongs.
+    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), Refusal> {
+        self.count(1, node.at)?;
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut().map(|open| &mut open.content) {
+            None => self.document = Some(node),
+            Some(Content::List(items)) => items.push(node),
+            Some(Content::Map { entries, key }) => match key.take() {
+                Some((name, at)) => entries.push((name, at, node)),
+                None => {
+                    let name = match node.value {
+                        NodeValue::Scalar(name) => name,
+                        NodeValue::Null | NodeValue::List(_) | NodeValue::Map(_) => {
+                            return Err((node.at, "a key must be a text".to_owned()));
+                        }
+                    };
+                    if let Some((_, first, _)) =
+                        entries.iter().find(|(present, _, _)| *present == name)
+                    {
+                        return Err((
+                            node.at,
+                            format!("key {name:?} comes twice; the first is at {first}"),
+                        ));
+                    }
+                    *key = Some((name, node.at));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, more: usize, at: Position) -> Result<(), Refusal> {
+        self.nodes += more;
+        if self.nodes > NODES_MAX {
+            Err((at, format!("more than {NODES_MAX} values")))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Node, String> {
+        parse_yaml(Path::new("f.yml"), text).map_err(|mistake| mistake.to_string())
+    }
+
+    #[test]
+    fn values_know_where_they_stand() {
+        let node =
+            load("a: 1\nb:\n  - x\n  - y: &k 'null'\n    z: *k\n    n: null\n").expect("valid");
+        let NodeValue::List(items) = &node.get("b").expect("b").value else {
+            panic!("a list")
+        };
+        assert_eq!((items[0].at.line, items[0].at.column), (3, 5));
+        assert_eq!(
+            items[1].get("z").expect("z").value,
+            NodeValue::Scalar("null".to_owned())
+        );
+        assert_eq!(items[1].get("z").expect("z").at.line, 5);
+        assert_eq!(items[1].get("n").expect("n").value, NodeValue::Null);
+        assert_eq!(load("").expect("empty").value, NodeValue::Null);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_place() {
+        for (text, message) in [
+            (
+                "a: 1\na: 2",
+                "f.yml:2:1: key \"a\" comes twice; the first is at 1:1",
+            ),
+            ("[1]: 2", "f.yml:1:1: a key must be a text"),
+            ("a\n---\nb", "f.yml:2:1: a second document; one is expected"),
+        ] {
+            assert_eq!(load(text), Err(message.to_owned()), "{text}");
+        }
+        assert!(load("a: [1").is_err());
+        assert!(load(&"[".repeat(100)).is_err_and(|message| message.contains("nested deeper")));
+    }
+
+    #[test]
+    fn aliases_do_not_explode() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..10 {
+            let item = format!("*a{}", level - 1);
+            bomb += &format!("a{level}: &a{level} [{}]\n", vec![item; 10].join(", "));
+        }
+        assert!(load(&bomb).is_err_and(|message| message.contains("more than 500000 values")));
+    }
+}
