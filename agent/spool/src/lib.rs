@@ -1,3 +1,13 @@
-//! Placeholder until the crate's first code.
+//! The agent's disk queue: every batch is written here before it is sent, and leaves when every destination has acknowledged it.
 
 #![forbid(unsafe_code)]
+
+mod error;
+mod record;
+mod report;
+mod settings;
+
+pub use error::{AppendError, DestinationError, OpenError, ReadError};
+pub use record::{BODY_BYTES_MAX, NewBatch, Record, SegmentId, StoredBatch};
+pub use report::{Backlog, Damage, DamageKind, EpochRange, Gap, OpenReport, Stats};
+pub use settings::Settings;

@@ -58,7 +58,7 @@ pub fn write_atomically(
         .rename(&temporary, path)
         .map_err(failed("rename the temporary file"))?;
     files
-        .sync_folder(path.parent().unwrap_or(Path::new("")))
+        .sync_folder(path.parent().unwrap_or_else(|| Path::new("")))
         .map_err(failed("sync the folder"))
 }
 
