@@ -11,11 +11,18 @@
 
 #![forbid(unsafe_code)]
 
+mod codec;
 mod cohort;
 mod identity;
 mod number_set;
 mod row;
 
+pub use codec::{
+    BODY_BYTES_MAX, BatchContents, BatchDecoder, BatchEncoder, COHORTS_MAX, DecodeError,
+    EncodeError, EncodedBatch, HISTOGRAM_PARTS_MAX, KEY_INTERVAL, METADATA_MAX, ROWS_MAX, RowError,
+    SAMPLES_MAX, TEXT_BYTES_MAX, TranscodeError, Transcoder, WEIGHT_HELD_MAX, WEIGHT_MAX,
+    decode_key_row, encode_key_row,
+};
 pub use cohort::{CohortDefinition, CohortId, SLOTS_MAX, SeriesDefinition, Slot};
 pub use identity::{AgentId, AgentIdError, BatchNumber, Epoch, StoreId};
 pub use number_set::{INTERVALS_MAX, NumberSet};

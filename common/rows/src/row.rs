@@ -26,6 +26,16 @@ impl Presence {
         Self { words, slots }
     }
 
+    /// Returns the presence with these bits, 64 slots a word, the first slot lowest; `None` unless there are just as many words as
+    /// `slots` need, and no bit past the last slot.
+    pub fn from_words(words: Vec<u64>, slots: usize) -> Option<Self> {
+        let past_the_end = match (words.last(), slots % 64) {
+            (Some(last), rest @ 1..) => last >> rest,
+            _ => 0,
+        };
+        (words.len() == slots.div_ceil(64) && past_the_end == 0).then_some(Self { words, slots })
+    }
+
     /// Returns the number of slots.
     pub const fn slots(&self) -> usize {
         self.slots
@@ -202,5 +212,8 @@ mod tests {
         let full = Presence::filled(70, true);
         assert_eq!((full.count(), full.words().len()), (70, 2));
         assert_eq!(Presence::filled(64, true).words(), [u64::MAX]);
+        assert_eq!(Presence::from_words(full.words().to_vec(), 70), Some(full));
+        assert_eq!(Presence::from_words(vec![1 << 6], 6), None);
+        assert_eq!(Presence::from_words(vec![0, 0], 64), None);
     }
 }
