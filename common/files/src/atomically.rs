@@ -62,8 +62,50 @@ pub fn write_atomically(
         .map_err(failed("sync the folder"))
 }
 
-fn temporary_beside(path: &Path) -> PathBuf {
+/// The name under which a file is made before it takes its place.
+pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".tmp");
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Disk, Simulated};
+
+    #[test]
+    fn after_a_crash_at_any_step_the_file_is_old_or_new() {
+        let path = Path::new("token");
+        for cut in 0..8 {
+            for seed in 0..32 {
+                let disk = Simulated::new();
+                write_atomically(&disk, path, b"old", None).unwrap();
+                disk.cut_power_in(cut);
+                let done = write_atomically(&disk, path, &[b'n'; 5_000], None).is_ok();
+                disk.crash(seed);
+                let found = disk.contents(path).unwrap();
+                let is_new = found == [b'n'; 5_000];
+                assert!(
+                    is_new || (found == b"old" && !done),
+                    "cut {cut} seed {seed}"
+                );
+                write_atomically(&disk, path, b"again", None).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn permissions_hold_from_the_first_byte() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for text in [&b"one"[..], b"two"] {
+            write_atomically(&Disk, &path, text, Some(0o600)).unwrap();
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            assert_eq!(std::fs::read(&path).unwrap(), text);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -5,7 +5,7 @@
 //! data for good although a later sync succeeds, folder entries vanish unless the folder was synced.
 //!
 //! On top of the layer, and hence on both implementations: [`write_atomically`] for small files, [`FolderLock`] for "one process per
-//! data folder", [`RedbBackend`] for redb databases, and [`KeyValue`], a small transactional store for identities, join tokens and
+//! data folder", [`open_database`] and [`RedbBackend`] for redb databases, and [`KeyValue`], a small transactional store for identities, join tokens and
 //! certificates.
 //!
 //! # What is promised
@@ -30,12 +30,16 @@
 
 mod atomically;
 mod disk;
+mod key_value;
 mod layer;
 mod lock;
 mod redb_backend;
+mod simulated;
 
 pub use atomically::{WriteAtomicallyError, write_atomically};
 pub use disk::Disk;
+pub use key_value::{Batch, KeyValue, KeyValueError};
 pub use layer::{Entry, File, FileSystem, Open, SharedFile, SharedFileSystem, Space};
 pub use lock::{FolderLock, FolderLockError};
-pub use redb_backend::RedbBackend;
+pub use redb_backend::{RedbBackend, open_database};
+pub use simulated::{Fault, Operation, Simulated};

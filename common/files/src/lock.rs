@@ -80,3 +80,36 @@ fn owner(file: &SharedFile) -> Option<u32> {
         .parse()
         .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Disk, Simulated};
+
+    #[test]
+    fn the_second_taker_learns_who_holds_the_folder() {
+        let temporary = tempfile::tempdir().unwrap();
+        let simulated = Simulated::new();
+        let cases: [(&dyn FileSystem, &Path); 2] =
+            [(&Disk, temporary.path()), (&simulated, Path::new("data"))];
+        for (files, folder) in cases {
+            files.create_folders(folder).unwrap();
+            let held = FolderLock::take(files, folder).unwrap();
+            let refused = FolderLock::take(files, folder).unwrap_err().to_string();
+            let pid = std::process::id().to_string();
+            assert!(
+                refused.contains(&format!("in use by process {pid};")),
+                "{refused}"
+            );
+            drop(held);
+            FolderLock::take(files, folder).unwrap();
+        }
+        let _held = FolderLock::take(&simulated, Path::new("data")).unwrap();
+        simulated.kill();
+        FolderLock::take(&simulated, Path::new("data")).unwrap();
+        assert!(matches!(
+            FolderLock::take(&simulated, Path::new("absent")),
+            Err(FolderLockError::Io { .. })
+        ));
+    }
+}
