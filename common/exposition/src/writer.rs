@@ -36,6 +36,31 @@ pub enum Part {
     Created,
 }
 
+impl Part {
+    /// Returns what the sample's name has after the family's, in text 0.0.4.
+    pub const fn suffix(self, kind: MetricType) -> &'static str {
+        let is_gauge_histogram = matches!(kind, MetricType::GaugeHistogram);
+        match self {
+            Self::Value | Self::Quantile(_) => "",
+            Self::Bucket(_) => "_bucket",
+            Self::Sum if is_gauge_histogram => "_gsum",
+            Self::Sum => "_sum",
+            Self::Count if is_gauge_histogram => "_gcount",
+            Self::Count => "_count",
+            Self::Created => "_created",
+        }
+    }
+
+    /// Returns the label that tells this part from its neighbours, and its bound.
+    pub const fn bound(self) -> Option<(&'static str, f64)> {
+        match self {
+            Self::Bucket(bound) => Some(("le", bound)),
+            Self::Quantile(quantile) => Some(("quantile", quantile)),
+            Self::Value | Self::Sum | Self::Count | Self::Created => None,
+        }
+    }
+}
+
 /// A value, and what may come with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Point<'a> {
@@ -175,7 +200,7 @@ impl<'o> Writer<'o> {
                 separator = ',';
             }
         }
-        if let Some((name, bound)) = bound(part) {
+        if let Some((name, bound)) = part.bound() {
             self.out
                 .extend([separator.encode_utf8(&mut [0; 4]), name, "=\""]);
             self.number(bound);
@@ -214,25 +239,10 @@ impl<'o> Writer<'o> {
     }
 
     fn name_of(&mut self, part: Part) {
-        let is_gauge_histogram = self.kind == MetricType::GaugeHistogram;
-        let suffix = match part {
-            Part::Value if self.format == Format::OpenMetrics => match self.kind {
-                MetricType::Counter => "_total",
-                MetricType::Info => "_info",
-                MetricType::Unknown
-                | MetricType::Gauge
-                | MetricType::Histogram
-                | MetricType::GaugeHistogram
-                | MetricType::Summary
-                | MetricType::StateSet => "",
-            },
-            Part::Value | Part::Quantile(_) => "",
-            Part::Bucket(_) => "_bucket",
-            Part::Sum if is_gauge_histogram => "_gsum",
-            Part::Sum => "_sum",
-            Part::Count if is_gauge_histogram => "_gcount",
-            Part::Count => "_count",
-            Part::Created => "_created",
+        let suffix = match (self.format, self.kind) {
+            (Format::OpenMetrics, MetricType::Counter) if part == Part::Value => "_total",
+            (Format::OpenMetrics, MetricType::Info) if part == Part::Value => "_info",
+            (_, kind) => part.suffix(kind),
         };
         self.name.clear();
         self.name.extend([self.stem.as_str(), suffix]);
@@ -304,14 +314,6 @@ const fn text_type(kind: MetricType) -> &'static str {
         MetricType::Gauge | MetricType::Info | MetricType::StateSet => "gauge",
         MetricType::Histogram | MetricType::GaugeHistogram => "histogram",
         MetricType::Summary => "summary",
-    }
-}
-
-fn bound(part: Part) -> Option<(&'static str, f64)> {
-    match part {
-        Part::Bucket(bound) => Some(("le", bound)),
-        Part::Quantile(quantile) => Some(("quantile", quantile)),
-        Part::Value | Part::Sum | Part::Count | Part::Created => None,
     }
 }
 
