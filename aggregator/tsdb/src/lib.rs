@@ -20,7 +20,10 @@
 
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod config;
+mod merge_runs;
+mod page;
 mod report;
 mod tsdb;
 

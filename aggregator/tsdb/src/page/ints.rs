@@ -1,0 +1,643 @@
+//! Columns of integers: differences, then a frame of reference.
+//!
+//! A column is reduced to *residuals* (the values, their differences, or the differences of those), and most residuals to a
+//! narrow *frame*: `minimum + divisor * field`, with fields of one width, packed. Residuals outside the frame are *exceptions* and stand
+//! in a list, so that one counter reset or one spike does not widen the whole column. A *sparse* column keeps a bitmap of the
+//! residuals that are not 0 and frames only those. All arithmetic is modulo 2^64, so that every column of `i64` survives and no
+//! input of the decoder can overflow.
+//!
+//! The layout is drawn in FORMAT.md, section "Integer stream".
+
+use super::bits::{pack, packed_len, unpack};
+use super::varint::{
+    bits_of, put_length, put_varint, put_zigzag, take_length, take_varint, take_zigzag,
+};
+use crate::bytes::{Malformed, Reader};
+
+const ORDER_MASK: u8 = 0b11;
+const SPARSE: u8 = 1 << 2;
+const EXCEPTIONS: u8 = 1 << 3;
+const DIVISOR: u8 = 1 << 4;
+const CONSTANT: u8 = 1 << 5;
+const RESERVED: u8 = 0b1100_0000;
+
+/// Narrowing rounds: each trims one side of the frame.
+const ROUNDS_MAX: usize = 3;
+
+/// The highest order of differences that is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Differences {
+    /// Values and differences: for measurements.
+    First,
+    /// Differences of differences as well: for clocks.
+    Second,
+}
+
+/// Buffers that encoding and decoding reuse.
+#[derive(Debug, Default)]
+pub(crate) struct IntScratch {
+    first: Vec<i64>,
+    second: Vec<i64>,
+    nonzero: Vec<i64>,
+    residuals: Vec<i64>,
+}
+
+/// Where most residuals lie.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    low: i64,
+    high: i64,
+    /// Residuals outside `low..=high`.
+    exceptions: usize,
+    /// What frame and exceptions are estimated to take.
+    bits: usize,
+}
+
+/// Appends `values` to `out`; nothing for no values. Returns the stream's anchor (see [`peek`]).
+pub(crate) fn encode_ints(
+    values: &[i64],
+    differences: Differences,
+    scratch: &mut IntScratch,
+    out: &mut Vec<u8>,
+) -> i64 {
+    let Some((&head, tail)) = values.split_first() else {
+        return 0;
+    };
+    if tail.iter().all(|value| *value == head) {
+        out.push(CONSTANT);
+        put_zigzag(out, head);
+        return head;
+    }
+    let IntScratch {
+        first,
+        second,
+        nonzero,
+        ..
+    } = scratch;
+    differentiate(values, first);
+    let mut best = (0, values, Frame::of(values));
+    let candidate = Frame::of(first);
+    if candidate.bits < best.2.bits {
+        best = (1, first, candidate);
+    }
+    if differences == Differences::Second && values.len() > 2 {
+        differentiate(first, second);
+        let candidate = Frame::of(second);
+        if candidate.bits < best.2.bits {
+            best = (2, second, candidate);
+        }
+    }
+    let (order, residuals, frame) = best;
+    let starts: &[i64] = match order {
+        0 => &[],
+        1 => &[head],
+        _ => &[head, first[0]],
+    };
+    match sparse_frame(residuals, &frame, nonzero) {
+        Some(sparse) => put_framed(
+            order | SPARSE,
+            starts,
+            &sparse,
+            nonzero,
+            Some(residuals),
+            out,
+        ),
+        None => put_framed(order, starts, &frame, residuals, None, out),
+    }
+}
+
+fn differentiate(values: &[i64], out: &mut Vec<i64>) {
+    out.clear();
+    out.extend(values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])));
+}
+
+/// Collects the residuals that are not 0 and returns their frame when that and a bitmap are smaller than `frame` over all.
+fn sparse_frame(residuals: &[i64], frame: &Frame, nonzero: &mut Vec<i64>) -> Option<Frame> {
+    if frame.bits <= residuals.len() {
+        return None;
+    }
+    nonzero.clear();
+    nonzero.extend(residuals.iter().copied().filter(|residual| *residual != 0));
+    if nonzero.len() > residuals.len() / 8 * 7 {
+        return None;
+    }
+    let sparse = Frame::of(nonzero);
+    (sparse.bits + residuals.len() < frame.bits).then_some(sparse)
+}
+
+/// Writes flags, width, divisor, minimum, starts, exceptions, bitmap and fields. `with_zeros` are the residuals that a sparse column's
+/// bitmap is made of. Returns the anchor.
+fn put_framed(
+    flags: u8,
+    starts: &[i64],
+    frame: &Frame,
+    residuals: &[i64],
+    with_zeros: Option<&[i64]>,
+    out: &mut Vec<u8>,
+) -> i64 {
+    let divisor = frame.divisor(residuals);
+    let width = bits_of(frame.high.wrapping_sub(frame.low).cast_unsigned() / divisor);
+    let flags = flags
+        | if frame.exceptions > 0 { EXCEPTIONS } else { 0 }
+        | if divisor > 1 { DIVISOR } else { 0 };
+    out.push(flags);
+    out.push(u8::try_from(width).unwrap_or(64));
+    if divisor > 1 {
+        put_varint(out, divisor);
+    }
+    put_zigzag(out, frame.low);
+    for start in starts {
+        put_zigzag(out, *start);
+    }
+    if frame.exceptions > 0 {
+        put_length(out, frame.exceptions);
+        let mut next = 0;
+        for (at, residual) in residuals.iter().enumerate() {
+            if !frame.holds(*residual) {
+                put_length(out, at - next);
+                put_zigzag(out, residual.wrapping_sub(frame.low));
+                next = at + 1;
+            }
+        }
+    }
+    if let Some(all) = with_zeros {
+        pack(all.iter().map(|residual| u64::from(*residual != 0)), 1, out);
+    }
+    let field = |residual: &i64| {
+        let offset = residual.wrapping_sub(frame.low).cast_unsigned();
+        if frame.holds(*residual) { offset } else { 0 }
+    };
+    // Division costs 20 cycles: most columns need none, many only a shift.
+    if divisor == 1 {
+        pack(residuals.iter().map(field), width, out);
+    } else if divisor.is_power_of_two() {
+        let shift = divisor.trailing_zeros();
+        pack(
+            residuals.iter().map(|residual| field(residual) >> shift),
+            width,
+            out,
+        );
+    } else {
+        pack(
+            residuals.iter().map(|residual| field(residual) / divisor),
+            width,
+            out,
+        );
+    }
+    starts.first().copied().unwrap_or(frame.low)
+}
+
+/// What a frame's parts take.
+#[derive(Clone, Copy)]
+struct Costs {
+    /// Bits that the divisor takes off each field.
+    saved: usize,
+    /// Bits of an exception.
+    outlier_bits: usize,
+}
+
+impl Costs {
+    const fn bits(self, fields: usize, width: usize, exceptions: usize) -> usize {
+        fields * width.saturating_sub(self.saved) + exceptions * self.outlier_bits
+    }
+}
+
+impl Frame {
+    /// Returns the cheapest frame found: all residuals, or fewer bits a field and a list of exceptions.
+    fn of(residuals: &[i64]) -> Self {
+        let Some(&head) = residuals.first() else {
+            return Self {
+                low: 0,
+                high: 0,
+                exceptions: 0,
+                bits: 0,
+            };
+        };
+        let (low, high) = residuals
+            .iter()
+            .fold((head, head), |(low, high), x| (low.min(*x), high.max(*x)));
+        let mut frame = Self {
+            low,
+            high,
+            exceptions: 0,
+            bits: 0,
+        };
+        // What the divisor saves of every field, in whole bits; outliers that break it are not looked for.
+        let saved = bits_of(frame.divisor(residuals)) as usize - 1;
+        frame.bits = residuals.len() * bits_between(low, high).saturating_sub(saved);
+        // A byte of gap and the residual, zigzag, in groups of seven bits.
+        let outlier_bits = 8 + (bits_between(low, high) + 1).div_ceil(7) * 8;
+        let costs = Costs {
+            saved,
+            outlier_bits,
+        };
+        for _ in 0..ROUNDS_MAX {
+            if bits_between(frame.low, frame.high) <= 1 {
+                break;
+            }
+            match frame.narrowed(residuals, costs) {
+                Some(narrower) => frame = narrower,
+                None => break,
+            }
+        }
+        frame
+    }
+
+    /// Returns the frame with the outliers of one side cut off, when that is cheaper.
+    fn narrowed(&self, residuals: &[i64], costs: Costs) -> Option<Self> {
+        let mut above = [0u32; 65];
+        let mut below = [0u32; 65];
+        for x in residuals {
+            if self.holds(*x) {
+                above[bits_between(self.low, *x)] += 1;
+                below[bits_between(*x, self.high)] += 1;
+            }
+        }
+        let mut best: Option<(usize, bool)> = None;
+        let mut bits = self.bits;
+        for (counts, from_above) in [(&above, true), (&below, false)] {
+            let mut exceptions = self.exceptions;
+            for width in (0..bits_between(self.low, self.high)).rev() {
+                exceptions += counts[width + 1] as usize;
+                let candidate = costs.bits(residuals.len(), width, exceptions);
+                if candidate < bits {
+                    bits = candidate;
+                    best = Some((width, from_above));
+                }
+            }
+        }
+        let (width, from_above) = best?;
+        let stays = |x: i64| {
+            let distance = if from_above {
+                bits_between(self.low, x)
+            } else {
+                bits_between(x, self.high)
+            };
+            self.holds(x) && distance <= width
+        };
+        let mut kept = residuals.iter().copied().filter(|x| stays(*x));
+        let head = kept.next()?;
+        let (mut low, mut high, mut count) = (head, head, 1);
+        for x in kept {
+            (low, high, count) = (low.min(x), high.max(x), count + 1);
+        }
+        let exceptions = residuals.len() - count;
+        let bits = costs.bits(residuals.len(), bits_between(low, high), exceptions);
+        Some(Self {
+            low,
+            high,
+            exceptions,
+            bits,
+        })
+    }
+
+    const fn holds(&self, residual: i64) -> bool {
+        self.low <= residual && residual <= self.high
+    }
+
+    /// Returns the greatest number that divides the distance of every residual in the frame from its minimum; 1 at least.
+    fn divisor(&self, residuals: &[i64]) -> u64 {
+        let mut divisor = 0u64;
+        for x in residuals {
+            if self.holds(*x) {
+                let offset = x.wrapping_sub(self.low).cast_unsigned();
+                divisor = greatest_common_divisor(offset, divisor);
+                if divisor == 1 {
+                    break;
+                }
+            }
+        }
+        divisor.max(1)
+    }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Returns the width of the distance from `low` to `high`, which is not below it.
+const fn bits_between(low: i64, high: i64) -> usize {
+    bits_of(high.wrapping_sub(low).cast_unsigned()) as usize
+}
+
+/// What stands before an integer stream's fields.
+#[derive(Debug)]
+struct Head {
+    order: u8,
+    sparse: bool,
+    exceptions: bool,
+    width: u32,
+    divisor: u64,
+    minimum: i64,
+    starts: [i64; 2],
+}
+
+/// What the first bytes of a stream tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peek {
+    /// A value of the column's neighbourhood: the constant, the first value, or the frame's minimum.
+    pub(crate) anchor: i64,
+    /// Whether all values are the anchor.
+    pub(crate) constant: bool,
+}
+
+/// Reads what the first bytes of a stream of at least one value tell.
+pub(crate) fn peek(mut from: Reader<'_>) -> Result<Peek, Malformed> {
+    match take_head(&mut from)? {
+        Ok(head) => Ok(Peek {
+            anchor: if head.order == 0 {
+                head.minimum
+            } else {
+                head.starts[0]
+            },
+            constant: false,
+        }),
+        Err(constant) => Ok(Peek {
+            anchor: constant,
+            constant: true,
+        }),
+    }
+}
+
+/// Reads a head, or the value of a constant column.
+fn take_head(from: &mut Reader<'_>) -> Result<Result<Head, i64>, Malformed> {
+    let flags = from.u8("integer stream ends in its head")?;
+    if flags == CONSTANT {
+        return Ok(Err(take_zigzag(from, "bad constant")?));
+    }
+    let order = flags & ORDER_MASK;
+    if flags & (RESERVED | CONSTANT) != 0 || order > 2 {
+        return Err(Malformed("unknown form of integer stream"));
+    }
+    let width = u32::from(from.u8("integer stream ends in its head")?);
+    if width > 64 {
+        return Err(Malformed("fields wider than 64 bits"));
+    }
+    let divisor = if flags & DIVISOR != 0 {
+        take_varint(from, "bad divisor")?
+    } else {
+        1
+    };
+    let minimum = take_zigzag(from, "bad minimum")?;
+    let mut starts = [0; 2];
+    for start in starts.iter_mut().take(usize::from(order)) {
+        *start = take_zigzag(from, "bad start")?;
+    }
+    Ok(Ok(Head {
+        order,
+        sparse: flags & SPARSE != 0,
+        exceptions: flags & EXCEPTIONS != 0,
+        width,
+        divisor,
+        minimum,
+        starts,
+    }))
+}
+
+/// Reads a stream of `count` values from the front of `from` and puts them in place of `out`'s content. What `out` and `from` hold after
+/// an error means nothing. Callers bound `count`.
+pub(crate) fn decode_ints(
+    from: &mut Reader<'_>,
+    count: usize,
+    scratch: &mut IntScratch,
+    out: &mut Vec<i64>,
+) -> Result<(), Malformed> {
+    out.clear();
+    if count == 0 {
+        return Ok(());
+    }
+    let head = match take_head(from)? {
+        Ok(head) => head,
+        Err(constant) => {
+            out.resize(count, constant);
+            return Ok(());
+        }
+    };
+    let expected = count
+        .checked_sub(usize::from(head.order))
+        .ok_or(Malformed("more starts than values"))?;
+    let residuals = &mut scratch.residuals;
+    residuals.clear();
+    if head.sparse {
+        take_sparse(from, &head, expected, &mut scratch.nonzero, residuals)?;
+    } else {
+        take_fields(from, &head, None, expected, residuals)?;
+    }
+    integrate(&head, residuals, out);
+    Ok(())
+}
+
+/// Reads exceptions, the bitmap of a sparse column (whose population is the number of fields), and fields.
+fn take_fields(
+    from: &mut Reader<'_>,
+    head: &Head,
+    bitmap_bits: Option<usize>,
+    count: usize,
+    out: &mut Vec<i64>,
+) -> Result<(), Malformed> {
+    let exceptions_at = *from;
+    let exceptions = if head.exceptions {
+        take_length(from, count, "more exceptions than values")?
+    } else {
+        0
+    };
+    for _ in 0..exceptions {
+        take_varint(from, "bad gap of an exception")?;
+        take_varint(from, "bad exception")?;
+    }
+    let count = match bitmap_bits {
+        None => count,
+        Some(bits) => population(from.take(packed_len(bits, 1), "bitmap is cut off")?),
+    };
+    let packed = from.take(packed_len(count, head.width), "fields are cut off")?;
+    unpack(packed, head.width, count, head.minimum, head.divisor, out);
+    let mut again = exceptions_at;
+    if head.exceptions {
+        take_varint(&mut again, "more exceptions than values")?;
+    }
+    let mut next = 0usize;
+    for _ in 0..exceptions {
+        let at =
+            take_length(&mut again, count, "exception outside the column")?.saturating_add(next);
+        let residual = take_zigzag(&mut again, "bad exception")?;
+        let cell = out
+            .get_mut(at)
+            .ok_or(Malformed("exception outside the column"))?;
+        *cell = head.minimum.wrapping_add(residual);
+        next = at + 1;
+    }
+    Ok(())
+}
+
+fn take_sparse(
+    from: &mut Reader<'_>,
+    head: &Head,
+    count: usize,
+    nonzero: &mut Vec<i64>,
+    out: &mut Vec<i64>,
+) -> Result<(), Malformed> {
+    nonzero.clear();
+    let before = *from;
+    take_fields(from, head, Some(count), count, nonzero)?;
+    // The bitmap lies right before the fields.
+    let fields = packed_len(nonzero.len(), head.width);
+    let bitmap_len = packed_len(count, 1);
+    let consumed = before.rest().len() - from.rest().len();
+    let bitmap = &before.rest()[consumed - fields - bitmap_len..consumed - fields];
+    if population(bitmap) != nonzero.len()
+        || count % 8 != 0 && bitmap[bitmap_len - 1] >> (count % 8) != 0
+    {
+        return Err(Malformed("bitmap has bits past its end"));
+    }
+    let mut rest = nonzero.iter().copied();
+    out.extend((0..count).map(|at| {
+        if bitmap[at / 8] >> (at % 8) & 1 == 1 {
+            rest.next().unwrap_or(0)
+        } else {
+            0
+        }
+    }));
+    Ok(())
+}
+
+fn population(bitmap: &[u8]) -> usize {
+    bitmap.iter().map(|byte| byte.count_ones() as usize).sum()
+}
+
+/// Turns residuals back into values.
+fn integrate(head: &Head, residuals: &[i64], out: &mut Vec<i64>) {
+    let [first, second] = head.starts;
+    match head.order {
+        0 => out.extend_from_slice(residuals),
+        1 => {
+            let mut value = first;
+            out.push(value);
+            out.extend(residuals.iter().map(|residual| {
+                value = value.wrapping_add(*residual);
+                value
+            }));
+        }
+        _ => {
+            let (mut value, mut difference) = (first.wrapping_add(second), second);
+            out.extend([first, value]);
+            out.extend(residuals.iter().map(|residual| {
+                difference = difference.wrapping_add(*residual);
+                value = value.wrapping_add(difference);
+                value
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round_trip(values: &[i64], differences: Differences) -> usize {
+        let mut scratch = IntScratch::default();
+        let mut out = Vec::new();
+        let anchor = encode_ints(values, differences, &mut scratch, &mut out);
+        let mut from = Reader::new(&out);
+        if !values.is_empty() {
+            assert_eq!(peek(from).unwrap().anchor, anchor);
+        }
+        let mut back = Vec::new();
+        decode_ints(&mut from, values.len(), &mut scratch, &mut back).unwrap();
+        assert!(from.rest().is_empty());
+        assert_eq!(back, values);
+        out.len()
+    }
+
+    #[test]
+    fn columns_take_what_they_should() {
+        let check = |what: &str, bytes_max: usize, values: Vec<i64>| {
+            let bytes = round_trip(&values, Differences::Second);
+            assert!(bytes <= bytes_max, "{what}: {bytes} bytes");
+        };
+        check("constant", 3, vec![1_000; 120]);
+        check(
+            "a clock",
+            12,
+            (0..120).map(|i| 1_700_000_000_000 + i * 15_000).collect(),
+        );
+        check(
+            "multiples of 4096",
+            55,
+            (0..120).map(|i| (i * 7 % 8) * 4_096 + 1_000_000).collect(),
+        );
+        let mut reset: Vec<i64> = (0..120).map(|i| 900_000_000 + i * 10 + i % 3).collect();
+        for value in &mut reset[60..] {
+            *value -= 900_000_500;
+        }
+        check("a counter with one reset", 55, reset);
+        let mut spike = vec![5; 120];
+        spike[70] = 1 << 40;
+        check("one spike", 16, spike);
+        let step = |i: i64| if i % 10 == 0 { 1_000 + i * 77 % 511 } else { 0 };
+        let steps = (0..120)
+            .scan(0, |sum, i| {
+                *sum += step(i);
+                Some(*sum)
+            })
+            .collect();
+        check("few steps", 45, steps);
+    }
+
+    fn column() -> impl Strategy<Value = Vec<i64>> {
+        let width = 0u32..64;
+        prop_oneof![
+            prop::collection::vec(any::<i64>(), 0..150),
+            (width, prop::collection::vec(any::<u64>(), 0..150)).prop_map(|(width, values)| values
+                .into_iter()
+                .map(|value| (value >> width).cast_signed())
+                .collect()),
+            (
+                any::<i64>(),
+                1i64..5_000,
+                prop::collection::vec((0i64..4, prop::bool::weighted(0.02), any::<i64>()), 0..300)
+            )
+                .prop_map(|(start, factor, steps)| {
+                    let mut value = start;
+                    steps
+                        .into_iter()
+                        .map(|(step, jump, to)| {
+                            value = if jump {
+                                to
+                            } else {
+                                value.wrapping_add(step * factor)
+                            };
+                            value
+                        })
+                        .collect()
+                }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_column_survives(values in column(), second in any::<bool>()) {
+            round_trip(&values, if second { Differences::Second } else { Differences::First });
+        }
+
+        #[test]
+        fn damaged_streams_never_panic(values in column(), at in any::<prop::sample::Index>(), to in any::<u8>(), count in 0usize..400) {
+            let mut scratch = IntScratch::default();
+            let mut out = Vec::new();
+            encode_ints(&values, Differences::Second, &mut scratch, &mut out);
+            if !out.is_empty() {
+                let at = at.index(out.len());
+                out[at] = to;
+            }
+            let mut back = Vec::new();
+            if decode_ints(&mut Reader::new(&out), count, &mut scratch, &mut back).is_ok() {
+                prop_assert_eq!(back.len(), count);
+            }
+        }
+    }
+}
