@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod duration;
 mod exemplar;
 mod histogram;
@@ -15,6 +16,7 @@ mod metadata;
 mod sample;
 mod time;
 
+pub use bucket::Bucket;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use exemplar::Exemplar;
 pub use histogram::{
