@@ -1,6 +1,15 @@
 //! Making one series of runs that overlap: pages of several cohorts, late runs, head and partitions.
+//!
+//! Runs that overlap no other pass through untouched and keep the time column that they share with their cohort. Where runs overlap,
+//! they become one segment with a column of its own: at equal timestamps the sample that came first in the log stands, and an absence
+//! is no sample, so it hides nothing.
 
-use storage::Segment;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use model::{Histogram, TimestampMs, Value};
+use storage::{Rollup, Segment, SegmentValues, Times};
 
 /// A segment and its place in the log: where two runs have a sample at the same time, the smaller arrival stands.
 #[derive(Clone, Debug)]
@@ -9,4 +18,252 @@ pub(crate) struct Arrived {
     pub(crate) arrival: u64,
     /// What arrived.
     pub(crate) segment: Segment,
+}
+
+/// Returns the runs as segments in order of time, timestamps strictly rising over all of them. Of runs with equal arrival the one that
+/// stands first in `runs` counts as the earlier.
+///
+/// Rollups and raw samples are not mixed: where both overlap, the raw samples stand alone.
+pub(crate) fn merge_runs(mut runs: Vec<Arrived>) -> Vec<Segment> {
+    runs.retain(|run| !run.segment.times.as_slice().is_empty());
+    // With their ranks, which sorting by time must not lose.
+    runs.sort_by_key(|run| run.arrival);
+    let mut runs: Vec<(usize, Arrived)> = runs.into_iter().enumerate().collect();
+    runs.sort_by_key(|(_, run)| span_of(&run.segment).0);
+    let mut out = Vec::with_capacity(runs.len());
+    let mut cluster: Vec<(usize, Arrived)> = Vec::new();
+    let mut cluster_end = TimestampMs::MIN;
+    for run in runs {
+        let (start, end) = span_of(&run.1.segment);
+        if !cluster.is_empty() && start > cluster_end {
+            out.extend(merge_cluster(std::mem::take(&mut cluster)));
+            cluster_end = end;
+        }
+        cluster_end = cluster_end.max(end);
+        cluster.push(run);
+    }
+    out.extend(merge_cluster(cluster));
+    out
+}
+
+fn span_of(segment: &Segment) -> (TimestampMs, TimestampMs) {
+    let times = segment.times.as_slice();
+    let end = |at: Option<&TimestampMs>| at.copied().unwrap_or(TimestampMs::MIN);
+    (end(times.first()), end(times.last()))
+}
+
+/// Returns the one segment that overlapping runs, each with its rank of arrival, make.
+fn merge_cluster(mut ranked: Vec<(usize, Arrived)>) -> Option<Segment> {
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let mut runs: Vec<Arrived> = ranked.into_iter().map(|(_, run)| run).collect();
+    if runs.len() <= 1 {
+        return runs.pop().map(|run| run.segment);
+    }
+    let is_rollup = |run: &Arrived| matches!(run.segment.values, SegmentValues::Rollup(_));
+    if !runs.iter().all(is_rollup) {
+        runs.retain(|run| !is_rollup(run));
+        if runs.len() == 1 {
+            return runs.pop().map(|run| run.segment);
+        }
+    }
+    let picks = pick(&runs);
+    let times: Vec<TimestampMs> = picks.iter().map(|pick| pick.at).collect();
+    let started = runs.iter().any(|run| run.segment.start_times.is_some());
+    let start_times = started.then(|| {
+        picks
+            .iter()
+            .map(|pick| {
+                let starts = runs[pick.run].segment.start_times.as_ref();
+                starts
+                    .and_then(|starts| starts.get(pick.row))
+                    .copied()
+                    .unwrap_or_default()
+            })
+            .collect()
+    });
+    Some(Segment {
+        times: Times::new(times),
+        presence: None,
+        values: picked_values(&runs, &picks),
+        start_times,
+    })
+}
+
+/// A sample that stands.
+struct Pick {
+    at: TimestampMs,
+    run: usize,
+    row: usize,
+}
+
+/// Returns the samples that stand, in order of time; `runs` are in order of arrival.
+fn pick(runs: &[Arrived]) -> Vec<Pick> {
+    let next = |run: usize, from: usize| {
+        let segment: &Segment = &runs[run].segment;
+        let times = segment.times.as_slice();
+        let row = (from..times.len()).find(|row| segment.is_present(*row))?;
+        Some(Reverse((times[row], run, row)))
+    };
+    let mut heads: BinaryHeap<_> = (0..runs.len()).filter_map(|run| next(run, 0)).collect();
+    let mut picks: Vec<Pick> = Vec::new();
+    while let Some(Reverse((at, run, row))) = heads.pop() {
+        if picks.last().is_none_or(|last| last.at < at) {
+            picks.push(Pick { at, run, row });
+        }
+        heads.extend(next(run, row + 1));
+    }
+    picks
+}
+
+fn picked_values(runs: &[Arrived], picks: &[Pick]) -> SegmentValues {
+    let values = |pick: &Pick| &runs[pick.run].segment.values;
+    let floats: Option<Vec<f64>> = picks
+        .iter()
+        .map(|pick| match values(pick) {
+            SegmentValues::Floats(values) => values.get(pick.row).copied(),
+            _ => None,
+        })
+        .collect();
+    if let Some(floats) = floats {
+        return SegmentValues::Floats(floats.into());
+    }
+    let histograms: Option<Vec<Arc<Histogram>>> = picks
+        .iter()
+        .map(|pick| match values(pick) {
+            SegmentValues::Histograms(values) => values.get(pick.row).map(Arc::clone),
+            _ => None,
+        })
+        .collect();
+    if let Some(histograms) = histograms {
+        return SegmentValues::Histograms(histograms.into());
+    }
+    let rollups: Option<Vec<Rollup>> = picks
+        .iter()
+        .map(|pick| match values(pick) {
+            SegmentValues::Rollup(values) => values.get(pick.row).copied(),
+            _ => None,
+        })
+        .collect();
+    if let Some(rollups) = rollups {
+        return SegmentValues::Rollup(rollups.into());
+    }
+    let mixed = picks.iter().map(|pick| {
+        runs[pick.run]
+            .segment
+            .value(pick.row)
+            .unwrap_or(Value::Float(model::STALE_NAN))
+    });
+    SegmentValues::Mixed(mixed.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use rows::Presence;
+
+    use super::*;
+
+    fn run(arrival: u64, samples: &[(i64, Option<f64>)]) -> Arrived {
+        let times: Vec<TimestampMs> = samples.iter().map(|(at, _)| TimestampMs(*at)).collect();
+        let mut presence = Presence::filled(samples.len(), true);
+        for (row, (_, value)) in samples.iter().enumerate() {
+            presence.set(row, value.is_some());
+        }
+        let values: Vec<f64> = samples
+            .iter()
+            .map(|(_, value)| value.unwrap_or(0.0))
+            .collect();
+        let mut segment = Segment::floats(Times::new(times), values);
+        segment.presence = Some(Arc::new(presence));
+        Arrived { arrival, segment }
+    }
+
+    fn samples(segments: &[Segment]) -> Vec<(i64, f64)> {
+        segments
+            .iter()
+            .flat_map(|segment| {
+                segment
+                    .times
+                    .as_slice()
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(row, at)| match segment.value(row)? {
+                        Value::Float(value) => Some((at.0, value)),
+                        Value::Histogram(_) => None,
+                    })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn runs_that_do_not_overlap_keep_their_columns() {
+        let (late, early) = (
+            run(9, &[(30, Some(3.0)), (40, None)]),
+            run(5, &[(10, Some(1.0))]),
+        );
+        let columns = [early.segment.times.clone(), late.segment.times.clone()];
+        let merged = merge_runs(vec![late, early]);
+        assert!(
+            merged
+                .iter()
+                .zip(&columns)
+                .all(|(segment, column)| segment.times.same_column(column))
+        );
+        assert_eq!(samples(&merged), [(10, 1.0), (30, 3.0)]);
+    }
+
+    #[test]
+    fn floats_and_histograms_of_one_series_mix() {
+        let histogram = Arc::new(Histogram::stale());
+        let times = Times::new(vec![TimestampMs(15), TimestampMs(20)]);
+        let values = SegmentValues::Histograms(vec![Arc::clone(&histogram), histogram].into());
+        let other = Segment {
+            times,
+            presence: None,
+            values,
+            start_times: Some(vec![TimestampMs(7); 2].into()),
+        };
+        let merged = merge_runs(vec![
+            run(1, &[(10, Some(1.0)), (20, Some(2.0))]),
+            Arrived {
+                arrival: 2,
+                segment: other,
+            },
+        ]);
+        assert_eq!(merged.len(), 1);
+        assert!(matches!(merged[0].value(1), Some(Value::Histogram(_))));
+        assert!(matches!(merged[0].value(2), Some(Value::Float(2.0))));
+        assert_eq!(
+            merged[0].start_times.as_deref(),
+            Some([0, 7, 0].map(TimestampMs).as_slice())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_in_the_log_stands(runs in prop::collection::vec((0u64..4, prop::collection::btree_map(0i64..60, prop::option::of(0u8..200), 0..12)), 0..7)) {
+            let mut expected: BTreeMap<i64, (u64, usize, f64)> = BTreeMap::new();
+            for (place, (arrival, samples)) in runs.iter().enumerate() {
+                for (at, value) in samples {
+                    if let Some(value) = value {
+                        let candidate = (*arrival, place, f64::from(*value));
+                        let stands = expected.entry(*at).or_insert(candidate);
+                        if (candidate.0, candidate.1) < (stands.0, stands.1) {
+                            *stands = candidate;
+                        }
+                    }
+                }
+            }
+            let input = runs
+                .iter()
+                .map(|(arrival, samples)| run(*arrival, &samples.iter().map(|(at, value)| (*at, value.map(f64::from))).collect::<Vec<_>>()))
+                .collect();
+            let merged = merge_runs(input);
+            let times: Vec<TimestampMs> = merged.iter().flat_map(|segment| segment.times.as_slice()).copied().collect();
+            prop_assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+            prop_assert_eq!(samples(&merged), expected.into_iter().map(|(at, (_, _, value))| (at, value)).collect::<Vec<_>>());
+        }
+    }
 }
