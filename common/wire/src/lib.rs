@@ -7,9 +7,23 @@
 
 #![forbid(unsafe_code)]
 
+mod codec;
+mod definition;
+mod error;
+mod frame;
 mod message;
+mod mux;
+mod stream;
 
+pub use codec::{Message, decode_message, encode_message};
+pub use definition::split_definition;
+pub use error::{DecodeError, EncodeError, FrameError};
+pub use frame::{
+    FRAME_BYTES_MAX, Frame, FrameDecoder, FrameKind, HANDSHAKE_BYTES_MAX, MESSAGE_BYTES_MAX,
+};
 pub use message::{
     AgentHello, AgentMessage, AgentStatus, EPOCHS_MAX, EpochKnown, EpochOffer, JoinRefusal,
     JoinReply, JoinRequest, RefusedSamples, SessionRefusal, StoreMessage, Welcome,
 };
+pub use mux::{Mux, MuxError, STREAM_WINDOW_BYTES, WRITE_BUFFER_BYTES};
+pub use stream::{ALPN_JOIN, ALPN_SESSION, StreamId};
