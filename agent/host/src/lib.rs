@@ -1,3 +1,46 @@
-//! Placeholder until the crate's first code.
+//! Node collectors: what node_exporter 1.12 says of a machine, in its names, types, help texts, labels and values.
+//!
+//! A [`Host`] owns the collectors, one file each under `collectors/`. [`Host::collect`] runs those of one [`Tier`] and hands their
+//! samples, one by one, to a [`Sink`]; [`Host::expose`] runs all of them once and returns [`MetricFamily`]s for a text form. Two
+//! sinks are here: [`RowSink`], which turns a collection into a row of a cohort (by [`CohortBuilder`], which other samplers use
+//! too), and [`Snapshot`].
+//!
+//! Invariants:
+//! - Every path starts at one of [`Paths`], so that a folder of fixtures, or a container's view of its node, stands in for
+//!   `/proc`, `/sys`, `/` and udev's data.
+//! - A file that is missing or unreadable, or holds what no parser expects, costs its collector only: the others run, and
+//!   `node_scrape_collector_success` says 0. No content panics, and no file is read past [`FILE_BYTES_MAX`].
+//! - In the steady state (no series comes or goes) a collection allocates per collection, never per sample: files are kept open
+//!   and read from the start into kept buffers, text is parsed as bytes, label values are borrowed.
+//! - A mount that does not answer `statfs` holds a thread, never a collection; the number of such threads is bounded.
+//!
+//! Never here: flags (the binary wires [`HostConfig`]), HTTP, text formats, the schedule.
 
 #![forbid(unsafe_code)]
+
+mod cohort_builder;
+mod collectors;
+mod config;
+mod error;
+mod family;
+mod filter;
+mod host;
+mod kept_file;
+mod netlink;
+mod paths;
+mod refresh;
+mod scan;
+mod snapshot;
+mod timezone;
+
+pub use cohort_builder::{CohortBuilder, Collected, RowSink};
+pub use config::{
+    CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig, NetdevOptions, Tier,
+    UnknownCollector,
+};
+pub use error::HostConfigError;
+pub use family::{Family, Sink};
+pub use host::Host;
+pub use kept_file::FILE_BYTES_MAX;
+pub use paths::Paths;
+pub use snapshot::{MetricFamily, MetricSample, Snapshot};

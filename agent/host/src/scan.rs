@@ -1,0 +1,113 @@
+//! Byte-level readers of what the kernel prints. None panics, whatever the bytes.
+
+use std::borrow::Cow;
+
+/// Returns the lines, without their ends.
+pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty())
+}
+
+/// Returns the words of a line: what stands between runs of blanks.
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+}
+
+/// Splits at the first `separator`.
+pub(crate) fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|b| *b == separator)?;
+    Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+}
+
+/// Reads a decimal number that fills `word`.
+pub(crate) fn number(word: &[u8]) -> Option<u64> {
+    if word.is_empty() {
+        return None;
+    }
+    word.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// Reads a number with sign, fraction or exponent that fills `word`.
+pub(crate) fn float(word: &[u8]) -> Option<f64> {
+    match number(word) {
+        Some(whole) => Some(whole as f64),
+        None => std::str::from_utf8(word).ok()?.parse().ok(),
+    }
+}
+
+/// Returns text for a label; what is not UTF-8 becomes U+FFFD.
+pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// A number as decimal text, without allocating.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    pub(crate) fn new(mut number: u64) -> Self {
+        let mut digits = [b'0'; 20];
+        let mut start = digits.len();
+        loop {
+            start -= 1;
+            digits[start] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+            if number == 0 {
+                return Self { digits, start };
+            }
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.digits
+            .get(self.start..)
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_whole_words() {
+        for (word, expected) in [
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("-1", None),
+            ("1x", None),
+        ] {
+            assert_eq!(number(word.as_bytes()), expected, "{word}");
+        }
+        assert_eq!(float(b"-1.5e3"), Some(-1500.0));
+        assert_eq!(
+            float(b"18446744073709551616"),
+            Some(18_446_744_073_709_551_616.0)
+        );
+        assert_eq!(float(b"one"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn decimals_are_what_display_prints(number in any::<u64>()) {
+            let expected = number.to_string();
+            let decimal = Decimal::new(number);
+            prop_assert_eq!(decimal.as_str(), expected.as_str());
+            prop_assert_eq!(super::number(expected.as_bytes()), Some(number));
+        }
+    }
+}
