@@ -16,8 +16,11 @@ use crate::{MetricMetadata, SeriesSample};
 const FLAG_ZSTD: u8 = 1;
 /// The largest window, as a power of two, that a compressor uses and a decompressor takes.
 const WINDOW_LOG_MAX: u32 = 20;
-/// Bits of distances do not compress; below this many bytes the attempt is not worth its time.
+/// Below this many bytes the attempt to compress is not worth its time.
 const COMPRESS_BYTES_MIN: usize = 128;
+
+/// Tag and length of a section.
+const SECTION_BYTES_MAX: usize = 5;
 
 /// What a section holds. Sections come at most once each, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +87,11 @@ pub(super) fn assemble(
         });
     }
     EncodeError::check("bytes", payload.len() + 2, BODY_BYTES_MAX)?;
-    Ok(close(&payload))
+    // Codes of distances are dense: on recorded node metrics, compressing them took 1 % (at 1 s) to 3 % (at 15 s) off, and 6 ns a
+    // sample. Key rows, with distances from zero, lose 12 %; texts and histograms far more.
+    let dense = rows.len() + SECTION_BYTES_MAX >= payload.len()
+        && coded.iter().all(|coded| coded.base.is_some());
+    Ok(close(&payload, !dense))
 }
 
 fn put_section(payload: &mut Vec<u8>, section: Section, bytes: &[u8]) {
@@ -113,9 +120,9 @@ pub(super) fn next_section<'a>(
     Ok(Some((section, ByteReader::new(reader.take(length)?))))
 }
 
-/// Puts version and flags before `payload`, which is compressed when that makes it shorter.
-fn close(payload: &[u8]) -> Vec<u8> {
-    if let Some(compressed) = compress(payload) {
+/// Puts version and flags before `payload`, which is compressed if `try_compressing` and that makes it shorter.
+fn close(payload: &[u8], try_compressing: bool) -> Vec<u8> {
+    if let Some(compressed) = try_compressing.then(|| compress(payload)).flatten() {
         let mut body = vec![VERSION, FLAG_ZSTD];
         put_varint(&mut body, payload.len() as u64);
         body.extend_from_slice(&compressed);
