@@ -188,6 +188,10 @@ fn aligned(length: usize) -> usize {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::host_endian_bytes,
+    reason = "these messages are as the kernel of this machine writes them"
+)]
 mod tests {
     use proptest::prelude::*;
 

@@ -26,4 +26,9 @@ impl Refresh {
         }
         due
     }
+
+    /// Makes it due at once: what was read was not what was hoped for.
+    pub(crate) const fn retry(&mut self) {
+        self.last = None;
+    }
 }

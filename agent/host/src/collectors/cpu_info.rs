@@ -108,7 +108,7 @@ impl CpuInfo {
         sink: &mut dyn Sink,
     ) -> Result<(), CollectError> {
         let read = if self.refresh.due(now) {
-            self.read()
+            self.read().inspect_err(|_| self.refresh.retry())
         } else {
             Ok(())
         };

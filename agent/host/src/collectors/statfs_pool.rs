@@ -1,8 +1,8 @@
 //! `statfs` on threads of its own: a mount that does not answer holds a thread, not a collection.
 //!
 //! Each mount has at most one question under way, so the queue is never longer than the list of mounts. A thread that does not come
-//! back while questions wait is replaced, until [`THREADS_MAX`] stand; from then on questions wait. A thread that comes back when
-//! there are more than enough ends.
+//! back while questions wait is replaced, until [`THREADS_MAX`] stand; from then on questions wait. A thread that finds nothing to do
+//! while enough others are idle ends.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -131,6 +131,7 @@ impl StatfsPool {
             }
         }
         let mut steps = patience.as_millis().div_ceil(STEP.as_millis());
+        // Threads that are not idle by now are held by their mounts.
         self.add_threads(&mut state, self.workers);
         self.shared.work.notify_all();
         loop {
@@ -153,7 +154,7 @@ impl StatfsPool {
             state = next;
             if timeout.timed_out() {
                 steps -= 1;
-                let more = state.threads + self.workers;
+                let more = state.threads;
                 self.add_threads(&mut state, more);
             }
         }
@@ -180,11 +181,11 @@ impl StatfsPool {
             .retain(|path, question| question.asked.is_some() || present.contains(&**path));
     }
 
-    /// Adds threads until there are `target`, as long as questions wait and no thread is idle.
-    fn add_threads(&self, state: &mut State, target: usize) {
+    /// Adds threads for questions that wait without an idle thread, `most` at once and [`THREADS_MAX`] in all.
+    fn add_threads(&self, state: &mut State, most: usize) {
         let wanted = state.queue.len().saturating_sub(state.idle);
-        let room = target.min(THREADS_MAX).saturating_sub(state.threads);
-        for _ in 0..wanted.min(room) {
+        let room = THREADS_MAX.saturating_sub(state.threads);
+        for _ in 0..wanted.min(room).min(most) {
             let shared = Arc::clone(&self.shared);
             let spawned = thread::Builder::new()
                 .name("statfs".to_owned())
@@ -221,8 +222,11 @@ impl Shared {
     /// A worker's life.
     fn work(&self) {
         let mut state = self.state();
-        while !state.closed && state.threads <= state.workers.max(state.queue.len()) {
+        while !state.closed {
             let Some(path) = state.queue.pop_front() else {
+                if state.idle >= state.workers {
+                    break;
+                }
                 state.idle += 1;
                 state = self
                     .work
@@ -248,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(50);
+    const PATIENCE: Duration = Duration::from_millis(800);
     const STUCK_AFTER: Duration = Duration::from_secs(1);
 
     /// Mounts named `/hung*` do not answer while the gate is closed.

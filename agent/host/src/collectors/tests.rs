@@ -94,6 +94,11 @@ fn odd_content_costs_what_holds_it_and_no_more() {
     write(root.path(), "proc/loadavg", b"0.5 nan");
     write(
         root.path(),
+        "proc/cpuinfo",
+        b"flags: before any processor\n",
+    );
+    write(
+        root.path(),
         "proc/meminfo",
         b"MemTotal: 1 kB\nMemFree: lots\n",
     );
