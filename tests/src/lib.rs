@@ -1,3 +1,3 @@
-//! Placeholder until the crate's first code.
+//! The simulator and what the whole-system tests share.
 
 #![forbid(unsafe_code)]

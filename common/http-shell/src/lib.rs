@@ -1,0 +1,25 @@
+//! HTTP/1.1 for everyone alike: a bounded server and a small client on hyper, over TCP, TLS and unix sockets.
+//!
+//! Both programs serve HTTP, so what every listener needs stands here once: limits on connections, heads, bodies and time; gzip;
+//! exporter-toolkit's web configuration (TLS, basic authentication, headers), read again when it changes; an ordered stop. A
+//! [`Handler`] sees whole requests and answers whole responses; when a client goes away, its handler's future is dropped.
+//!
+//! Why not a web framework: the routes are few and fixed, and hyper with these files is a tenth of the code. Why not in `runtime`
+//! or `api`: `runtime` stands below `transport`, which TLS comes from, and the agent may not use `api`.
+//!
+//! Never here: routes, JSON, what a request means.
+
+#![forbid(unsafe_code)]
+
+mod auth;
+mod client;
+mod encoding;
+mod form;
+mod message;
+mod serve;
+
+pub use client::{Client, ClientError, Reply, Target};
+pub use form::{Form, decode_component, encode_component};
+pub use hyper::{Method, StatusCode, header};
+pub use message::{Caller, Handler, HandlerFuture, Request, Response};
+pub use serve::{BindError, Limits, Listen, Server, ServerStats};

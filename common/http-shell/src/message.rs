@@ -1,0 +1,111 @@
+//! Requests and responses as values.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+
+use crate::Form;
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Over TCP, from this address; with TLS and basic authentication as the web configuration demands.
+    Remote {
+        /// The address.
+        address: SocketAddr,
+        /// The user that basic authentication found.
+        user: Option<String>,
+    },
+    /// Over a unix socket, with the user id that the kernel vouches for.
+    Local {
+        /// The user id.
+        uid: u32,
+    },
+}
+
+/// A whole request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// GET, POST, ...
+    pub method: Method,
+    /// The path, still percent-encoded; starts with `/`.
+    pub path: String,
+    /// What follows the `?`, still encoded.
+    pub query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, at most [`crate::Limits::body_bytes_max`].
+    pub body: Bytes,
+    /// Who calls.
+    pub caller: Caller,
+}
+
+impl Request {
+    /// Returns a header's value, when there is one and it is text.
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Returns the parameters: of the query string, and of the body when it is a form.
+    pub fn form(&self) -> Form {
+        let is_form = self
+            .header(CONTENT_TYPE)
+            .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
+        // As in Go's ParseForm, values of the body come first.
+        let body = if is_form { String::from_utf8_lossy(&self.body).into_owned() } else { String::new() };
+        Form::parse([body.as_str(), self.query.as_str()])
+    }
+}
+
+/// A whole response.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers; length, date and encoding are added by the server.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// Returns a response without a body.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// Returns a response with a body of this content type.
+    pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self::empty(status).with_header(CONTENT_TYPE, HeaderValue::from_static(content_type)).with_body(body)
+    }
+
+    /// Returns a plain text, a newline added.
+    pub fn text(status: StatusCode, text: impl std::fmt::Display) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", format!("{text}\n"))
+    }
+
+    /// Sets a header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
+/// An answer to come.
+pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Response> + Send + 'a>>;
+
+/// Answers requests. The future is dropped when the client goes away: whatever it started must then stop.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(&self, request: Request) -> HandlerFuture<'_>;
+}

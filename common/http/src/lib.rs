@@ -1,3 +1,0 @@
-//! Placeholder until the crate's first code.
-
-#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Everything that needs more than one crate, in one binary.
+
+mod tidy;
