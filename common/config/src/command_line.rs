@@ -69,6 +69,8 @@ pub(crate) struct Line {
     pub(crate) mistakes: Vec<Mistake>,
 }
 
+/// Short forms, the same in all commands.
+const SHORT: &[(&str, char)] = &[("output", 'o')];
 /// The most unknown flags that one run reports.
 const UNKNOWN_FLAGS_MAX: usize = 20;
 
@@ -239,6 +241,9 @@ fn flag(setting: &Setting) -> Arg {
         .help(help)
         .action(ArgAction::Set)
         .overrides_with(setting.name);
+    if let Some((_, short)) = SHORT.iter().find(|(name, _)| *name == setting.name) {
+        arg = arg.short(*short);
+    }
     arg = match setting.kind {
         // `--web.enable-lifecycle`, but also `--web.enable-lifecycle=false`.
         Kind::Switch => arg
