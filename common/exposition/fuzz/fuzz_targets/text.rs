@@ -42,6 +42,9 @@ fuzz_target!(|input: &[u8]| {
         });
         let back = back.expect("what is written can be read");
         assert_eq!(back.series.to_labels(), labels);
-        assert_eq!((back.value.to_bits(), back.at), (sample.value.to_bits(), sample.at));
+        assert_eq!(
+            (back.value.to_bits(), back.at),
+            (sample.value.to_bits(), sample.at)
+        );
     }
 });
