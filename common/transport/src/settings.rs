@@ -1,0 +1,41 @@
+//! The figures of both transports, in one place. Worst-case memory of a connection: its windows, its outgoing queues and one
+//! frame per stream; a connection that is idle holds next to nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_proto::{IdleTimeout, TransportConfig, VarInt};
+
+/// Silence after which a peer counts as gone.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Something is said at least this often: address translators forget quiet UDP after 30 s.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A handshake that takes longer is given up.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes on their way on one stream that the receiver has not read yet; TCP's streams have the same ([`wire::Mux`]).
+const STREAM_WINDOW: u32 = 1_024 * 1_024;
+/// The same for a whole QUIC connection.
+const CONNECTION_WINDOW: u32 = 2 * 1_024 * 1_024;
+/// Bytes that QUIC keeps for sending again.
+const SEND_WINDOW: u64 = 2 * 1_024 * 1_024;
+/// Bytes queued on one stream before a sender waits (a larger frame goes alone).
+pub(crate) const OUTGOING_BYTES_MAX: u32 = 256 * 1_024;
+/// How long a close waits for what was queued before.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Returns QUIC's settings; the streams are one-way, one per [`wire::StreamId`] and direction.
+pub(crate) fn quic(segmentation_offload: bool) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("60 s fit in a QUIC integer");
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(4))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .datagram_receive_buffer_size(None)
+        .enable_segmentation_offload(segmentation_offload);
+    Arc::new(config)
+}
