@@ -66,7 +66,7 @@ pub enum AppendError {
     },
     /// The record is too large for any segment.
     #[error(
-        "a spool record of {bytes} bytes exceeds the limit of {BODY_BYTES_MAX}; make smaller batches"
+        "a spool record of {bytes} bytes exceeds the limit of {BODY_BYTES_MAX} or half of the spool; make smaller batches or a larger spool"
     )]
     TooLarge {
         /// Its size.

@@ -48,6 +48,7 @@ impl Segment {
         self.numbers = match self.numbers {
             None => Some((number.0, number.0)),
             Some((_, last)) if number.0 <= last => return false,
+            _ if number.0 == u64::MAX => return false,
             Some((first, last)) => {
                 if number.0 > last + 1 {
                     add_interval(&mut self.holes, (last + 1, number.0 - 1));

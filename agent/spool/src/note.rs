@@ -136,7 +136,7 @@ fn decode_gaps(words: &mut Words<'_>) -> Option<Vec<Gap>> {
             from: TimestampMs(words.next()?.cast_signed()),
             to: TimestampMs(words.next()?.cast_signed()),
         };
-        if gap.first > gap.last {
+        if gap.first > gap.last || gap.last.0 == u64::MAX {
             return None;
         }
         gaps.push(gap);

@@ -4,6 +4,7 @@ use rows::{BatchNumber, Epoch, NumberSet};
 
 use super::{DestinationId, Spool};
 use crate::cursor::Cursor;
+use crate::numbers::{Interval, reach_in};
 use crate::record::SegmentId;
 
 impl Spool {
@@ -34,9 +35,7 @@ impl Spool {
             .collect();
         for (id, first, last) in ranges {
             for (from, to) in numbers.intervals() {
-                for number in first.max(from.0)..=last.min(to.0) {
-                    self.insert(destination, epoch, BatchNumber(number));
-                }
+                self.insert_range(destination, id, (first.max(from.0), last.min(to.0)));
             }
             self.remove_if_settled(id);
         }
@@ -76,6 +75,20 @@ impl Spool {
             && cursor.insert(epoch, number).is_none()
         {
             self.counters.ignored_acknowledgements += 1;
+        }
+    }
+
+    /// Adds the numbers of `range` that are in the segment.
+    fn insert_range(&mut self, destination: DestinationId, id: SegmentId, range: Interval) {
+        let mut number = range.0;
+        while let Some(segment) = self.segments.get(&id)
+            && number <= range.1
+        {
+            match reach_in(&segment.holes, number) {
+                Some(last) => number = last,
+                None => self.insert(destination, segment.identity.epoch, BatchNumber(number)),
+            }
+            number += 1;
         }
     }
 

@@ -23,7 +23,7 @@ pub enum ReadFrom {
     Batch(Epoch, BatchNumber),
     /// At the start of the segment that holds this batch: what comes leans on nothing that came before.
     SegmentOf(Epoch, BatchNumber),
-    /// After all that is there: only what is appended from now on.
+    /// After all batches that are there: only what is appended from now on, and the definitions of the segment it goes to.
     End,
 }
 
@@ -95,8 +95,8 @@ impl Spool {
                     let unseen = (current.expected, last);
                     if segment.numbers.is_some() {
                         current.expected = current.expected.max(last.saturating_add(1));
-                        self.note_hole(id, unseen);
                     }
+                    self.note_hole(id, unseen);
                     if self.is_active(id) {
                         return Ok(None);
                     }
@@ -191,21 +191,14 @@ impl Spool {
             }));
         };
         let number = head.number;
-        let damaged = wanted && body.is_none();
-        let unseen = (
-            current.expected,
-            if damaged {
-                number.0
-            } else {
-                number.0.saturating_sub(1)
-            },
-        );
-        // A segment that was empty when the reader came has no numbers to miss before its first.
-        let missing = segment.spans(BatchNumber(current.expected)) || damaged;
+        let seen_to = if wanted && body.is_none() {
+            number.0
+        } else {
+            number.0.saturating_sub(1)
+        };
+        let unseen = (current.expected, seen_to);
         current.expected = number.0.saturating_add(1);
-        if missing && unseen.0 <= unseen.1 {
-            self.note_hole(id, unseen);
-        }
+        self.note_hole(id, unseen);
         Ok(body.map(|body| {
             Record::Batch(StoredBatch {
                 epoch,
@@ -241,13 +234,16 @@ impl Spool {
 
     /// These numbers of the segment cannot be read: nobody need wait for them.
     fn note_hole(&mut self, id: SegmentId, numbers: Interval) {
-        let Some(segment) = self
-            .segments
-            .get_mut(&id)
-            .filter(|_| numbers.0 <= numbers.1)
-        else {
+        let Some(segment) = self.segments.get_mut(&id) else {
             return;
         };
+        let Some((first, last)) = segment.numbers else {
+            return;
+        };
+        let numbers = (numbers.0.max(first), numbers.1.min(last));
+        if numbers.0 > numbers.1 {
+            return;
+        }
         let new = add_interval(&mut segment.holes, numbers);
         if new == 0 {
             return;

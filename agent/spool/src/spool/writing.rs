@@ -48,7 +48,7 @@ impl Spool {
         let mut start = identity.header(next).to_vec();
         for definition in definitions {
             let body = definition.as_ref();
-            check_length(body)?;
+            self.check_length(body)?;
             let position = start.len() as u64;
             RecordHeader::encode(
                 identity,
@@ -83,9 +83,16 @@ impl Spool {
     /// Puts a definition into the segment, for the batches that follow in it. The caller repeats it at each
     /// [`begin_segment`](Self::begin_segment) from then on.
     pub fn append_definition(&mut self, body: &[u8]) -> Result<(), AppendError> {
-        check_length(body)?;
-        if self.active.is_none() {
+        self.check_length(body)?;
+        let Some((active, segment)) = self.active_segment() else {
             return Err(AppendError::NeedsSegmentStart);
+        };
+        let bytes = segment.bytes + (RECORD_HEADER_BYTES + body.len()) as u64;
+        if segment.batches > 0 && bytes > active.bytes_max {
+            return Err(AppendError::NeedsSegmentStart);
+        }
+        if bytes > self.bytes_max / 2 {
+            return Err(AppendError::TooLarge { bytes: body.len() });
         }
         self.write_record(Kind::Definition, BatchNumber(0), body)
     }
@@ -93,13 +100,12 @@ impl Spool {
     /// Puts a batch into the spool: visible to readers and safe from the death of the process when it returns, safe from a power cut
     /// after the next sync. Room is made by dropping the oldest segment. After an error nothing was put and the number is free.
     pub fn append(&mut self, batch: NewBatch<'_>) -> Result<(), AppendError> {
-        check_length(batch.body)?;
-        if let Some(last) = self.last_number
-            && batch.number <= last
-        {
+        self.check_length(batch.body)?;
+        let rises = self.last_number.is_none_or(|last| batch.number > last);
+        if !rises || batch.number.0 == u64::MAX {
             return Err(AppendError::NumberNotRising {
                 number: batch.number,
-                last,
+                last: self.last_number.unwrap_or(BatchNumber(0)),
             });
         }
         if self.will_rotate(batch.body.len()) {
@@ -257,11 +263,13 @@ impl Spool {
             }
         }
     }
-}
 
-fn check_length(body: &[u8]) -> Result<(), AppendError> {
-    if body.len() > BODY_BYTES_MAX {
-        return Err(AppendError::TooLarge { bytes: body.len() });
+    /// A record takes at most half of the spool, so that it fits beside the start of its segment.
+    fn check_length(&self, body: &[u8]) -> Result<(), AppendError> {
+        let record_bytes = (RECORD_HEADER_BYTES + body.len()) as u64;
+        if body.len() > BODY_BYTES_MAX || record_bytes > self.bytes_max / 2 {
+            return Err(AppendError::TooLarge { bytes: body.len() });
+        }
+        Ok(())
     }
-    Ok(())
 }
