@@ -1,0 +1,508 @@
+//! The index of a head: grows series by series while queries read it.
+//!
+//! One lock protects all, and nobody holds it for long: an insertion takes some microseconds, a reader copies references of what it
+//! needs and works on those. Nothing is ever removed, so a [`HeadIndexView`] is a number of series: what came later is left out. When
+//! many series have ended, [`HeadIndex::compacted`] makes a new index of the rest; views of the old one keep it alive.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use model::Labels;
+use roaring::RoaringBitmap;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::{IndexRead, SeriesId, ValueId};
+
+/// Values whose postings a reader adds up under one hold of the lock.
+const UNION_BATCH: usize = 256;
+/// Up to this many series a posting is a plain list.
+const FEW_MAX: usize = 12;
+
+/// Rough bytes that a series takes beside its label pairs: entry, hash table, a share of spare capacity.
+const SERIES_BYTES: usize = 40;
+/// The same for one label pair: value number and postings.
+const PAIR_BYTES: usize = 8;
+/// The same for a distinct value beside its text: text headers, table, posting, sorted list.
+const VALUE_BYTES: usize = 128;
+
+/// An index in memory that grows.
+#[derive(Debug, Default)]
+pub(crate) struct HeadIndex {
+    contents: RwLock<Contents>,
+}
+
+/// What an index holds; also what the encoded form is written from.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    names: HashMap<Arc<str>, u32>,
+    pub(super) columns: Vec<LabelColumn>,
+    schema_ids: HashMap<Arc<[u32]>, u32>,
+    /// Columns by schema, in order of the names.
+    pub(super) schemas: Vec<Arc<[u32]>>,
+    series: Vec<Series>,
+    /// Value ids of all series, one after the other, in order of the names.
+    values: Vec<ValueId>,
+    /// By hash of the labels; a second series of one hash stands at the next free number.
+    by_hash: HashMap<u64, SeriesId, BuildHasherDefault<AsIs>>,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    schema: u32,
+    /// Where its value ids begin.
+    start: u32,
+}
+
+/// A label name and its values.
+#[derive(Debug)]
+pub(super) struct LabelColumn {
+    pub(super) name: Arc<str>,
+    /// By id, in order of appearance.
+    pub(super) values: Vec<LabelValue>,
+    by_text: HashMap<Arc<str>, ValueId>,
+    /// By value id.
+    pub(super) postings: Vec<Posting>,
+    /// Series that have the label.
+    pub(super) series: RoaringBitmap,
+    /// The values in order, as far as somebody asked for them.
+    sorted: Arc<[SortedValue]>,
+}
+
+#[derive(Debug)]
+pub(super) struct LabelValue {
+    pub(super) text: Arc<str>,
+    /// The first series that had it.
+    first: SeriesId,
+}
+
+#[derive(Clone, Debug)]
+struct SortedValue {
+    text: Arc<str>,
+    id: ValueId,
+    first: SeriesId,
+}
+
+/// The series of one value.
+#[derive(Clone, Debug)]
+pub(super) enum Posting {
+    /// One: most values of high-cardinality labels.
+    One(SeriesId),
+    /// Rising.
+    Few(Vec<SeriesId>),
+    Many(RoaringBitmap),
+}
+
+impl HeadIndex {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the number of the series with these labels and whether it is new.
+    ///
+    /// # Panics
+    /// When there are 2^32 series or label pairs; limits stand far below.
+    pub(crate) fn insert(&self, labels: &Labels) -> (SeriesId, bool) {
+        self.write().insert(labels)
+    }
+
+    /// Returns the number of the series with these labels.
+    pub(crate) fn find(&self, labels: &Labels) -> Option<SeriesId> {
+        self.read().find(hash_of(labels), labels).ok()
+    }
+
+    /// Returns the number of series.
+    pub(crate) fn len(&self) -> usize {
+        self.read().series.len()
+    }
+
+    /// Returns an estimate of the memory held, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.read().bytes
+    }
+
+    /// Returns a view of the series there are now.
+    pub(crate) fn view(self: &Arc<Self>) -> HeadIndexView {
+        let count = to_u32(self.len());
+        HeadIndexView {
+            index: Arc::clone(self),
+            count,
+        }
+    }
+
+    /// Returns an index of the series in `keep` alone, numbered anew in the same order, and the new number of each old one.
+    pub(crate) fn compacted(&self, keep: &RoaringBitmap) -> (Self, Vec<Option<SeriesId>>) {
+        let mut renumbered = vec![None; self.len()];
+        let mut contents = Contents::default();
+        for old in keep {
+            if let (Some(slot), Some(labels)) =
+                (renumbered.get_mut(old as usize), self.read().labels(old))
+            {
+                *slot = Some(contents.insert(&labels).0);
+            }
+        }
+        (
+            Self {
+                contents: RwLock::new(contents),
+            },
+            renumbered,
+        )
+    }
+
+    /// Lends the contents, to be encoded.
+    pub(super) fn with_contents<T>(&self, use_them: impl FnOnce(&Contents) -> T) -> T {
+        use_them(&self.read())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.contents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the values of a label in order, up to date; sorts what is new outside the lock.
+    fn sorted_values(&self, name: &str) -> Option<Arc<[SortedValue]>> {
+        let (known, column, new) = {
+            let contents = self.read();
+            let column = *contents.names.get(name)?;
+            let known = Arc::clone(&contents.columns[column as usize].sorted);
+            let values = &contents.columns[column as usize].values;
+            let new: Vec<SortedValue> = (0..)
+                .zip(values)
+                .skip(known.len())
+                .map(|(id, value)| SortedValue {
+                    text: Arc::clone(&value.text),
+                    id,
+                    first: value.first,
+                })
+                .collect();
+            (known, column, new)
+        };
+        if new.is_empty() {
+            return Some(known);
+        }
+        let merged = merge_sorted(&known, new);
+        let mut contents = self.write();
+        let stored = &mut contents.columns[column as usize].sorted;
+        if stored.len() < merged.len() {
+            *stored = Arc::clone(&merged);
+        }
+        Some(merged)
+    }
+}
+
+fn merge_sorted(known: &[SortedValue], mut new: Vec<SortedValue>) -> Arc<[SortedValue]> {
+    new.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+    let mut merged = Vec::with_capacity(known.len() + new.len());
+    let mut rest = known;
+    for value in new {
+        let before = rest.partition_point(|other| other.text < value.text);
+        merged.extend_from_slice(&rest[..before]);
+        rest = &rest[before..];
+        merged.push(value);
+    }
+    merged.extend_from_slice(rest);
+    merged.into()
+}
+
+impl Contents {
+    pub(super) fn insert(&mut self, labels: &Labels) -> (SeriesId, bool) {
+        let hash = match self.find(hash_of(labels), labels) {
+            Ok(known) => return (known, false),
+            Err(free) => free,
+        };
+        let series = to_u32(self.series.len());
+        let start = to_u32(self.values.len());
+        let mut schema = Vec::with_capacity(labels.len());
+        for (name, value) in labels.iter() {
+            let column = self.column(name);
+            let (value, new_bytes) = self.columns[column as usize].add(value, series);
+            self.bytes += new_bytes + PAIR_BYTES;
+            self.values.push(value);
+            schema.push(column);
+        }
+        let schema = self.schema(schema);
+        self.series.push(Series { schema, start });
+        self.by_hash.insert(hash, series);
+        self.bytes += SERIES_BYTES;
+        (series, true)
+    }
+
+    /// Returns the series with these labels, or the number under which it would stand in `by_hash`.
+    fn find(&self, hash: u64, labels: &Labels) -> Result<SeriesId, u64> {
+        let mut place = hash;
+        while let Some(series) = self.by_hash.get(&place) {
+            if self.pairs(*series).eq(labels.iter()) {
+                return Ok(*series);
+            }
+            place = place.wrapping_add(1);
+        }
+        Err(place)
+    }
+
+    fn column(&mut self, name: &str) -> u32 {
+        if let Some(known) = self.names.get(name) {
+            return *known;
+        }
+        let id = to_u32(self.columns.len());
+        let name: Arc<str> = name.into();
+        self.bytes += VALUE_BYTES + name.len();
+        self.names.insert(Arc::clone(&name), id);
+        self.columns.push(LabelColumn {
+            name,
+            values: Vec::new(),
+            by_text: HashMap::new(),
+            postings: Vec::new(),
+            series: RoaringBitmap::new(),
+            sorted: Arc::new([]),
+        });
+        id
+    }
+
+    fn schema(&mut self, columns: Vec<u32>) -> u32 {
+        if let Some(known) = self.schema_ids.get(columns.as_slice()) {
+            return *known;
+        }
+        let id = to_u32(self.schemas.len());
+        let columns: Arc<[u32]> = columns.into();
+        self.bytes += VALUE_BYTES + columns.len() * 4;
+        self.schema_ids.insert(Arc::clone(&columns), id);
+        self.schemas.push(columns);
+        id
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Returns a series' schema and the ids of its values.
+    pub(super) fn row(&self, series: SeriesId) -> Option<(u32, &[ValueId])> {
+        let Series { schema, start } = *self.series.get(series as usize)?;
+        let len = self.schemas[schema as usize].len();
+        Some((schema, &self.values[start as usize..start as usize + len]))
+    }
+
+    fn pairs(&self, series: SeriesId) -> impl Iterator<Item = (&str, &str)> {
+        let (schema, values) = self.row(series).unwrap_or((0, &[]));
+        let columns = self
+            .schemas
+            .get(schema as usize)
+            .map(|columns| &columns[..])
+            .unwrap_or_default();
+        columns.iter().zip(values).map(|(column, value)| {
+            let column = &self.columns[*column as usize];
+            (&*column.name, &*column.values[*value as usize].text)
+        })
+    }
+
+    fn labels(&self, series: SeriesId) -> Option<Labels> {
+        self.row(series)?;
+        // The pairs came out of a label set.
+        Labels::from_pairs(self.pairs(series)).ok()
+    }
+
+    fn column_of(&self, name: &str) -> Option<&LabelColumn> {
+        self.names
+            .get(name)
+            .map(|column| &self.columns[*column as usize])
+    }
+}
+
+impl LabelColumn {
+    /// Notes that `series`, greater than any before, has the value `text`; returns the value's id and the bytes that it took.
+    fn add(&mut self, text: &str, series: SeriesId) -> (ValueId, usize) {
+        self.series.insert(series);
+        if let Some(id) = self.by_text.get(text) {
+            self.postings[*id as usize].push(series);
+            return (*id, 0);
+        }
+        let id = to_u32(self.values.len());
+        let text: Arc<str> = text.into();
+        self.by_text.insert(Arc::clone(&text), id);
+        self.values.push(LabelValue {
+            text: Arc::clone(&text),
+            first: series,
+        });
+        self.postings.push(Posting::One(series));
+        (id, VALUE_BYTES + text.len())
+    }
+}
+
+impl Posting {
+    /// Adds a series greater than any before.
+    fn push(&mut self, series: SeriesId) {
+        match self {
+            Self::One(first) => *self = Self::Few(vec![*first, series]),
+            Self::Few(list) if list.len() < FEW_MAX => list.push(series),
+            Self::Few(list) => {
+                let mut many: RoaringBitmap = list.iter().copied().collect();
+                many.insert(series);
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => {
+                many.insert(series);
+            }
+        }
+    }
+
+    pub(super) fn add_to(&self, out: &mut RoaringBitmap) {
+        match self {
+            Self::One(series) => {
+                out.insert(*series);
+            }
+            Self::Few(list) => out.extend(list),
+            Self::Many(many) => *out |= many,
+        }
+    }
+}
+
+/// The series that an index had at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadIndexView {
+    index: Arc<HeadIndex>,
+    count: u32,
+}
+
+impl HeadIndexView {
+    /// Returns the number of the series with these labels.
+    pub(crate) fn find(&self, labels: &Labels) -> Option<SeriesId> {
+        self.index
+            .find(labels)
+            .filter(|series| *series < self.count)
+    }
+}
+
+impl IndexRead for HeadIndexView {
+    type Error = Infallible;
+
+    fn all(&self) -> RoaringBitmap {
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..self.count);
+        all
+    }
+
+    fn names(&self) -> Result<Vec<String>, Infallible> {
+        let contents = self.index.read();
+        let here =
+            |column: &&LabelColumn| column.series.min().is_some_and(|first| first < self.count);
+        let mut names: Vec<String> = contents
+            .columns
+            .iter()
+            .filter(here)
+            .map(|column| (*column.name).to_owned())
+            .collect();
+        drop(contents);
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn find_value(&self, name: &str, value: &str) -> Result<Option<ValueId>, Infallible> {
+        Ok(self
+            .index
+            .read()
+            .column_of(name)
+            .and_then(|column| column.by_text.get(value).copied()))
+    }
+
+    fn visit_values(
+        &self,
+        name: &str,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str, ValueId) -> ControlFlow<()>,
+    ) -> Result<(), Infallible> {
+        let values = self.index.sorted_values(name).unwrap_or_default();
+        let start = values.partition_point(|value| &*value.text < prefix);
+        let here = values[start..]
+            .iter()
+            .take_while(|value| value.text.starts_with(prefix));
+        for value in here.filter(|value| value.first < self.count) {
+            if visit(&value.text, value.id).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn union(
+        &self,
+        name: &str,
+        values: &[ValueId],
+        out: &mut RoaringBitmap,
+    ) -> Result<(), Infallible> {
+        for batch in values.chunks(UNION_BATCH) {
+            let contents = self.index.read();
+            let Some(column) = contents.column_of(name) else {
+                break;
+            };
+            for posting in batch
+                .iter()
+                .filter_map(|value| column.postings.get(*value as usize))
+            {
+                posting.add_to(out);
+            }
+        }
+        out.remove_range(self.count..);
+        Ok(())
+    }
+
+    fn with_name(&self, name: &str) -> Result<RoaringBitmap, Infallible> {
+        let mut series = self
+            .index
+            .read()
+            .column_of(name)
+            .map(|column| column.series.clone())
+            .unwrap_or_default();
+        series.remove_range(self.count..);
+        Ok(series)
+    }
+
+    fn labels(&self, series: SeriesId) -> Result<Option<Labels>, Infallible> {
+        Ok(if series < self.count {
+            self.index.read().labels(series)
+        } else {
+            None
+        })
+    }
+}
+
+fn hash_of(labels: &Labels) -> u64 {
+    let mut hasher = Xxh3Default::new();
+    for (name, value) in labels.iter() {
+        hasher.update(name.as_bytes());
+        hasher.update(&[0xff]);
+        hasher.update(value.as_bytes());
+        hasher.update(&[0xff]);
+    }
+    hasher.digest()
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).expect("limits keep an index far below 2^32 series and label pairs")
+}
+
+/// For keys that are hashes already.
+#[derive(Default)]
+pub(super) struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}

@@ -1,0 +1,90 @@
+//! What a regular expression says of the values that it can match.
+
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
+
+/// The most literals that are looked up one by one; beyond, all values are tried.
+const LITERALS_MAX: usize = 1_024;
+const LITERAL_BYTES_MAX: usize = 1_024;
+
+/// A superset of the values that an anchored expression matches: whoever uses it still asks the matcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// `.*`
+    Anything,
+    /// `.+`
+    NotEmpty,
+    /// None but these.
+    Literals(Vec<String>),
+    /// None but those that begin so; may be empty.
+    Prefix(String),
+}
+
+impl Pattern {
+    pub(super) fn of(expression: &str) -> Self {
+        match expression {
+            ".*" => return Self::Anything,
+            ".+" => return Self::NotEmpty,
+            _ => {}
+        }
+        let Ok(parsed) = ParserBuilder::new()
+            .dot_matches_new_line(true)
+            .build()
+            .parse(expression)
+        else {
+            return Self::Prefix(String::new());
+        };
+        let found = Extractor::new()
+            .kind(ExtractKind::Prefix)
+            .limit_literal_len(LITERAL_BYTES_MAX)
+            .limit_total(LITERALS_MAX)
+            .extract(&parsed);
+        if let Some(literals) = found.literals().filter(|_| found.is_exact()) {
+            let texts = literals
+                .iter()
+                .map(|literal| std::str::from_utf8(literal.as_bytes()).map(str::to_owned));
+            if let Ok(texts) = texts.collect() {
+                return Self::Literals(texts);
+            }
+        }
+        let prefix = found.longest_common_prefix().unwrap_or_default();
+        let whole = prefix
+            .utf8_chunks()
+            .next()
+            .map_or("", |chunk| chunk.valid());
+        Self::Prefix(whole.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_and_prefixes_are_found() {
+        let literals = |texts: &[&str]| {
+            Pattern::Literals(texts.iter().map(|text| (*text).to_owned()).collect())
+        };
+        let prefix = |text: &str| Pattern::Prefix(text.to_owned());
+        let cases = [
+            (".*", Pattern::Anything),
+            (".+", Pattern::NotEmpty),
+            ("node-1", literals(&["node-1"])),
+            ("a\\.b", literals(&["a.b"])),
+            ("(a|b|cd)", literals(&["a", "b", "cd"])),
+            ("^(?:a|b)$", literals(&["a", "b"])),
+            ("web-(1|2)", literals(&["web-1", "web-2"])),
+            ("colou?r", literals(&["colour", "color"])),
+            ("5..", prefix("5")),
+            ("node_.*|node-.+", prefix("node")),
+            ("checkout-.*", prefix("checkout-")),
+            (".*a1b.*", prefix("")),
+            ("a*", prefix("")),
+            ("ü.*", prefix("ü")),
+            ("(", prefix("")),
+        ];
+        for (expression, expected) in cases {
+            assert_eq!(Pattern::of(expression), expected, "{expression}");
+        }
+    }
+}
