@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "a test: what is not as it should be, fails it"
 )]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 #![expect(
     clippy::disallowed_methods,
     reason = "where the data is comes from the environment, in tests"

@@ -17,7 +17,7 @@ use clock::Monotonic;
 /// The most threads, those held by mounts included.
 pub(super) const THREADS_MAX: usize = 32;
 
-/// How long a wait sleeps at once; when nothing came in the meantime, a thread is added.
+/// How long a collection waits at once; when answers are missing after it, threads are added.
 const STEP: Duration = Duration::from_millis(10);
 
 /// A `statfs` needs little.
@@ -72,8 +72,12 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Arc<Path>>,
+    /// Paths, and the round that asked.
+    queue: VecDeque<(Arc<Path>, u64)>,
     answers: Vec<(Arc<Path>, io::Result<Usage>)>,
+    round: u64,
+    /// How many questions of this round have no answer.
+    awaited: usize,
     threads: usize,
     idle: usize,
     workers: usize,
@@ -116,8 +120,9 @@ impl StatfsPool {
         patience: Duration,
     ) {
         self.forget_all_but(paths.clone());
-        let mut awaited = 0;
         let mut state = self.shared.state();
+        state.round += 1;
+        state.awaited = 0;
         for path in paths {
             let path = match self.questions.get_key_value(path) {
                 Some((path, _)) => Arc::clone(path),
@@ -126,36 +131,34 @@ impl StatfsPool {
             let question = self.questions.entry(Arc::clone(&path)).or_default();
             if question.asked.is_none() {
                 question.asked = Some(now);
-                state.queue.push_back(path);
-                awaited += 1;
+                let round = state.round;
+                state.queue.push_back((path, round));
+                state.awaited += 1;
             }
         }
-        let mut steps = patience.as_millis().div_ceil(STEP.as_millis());
-        // Threads that are not idle by now are held by their mounts.
-        self.add_threads(&mut state, self.workers);
-        self.shared.work.notify_all();
-        loop {
-            for (path, answer) in std::mem::take(&mut state.answers) {
-                if let Some(question) = self.questions.get_mut(&path) {
-                    // Late answers of earlier questions do not count towards this collection's.
-                    awaited -= usize::from(question.asked == Some(now)).min(awaited);
-                    question.asked = None;
-                    question.answer = Some(answer);
-                }
-            }
-            if awaited == 0 || steps == 0 {
-                return;
-            }
-            let (next, timeout) = self
+        // One thread asks all mounts in the time that waking a second one takes; only where it does not get on, others help.
+        if state.idle == 0 {
+            self.add_threads(&mut state, 1);
+        }
+        self.shared.work.notify_one();
+        for _ in 0..patience.as_millis().div_ceil(STEP.as_millis()) {
+            let (next, step) = self
                 .shared
                 .answered
-                .wait_timeout(state, STEP)
+                .wait_timeout_while(state, STEP, |state| state.awaited > 0)
                 .unwrap_or_else(PoisonError::into_inner);
             state = next;
-            if timeout.timed_out() {
-                steps -= 1;
-                let more = state.threads;
-                self.add_threads(&mut state, more);
+            if !step.timed_out() {
+                break;
+            }
+            let most = state.threads.max(self.workers);
+            self.add_threads(&mut state, most);
+            self.shared.work.notify_all();
+        }
+        for (path, answer) in state.answers.drain(..) {
+            if let Some(question) = self.questions.get_mut(&path) {
+                question.asked = None;
+                question.answer = Some(answer);
             }
         }
     }
@@ -223,7 +226,7 @@ impl Shared {
     fn work(&self) {
         let mut state = self.state();
         while !state.closed {
-            let Some(path) = state.queue.pop_front() else {
+            let Some((path, round)) = state.queue.pop_front() else {
                 if state.idle >= state.workers {
                     break;
                 }
@@ -239,7 +242,12 @@ impl Shared {
             let answer = (self.ask)(&path);
             state = self.state();
             state.answers.push((path, answer));
-            self.answered.notify_one();
+            if round == state.round {
+                state.awaited -= 1;
+                if state.awaited == 0 {
+                    self.answered.notify_one();
+                }
+            }
         }
         state.threads -= 1;
     }
