@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
+use exposition::{Format, Writer};
 use host::{CohortBuilder, Host, HostConfig, MetricFamily, Tier};
-use model::{MetricType, TimestampMs};
+use model::TimestampMs;
 use rows::CohortId;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -28,32 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn text(families: &[MetricFamily]) -> String {
     let mut text = String::new();
+    let mut writer = Writer::new(Format::Text, &mut text);
     for family in families {
-        let kind = match family.kind {
-            MetricType::Unknown => "untyped",
-            kind => kind.as_str(),
-        };
-        let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
-        text += &format!("# HELP {0} {help}\n# TYPE {0} {kind}\n", family.name);
-        for sample in &family.samples {
-            let labels: Vec<String> = sample
-                .labels
-                .iter()
-                .map(|(name, value)| {
-                    let value = value
-                        .replace('\\', "\\\\")
-                        .replace('\n', "\\n")
-                        .replace('"', "\\\"");
-                    format!("{name}=\"{value}\"")
-                })
-                .collect();
-            let labels = match labels.len() {
-                0 => String::new(),
-                _ => format!("{{{}}}", labels.join(",")),
-            };
-            text += &format!("{}{labels} {}\n", family.name, sample.value);
-        }
+        family.write(&mut writer);
     }
+    writer.finish();
     text
 }
 

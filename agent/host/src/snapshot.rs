@@ -19,6 +19,22 @@ pub struct MetricFamily {
     pub samples: Vec<MetricSample>,
 }
 
+impl MetricFamily {
+    /// Writes the family as text, header first.
+    pub fn write(&self, writer: &mut exposition::Writer<'_>) {
+        writer.family(&exposition::Family {
+            name: &self.name,
+            kind: self.kind,
+            help: &self.help,
+            unit: "",
+        });
+        for sample in &self.samples {
+            let labels = sample.labels.iter().map(|(name, value)| (*name, &**value));
+            writer.sample(exposition::Part::Value, labels, sample.value);
+        }
+    }
+}
+
 /// A sample of a family.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricSample {

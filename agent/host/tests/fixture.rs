@@ -18,8 +18,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use clock::SystemClock;
-use host::{CollectorName, Host, HostConfig, MetricFamily, Paths};
-use model::MetricType;
+use host::{CohortBuilder, CollectorName, Host, HostConfig, MetricFamily, Paths, Tier};
+use model::{Labels, LabelsBuilder, METRIC_NAME, MetricType, TimestampMs};
+use rows::CohortId;
 
 /// Families of these collectors, by the start of their names, in the fixture's text.
 const OURS: &[&str] = &[
@@ -120,6 +121,65 @@ fn a_second_collection_of_the_fixture_gives_the_same() {
             .collect()
     };
     assert_eq!(steady(host.expose()), steady(host.expose()));
+}
+
+#[test]
+fn rows_hold_what_the_text_shows() {
+    let Some(data) = conformance_data("node-fixture") else {
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    unpack(&data.join("node-fixture.tar.gz"), root.path());
+    let mut host = Host::new(&fixture_config(root.path()), Arc::new(SystemClock::new())).unwrap();
+    let shown = samples_by_series(&host.expose());
+
+    let mut rowed: BTreeMap<Labels, f64> = BTreeMap::new();
+    for (cohort, tier) in [(CohortId(0), Tier::Fast), (CohortId(1), Tier::Slow)] {
+        let mut builder =
+            CohortBuilder::new(cohort, Arc::from("node"), &[("job", "node-exporter")]);
+        for round in 0..3 {
+            let mut sink = builder.begin(TimestampMs(round));
+            host.collect(tier, &mut sink);
+            let collected = sink.finish();
+            assert_eq!((collected.duplicates, collected.refused), (0, 0));
+            assert_eq!(collected.definition.is_some(), round == 0, "round {round}");
+            let definition = builder.definition();
+            for slot in collected.row.presence.iter() {
+                let labels = definition.series[slot].labels.clone();
+                assert_eq!(labels.get("job"), Some("node-exporter"));
+                rowed.insert(
+                    labels.filtered(|name| name != "job"),
+                    collected.row.floats[slot],
+                );
+            }
+        }
+    }
+    assert!(
+        rowed.keys().eq(shown.keys()),
+        "the same series in rows and text"
+    );
+    for (labels, value) in rowed {
+        let name = labels.metric_name().unwrap();
+        if starts_with(name, OURS) {
+            assert_eq!(value, shown[&labels], "{labels}");
+        }
+    }
+}
+
+fn samples_by_series(families: &[MetricFamily]) -> BTreeMap<Labels, f64> {
+    families
+        .iter()
+        .flat_map(|family| {
+            family.samples.iter().map(|sample| {
+                let mut labels = LabelsBuilder::new();
+                labels.set(METRIC_NAME, family.name.as_str());
+                for (name, value) in &sample.labels {
+                    labels.set(*name, value.as_str());
+                }
+                (labels.build(), sample.value)
+            })
+        })
+        .collect()
 }
 
 /// The options that the fixture's text was made with.
