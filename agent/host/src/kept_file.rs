@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
+
 use crate::error::CollectError;
 use crate::scan;
 
@@ -13,6 +16,11 @@ pub const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// A buffer starts with a page: seq files fill what they are given, in one call where it fits.
 const BUFFER_BYTES: usize = 4 << 10;
+
+const NOT_AT_ALL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 /// A file of procfs or sysfs, kept open and read from its start each time.
 ///
@@ -68,6 +76,21 @@ impl KeptFile {
                 Err(CollectError::read(&self.path, source))
             }
         }
+    }
+
+    /// Returns whether the kernel has nothing new to show since the file was opened or this last returned `false`.
+    ///
+    /// Only files of procfs that can be polled (`mountinfo`) say so; of all others, and before the first reading, it is `false`.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        let Some(file) = &self.file else {
+            return false;
+        };
+        let news = PollFlags::ERR | PollFlags::PRI;
+        let mut polled = [PollFd::new(file, PollFlags::PRI)];
+        let is_of_procfs = fstatfs(file).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC);
+        is_of_procfs
+            && poll(&mut polled, Some(&NOT_AT_ALL)).is_ok()
+            && polled.iter().all(|file| !file.revents().intersects(news))
     }
 
     fn fill(&mut self) -> io::Result<usize> {
@@ -127,6 +150,21 @@ mod tests {
         assert_eq!(kept.read().unwrap().bytes, vec![b'a'; 10_000]);
         std::fs::write(&path, b"short").unwrap();
         assert_eq!(kept.read().unwrap().bytes, b"short");
+    }
+
+    #[test]
+    fn only_a_list_of_mounts_says_that_it_is_unchanged() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), b"x").unwrap();
+        let mut plain = KeptFile::new(dir.path().join("file"));
+        plain.read().unwrap();
+        assert!(!plain.is_unchanged());
+        let mut mounts = KeptFile::new(PathBuf::from("/proc/self/mountinfo"));
+        assert!(!mounts.is_unchanged());
+        if mounts.read().is_ok() {
+            // Others may mount at this moment, but not all the time.
+            assert!((0..100).any(|_| mounts.is_unchanged()));
+        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clock::Monotonic;
 
 use super::Collector;
 use super::mountinfo::{self, Mount};
@@ -10,6 +13,7 @@ use crate::error::CollectError;
 use crate::filter::{Filter, OptionNames};
 use crate::host::Moment;
 use crate::kept_file::KeptFile;
+use crate::refresh::Refresh;
 use crate::{Family, FilesystemOptions, HostConfig, HostConfigError, Paths, Sink, scan};
 
 const LABELS: &[&str] = &["device", "mountpoint", "fstype", "device_error"];
@@ -55,6 +59,10 @@ static MOUNT_INFO: Family = Family::gauge(
     &["device", "major", "minor", "mountpoint"],
 );
 
+/// How long the list is believed while the kernel reports no change. It does not report all: a file system that turns read-only
+/// after an error changes no mount. A collection every 15 s reads the list each time.
+const PERIOD: Duration = Duration::from_secs(14);
+
 /// More mounts are left out; each costs seven series.
 const MOUNTS_MAX: usize = 2_048;
 
@@ -67,6 +75,7 @@ pub(super) struct Filesystem {
     points: Filter,
     types: Filter,
     pool: StatfsPool,
+    refresh: Refresh,
     list: MountList,
 }
 
@@ -119,11 +128,15 @@ impl Filesystem {
                 options.mount_timeout,
                 Box::new(statfs),
             ),
+            refresh: Refresh::every(PERIOD),
             list: MountList::default(),
         })
     }
 
-    fn read_list(&mut self) -> Result<(), CollectError> {
+    fn read_list(&mut self, now: Monotonic) -> Result<(), CollectError> {
+        if !self.refresh.due(now) && (self.file.is_unchanged() || self.fallback.is_unchanged()) {
+            return Ok(());
+        }
         let content = match self.file.read() {
             Ok(content) => content,
             Err(_) => self.fallback.read()?,
@@ -158,7 +171,8 @@ impl Filesystem {
 
 impl Collector for Filesystem {
     fn collect(&mut self, moment: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
-        self.read_list()?;
+        self.read_list(moment.now)
+            .inspect_err(|_| self.refresh.retry())?;
         let paths = self.list.mounts.iter().map(|shown| &*shown.path);
         self.pool.ask(paths, moment.now, moment.patience);
         for shown in &self.list.mounts {

@@ -24,7 +24,8 @@ pub(super) struct Mount {
 
 /// Reads `id parent major:minor root point options optional* - type source super-options`.
 pub(super) fn parse_line(line: &[u8]) -> Option<Mount> {
-    let mut words = scan::words(line);
+    // Other blanks than the space are escaped or part of a word, and a source may be empty.
+    let mut words = line.split(|b| *b == b' ');
     let numbers = words.nth(2)?;
     let (major, minor) = scan::split_once(numbers, b':')?;
     let (major, minor) = (scan::number(major)?, scan::number(minor)?);
@@ -32,15 +33,8 @@ pub(super) fn parse_line(line: &[u8]) -> Option<Mount> {
     let options = words.next()?;
     words.by_ref().find(|word| *word == b"-")?;
     let fs_type = words.next()?;
-    // A mount of nothing has an empty source, and so one word less.
-    let rest = [
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    ];
-    let [source, super_options] = match rest {
-        [only, b""] => [b"".as_slice(), only],
-        both => both,
-    };
+    let source = words.next()?;
+    let super_options = words.next()?;
     let is_read_only = |options: &[u8]| options.split(|b| *b == b',').any(|option| option == b"ro");
     Some(Mount {
         major: major.to_string(),
@@ -98,6 +92,7 @@ mod tests {
             "1 2 3 / /x rw - t s o",
             "1 2 3:4 / /x rw ext4 a b",
             "1 2 3:4 / /x rw -",
+            "1 2 3:4 / /x rw - ext4 a",
         ] {
             assert_eq!(parse_line(bad.as_bytes()), None, "{bad}");
         }
