@@ -20,11 +20,37 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod bytes;
+mod cache;
+mod catalogue;
+mod cohorts;
 mod config;
+mod counters;
+mod head;
+mod index;
+mod intake;
+mod keeper;
+mod layout;
+mod log;
 mod merge_runs;
 mod page;
+#[path = "partition_stub.rs"]
+mod partition;
+mod partitions;
+mod querier;
+mod random;
+mod record;
+mod replay;
 mod report;
+mod seal;
+mod segment;
+mod sequencer;
+mod shard;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tsdb;
 
 pub use config::{Limits, LogConfig, SealConfig, TsdbConfig};

@@ -1,17 +1,36 @@
 //! The store as its users see it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use clock::SharedClock;
-use files::{FolderLockError, SharedFileSystem};
+use files::{FolderLock, FolderLockError, SharedFileSystem};
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
-use storage::{
-    Appender, Busy, Done, MemoryStore, Querier, QueryError, Queryable, Refusals, Source,
-};
+use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 
+use crate::admission::Admission;
+use crate::catalogue::{Catalogue, CatalogueError, Contents};
+use crate::cohorts::{Cohorts, DurableNumbers};
 use crate::config::TsdbConfig;
+use crate::counters::Counters;
+use crate::head::HeadWriter;
+use crate::intake::{Command, Intake};
+use crate::keeper::Keeper;
+use crate::log::Log;
+use crate::partitions::{OpenPartitions, PartitionHandle};
+use crate::querier::Snapshot;
+use crate::replay::{Replay, Replayed};
 use crate::report::{DumpSummary, DumpedSample, RecoveryReport, Stats};
+use crate::sequencer::Sequencer;
+use crate::shard::{Shard, ShardMessage, ShardThread, Total};
+
+const LOG_FOLDER: &str = "log";
+const PARTITION_FOLDER: &str = "partitions";
+/// Groups of log records that may wait for a shard; when they are as many, the log waits, and then intake.
+const SHARD_QUEUE: usize = 64;
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +47,11 @@ pub enum OpenError {
         path: PathBuf,
         /// What it said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The catalogue is damaged or of another version: nothing in the folder can be trusted without it.
     #[error(
-        "cannot read the catalogue {}: {what}; restore the data folder from a backup, or start with an empty one",
+        "cannot use the catalogue {}: {what}; check the disk, restore the data folder from a backup, or start with an empty one",
         path.display()
     )]
     Catalogue {
@@ -43,10 +62,35 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    pub(crate) fn io(attempted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            attempted,
+            path,
+            source,
+        }
+    }
+}
+
 /// An open data folder. Dropping it closes it.
 #[derive(Debug)]
 pub struct Tsdb {
-    memory: MemoryStore,
+    store_id: StoreId,
+    intake: Arc<Intake>,
+    numbers: Arc<DurableNumbers>,
+    shards: Vec<Arc<Shard>>,
+    counters: Arc<Counters>,
+    threads: Mutex<Threads>,
+}
+
+/// What closing ends, in this order.
+#[derive(Debug, Default)]
+struct Threads {
+    log: Option<JoinHandle<()>>,
+    shards: Vec<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
+    lock: Option<FolderLock>,
 }
 
 impl Tsdb {
@@ -56,75 +100,388 @@ impl Tsdb {
         files: SharedFileSystem,
         clock: SharedClock,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        drop((config, files, clock));
-        let memory = MemoryStore::new();
-        Ok((Self { memory }, RecoveryReport::default()))
+        let began = clock.monotonic();
+        let mut report = RecoveryReport::default();
+        let lock = take_folder(&config, &files)?;
+        let catalogue = open_catalogue(&config, &files, &mut report)?;
+        remove_unnamed(&config, &files, &catalogue, &mut report)?;
+        let opening = Opening {
+            config,
+            files,
+            clock: Arc::clone(&clock),
+        };
+        let tsdb = opening.start(lock, catalogue, &mut report)?;
+        report.took = clock.monotonic().saturating_since(began);
+        tsdb.counters.damages.add(report.damage_count);
+        tracing::info!(
+            took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            batches = report.batches,
+            damages = report.damage_count,
+            "data folder is open"
+        );
+        Ok((tsdb, report))
     }
 
     /// Stops taking batches, makes durable what was taken, answers every `done`, and ends the threads. Queries go on working.
     /// Later appends are [`Busy`]. Closing again does nothing.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.intake.close();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = threads.log.take();
+        // The shards end when the log thread has dropped their senders, the keeper when the shards have dropped its waker.
+        let rest = std::mem::take(&mut threads.shards)
+            .into_iter()
+            .chain(threads.keeper.take());
+        for thread in log.into_iter().chain(rest) {
+            if thread.join().is_err() {
+                tracing::error!("a storage thread ended by a panic");
+            }
+        }
+        threads.lock = None;
+    }
 
     /// Returns counters and gauges.
     pub fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        let views: Vec<_> = self.shards.iter().map(|shard| shard.view().0).collect();
+        let heads = || {
+            let frozen = views.iter().filter_map(|view| view.frozen.as_ref());
+            let frozen = frozen.map(|frozen| &frozen.head);
+            views.iter().map(|view| &view.active).chain(frozen)
+        };
+        let partitions = || views.iter().flat_map(|view| view.partitions.iter());
+        let times = heads()
+            .filter_map(|head| head.times())
+            .chain(partitions().map(|partition| partition.times()));
         Stats {
-            store_id: self.memory.store_id(),
-            shards: 1,
-            batches_stored: 0,
-            batches_duplicate: 0,
-            batches_failed: 0,
-            samples_stored: 0,
-            samples_refused: Refusals::default(),
-            unsynced_bytes: 0,
-            log_segments: 0,
-            log_bytes_written: 0,
-            log_syncs: 0,
-            log_failures: 0,
-            log_failing: None,
-            head_series: 0,
-            head_bytes: 0,
-            seals: 0,
-            seal_failures: 0,
-            partitions: 0,
-            partition_bytes: 0,
-            partitions_expired: 0,
-            damages: 0,
-            damages_listed: Vec::new(),
-            time_range: None,
+            store_id: self.store_id,
+            shards: u16::try_from(self.shards.len()).unwrap_or(u16::MAX),
+            batches_stored: counters.batches_stored.get(),
+            batches_duplicate: counters.batches_duplicate.get(),
+            batches_failed: counters.batches_failed.get(),
+            samples_stored: counters.samples_stored.get(),
+            samples_refused: counters.refusals(),
+            unsynced_bytes: self.intake.unsynced_bytes(),
+            log_segments: counters.log_segments.get(),
+            log_bytes_written: counters.log_bytes_written.get(),
+            log_syncs: counters.log_syncs.get(),
+            log_failures: counters.log_failures.get(),
+            log_failing: counters.log_failing(),
+            head_series: heads().map(|head| head.index.len() as u64).sum(),
+            head_bytes: heads().map(|head| head.bytes()).sum(),
+            seals: counters.seals.get(),
+            seal_failures: counters.seal_failures.get(),
+            partitions: partitions().count() as u64,
+            partition_bytes: partitions().map(|partition| partition.entry.bytes).sum(),
+            partitions_expired: counters.partitions_expired.get(),
+            damages: counters.damages.get(),
+            damages_listed: counters.damages_listed(),
+            time_range: times
+                .map(|range| (range.start, range.end))
+                .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
         }
     }
 
     /// Calls `visit` with every stored sample, before queries merge equal timestamps, in no particular order.
     pub fn dump(&self, visit: &mut dyn FnMut(DumpedSample<'_>)) -> Result<DumpSummary, QueryError> {
-        let _ = visit;
-        Ok(DumpSummary::default())
+        let numbers = self.numbers.all();
+        let mut summary = self.snapshot().dump(visit)?;
+        summary.numbers = numbers
+            .into_iter()
+            .map(|((agent, epoch), known)| (agent, epoch, known.numbers))
+            .collect();
+        Ok(summary)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.shards, Arc::clone(&self.counters))
+    }
+}
+
+impl Drop for Tsdb {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
 impl Appender for Tsdb {
     fn store_id(&self) -> StoreId {
-        self.memory.store_id()
+        self.store_id
     }
 
     fn known(&self, agent: &AgentId, epoch: Epoch) -> NumberSet {
-        self.memory.known(agent, epoch)
+        self.numbers.of(&(agent.clone(), epoch))
     }
 
     fn settle(&self, agent: &AgentId, epoch: Epoch, floor: BatchNumber) -> Result<(), Busy> {
-        self.memory.settle(agent, epoch, floor)
+        self.intake.offer(Command::Settle {
+            agent: agent.clone(),
+            epoch,
+            floor,
+        })
     }
 
     fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy> {
-        self.memory.define(source, definition)
+        self.intake.offer(Command::Define {
+            source: source.clone(),
+            definition,
+        })
     }
 
     fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {
-        self.memory.append(source, batch, done)
+        self.intake.offer(Command::Append {
+            source: source.clone(),
+            batch,
+            done,
+        })
     }
 }
 
 impl Queryable for Tsdb {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
-        self.memory.querier()
+        Ok(Arc::new(self.snapshot()))
     }
+}
+
+fn take_folder(config: &TsdbConfig, files: &SharedFileSystem) -> Result<FolderLock, OpenError> {
+    for folder in ["", LOG_FOLDER, PARTITION_FOLDER] {
+        let folder = config.folder.join(folder);
+        files
+            .create_folders(&folder)
+            .map_err(OpenError::io("make folder", &folder))?;
+    }
+    Ok(FolderLock::take(&**files, &config.folder)?)
+}
+
+fn open_catalogue(
+    config: &TsdbConfig,
+    files: &SharedFileSystem,
+    report: &mut RecoveryReport,
+) -> Result<Catalogue, OpenError> {
+    let path = Catalogue::path(&config.folder);
+    let failed = |error: CatalogueError| OpenError::Catalogue {
+        path: path.clone(),
+        what: error.to_string(),
+    };
+    let folder = config.folder.clone();
+    if let Some(catalogue) = Catalogue::open(Arc::clone(files), folder.clone()).map_err(failed)? {
+        return Ok(catalogue);
+    }
+    report.created = true;
+    let shards = config
+        .shards
+        .map_or_else(default_shards, |shards| shards.get());
+    let high = u128::from(crate::random::random_u64());
+    let contents = Contents {
+        store_id: StoreId(high << 64 | u128::from(crate::random::random_u64())),
+        sealed: vec![0; usize::from(shards)],
+        partitions: Default::default(),
+        numbers: Default::default(),
+    };
+    Catalogue::create(Arc::clone(files), folder, contents).map_err(failed)
+}
+
+fn default_shards() -> u16 {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    u16::try_from(cores).unwrap_or(u16::MAX)
+}
+
+/// Removes partition files that no committed seal names.
+fn remove_unnamed(
+    config: &TsdbConfig,
+    files: &SharedFileSystem,
+    catalogue: &Catalogue,
+    report: &mut RecoveryReport,
+) -> Result<(), OpenError> {
+    let folder = config.folder.join(PARTITION_FOLDER);
+    let entries = files
+        .list(&folder)
+        .map_err(OpenError::io("read folder", &folder))?;
+    for entry in entries {
+        let named = entry
+            .name
+            .to_str()
+            .is_some_and(|name| catalogue.contents().partitions.contains_key(name));
+        if !named && !entry.folder {
+            let path = folder.join(&entry.name);
+            files
+                .remove(&path)
+                .map_err(OpenError::io("remove file", &path))?;
+            report.files_removed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A data folder on its way to being open.
+struct Opening {
+    config: TsdbConfig,
+    files: SharedFileSystem,
+    clock: SharedClock,
+}
+
+impl Opening {
+    /// Starts shards and keeper, replays the log through them, then starts the log thread.
+    fn start(
+        self,
+        lock: FolderLock,
+        catalogue: Catalogue,
+        report: &mut RecoveryReport,
+    ) -> Result<Tsdb, OpenError> {
+        let Contents {
+            store_id,
+            sealed,
+            numbers,
+            ..
+        } = catalogue.contents().clone();
+        let shard_count = u16::try_from(sealed.len()).unwrap_or(u16::MAX);
+        let intake = Arc::new(Intake::new(self.config.log.unsynced_bytes_max));
+        let counters = Arc::new(Counters::default());
+        let numbers = Arc::new(DurableNumbers::new(numbers));
+        let partitions = Arc::new(OpenPartitions::new(
+            Arc::clone(&self.files),
+            self.config.folder.join(PARTITION_FOLDER),
+            self.config.open_partitions_max,
+        ));
+        let (shards, writers) = make_shards(&catalogue, &partitions);
+        let total = Arc::new(Total(shards.clone()));
+        // The threads end when their senders are dropped, also when something below fails.
+        let (waker, wake) = sync_channel(1);
+        let (senders, shard_threads) = self.start_shards(&shards, writers, &total, &waker)?;
+        drop(waker);
+        let keeper = Keeper {
+            files: Arc::clone(&self.files),
+            clock: Arc::clone(&self.clock),
+            catalogue,
+            shards: shards.clone(),
+            numbers: Arc::clone(&numbers),
+            partitions,
+            intake: Arc::clone(&intake),
+            counters: Arc::clone(&counters),
+            retention: self.config.retention,
+            built: Default::default(),
+        };
+        let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&wake))?;
+        let admission = Admission::new(self.config.limits.clone());
+        let mut cohorts = Cohorts::new(shard_count, admission);
+        let log_folder = self.config.folder.join(LOG_FOLDER);
+        let Replayed { end, next_position } = Replay {
+            files: Arc::clone(&self.files),
+            folder: log_folder.clone(),
+            store_id,
+            clock: Arc::clone(&self.clock),
+            sealed,
+            cohorts: &mut cohorts,
+            numbers: &numbers,
+            shards: &senders,
+            report,
+        }
+        .run()?;
+        await_shards(&senders);
+        let sequencer = Sequencer {
+            intake: Arc::clone(&intake),
+            log: Log::new(
+                self.files,
+                log_folder,
+                store_id,
+                self.config.log.segment_bytes,
+                end,
+            ),
+            cohorts,
+            numbers: Arc::clone(&numbers),
+            shards: senders,
+            counters: Arc::clone(&counters),
+            head_bytes: total,
+            retention: self.config.retention,
+            ahead_max: self.config.ahead_max,
+            retry_after: self.config.log.retry_after,
+            next_position,
+            swept: self.clock.monotonic(),
+            clock: self.clock,
+        };
+        let log = spawn("tsdb-log".to_owned(), move || sequencer.run())?;
+        Ok(Tsdb {
+            store_id,
+            intake,
+            numbers,
+            shards,
+            counters,
+            threads: Mutex::new(Threads {
+                log: Some(log),
+                shards: shard_threads,
+                keeper: Some(keeper),
+                lock: Some(lock),
+            }),
+        })
+    }
+
+    fn start_shards(
+        &self,
+        shards: &[Arc<Shard>],
+        writers: Vec<HeadWriter>,
+        total: &Arc<Total>,
+        waker: &SyncSender<()>,
+    ) -> Result<(Vec<SyncSender<ShardMessage>>, Vec<JoinHandle<()>>), OpenError> {
+        let mut senders = Vec::new();
+        let mut threads = Vec::new();
+        for (shard, writer) in shards.iter().zip(writers) {
+            let (sender, receiver): (_, Receiver<ShardMessage>) = sync_channel(SHARD_QUEUE);
+            let thread = ShardThread::new(
+                Arc::clone(shard),
+                Arc::clone(total),
+                writer,
+                Arc::clone(&self.clock),
+                (self.config.seal, self.config.limits.head_bytes_max),
+                waker.clone(),
+            );
+            let name = format!("tsdb-shard-{}", shard.number);
+            threads.push(spawn(name, move || thread.run(&receiver))?);
+            senders.push(sender);
+        }
+        Ok((senders, threads))
+    }
+}
+
+fn make_shards(
+    catalogue: &Catalogue,
+    open: &Arc<OpenPartitions>,
+) -> (Vec<Arc<Shard>>, Vec<HeadWriter>) {
+    let contents = catalogue.contents();
+    let of_shard = |number: u16| {
+        let entries = contents.partitions.iter();
+        let own = entries.filter(move |(_, entry)| entry.shard == number);
+        own.map(|(name, entry)| {
+            let handle = PartitionHandle::new(name.clone(), entry.clone(), Arc::clone(open));
+            Arc::new(handle)
+        })
+        .collect()
+    };
+    (0u16..)
+        .zip(&contents.sealed)
+        .map(|(number, sealed)| {
+            let writer = HeadWriter::new(*sealed);
+            let active = Arc::clone(writer.head());
+            let shard = Shard::new(number, *sealed, active, of_shard(number));
+            (Arc::new(shard), writer)
+        })
+        .unzip()
+}
+
+/// Waits until the shards have applied everything that they were sent.
+fn await_shards(senders: &[SyncSender<ShardMessage>]) {
+    for sender in senders {
+        let (done, applied) = sync_channel(1);
+        if sender.send(ShardMessage::Barrier(done)).is_ok() {
+            // An error means that the shard's thread is gone, which is reported where rows are sent to it.
+            drop(applied.recv());
+        }
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let path = PathBuf::from(&name);
+    thread::Builder::new()
+        .name(name)
+        .spawn(work)
+        .map_err(OpenError::io("start thread", &path))
 }

@@ -1,0 +1,329 @@
+//! What the log thread remembers of each epoch: its numbers, its cohorts' layouts, and what of them the open segment already has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clock::Monotonic;
+use model::TimestampMs;
+use rows::{
+    AgentId, BatchNumber, CohortDefinition, CohortId, DecodedRow, Epoch, NumberSet, RowCounter,
+    SLOTS_MAX,
+};
+use storage::{Lane, RefusalReason};
+
+use crate::admission::Admission;
+use crate::layout::{Layout, SlotState};
+use crate::record::Definition;
+
+/// A cohort without rows for this long no longer counts against limits.
+const IDLE_AFTER: Duration = Duration::from_hours(2);
+/// A cohort without rows for this long is forgotten: it has to be defined again.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
+/// Cohorts of one epoch; an agent with more gets no further ones.
+const COHORTS_PER_EPOCH_MAX: usize = 65_536;
+/// The log writes down every base anew after so many batches of a lane: damage then costs no more than those.
+const BATCHES_PER_BASE: u32 = 64;
+/// The longest cohort name, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+
+/// An epoch, wherever it is a key.
+pub(crate) type EpochKey = (AgentId, Epoch);
+
+/// The durable numbers of all epochs: written by the log thread, read by everyone.
+#[derive(Debug, Default)]
+pub(crate) struct DurableNumbers(Mutex<BTreeMap<EpochKey, KnownNumbers>>);
+
+/// The durable numbers of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KnownNumbers {
+    pub(crate) numbers: NumberSet,
+    /// When the last one came, by the wall clock: what nobody has used for long expires.
+    pub(crate) used: TimestampMs,
+}
+
+impl DurableNumbers {
+    pub(crate) fn new(all: BTreeMap<EpochKey, KnownNumbers>) -> Self {
+        Self(Mutex::new(all))
+    }
+
+    pub(crate) fn of(&self, key: &EpochKey) -> NumberSet {
+        let known = self.lock();
+        known
+            .get(key)
+            .map(|known| known.numbers.clone())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn contains(&self, key: &EpochKey, number: BatchNumber) -> bool {
+        self.lock()
+            .get(key)
+            .is_some_and(|known| known.numbers.contains(number))
+    }
+
+    pub(crate) fn put(&self, key: EpochKey, numbers: NumberSet, used: TimestampMs) {
+        self.lock().insert(key, KnownNumbers { numbers, used });
+    }
+
+    /// Adds what a log says; sets that no longer fit together keep what they can.
+    pub(crate) fn add(
+        &self,
+        key: EpochKey,
+        change: impl FnOnce(&mut NumberSet),
+        used: TimestampMs,
+    ) {
+        let mut all = self.lock();
+        let known = all.entry(key).or_default();
+        change(&mut known.numbers);
+        known.used = known.used.max(used);
+    }
+
+    /// Forgets epochs that nobody has used since `bound`.
+    pub(crate) fn expire(&self, bound: TimestampMs) {
+        self.lock().retain(|_, known| known.used >= bound);
+    }
+
+    pub(crate) fn all(&self) -> BTreeMap<EpochKey, KnownNumbers> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<EpochKey, KnownNumbers>> {
+        // Every change is one insertion or removal.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cohorts of all epochs.
+#[derive(Debug)]
+pub(crate) struct Cohorts {
+    shards: u16,
+    epochs: HashMap<EpochKey, EpochState>,
+    pub(crate) admission: Admission,
+}
+
+/// What the log thread knows of an epoch.
+#[derive(Debug, Default)]
+pub(crate) struct EpochState {
+    /// The segment that has a numbers record of this epoch.
+    pub(crate) numbers_in: u64,
+    cohorts: HashMap<CohortId, CohortState>,
+    /// The segment that `bases` speaks of.
+    bases_in: u64,
+    /// Per cohort and lane: the last row that this segment has, so what the next one may lean on.
+    bases: HashMap<(CohortId, Lane), LaneBase>,
+    /// Per lane, batches since the log last wrote down all bases.
+    batches: [u32; 2],
+}
+
+/// What the log thread knows of a cohort in an epoch.
+#[derive(Debug)]
+pub(crate) struct CohortState {
+    pub(crate) layout: Arc<Layout>,
+    /// The segment that `defined` speaks of.
+    pub(crate) defined_in: u64,
+    /// As many slots as that segment has the definition of, and the layout's `changes` then.
+    pub(crate) defined: (usize, u32),
+    used: Monotonic,
+    /// Whether its series count against limits.
+    counted: bool,
+}
+
+/// The last row of a cohort on a lane, as the log has it.
+type LaneBase = RowCounter;
+
+impl Cohorts {
+    pub(crate) fn new(shards: u16, admission: Admission) -> Self {
+        Self {
+            shards,
+            epochs: HashMap::new(),
+            admission,
+        }
+    }
+
+    pub(crate) fn epoch(&mut self, key: &EpochKey) -> &mut EpochState {
+        if !self.epochs.contains_key(key) {
+            self.epochs.insert(key.clone(), EpochState::default());
+        }
+        self.epochs
+            .get_mut(key)
+            .expect("inserted above when missing")
+    }
+
+    /// Takes a definition: decides on each slot that is new.
+    pub(crate) fn define(
+        &mut self,
+        key: &EpochKey,
+        definition: CohortDefinition,
+        now: Monotonic,
+        head_bytes: u64,
+    ) {
+        let Some(cohort) = cohort(
+            &mut self.epochs,
+            key,
+            (definition.cohort, &definition.name),
+            (self.shards, now),
+        ) else {
+            return;
+        };
+        let layout = Arc::make_mut(&mut cohort.layout);
+        for (slot, series) in (usize::from(definition.first_slot)..SLOTS_MAX).zip(definition.series)
+        {
+            let state = match layout.slot(slot) {
+                SlotState::Series(present) if *present == series => continue,
+                // Two meanings for one slot: neither can be trusted with later values.
+                SlotState::Series(present) => {
+                    tracing::warn!(agent = %key.0, cohort = &*definition.name, slot, "a slot is defined again, unlike before; it is refused from now on");
+                    self.admission.release(&key.0, &present.labels);
+                    SlotState::Refused(RefusalReason::Undefined)
+                }
+                SlotState::Undefined | SlotState::Refused(_) => {
+                    match self
+                        .admission
+                        .admit(&key.0, &series.labels, now, head_bytes)
+                    {
+                        Ok(()) => SlotState::Series(series),
+                        Err(reason) => SlotState::Refused(reason),
+                    }
+                }
+            };
+            if *layout.slot(slot) != state
+                && let Ok(slot) = u16::try_from(slot)
+            {
+                layout.set(slot, state);
+            }
+        }
+    }
+
+    /// Takes a definition from the log: what was decided then stands.
+    pub(crate) fn replay(&mut self, definition: Definition, now: Monotonic) {
+        let key = (definition.agent, definition.epoch);
+        let Some(cohort) = cohort(
+            &mut self.epochs,
+            &key,
+            (definition.cohort, &definition.name),
+            (self.shards, now),
+        ) else {
+            return;
+        };
+        let layout = Arc::make_mut(&mut cohort.layout);
+        for (slot, state) in (definition.first_slot..).zip(definition.slots) {
+            let present = layout.slot(usize::from(slot));
+            if *present == state {
+                continue;
+            }
+            if let SlotState::Series(series) = present {
+                self.admission.release(&key.0, &series.labels);
+            }
+            if let SlotState::Series(series) = &state {
+                self.admission.count(&key.0, &series.labels);
+            }
+            layout.set(slot, state);
+        }
+    }
+
+    /// Returns a cohort that rows came for, as one that is in use.
+    pub(crate) fn used(
+        &mut self,
+        key: &EpochKey,
+        cohort: CohortId,
+        now: Monotonic,
+    ) -> Option<&mut CohortState> {
+        let cohort = self.epochs.get_mut(key)?.cohorts.get_mut(&cohort)?;
+        cohort.used = now;
+        if !cohort.counted {
+            cohort.counted = true;
+            for series in series_of(&cohort.layout) {
+                self.admission.count(&key.0, series);
+            }
+        }
+        Some(cohort)
+    }
+
+    /// Stops counting cohorts that have been idle, and forgets those that have been for long; `segment` is the open one.
+    pub(crate) fn sweep(&mut self, now: Monotonic, segment: u64) {
+        let admission = &mut self.admission;
+        self.epochs.retain(|key, epoch| {
+            epoch.cohorts.retain(|_, cohort| {
+                let idle = now.saturating_since(cohort.used);
+                if idle >= IDLE_AFTER && cohort.counted {
+                    cohort.counted = false;
+                    for series in series_of(&cohort.layout) {
+                        admission.release(&key.0, series);
+                    }
+                }
+                idle < FORGOTTEN_AFTER
+            });
+            !epoch.cohorts.is_empty() || epoch.bases_in == segment
+        });
+    }
+}
+
+impl EpochState {
+    pub(crate) fn cohort(&mut self, cohort: CohortId) -> Option<&mut CohortState> {
+        self.cohorts.get_mut(&cohort)
+    }
+
+    /// Begins a batch on a lane: forgets the bases when the log has begun another segment, and every so many batches, so that after
+    /// damage replay finds its feet again.
+    pub(crate) fn begin_batch(&mut self, lane: Lane, segment: u64) {
+        if self.bases_in != segment || self.bases.len() > COHORTS_PER_EPOCH_MAX {
+            self.bases_in = segment;
+            self.bases.clear();
+            self.batches = [0; 2];
+        }
+        let batches = &mut self.batches[match lane {
+            Lane::Live => 0,
+            Lane::CatchUp => 1,
+        }];
+        *batches += 1;
+        if *batches > BATCHES_PER_BASE {
+            *batches = 0;
+            self.bases.retain(|(_, other), _| *other != lane);
+        }
+    }
+
+    /// Notes that the log gets this row; returns whether its base must be written before it.
+    pub(crate) fn needs_base(&mut self, lane: Lane, row: &DecodedRow) -> bool {
+        let last = self.bases.insert((row.row.cohort, lane), row.row.counter);
+        row.base
+            .as_ref()
+            .is_some_and(|base| last != Some(base.counter))
+    }
+}
+
+fn series_of(layout: &Layout) -> impl Iterator<Item = &model::Labels> {
+    layout.slots.iter().filter_map(|slot| match slot {
+        SlotState::Series(series) => Some(&series.labels),
+        SlotState::Undefined | SlotState::Refused(_) => None,
+    })
+}
+
+/// Finds or makes a cohort; `None` when there are too many, or its name is too long or another than before.
+fn cohort<'a>(
+    epochs: &'a mut HashMap<EpochKey, EpochState>,
+    key: &EpochKey,
+    (id, name): (CohortId, &Arc<str>),
+    (shards, now): (u16, Monotonic),
+) -> Option<&'a mut CohortState> {
+    if name.len() > NAME_BYTES_MAX {
+        tracing::warn!(agent = %key.0, bytes = name.len(), "a cohort's name is too long; its rows are refused");
+        return None;
+    }
+    let epoch = epochs.entry(key.clone()).or_default();
+    if epoch.cohorts.len() >= COHORTS_PER_EPOCH_MAX && !epoch.cohorts.contains_key(&id) {
+        tracing::warn!(agent = %key.0, cohort = &**name, "the agent has too many cohorts; the rows of this one are refused");
+        return None;
+    }
+    let cohort = epoch.cohorts.entry(id).or_insert_with(|| CohortState {
+        layout: Arc::new(Layout::new(key, id, name, shards)),
+        defined_in: 0,
+        defined: (0, 0),
+        used: now,
+        counted: true,
+    });
+    if cohort.layout.key.name != *name {
+        tracing::warn!(agent = %key.0, cohort = &**name, "a cohort is defined again under another name; the definition is ignored");
+        return None;
+    }
+    Some(cohort)
+}

@@ -1,0 +1,92 @@
+//! What the threads count, for [`Stats`](crate::Stats).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use storage::Refusals;
+
+use crate::report::{DAMAGES_LISTED_MAX, Damage};
+
+/// A counter or a gauge, written by one thread or several, read at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What all threads of a store count.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) batches_stored: Counter,
+    pub(crate) batches_duplicate: Counter,
+    pub(crate) batches_failed: Counter,
+    pub(crate) samples_stored: Counter,
+    pub(crate) log_segments: Counter,
+    pub(crate) log_bytes_written: Counter,
+    pub(crate) log_syncs: Counter,
+    pub(crate) log_failures: Counter,
+    pub(crate) seals: Counter,
+    pub(crate) seal_failures: Counter,
+    pub(crate) partitions_expired: Counter,
+    pub(crate) damages: Counter,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    refused: Refusals,
+    log_failing: Option<String>,
+    damages: Vec<Damage>,
+}
+
+impl Counters {
+    pub(crate) fn refused(&self, more: &Refusals) {
+        self.told().refused.merge(more);
+    }
+
+    pub(crate) fn refusals(&self) -> Refusals {
+        self.told().refused
+    }
+
+    pub(crate) fn set_log_failing(&self, why: Option<String>) {
+        self.told().log_failing = why;
+    }
+
+    pub(crate) fn log_failing(&self) -> Option<String> {
+        self.told().log_failing.clone()
+    }
+
+    /// Notes a damage; one that is listed already is not counted again, however many queries meet it.
+    pub(crate) fn damaged(&self, damage: Damage) {
+        let mut told = self.told();
+        if told.damages.contains(&damage) {
+            return;
+        }
+        if told.damages.len() < DAMAGES_LISTED_MAX {
+            tracing::error!(%damage, "stored data is damaged");
+            told.damages.push(damage);
+        }
+        drop(told);
+        self.damages.add(1);
+    }
+
+    pub(crate) fn damages_listed(&self) -> Vec<Damage> {
+        self.told().damages.clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // Plain values: a panicking holder cannot leave them half written.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

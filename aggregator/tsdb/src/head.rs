@@ -1,0 +1,420 @@
+//! The part of a shard in memory: rows of cohorts in chunks, loose samples by series, and the index over both.
+//!
+//! One thread writes ([`HeadWriter`]), any number of queries read. A reader fixes a log position first and then sees exactly the rows
+//! with that position or an earlier one, for as long as it likes: rows are never changed, a closed chunk is replaced by pages of the
+//! same rows, and a head that is sealed stays whole until its last reader lets go.
+//!
+//! A cohort's rows lie in **stretches**, each strictly rising in time. In-order rows extend the cohort's main stretch; rows not newer
+//! than its newest go to a late stretch beside it. A stretch belongs to one **generation**: one numbering of the cohort's slots, which an
+//! epoch fixes. A series knows its places: (cohort, generation, slot).
+
+mod chunk;
+mod loose;
+mod pages;
+mod writer;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{Exemplar, Metadata, TimeRange, TimestampMs};
+use rows::Slot;
+use storage::Times;
+
+pub(crate) use self::pages::{Columns, OwnedValues};
+pub(crate) use self::writer::HeadWriter;
+
+use self::chunk::Chunk;
+use self::loose::LooseSeries;
+use self::pages::{Pages, chunk_columns};
+use crate::index::{HeadIndex, SeriesId};
+use crate::merge_runs::Arrived;
+use crate::page::Scratch;
+
+/// Exemplars kept per series in a head; the oldest goes first.
+const EXEMPLARS_PER_SERIES_MAX: usize = 64;
+/// Exemplars kept in a head.
+const EXEMPLARS_MAX: usize = 65_536;
+/// Metric families whose metadata a head keeps.
+const FAMILIES_MAX: usize = 65_536;
+/// Distinct sayings kept of one family.
+const SAYINGS_MAX: usize = 16;
+/// What a place in a head takes beside its values.
+const PLACEMENT_BYTES: u64 = 48;
+
+/// A head, as readers see it.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) index: Arc<HeadIndex>,
+    /// A log position before its first row; whoever replays from there on misses nothing of it.
+    after: AtomicU64,
+    places: Mutex<Vec<Vec<Place>>>,
+    cohorts: Mutex<Vec<Arc<CohortRows>>>,
+    loose: Mutex<HashMap<SeriesId, LooseSeries>>,
+    exemplars: Mutex<Exemplars>,
+    metadata: Mutex<BTreeMap<Arc<str>, Vec<Metadata>>>,
+    bytes: AtomicU64,
+    samples: AtomicU64,
+    oldest: AtomicI64,
+    newest: AtomicI64,
+}
+
+/// Where a series has values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    cohort: u32,
+    generation: u32,
+    slot: Slot,
+}
+
+#[derive(Debug, Default)]
+struct CohortRows {
+    stretches: Mutex<Vec<Stretch>>,
+}
+
+#[derive(Clone, Debug)]
+enum Stretch {
+    Open(Arc<Chunk>),
+    Closed(Arc<Pages>),
+}
+
+#[derive(Debug, Default)]
+struct Exemplars {
+    by_series: HashMap<SeriesId, VecDeque<Exemplar>>,
+    count: usize,
+}
+
+/// The visible rows of a stretch, for one reader.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    stretch: Stretch,
+    rows: usize,
+    times: Times,
+    arrival: u64,
+}
+
+/// What a reader keeps between the series of one selection, so that series of a cohort share their time columns.
+#[derive(Debug, Default)]
+pub(crate) struct ReadCache {
+    cohorts: HashMap<u32, Arc<Vec<View>>>,
+    pub(crate) scratch: Scratch,
+}
+
+impl Head {
+    pub(crate) fn new(after: u64) -> Self {
+        Self {
+            index: Arc::new(HeadIndex::new()),
+            after: AtomicU64::new(after),
+            places: Mutex::default(),
+            cohorts: Mutex::default(),
+            loose: Mutex::default(),
+            exemplars: Mutex::default(),
+            metadata: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
+            oldest: AtomicI64::new(i64::MAX),
+            newest: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Returns the bytes held, the index included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) + self.index.memory_bytes() as u64
+    }
+
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether it has no samples; metadata alone is not worth a partition.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.len() == 0
+    }
+
+    pub(crate) fn after(&self) -> u64 {
+        self.after.load(Ordering::Acquire)
+    }
+
+    /// Says that the empty head has nothing of the log up to this position; only its writer knows that.
+    pub(crate) fn set_after(&self, position: u64) {
+        self.after.store(position, Ordering::Release);
+    }
+
+    /// Returns the times of the oldest and the newest sample; `None` without samples.
+    pub(crate) fn times(&self) -> Option<TimeRange> {
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        let newest = self.newest.load(Ordering::Relaxed);
+        (oldest <= newest).then(|| TimeRange::new(TimestampMs(oldest), TimestampMs(newest)))
+    }
+
+    /// Returns what a series has within `range` (by whole stretches), of rows with position `until` or an earlier one.
+    pub(crate) fn read(
+        &self,
+        series: SeriesId,
+        until: u64,
+        range: TimeRange,
+        cache: &mut ReadCache,
+    ) -> Vec<Arrived> {
+        let places = lock(&self.places)
+            .get(series as usize)
+            .cloned()
+            .unwrap_or_default();
+        let mut runs = Vec::new();
+        for place in places {
+            let views = self.views(place.cohort, until, cache);
+            for view in views.iter().filter(|view| view.is_of(place, range)) {
+                if let Some(run) = view.read(usize::from(place.slot), &mut cache.scratch) {
+                    runs.push(run);
+                }
+            }
+        }
+        if let Some(loose) = lock(&self.loose).get(&series) {
+            loose.read(until, range, &mut cache.scratch, &mut runs);
+        }
+        runs
+    }
+
+    /// Returns whether a series has anything within `range`, without decoding it; may say yes for absent values.
+    pub(crate) fn touches(
+        &self,
+        series: SeriesId,
+        until: u64,
+        range: TimeRange,
+        cache: &mut ReadCache,
+    ) -> bool {
+        let places = lock(&self.places)
+            .get(series as usize)
+            .cloned()
+            .unwrap_or_default();
+        let in_rows = places.into_iter().any(|place| {
+            let views = self.views(place.cohort, until, cache);
+            views.iter().any(|view| view.is_of(place, range))
+        });
+        in_rows
+            || lock(&self.loose)
+                .get(&series)
+                .is_some_and(|loose| loose.touches(until, range))
+    }
+
+    fn views(&self, cohort: u32, until: u64, cache: &mut ReadCache) -> Arc<Vec<View>> {
+        if let Some(views) = cache.cohorts.get(&cohort) {
+            return Arc::clone(views);
+        }
+        let rows = lock(&self.cohorts).get(cohort as usize).cloned();
+        let stretches = rows.map_or_else(Vec::new, |rows| lock(&rows.stretches).clone());
+        let views: Vec<View> = stretches
+            .into_iter()
+            .filter_map(|stretch| View::of(stretch, until))
+            .collect();
+        let views = Arc::new(views);
+        cache.cohorts.insert(cohort, Arc::clone(&views));
+        views
+    }
+
+    pub(crate) fn exemplars(&self, series: SeriesId, range: TimeRange) -> Vec<Exemplar> {
+        lock(&self.exemplars)
+            .by_series
+            .get(&series)
+            .map_or_else(Vec::new, |list| {
+                let within = list.iter().filter(|exemplar| range.contains(exemplar.at));
+                within.cloned().collect()
+            })
+    }
+
+    pub(crate) fn metadata(&self) -> Vec<(Arc<str>, Vec<Metadata>)> {
+        lock(&self.metadata)
+            .iter()
+            .map(|(metric, sayings)| (Arc::clone(metric), sayings.clone()))
+            .collect()
+    }
+
+    fn add_exemplar(&self, series: SeriesId, exemplar: Exemplar) {
+        let bytes = exemplar_bytes(&exemplar);
+        let mut all = lock(&self.exemplars);
+        let full = all.count >= EXEMPLARS_MAX;
+        let list = all.by_series.entry(series).or_default();
+        let mut freed = 0;
+        if list.len() >= EXEMPLARS_PER_SERIES_MAX || full {
+            let Some(oldest) = list.pop_front() else {
+                return;
+            };
+            freed = exemplar_bytes(&oldest);
+        }
+        list.push_back(exemplar);
+        all.count += usize::from(freed == 0);
+        drop(all);
+        self.grow(bytes);
+        self.shrink(freed);
+    }
+
+    fn describe(&self, metric: &Arc<str>, metadata: &Metadata) {
+        let mut all = lock(&self.metadata);
+        if all.len() >= FAMILIES_MAX && !all.contains_key(metric) {
+            return;
+        }
+        let sayings = all.entry(Arc::clone(metric)).or_default();
+        if sayings.len() < SAYINGS_MAX && !sayings.contains(metadata) {
+            sayings.push(metadata.clone());
+            let bytes = metric.len() + metadata.help.len() + metadata.unit.len() + 128;
+            drop(all);
+            self.grow(bytes as u64);
+        }
+    }
+
+    fn saw(&self, at: TimestampMs, samples: u64) {
+        self.oldest.fetch_min(at.0, Ordering::Relaxed);
+        self.newest.fetch_max(at.0, Ordering::Relaxed);
+        self.samples.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    fn grow(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+fn exemplar_bytes(exemplar: &Exemplar) -> u64 {
+    exemplar.labels.text_bytes() as u64 + 96
+}
+
+impl View {
+    fn of(stretch: Stretch, until: u64) -> Option<Self> {
+        let (rows, times, arrival) = match &stretch {
+            Stretch::Open(chunk) => {
+                let rows = chunk.rows_until(until);
+                let arrival = chunk.positions(rows).first().copied()?;
+                (rows, Times::new(chunk.times(rows)), arrival)
+            }
+            Stretch::Closed(pages) => {
+                let rows = pages.rows_until(until);
+                let all = &pages.times;
+                let times = if rows == all.as_slice().len() {
+                    all.clone()
+                } else {
+                    Times::new(&all.as_slice()[..rows])
+                };
+                (rows, times, pages.first_position())
+            }
+        };
+        (rows > 0).then_some(Self {
+            stretch,
+            rows,
+            times,
+            arrival,
+        })
+    }
+
+    fn generation(&self) -> u32 {
+        match &self.stretch {
+            Stretch::Open(chunk) => chunk.generation,
+            Stretch::Closed(pages) => pages.generation,
+        }
+    }
+
+    fn slots(&self) -> usize {
+        match &self.stretch {
+            Stretch::Open(chunk) => chunk.slots(),
+            Stretch::Closed(pages) => pages.slots(),
+        }
+    }
+
+    fn range(&self) -> TimeRange {
+        let times = self.times.as_slice();
+        match (times.first(), times.last()) {
+            (Some(first), Some(last)) => TimeRange::new(*first, *last),
+            _ => TimeRange::new(TimestampMs::MAX, TimestampMs::MIN),
+        }
+    }
+
+    fn is_of(&self, place: Place, range: TimeRange) -> bool {
+        self.generation() == place.generation
+            && usize::from(place.slot) < self.slots()
+            && self.range().overlaps(range)
+    }
+
+    fn read(&self, slot: usize, scratch: &mut Scratch) -> Option<Arrived> {
+        let segment = match &self.stretch {
+            Stretch::Open(chunk) => {
+                chunk_columns(chunk, slot, self.rows)?.into_segment(self.times.clone())
+            }
+            Stretch::Closed(pages) => pages.segment(slot, self.rows, &self.times, scratch)?,
+        };
+        Some(Arrived {
+            arrival: self.arrival,
+            segment,
+        })
+    }
+}
+
+/// All of a frozen head in the form that a partition takes it.
+impl Head {
+    /// Returns the number of cohorts; their rows are asked for one cohort at a time.
+    pub(crate) fn cohort_count(&self) -> u32 {
+        u32::try_from(lock(&self.cohorts).len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the stretches of a cohort, in the order that they were begun.
+    pub(crate) fn stretches(&self, cohort: u32) -> Vec<View> {
+        let rows = lock(&self.cohorts).get(cohort as usize).cloned();
+        let stretches = rows.map_or_else(Vec::new, |rows| lock(&rows.stretches).clone());
+        let visible = |stretch| View::of(stretch, u64::MAX);
+        stretches.into_iter().filter_map(visible).collect()
+    }
+
+    /// Returns where a series has rows: (cohort, generation, slot).
+    pub(crate) fn places(&self, series: SeriesId) -> Vec<(u32, u32, Slot)> {
+        let places = lock(&self.places);
+        let of_series = places.get(series as usize).map(Vec::as_slice);
+        of_series
+            .unwrap_or_default()
+            .iter()
+            .map(|place| (place.cohort, place.generation, place.slot))
+            .collect()
+    }
+
+    /// Returns a series' loose samples, as runs.
+    pub(crate) fn loose(&self, series: SeriesId, scratch: &mut Scratch) -> Vec<Arrived> {
+        let mut runs = Vec::new();
+        if let Some(loose) = lock(&self.loose).get(&series) {
+            loose.read(u64::MAX, TimeRange::ALL, scratch, &mut runs);
+        }
+        runs
+    }
+}
+
+impl View {
+    pub(crate) const fn arrival(&self) -> u64 {
+        self.arrival
+    }
+
+    pub(crate) fn numbering(&self) -> u32 {
+        self.generation()
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        match &self.stretch {
+            Stretch::Open(chunk) => chunk.late,
+            Stretch::Closed(pages) => pages.late,
+        }
+    }
+
+    pub(crate) fn column_times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Returns a slot's values; `None` when nothing is present or the slot is past the end.
+    pub(crate) fn column(&self, slot: usize, scratch: &mut Scratch) -> Option<storage::Segment> {
+        if slot >= self.slots() {
+            return None;
+        }
+        self.read(slot, scratch).map(|run| run.segment)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Only lists and maps that are pushed to: a panicking holder leaves them readable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,244 @@
+//! Open rows of a cohort: written once by the shard's thread, read by any number of queries at the same time.
+//!
+//! All cells are atomics and the number of rows is the publication: a row is stored first and counted after, with release order, so a
+//! reader that sees the count sees the row. Nothing is ever overwritten; when a chunk is full it is encoded and replaced by a
+//! [`Pages`](super::pages::Pages) of the same rows, while readers that hold it read on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{Histogram, TimestampMs};
+use rows::{Presence, Row, Slot};
+
+/// Rows of one cohort under one numbering of its slots, rising strictly in time and in position.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// Which numbering of slots: an index into the cohort's generations.
+    pub(crate) generation: u32,
+    /// Whether its rows came after newer ones.
+    pub(crate) late: bool,
+    slots: usize,
+    capacity: usize,
+    rows: AtomicUsize,
+    times: Box<[AtomicI64]>,
+    positions: Box<[AtomicU64]>,
+    /// Row by row, the bits of floats.
+    values: Box<[AtomicU64]>,
+    /// Row by row, one bit per slot.
+    presence: Box<[AtomicU64]>,
+    /// Whether `side` has anything: most chunks never touch the lock.
+    has_side: AtomicBool,
+    side: Mutex<Side>,
+}
+
+/// What few rows have, by slot: index of the row and what it has there, rising.
+#[derive(Clone, Debug, Default)]
+struct Side {
+    histograms: BTreeMap<Slot, Vec<(u32, Arc<Histogram>)>>,
+    /// The start time holds from its row on.
+    starts: BTreeMap<Slot, Vec<(u32, TimestampMs)>>,
+}
+
+impl Chunk {
+    pub(crate) fn new(generation: u32, late: bool, slots: usize, capacity: usize) -> Self {
+        fn zeros<T: Default>(count: usize) -> Box<[T]> {
+            (0..count).map(|_| T::default()).collect()
+        }
+        Self {
+            generation,
+            late,
+            slots,
+            capacity,
+            rows: AtomicUsize::new(0),
+            times: zeros(capacity),
+            positions: zeros(capacity),
+            values: zeros(capacity * slots),
+            presence: zeros(capacity * slots.div_ceil(64)),
+            has_side: AtomicBool::new(false),
+            side: Mutex::default(),
+        }
+    }
+
+    /// Returns the bytes that a chunk of this shape takes.
+    pub(crate) const fn bytes_of(slots: usize, capacity: usize) -> usize {
+        capacity * (slots * 8 + slots.div_ceil(64) * 8 + 16) + 256
+    }
+
+    pub(crate) const fn memory_bytes(&self) -> usize {
+        Self::bytes_of(self.slots, self.capacity)
+    }
+
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows() == self.capacity
+    }
+
+    /// Appends a row and publishes it; only the shard's thread calls this. `starts` are start times that hold from this row on.
+    ///
+    /// # Panics
+    /// When the chunk is full or the row is wider: the caller opens another.
+    pub(crate) fn push(&self, row: &Row, position: u64, starts: &[(Slot, TimestampMs)]) {
+        let at = self.rows.load(Ordering::Relaxed);
+        assert!(
+            at < self.capacity && row.floats.len() <= self.slots,
+            "a row fits the chunk that it was opened for"
+        );
+        self.times[at].store(row.at.0, Ordering::Relaxed);
+        self.positions[at].store(position, Ordering::Relaxed);
+        let values = &self.values[at * self.slots..][..row.floats.len()];
+        for (cell, value) in values.iter().zip(&row.floats) {
+            cell.store(value.to_bits(), Ordering::Relaxed);
+        }
+        let words = row.presence.words();
+        let presence = &self.presence[at * self.slots.div_ceil(64)..][..words.len()];
+        for (cell, word) in presence.iter().zip(words) {
+            cell.store(*word, Ordering::Relaxed);
+        }
+        if !row.histograms.is_empty() || !starts.is_empty() {
+            self.push_side(at, row, starts);
+        }
+        self.rows.store(at + 1, Ordering::Release);
+    }
+
+    fn push_side(&self, at: usize, row: &Row, starts: &[(Slot, TimestampMs)]) {
+        let at = u32::try_from(at).expect("a chunk has some hundred rows");
+        let mut side = self.lock_side();
+        for (slot, histogram) in &row.histograms {
+            let list = side.histograms.entry(*slot).or_default();
+            list.push((at, Arc::clone(histogram)));
+        }
+        for (slot, start) in starts {
+            side.starts.entry(*slot).or_default().push((at, *start));
+        }
+        self.has_side.store(true, Ordering::Release);
+    }
+
+    /// Returns how many rows have this position or an earlier one; positions never fall.
+    pub(crate) fn rows_until(&self, position: u64) -> usize {
+        let rows = self.rows();
+        self.positions[..rows].partition_point(|cell| cell.load(Ordering::Relaxed) <= position)
+    }
+
+    pub(crate) fn times(&self, rows: usize) -> Vec<TimestampMs> {
+        self.times[..rows]
+            .iter()
+            .map(|cell| TimestampMs(cell.load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    pub(crate) fn positions(&self, rows: usize) -> Vec<u64> {
+        self.positions[..rows]
+            .iter()
+            .map(|cell| cell.load(Ordering::Relaxed))
+            .collect()
+    }
+
+    /// Appends the floats of a slot in the first `rows` rows to `out` and returns where they are present; `None`: everywhere.
+    pub(crate) fn column(&self, slot: usize, rows: usize, out: &mut Vec<f64>) -> Option<Presence> {
+        let words = self.slots.div_ceil(64);
+        let mut presence: Option<Presence> = None;
+        for row in 0..rows {
+            let word = self.presence[row * words + slot / 64].load(Ordering::Relaxed);
+            if word >> (slot % 64) & 1 == 0 {
+                presence
+                    .get_or_insert_with(|| Presence::filled(rows, true))
+                    .set(row, false);
+            }
+            let bits = self.values[row * self.slots + slot].load(Ordering::Relaxed);
+            out.push(f64::from_bits(bits));
+        }
+        presence
+    }
+
+    /// Returns histograms and start times of one slot, within the first `rows` rows.
+    pub(crate) fn side_of(&self, slot: Slot, rows: usize) -> SlotSide {
+        if !self.has_side.load(Ordering::Acquire) {
+            return SlotSide::default();
+        }
+        self.lock_side().of(slot, rows)
+    }
+
+    fn lock_side(&self) -> MutexGuard<'_, Side> {
+        // Lists that are only pushed to: a panicking holder leaves them readable.
+        self.side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Histograms and start times of one slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SlotSide {
+    pub(crate) histograms: Vec<(u32, Arc<Histogram>)>,
+    pub(crate) starts: Vec<(u32, TimestampMs)>,
+}
+
+impl Side {
+    fn of(&self, slot: Slot, rows: usize) -> SlotSide {
+        fn within<T: Clone>(list: Option<&Vec<(u32, T)>>, rows: usize) -> Vec<(u32, T)> {
+            let list = list.map(Vec::as_slice).unwrap_or_default();
+            let end = list.partition_point(|(row, _)| (*row as usize) < rows);
+            list[..end].to_vec()
+        }
+        SlotSide {
+            histograms: within(self.histograms.get(&slot), rows),
+            starts: within(self.starts.get(&slot), rows),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rows::CohortId;
+
+    fn row(at: i64, floats: &[f64], absent: &[usize]) -> Row {
+        let mut presence = Presence::filled(floats.len(), true);
+        for slot in absent {
+            presence.set(*slot, false);
+        }
+        Row {
+            cohort: CohortId(0),
+            counter: 0,
+            at: TimestampMs(at),
+            presence,
+            floats: floats.to_vec(),
+            histograms: vec![],
+            start_times: vec![],
+            exemplars: vec![],
+        }
+    }
+
+    #[test]
+    fn rows_are_visible_up_to_a_position() {
+        let chunk = Chunk::new(0, false, 3, 4);
+        chunk.push(&row(10, &[1.0, -0.0], &[]), 5, &[]);
+        chunk.push(&row(20, &[3.0, 4.0, 5.0], &[0]), 5, &[]);
+        chunk.push(&row(30, &[6.0, 7.0, 8.0], &[]), 9, &[(1, TimestampMs(4))]);
+        assert_eq!(
+            (
+                chunk.rows_until(4),
+                chunk.rows_until(5),
+                chunk.rows_until(9)
+            ),
+            (0, 2, 3)
+        );
+        let mut values = Vec::new();
+        let presence = chunk.column(0, 2, &mut values).unwrap();
+        assert_eq!((presence.contains(0), presence.contains(1)), (true, false));
+        values.clear();
+        assert!(chunk.column(1, 3, &mut values).is_none());
+        assert_eq!(
+            values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            [(-0.0f64).to_bits(), 4f64.to_bits(), 7f64.to_bits()]
+        );
+        assert!(chunk.side_of(1, 2).starts.is_empty());
+        assert_eq!(chunk.side_of(1, 3).starts, [(2, TimestampMs(4))]);
+    }
+}

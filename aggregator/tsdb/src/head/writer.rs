@@ -1,0 +1,345 @@
+//! The one who writes a head: a shard's thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use model::{Metadata, TimestampMs};
+use rows::{CohortId, Epoch, Presence, Row, SeriesSample, Slot};
+
+use super::chunk::Chunk;
+use super::pages::Pages;
+use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Stretch, lock};
+use crate::index::SeriesId;
+use crate::layout::{CohortKey, Layout, SlotState};
+use crate::page::Scratch;
+
+/// Cells of an open chunk: what rows it has room for follows from its width.
+const CHUNK_CELLS: usize = 32 * 1024;
+/// The most rows of a chunk, and the least.
+const CHUNK_ROWS_MAX: usize = 120;
+const CHUNK_ROWS_MIN: usize = 4;
+/// Late rows come in small numbers: their chunks are smaller by this.
+const LATE_DIVISOR: usize = 4;
+
+type Starts = HashMap<Slot, TimestampMs>;
+
+/// Start times that outlive a head: they are sent only when they change.
+#[derive(Debug, Default)]
+struct Carried(HashMap<(Arc<CohortKey>, Epoch, CohortId), Starts>);
+
+/// Writes a head.
+#[derive(Debug)]
+pub(crate) struct HeadWriter {
+    head: Arc<Head>,
+    cohorts: HashMap<Arc<CohortKey>, Cohort>,
+    carried: Carried,
+    scratch: Scratch,
+}
+
+#[derive(Debug)]
+struct Cohort {
+    index: u32,
+    rows: Arc<CohortRows>,
+    newest: TimestampMs,
+    main: Option<OpenChunk>,
+    late: Option<OpenChunk>,
+    numberings: Vec<Numbering>,
+}
+
+#[derive(Debug)]
+struct OpenChunk {
+    chunk: Arc<Chunk>,
+    /// Its place among the cohort's stretches.
+    stretch: usize,
+    last: TimestampMs,
+}
+
+/// How an epoch numbers the cohort's series, as far as this head has seen.
+#[derive(Debug)]
+struct Numbering {
+    epoch: Epoch,
+    cohort: CohortId,
+    /// The layout's `changes` when `series` was derived from it.
+    changes: u32,
+    /// By slot; `None`: its values are not stored.
+    series: Vec<Option<SeriesId>>,
+    starts: Starts,
+}
+
+impl HeadWriter {
+    pub(crate) fn new(after: u64) -> Self {
+        Self {
+            head: Arc::new(Head::new(after)),
+            cohorts: HashMap::new(),
+            carried: Carried::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    pub(crate) const fn head(&self) -> &Arc<Head> {
+        &self.head
+    }
+
+    /// Ends the head and goes on with an empty one. Metadata stays known; so do start times of cohorts that this head saw.
+    pub(crate) fn freeze(&mut self) -> Arc<Head> {
+        let mut carried = HashMap::new();
+        for (key, cohort) in self.cohorts.drain() {
+            for numbering in cohort.numberings {
+                if !numbering.starts.is_empty() {
+                    let key = (Arc::clone(&key), numbering.epoch, numbering.cohort);
+                    carried.insert(key, numbering.starts);
+                }
+            }
+        }
+        self.carried = Carried(carried);
+        let next = Head::new(self.head.after());
+        for (metric, sayings) in self.head.metadata() {
+            for saying in sayings {
+                next.describe(&metric, &saying);
+            }
+        }
+        std::mem::replace(&mut self.head, Arc::new(next))
+    }
+
+    pub(crate) fn push_metadata(&mut self, metric: &Arc<str>, metadata: &Metadata) {
+        self.head.describe(metric, metadata);
+    }
+
+    /// Stores a row of a cohort with this layout; values of slots that the layout refuses are left out.
+    pub(crate) fn push_row(&mut self, layout: &Layout, row: &Arc<Row>, position: u64) {
+        let Self {
+            head,
+            cohorts,
+            carried,
+            scratch,
+        } = self;
+        let cohort = cohorts
+            .entry(Arc::clone(&layout.key))
+            .or_insert_with(|| Cohort::new(head));
+        let generation = cohort.numbering(head, layout, carried);
+        let masked = cohort.numberings[generation].mask(layout, row);
+        let row: &Row = masked.as_ref().unwrap_or(row);
+        cohort.push(head, generation, row, position, layout.slots.len(), scratch);
+        head.saw(row.at, row.presence.count() as u64);
+        for (slot, exemplar) in &row.exemplars {
+            if let Some(series) = cohort.numberings[generation].series_at(usize::from(*slot)) {
+                head.add_exemplar(series, exemplar.clone());
+            }
+        }
+    }
+
+    /// Stores a sample with a time of its own; a slot that the layout refuses is left out.
+    pub(crate) fn push_sample(&mut self, layout: &Layout, sample: &SeriesSample, position: u64) {
+        let SlotState::Series(definition) = layout.slot(usize::from(sample.slot)) else {
+            return;
+        };
+        let (series, new) = self.head.index.insert(&definition.labels);
+        if new {
+            lock(&self.head.places).push(Vec::new());
+        }
+        let mut loose = lock(&self.head.loose);
+        let samples = loose.entry(series).or_default();
+        let value = sample.value.clone();
+        let grown = samples.push(sample.at, position, value, &mut self.scratch);
+        drop(loose);
+        self.head.grow(grown);
+        self.head.saw(sample.at, 1);
+    }
+}
+
+impl Cohort {
+    fn new(head: &Head) -> Self {
+        let rows = Arc::new(CohortRows::default());
+        let mut all = lock(&head.cohorts);
+        let index = u32::try_from(all.len()).expect("cohorts of a head number far below 2^32");
+        all.push(Arc::clone(&rows));
+        Self {
+            index,
+            rows,
+            newest: TimestampMs::MIN,
+            main: None,
+            late: None,
+            numberings: Vec::new(),
+        }
+    }
+
+    /// Returns the generation of this layout, with all its slots known to the index.
+    fn numbering(&mut self, head: &Head, layout: &Layout, carried: &mut Carried) -> usize {
+        let found = self
+            .numberings
+            .iter()
+            .rposition(|one| (one.epoch, one.cohort) == (layout.epoch, layout.cohort));
+        let at = found.unwrap_or_else(|| {
+            let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
+            self.numberings.push(Numbering {
+                epoch: layout.epoch,
+                cohort: layout.cohort,
+                changes: layout.changes,
+                series: Vec::new(),
+                starts: carried.0.remove(&key).unwrap_or_default(),
+            });
+            self.numberings.len() - 1
+        });
+        let generation = u32::try_from(at).expect("epochs of a head are few");
+        self.numberings[at].follow(head, layout, self.index, generation);
+        at
+    }
+
+    fn push(
+        &mut self,
+        head: &Head,
+        generation: usize,
+        row: &Row,
+        position: u64,
+        layout_slots: usize,
+        scratch: &mut Scratch,
+    ) {
+        let late = row.at <= self.newest;
+        let width = layout_slots.max(row.floats.len());
+        let open = if late { &mut self.late } else { &mut self.main };
+        let numbering = u32::try_from(generation).expect("epochs of a head are few");
+        let fits = |open: &OpenChunk| {
+            !open.chunk.is_full()
+                && open.chunk.generation == numbering
+                && row.floats.len() <= open.chunk.slots()
+                && row.at > open.last
+        };
+        if !open.as_ref().is_some_and(fits) {
+            let full = open.take();
+            *open = Some(open_chunk(head, &self.rows, numbering, width, late));
+            // A late chunk never spans the beginning of a main one: then at equal times the chunk that began first has the first row.
+            let ended = if late { None } else { self.late.take() };
+            for chunk in full.into_iter().chain(ended) {
+                close(head, &self.rows, chunk, scratch);
+            }
+        }
+        let open = if late { &mut self.late } else { &mut self.main };
+        let open = open.as_mut().expect("opened above when there was none");
+        // Late rows say nothing of what counters do now.
+        let starts = if late {
+            row.start_times.clone()
+        } else {
+            self.numberings[generation].starts_for(row, open.chunk.rows() == 0)
+        };
+        open.chunk.push(row, position, &starts);
+        open.last = row.at;
+        self.newest = self.newest.max(row.at);
+    }
+}
+
+fn open_chunk(
+    head: &Head,
+    rows: &CohortRows,
+    generation: u32,
+    slots: usize,
+    late: bool,
+) -> OpenChunk {
+    let divisor = if late { LATE_DIVISOR } else { 1 };
+    let capacity = (CHUNK_CELLS / slots.max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX);
+    let capacity = (capacity / divisor).max(1);
+    head.grow(Chunk::bytes_of(slots, capacity) as u64);
+    let chunk = Arc::new(Chunk::new(generation, late, slots, capacity));
+    let mut stretches = lock(&rows.stretches);
+    stretches.push(Stretch::Open(Arc::clone(&chunk)));
+    OpenChunk {
+        chunk,
+        stretch: stretches.len() - 1,
+        last: TimestampMs::MIN,
+    }
+}
+
+/// Replaces an open stretch by pages of the same rows.
+fn close(head: &Head, rows: &CohortRows, open: OpenChunk, scratch: &mut Scratch) {
+    let pages = match Pages::of_chunk(&open.chunk, scratch) {
+        Ok(pages) => pages,
+        Err(error) => {
+            tracing::debug!(%error, "a chunk stays as it is");
+            return;
+        }
+    };
+    head.grow(pages.memory_bytes() as u64);
+    head.shrink(open.chunk.memory_bytes() as u64);
+    if let Some(stretch) = lock(&rows.stretches).get_mut(open.stretch) {
+        *stretch = Stretch::Closed(Arc::new(pages));
+    }
+}
+
+impl Numbering {
+    fn series_at(&self, slot: usize) -> Option<SeriesId> {
+        self.series.get(slot).copied().flatten()
+    }
+
+    /// Derives `series` from the layout, as far as it has grown or changed.
+    fn follow(&mut self, head: &Head, layout: &Layout, cohort: u32, generation: u32) {
+        let from = if self.changes == layout.changes {
+            self.series.len()
+        } else {
+            0
+        };
+        if from == layout.slots.len() {
+            return;
+        }
+        self.series.resize(layout.slots.len(), None);
+        self.changes = layout.changes;
+        let mut places = lock(&head.places);
+        for slot in from..layout.slots.len() {
+            let SlotState::Series(definition) = layout.slot(slot) else {
+                self.series[slot] = None;
+                continue;
+            };
+            let (series, new) = head.index.insert(&definition.labels);
+            if new {
+                places.push(Vec::new());
+            }
+            self.series[slot] = Some(series);
+            let place = Place {
+                cohort,
+                generation,
+                slot: Slot::try_from(slot).expect("layouts are bounded to 16,384 slots"),
+            };
+            if let Some(of_series) = places.get_mut(series as usize)
+                && !of_series.contains(&place)
+            {
+                of_series.push(place);
+                head.grow(PLACEMENT_BYTES);
+            }
+        }
+    }
+
+    /// Returns the row without the values of slots that are not stored; `None` when all are.
+    fn mask(&self, layout: &Layout, row: &Row) -> Option<Row> {
+        if layout.takes_all(row.floats.len()) {
+            return None;
+        }
+        let refused: Vec<usize> = row
+            .presence
+            .iter()
+            .filter(|slot| self.series_at(*slot).is_none())
+            .collect();
+        if refused.is_empty() {
+            return None;
+        }
+        let mut masked = row.clone();
+        let mut presence: Presence = row.presence.clone();
+        for slot in refused {
+            presence.set(slot, false);
+        }
+        masked.presence = presence;
+        let kept = |slot: Slot| self.series_at(usize::from(slot)).is_some();
+        masked.histograms.retain(|(slot, _)| kept(*slot));
+        masked.exemplars.retain(|(slot, _)| kept(*slot));
+        Some(masked)
+    }
+
+    /// Returns the start times to write down with a row: those that changed, or, in a chunk's first row, all that are known.
+    fn starts_for(&mut self, row: &Row, first: bool) -> Vec<(Slot, TimestampMs)> {
+        self.starts.extend(row.start_times.iter().copied());
+        if !first {
+            return row.start_times.clone();
+        }
+        let mut all: Vec<(Slot, TimestampMs)> =
+            self.starts.iter().map(|(slot, at)| (*slot, *at)).collect();
+        all.sort_unstable();
+        all
+    }
+}

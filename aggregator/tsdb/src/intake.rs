@@ -1,0 +1,223 @@
+//! What waits for the log thread: bounded in bytes, taken as a whole.
+//!
+//! The queue is one of two buffers: while the log thread writes and syncs one group, the next gathers here. Both together are bounded;
+//! when they are full, [`Intake::offer`] says [`Busy`] and takes nothing.
+
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch};
+use storage::{Busy, Done, Source};
+
+/// Decoded rows may take this many times the bytes they were received in before intake says busy: a batch of unchanged values is a few
+/// bytes and many rows.
+const DECODED_PER_RECEIVED: usize = 16;
+
+/// Something for the log thread to do, in order.
+pub(crate) enum Command {
+    Define {
+        source: Source,
+        definition: CohortDefinition,
+    },
+    Append {
+        source: Source,
+        batch: Arc<Batch>,
+        done: Done,
+    },
+    Settle {
+        agent: AgentId,
+        epoch: Epoch,
+        floor: BatchNumber,
+    },
+    /// Every shard's rows up to this position are in partitions that the catalogue names.
+    Sealed { position: u64 },
+}
+
+/// Bytes held: as received, and decoded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    pub(crate) received: usize,
+    pub(crate) decoded: usize,
+}
+
+impl Command {
+    fn cost(&self) -> Cost {
+        let fixed = size_of::<Self>();
+        match self {
+            Self::Define { definition, .. } => {
+                let labels: usize = definition
+                    .series
+                    .iter()
+                    .map(|series| series.labels.text_bytes() + series.labels.len() * 8 + 64)
+                    .sum();
+                Cost {
+                    received: fixed + labels,
+                    decoded: fixed + labels,
+                }
+            }
+            Self::Append { batch, .. } => Cost {
+                received: fixed + batch.bytes.len(),
+                decoded: fixed + batch.bytes.len() + decoded_bytes(batch),
+            },
+            Self::Settle { .. } => Cost {
+                received: fixed,
+                decoded: fixed,
+            },
+            Self::Sealed { .. } => Cost::default(),
+        }
+    }
+}
+
+fn decoded_bytes(batch: &Batch) -> usize {
+    let rows: usize = batch
+        .rows
+        .iter()
+        .map(|decoded| {
+            let row = &decoded.row;
+            row.floats.len() * 9 + row.histograms.len() * 512 + row.exemplars.len() * 256 + 128
+        })
+        .sum();
+    rows + batch.samples.len() * 64 + batch.metadata.len() * 256
+}
+
+#[derive(Debug)]
+pub(crate) struct Intake {
+    state: Mutex<State>,
+    arrived: Condvar,
+    received_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Command>,
+    /// Of what waits and what was taken but not released.
+    held: Cost,
+    closed: bool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("waiting", &self.waiting.len())
+            .field("held", &self.held)
+            .field("closed", &self.closed)
+            .finish()
+    }
+}
+
+impl Intake {
+    pub(crate) fn new(received_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            received_max,
+        }
+    }
+
+    /// Takes a command, unless as many bytes wait as may; one command is taken whatever its size when nothing waits.
+    pub(crate) fn offer(&self, command: Command) -> Result<(), Busy> {
+        let cost = command.cost();
+        let mut state = self.state();
+        let received = state.held.received + cost.received;
+        let decoded = state.held.decoded + cost.decoded;
+        let over = received > self.received_max
+            || decoded > self.received_max.saturating_mul(DECODED_PER_RECEIVED);
+        let idle = state.held.received == 0;
+        if state.closed || (over && !idle && cost.received > 0) {
+            return Err(Busy);
+        }
+        state.held = Cost { received, decoded };
+        state.waiting.push(command);
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Waits up to `patience` for commands and takes all there are, with what they cost; `None` once closed and empty.
+    pub(crate) fn take(&self, patience: Duration) -> Option<(Vec<Command>, Cost)> {
+        let state = self.state();
+        let (mut state, _) = self
+            .arrived
+            .wait_timeout_while(state, patience, |state| {
+                state.waiting.is_empty() && !state.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.is_empty() && state.closed {
+            return None;
+        }
+        let taken = mem::take(&mut state.waiting);
+        Some((taken, state.held))
+    }
+
+    /// Waits for `pause` or until closed, whichever comes first.
+    pub(crate) fn pause(&self, pause: Duration) {
+        let state = self.state();
+        drop(
+            self.arrived
+                .wait_timeout_while(state, pause, |state| !state.closed)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// Gives back what a group cost, once its fate is known.
+    pub(crate) fn release(&self, cost: Cost) {
+        let mut state = self.state();
+        state.held.received = state.held.received.saturating_sub(cost.received);
+        state.held.decoded = state.held.decoded.saturating_sub(cost.decoded);
+    }
+
+    /// Takes nothing more; what waits is still handed out.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Returns the received bytes that are not yet durable.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.state().held.received as u64
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Counters and a list: a panicking holder cannot leave them half written.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle() -> Command {
+        Command::Settle {
+            agent: "a".parse().unwrap(),
+            epoch: Epoch(1),
+            floor: BatchNumber(1),
+        }
+    }
+
+    #[test]
+    fn a_full_intake_is_busy_until_a_group_is_released() {
+        let one = settle().cost().received;
+        let intake = Intake::new(one * 2);
+        assert!(intake.offer(settle()).is_ok() && intake.offer(settle()).is_ok());
+        assert_eq!(intake.offer(settle()), Err(Busy));
+        let (taken, cost) = intake.take(Duration::ZERO).unwrap();
+        assert_eq!(taken.len(), 2);
+        // Taken, but not durable yet: the bytes are still held.
+        assert_eq!(intake.offer(settle()), Err(Busy));
+        intake.release(cost);
+        assert_eq!(intake.offer(settle()), Ok(()));
+        intake.close();
+        assert_eq!(intake.offer(settle()), Err(Busy));
+        assert_eq!(intake.take(Duration::ZERO).unwrap().0.len(), 1);
+        assert!(intake.take(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn one_oversized_command_passes_an_idle_intake() {
+        let intake = Intake::new(1);
+        assert_eq!(intake.offer(settle()), Ok(()));
+        assert_eq!(intake.offer(settle()), Err(Busy));
+    }
+}

@@ -1,0 +1,571 @@
+//! Reading: a fixed view over the heads and partitions of all shards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
+use roaring::RoaringBitmap;
+use storage::{
+    Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Segment, SegmentValues,
+    Select, SeriesData,
+};
+
+use crate::counters::Counters;
+use crate::head::{Head, ReadCache};
+use crate::index::{self, HeadIndexView, IndexRead, SeriesId};
+use crate::merge_runs::{Arrived, merge_runs};
+use crate::partition::{Partition, PartitionError};
+use crate::partitions::PartitionHandle;
+use crate::report::{Damage, DumpSummary, DumpedSample};
+use crate::shard::Shard;
+
+/// Series between two looks at whether the query may go on.
+const CHECK_EVERY: usize = 256;
+/// What a sample takes beside its value: its place in a time column or a presence.
+const SAMPLE_BYTES: u64 = 16;
+const SERIES_BYTES: u64 = 256;
+
+/// A store as it was at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    heads: Vec<HeadPart>,
+    partitions: Vec<Arc<PartitionHandle>>,
+    counters: Arc<Counters>,
+}
+
+/// A head, up to a position.
+#[derive(Debug)]
+struct HeadPart {
+    head: Arc<Head>,
+    index: HeadIndexView,
+    until: u64,
+}
+
+impl HeadPart {
+    fn new(head: &Arc<Head>, until: u64) -> Self {
+        Self {
+            index: head.index.view(),
+            head: Arc::clone(head),
+            until,
+        }
+    }
+
+    fn labels(&self, id: SeriesId) -> Option<Labels> {
+        match self.index.labels(id) {
+            Ok(labels) => labels,
+            Err(never) => match never {},
+        }
+    }
+
+    fn matching(&self, matcher_sets: &[Vec<Matcher>]) -> RoaringBitmap {
+        match index::select_any(&self.index, matcher_sets) {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// What was found of each series so far.
+type Found = BTreeMap<Labels, Vec<Arrived>>;
+
+impl Snapshot {
+    pub(crate) fn new(shards: &[Arc<Shard>], counters: Arc<Counters>) -> Self {
+        let mut heads = Vec::new();
+        let mut partitions = Vec::new();
+        for shard in shards {
+            let (view, applied) = shard.view();
+            if let Some(frozen) = &view.frozen {
+                heads.push(HeadPart::new(&frozen.head, frozen.position));
+            }
+            heads.push(HeadPart::new(&view.active, applied));
+            partitions.extend(view.partitions.iter().cloned());
+        }
+        Self {
+            heads,
+            partitions,
+            counters,
+        }
+    }
+
+    /// Calls `read` for each partition that touches `range`. One that is damaged is left out, from where the damage is met, and reported;
+    /// one that the operating system does not give fails the query.
+    fn each_partition(
+        &self,
+        range: TimeRange,
+        mut read: impl FnMut(&Partition) -> Result<(), PartitionReadError>,
+    ) -> Result<(), QueryError> {
+        for handle in &self.partitions {
+            if !handle.times().overlaps(range) {
+                continue;
+            }
+            let result = match handle.get() {
+                Ok(Some(partition)) => read(&partition),
+                Ok(None) => Ok(()),
+                Err(error) => Err(PartitionReadError::Partition(error)),
+            };
+            match result {
+                Ok(()) => {}
+                Err(PartitionReadError::Query(error)) => return Err(error),
+                Err(PartitionReadError::Partition(error)) => self.damaged(handle, &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, handle: &PartitionHandle, error: &PartitionError) -> Result<(), QueryError> {
+        let damage = damage_of(handle, error);
+        if !error.is_damage() {
+            return Err(QueryError::Damaged(damage.to_string()));
+        }
+        self.counters.damaged(damage);
+        Ok(())
+    }
+
+    fn select_heads(
+        &self,
+        select: &Select<'_>,
+        budget: &dyn Budget,
+        found: &mut Found,
+    ) -> Result<(), QueryError> {
+        let sets = [select.matchers.to_vec()];
+        for part in &self.heads {
+            if !touches(part, select.range) {
+                continue;
+            }
+            let mut cache = ReadCache::default();
+            for (count, id) in part.matching(&sets).into_iter().enumerate() {
+                if count % CHECK_EVERY == 0 {
+                    budget.check()?;
+                }
+                let runs = part.head.read(id, part.until, select.range, &mut cache);
+                take_runs(part.labels(id), runs, budget, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn select_partitions(
+        &self,
+        select: &Select<'_>,
+        budget: &dyn Budget,
+        found: &mut Found,
+    ) -> Result<(), QueryError> {
+        self.each_partition(select.range, |partition| {
+            let matching = index::select(partition.index(), select.matchers)?;
+            for (count, id) in matching.into_iter().enumerate() {
+                if count % CHECK_EVERY == 0 {
+                    budget.check().map_err(QueryError::from)?;
+                }
+                // A damaged block costs the series in it, not the partition.
+                let read = partition.labels(id).and_then(|labels| {
+                    let runs = partition.read(id, select.range)?;
+                    Ok((labels, runs))
+                });
+                match read {
+                    Ok((labels, runs)) => take_runs(labels, runs, budget, found)?,
+                    Err(error) if error.is_damage() => self.note(partition, &error),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn note(&self, partition: &Partition, error: &PartitionError) {
+        self.counters.damaged(Damage {
+            file: partition.path().to_owned(),
+            offset: error.offset(),
+            what: error.to_string(),
+        });
+    }
+
+    /// Calls `visit` with the labels of each series that matches any of the sets and touches the range, in no order, repeats included.
+    fn each_series(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &dyn Budget,
+        visit: &mut dyn FnMut(Labels),
+    ) -> Result<(), QueryError> {
+        for part in &self.heads {
+            if !touches(part, range) {
+                continue;
+            }
+            let mut cache = ReadCache::default();
+            for (count, id) in part.matching(matcher_sets).into_iter().enumerate() {
+                if count % CHECK_EVERY == 0 {
+                    budget.check()?;
+                }
+                if part.head.touches(id, part.until, range, &mut cache)
+                    && let Some(labels) = part.labels(id)
+                {
+                    visit(labels);
+                }
+            }
+        }
+        self.each_partition(range, |partition| {
+            let matching = index::select_any(partition.index(), matcher_sets)?;
+            for (count, id) in matching.into_iter().enumerate() {
+                if count % CHECK_EVERY == 0 {
+                    budget.check().map_err(QueryError::from)?;
+                }
+                if let Some(labels) = partition.labels(id)? {
+                    visit(labels);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `visit` with every stored sample, as it is stored.
+    pub(crate) fn dump(
+        &self,
+        visit: &mut dyn FnMut(DumpedSample<'_>),
+    ) -> Result<DumpSummary, QueryError> {
+        let mut summary = DumpSummary::default();
+        let mut visit_runs = |labels: &Labels, runs: &[Arrived]| {
+            for run in runs {
+                let segment = &run.segment;
+                for (index, at) in segment.times.as_slice().iter().enumerate() {
+                    if let Some(value) = segment.value(index) {
+                        summary.samples += 1;
+                        visit(DumpedSample {
+                            labels,
+                            at: *at,
+                            value: &value,
+                        });
+                    }
+                }
+            }
+        };
+        for part in &self.heads {
+            let mut cache = ReadCache::default();
+            for id in part.matching(&[]) {
+                let runs = part.head.read(id, part.until, TimeRange::ALL, &mut cache);
+                if let Some(labels) = part.labels(id) {
+                    visit_runs(&labels, &runs);
+                }
+            }
+        }
+        let mut damages = Vec::new();
+        for handle in &self.partitions {
+            let partition = match handle.get() {
+                Ok(Some(partition)) => partition,
+                Ok(None) => continue,
+                Err(error) => {
+                    damages.push(damage_of(handle, &error));
+                    continue;
+                }
+            };
+            let ids = index::select_any(partition.index(), &[]);
+            let ids = ids.unwrap_or_else(|error| {
+                damages.push(damage_of(handle, &error));
+                RoaringBitmap::new()
+            });
+            for id in ids {
+                let read = partition
+                    .labels(id)
+                    .and_then(|labels| Ok((labels, partition.read(id, TimeRange::ALL)?)));
+                match read {
+                    Ok((Some(labels), runs)) => visit_runs(&labels, &runs),
+                    Ok((None, _)) => {}
+                    Err(error) => damages.push(damage_of(handle, &error)),
+                }
+            }
+        }
+        summary.damages = damages;
+        Ok(summary)
+    }
+}
+
+/// Why a partition was not read to its end.
+enum PartitionReadError {
+    Query(QueryError),
+    Partition(PartitionError),
+}
+
+impl From<QueryError> for PartitionReadError {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<PartitionError> for PartitionReadError {
+    fn from(error: PartitionError) -> Self {
+        Self::Partition(error)
+    }
+}
+
+fn damage_of(handle: &PartitionHandle, error: &PartitionError) -> Damage {
+    Damage {
+        file: handle.path(),
+        offset: error.offset(),
+        what: error.to_string(),
+    }
+}
+
+fn touches(part: &HeadPart, range: TimeRange) -> bool {
+    part.head.times().is_some_and(|times| times.overlaps(range))
+}
+
+fn take_runs(
+    labels: Option<Labels>,
+    runs: Vec<Arrived>,
+    budget: &dyn Budget,
+    found: &mut Found,
+) -> Result<(), QueryError> {
+    let Some(labels) = labels else { return Ok(()) };
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let samples = runs
+        .iter()
+        .map(|run| run.segment.times.as_slice().len() as u64);
+    let samples: u64 = samples.sum();
+    budget.charge(samples, samples * SAMPLE_BYTES + SERIES_BYTES)?;
+    found.entry(labels).or_default().extend(runs);
+    Ok(())
+}
+
+/// Returns whether anything of these segments lies within the range.
+fn any_within(segments: &[Segment], range: TimeRange) -> bool {
+    segments.iter().any(|segment| {
+        let times = segment.times.as_slice();
+        let from = times.partition_point(|at| *at < range.start);
+        let to = times.partition_point(|at| *at <= range.end);
+        (from..to).any(|row| segment.is_present(row))
+    })
+}
+
+fn has_rows(segment: &Segment) -> bool {
+    match &segment.values {
+        SegmentValues::Floats(values) => !values.is_empty(),
+        SegmentValues::Histograms(values) => !values.is_empty(),
+        SegmentValues::Mixed(values) => !values.is_empty(),
+        SegmentValues::Rollup(values) => !values.is_empty(),
+    }
+}
+
+impl Querier for Snapshot {
+    fn select(
+        &self,
+        select: &Select<'_>,
+        budget: &dyn Budget,
+    ) -> Result<Vec<SeriesData>, QueryError> {
+        if select.range.start > select.range.end {
+            return Ok(Vec::new());
+        }
+        let mut found = Found::new();
+        self.select_partitions(select, budget, &mut found)?;
+        self.select_heads(select, budget, &mut found)?;
+        let mut out = Vec::with_capacity(found.len());
+        for (count, (labels, runs)) in found.into_iter().enumerate() {
+            if count % CHECK_EVERY == 0 {
+                budget.check()?;
+            }
+            let mut segments = merge_runs(runs);
+            segments.retain(has_rows);
+            if any_within(&segments, select.range) {
+                out.push(SeriesData { labels, segments });
+            }
+        }
+        Ok(out)
+    }
+
+    fn series(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<(Vec<Labels>, bool), QueryError> {
+        let mut found = BTreeSet::new();
+        let mut over = Ok(());
+        self.each_series(matcher_sets, range, budget, &mut |labels| {
+            if over.is_ok() && found.insert(labels) {
+                over = budget.charge(0, SERIES_BYTES);
+            }
+        })?;
+        over?;
+        let truncated = limit > 0 && found.len() > limit;
+        let keep = if limit > 0 { limit } else { usize::MAX };
+        Ok((found.into_iter().take(keep).collect(), truncated))
+    }
+
+    fn label_names(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<Names, QueryError> {
+        self.ask(&LabelNames { matcher_sets }, range, limit, budget)
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<Names, QueryError> {
+        // One more than the limit from each source tells whether it cut anything.
+        let question = LabelValues {
+            name,
+            matcher_sets,
+            limit: if limit > 0 { limit + 1 } else { 0 },
+        };
+        self.ask(&question, range, limit, budget)
+    }
+
+    fn exemplars(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &dyn Budget,
+    ) -> Result<Vec<ExemplarSeries>, QueryError> {
+        let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+        let mut take = |labels: Option<Labels>, exemplars: Vec<Exemplar>| {
+            let Some(labels) = labels else { return Ok(()) };
+            if exemplars.is_empty() {
+                return Ok(());
+            }
+            budget.charge(0, exemplars.len() as u64 * SERIES_BYTES)?;
+            found.entry(labels).or_default().extend(exemplars);
+            Ok::<(), QueryError>(())
+        };
+        // An exemplar's time may lie beside those of the samples, so partitions are asked whatever their times.
+        self.each_partition(TimeRange::ALL, |partition| {
+            for id in index::select_any(partition.index(), matcher_sets)? {
+                let exemplars = partition.exemplars(id, range)?;
+                if !exemplars.is_empty() {
+                    take(partition.labels(id)?, exemplars)?;
+                }
+            }
+            Ok(())
+        })?;
+        for part in &self.heads {
+            for id in part.matching(matcher_sets) {
+                let exemplars = part.head.exemplars(id, range);
+                if !exemplars.is_empty() {
+                    take(part.labels(id), exemplars)?;
+                }
+            }
+        }
+        let sorted = |(labels, mut exemplars): (Labels, Vec<Exemplar>)| {
+            exemplars.sort_by_key(|exemplar| exemplar.at);
+            ExemplarSeries { labels, exemplars }
+        };
+        Ok(found.into_iter().map(sorted).collect())
+    }
+
+    fn metadata(
+        &self,
+        metric: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<FamilyMetadata>, QueryError> {
+        let mut found: BTreeMap<Arc<str>, Vec<Metadata>> = BTreeMap::new();
+        let mut take = |name: Arc<str>, saying: Metadata| {
+            if metric.is_none_or(|metric| metric == &*name) {
+                let sayings = found.entry(name).or_default();
+                if !sayings.contains(&saying) {
+                    sayings.push(saying);
+                }
+            }
+        };
+        self.each_partition(TimeRange::ALL, |partition| {
+            for (name, saying) in partition.metadata()? {
+                take(name, saying);
+            }
+            Ok(())
+        })?;
+        for part in &self.heads {
+            for (name, sayings) in part.head.metadata() {
+                for saying in sayings {
+                    take(Arc::clone(&name), saying);
+                }
+            }
+        }
+        let keep = if limit > 0 { limit } else { usize::MAX };
+        let family = |(metric, metadata)| FamilyMetadata { metric, metadata };
+        Ok(found.into_iter().take(keep).map(family).collect())
+    }
+}
+
+/// A question about names, to be put to each index.
+trait Question {
+    fn ask<I: IndexRead>(&self, index: &I) -> Result<Vec<String>, I::Error>;
+}
+
+struct LabelNames<'a> {
+    matcher_sets: &'a [Vec<Matcher>],
+}
+
+impl Question for LabelNames<'_> {
+    fn ask<I: IndexRead>(&self, index: &I) -> Result<Vec<String>, I::Error> {
+        let within = within(index, self.matcher_sets)?;
+        index::label_names(index, within.as_ref())
+    }
+}
+
+struct LabelValues<'a> {
+    name: &'a str,
+    matcher_sets: &'a [Vec<Matcher>],
+    /// 0: all.
+    limit: usize,
+}
+
+impl Question for LabelValues<'_> {
+    fn ask<I: IndexRead>(&self, index: &I) -> Result<Vec<String>, I::Error> {
+        let within = within(index, self.matcher_sets)?;
+        index::label_values(index, self.name, within.as_ref(), self.limit)
+    }
+}
+
+/// Returns the series that any of the sets selects; `None`: all.
+fn within<I: IndexRead>(
+    index: &I,
+    matcher_sets: &[Vec<Matcher>],
+) -> Result<Option<RoaringBitmap>, I::Error> {
+    if matcher_sets.is_empty() {
+        return Ok(None);
+    }
+    index::select_any(index, matcher_sets).map(Some)
+}
+
+impl Snapshot {
+    /// Puts a question to every index that touches the range and unites the answers.
+    fn ask(
+        &self,
+        question: &impl Question,
+        range: TimeRange,
+        limit: usize,
+        budget: &dyn Budget,
+    ) -> Result<Names, QueryError> {
+        let mut found = BTreeSet::new();
+        let mut take = |names: Vec<String>| {
+            budget.check()?;
+            for name in names {
+                let bytes = name.len() as u64 + 64;
+                if found.insert(name) {
+                    budget.charge(0, bytes)?;
+                }
+            }
+            Ok::<(), QueryError>(())
+        };
+        for part in self.heads.iter().filter(|part| touches(part, range)) {
+            match question.ask(&part.index) {
+                Ok(names) => take(names)?,
+                Err(never) => match never {},
+            }
+        }
+        self.each_partition(range, |partition| {
+            Ok(take(question.ask(partition.index())?)?)
+        })?;
+        let truncated = limit > 0 && found.len() > limit;
+        let keep = if limit > 0 { limit } else { usize::MAX };
+        let names = found.into_iter().take(keep).collect();
+        Ok(Names { names, truncated })
+    }
+}

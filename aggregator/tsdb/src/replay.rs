@@ -1,0 +1,435 @@
+//! Reading the log at open: every batch that no partition has yet goes to its shard once more.
+//!
+//! Segments are read in order, each on its own: row bases are forgotten at its start, for it has those it needs. What is damaged is
+//! reported and costs itself; a batch that leans on a row that is lost is lost too, and its number stays unknown, so an agent that still has
+//! it sends it again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use clock::SharedClock;
+use files::{Open, SharedFileSystem};
+use model::{TimeRange, TimestampMs};
+use rows::{BatchDecoder, BatchNumber, NumberSet, StoreId, decode_key_row};
+
+use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
+use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
+use crate::record::{self, LogSource, Record};
+use crate::report::RecoveryReport;
+use crate::segment::{RECORDS_START, Scanned, Scanner, SegmentHeader};
+use crate::sequencer::shard_items;
+use crate::shard::{ShardGroup, ShardItem, ShardMessage};
+use crate::tsdb::OpenError;
+
+/// A segment larger than this was not written by this program.
+const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+/// Bytes of batches handed to the shards at once.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// What replay works on.
+pub(crate) struct Replay<'a> {
+    pub(crate) files: SharedFileSystem,
+    pub(crate) folder: PathBuf,
+    pub(crate) store_id: StoreId,
+    pub(crate) clock: SharedClock,
+    /// By shard, the position up to which its rows are in partitions.
+    pub(crate) sealed: Vec<u64>,
+    pub(crate) cohorts: &'a mut Cohorts,
+    pub(crate) numbers: &'a DurableNumbers,
+    pub(crate) shards: &'a [SyncSender<ShardMessage>],
+    pub(crate) report: &'a mut RecoveryReport,
+}
+
+/// Where the log ends.
+pub(crate) struct Replayed {
+    pub(crate) end: LogEnd,
+    pub(crate) next_position: u64,
+}
+
+/// A file of the log folder.
+struct SegmentFile {
+    number: u64,
+    path: PathBuf,
+}
+
+/// What is gathered for the shards, and what batches are decoded against.
+struct State {
+    decoders: HashMap<LogSource, BatchDecoder>,
+    /// Numbers met in this replay: a batch counts once.
+    seen: HashMap<EpochKey, NumberSet>,
+    pending: Vec<Vec<ShardItem>>,
+    pending_bytes: usize,
+    last_position: u64,
+}
+
+/// How far the records of a segment count, and what its file held.
+struct Scan {
+    end: u64,
+    last_position: u64,
+}
+
+impl Replay<'_> {
+    pub(crate) fn run(mut self) -> Result<Replayed, OpenError> {
+        let segments = self.segments()?;
+        let mut headers: BTreeMap<u64, SegmentHeader> = BTreeMap::new();
+        for segment in &segments {
+            if let Some(header) = self.header(segment)? {
+                headers.insert(segment.number, header);
+            }
+        }
+        let mut state = State {
+            decoders: HashMap::new(),
+            seen: HashMap::new(),
+            pending: self.shards.iter().map(|_| Vec::new()).collect(),
+            pending_bytes: 0,
+            last_position: self.sealed.iter().copied().max().unwrap_or(0),
+        };
+        let mut end = LogEnd::default();
+        for segment in &segments {
+            end.last_number = end.last_number.max(segment.number);
+            let limit = limit_of(segment.number, &headers);
+            if limit == 0 {
+                // Given up before anything in it was durable.
+                self.remove(&segment.path);
+                continue;
+            }
+            let Some(header) = headers.get(&segment.number) else {
+                self.set_aside(segment, limit);
+                continue;
+            };
+            self.report.segments += 1;
+            let scan = self.segment(segment, header, limit, &mut state)?;
+            end.previous = segment.number;
+            end.previous_end = scan.end;
+            end.closed.push(ClosedSegment {
+                number: segment.number,
+                last_position: scan.last_position,
+            });
+        }
+        self.flush(&mut state);
+        Ok(Replayed {
+            end,
+            next_position: state.last_position + 1,
+        })
+    }
+
+    fn segments(&self) -> Result<Vec<SegmentFile>, OpenError> {
+        let entries = self
+            .files
+            .list(&self.folder)
+            .map_err(OpenError::io("read the log folder", &self.folder))?;
+        let mut segments: Vec<SegmentFile> = entries
+            .into_iter()
+            .filter(|entry| !entry.folder)
+            .filter_map(|entry| segment_number(&entry.name))
+            .map(|number| SegmentFile {
+                number,
+                path: segment_path(&self.folder, number),
+            })
+            .collect();
+        segments.sort_by_key(|segment| segment.number);
+        Ok(segments)
+    }
+
+    /// Returns the header of a segment; `None` when it is not one of this store's.
+    fn header(&self, segment: &SegmentFile) -> Result<Option<SegmentHeader>, OpenError> {
+        let bytes = self.read(&segment.path, RECORDS_START as u64)?;
+        let header = SegmentHeader::decode(&bytes).ok();
+        Ok(header
+            .filter(|header| header.number == segment.number && header.store_id == self.store_id))
+    }
+
+    /// Takes a segment without a header out of the way: removes one that was being made, renames and reports any other.
+    fn set_aside(&mut self, segment: &SegmentFile, limit: u64) {
+        let start = self.read(&segment.path, RECORDS_START as u64);
+        let unborn = start.is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+        if unborn && limit == u64::MAX {
+            // Its first write was torn, so nothing in it was acknowledged.
+            self.remove(&segment.path);
+            return;
+        }
+        let aside = segment.path.with_extension("damaged");
+        let what = format!(
+            "the segment has no header of this store; all of it is left out and kept as {}",
+            aside.display()
+        );
+        self.report.damaged(segment.path.clone(), 0, what);
+        if let Err(error) = self.files.rename(&segment.path, &aside) {
+            tracing::warn!(path = %segment.path.display(), %error, "cannot rename a damaged log segment");
+        }
+    }
+
+    fn read(&self, path: &Path, max: u64) -> Result<Vec<u8>, OpenError> {
+        let failed = || OpenError::io("read log segment", path);
+        let file = self.files.open(path, Open::read()).map_err(failed())?;
+        let bytes = file.len().map_err(failed())?.min(max);
+        let mut out = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
+        let read = file.read_at(0, &mut out).map_err(failed())?;
+        out.truncate(read);
+        Ok(out)
+    }
+
+    fn remove(&self, path: &Path) {
+        if let Err(error) = self.files.remove(path) {
+            tracing::warn!(path = %path.display(), %error, "cannot remove an empty log segment");
+        }
+    }
+
+    fn segment(
+        &mut self,
+        segment: &SegmentFile,
+        header: &SegmentHeader,
+        limit: u64,
+        state: &mut State,
+    ) -> Result<Scan, OpenError> {
+        let bytes = self.read(&segment.path, limit.min(SEGMENT_BYTES_MAX))?;
+        state.decoders.clear();
+        let mut scan = Scan {
+            end: RECORDS_START as u64,
+            last_position: header.first_position,
+        };
+        let mut scanner = Scanner::new(&bytes, header.salt);
+        for scanned in &mut scanner {
+            match scanned {
+                Scanned::Hole { offset, bytes } => self.report.damaged(
+                    segment.path.clone(),
+                    offset,
+                    format!("{bytes} bytes are no record; what stood there is lost"),
+                ),
+                Scanned::Record {
+                    offset,
+                    kind,
+                    position,
+                    body,
+                } => {
+                    scan.last_position = scan.last_position.max(position);
+                    state.last_position = state.last_position.max(position);
+                    if let Err(what) = self.record(kind, position, body, state) {
+                        self.report.damaged(segment.path.clone(), offset, what);
+                    }
+                }
+            }
+        }
+        scan.end = scanner.end();
+        if limit == u64::MAX {
+            self.report.torn_bytes += scanner.trailing_bytes();
+        } else if scan.end < limit {
+            // Synced once, and no record any more.
+            let what = format!(
+                "{} bytes are no record; what stood there is lost",
+                limit - scan.end
+            );
+            self.report.damaged(segment.path.clone(), scan.end, what);
+            scan.end = limit;
+        }
+        Ok(scan)
+    }
+
+    fn record(
+        &mut self,
+        kind: u8,
+        position: u64,
+        body: &[u8],
+        state: &mut State,
+    ) -> Result<(), String> {
+        let record =
+            record::read(kind, body).map_err(|error| format!("a record's {error} is wrong"))?;
+        match record {
+            None => Err(format!(
+                "a record of kind {kind}, which this version does not know, is left out"
+            )),
+            Some(Record::Definition(definition)) => {
+                self.cohorts.replay(definition, self.clock.monotonic());
+                Ok(())
+            }
+            Some(Record::Numbers {
+                agent,
+                epoch,
+                numbers,
+            }) => {
+                let used = TimestampMs::from(self.clock.wall());
+                self.numbers
+                    .add((agent, epoch), |known| unite(known, &numbers), used);
+                Ok(())
+            }
+            Some(Record::Settle {
+                agent,
+                epoch,
+                floor,
+            }) => {
+                let used = TimestampMs::from(self.clock.wall());
+                self.numbers
+                    .add((agent, epoch), |known| known.settle_below(floor), used);
+                Ok(())
+            }
+            Some(Record::Base { source, row }) => {
+                let row = decode_key_row(row)
+                    .map_err(|error| format!("a base row is unreadable: {error}"))?;
+                let decoder = state.decoders.entry(source).or_default();
+                decoder
+                    .install_base(Arc::new(row))
+                    .map_err(|error| format!("a base row is not one: {error}"))
+            }
+            Some(Record::Batch {
+                source,
+                number,
+                taken,
+                body,
+            }) => self.batch(state, source, number, (position, taken), body),
+        }
+    }
+
+    fn batch(
+        &mut self,
+        state: &mut State,
+        source: LogSource,
+        number: BatchNumber,
+        (position, taken): (u64, TimeRange),
+        body: &[u8],
+    ) -> Result<(), String> {
+        let key = (source.agent.clone(), source.epoch);
+        let decoder = state.decoders.entry(source).or_default();
+        let batch = decoder.decode(number, Arc::from(body)).map_err(|error| {
+            format!(
+                "batch {number} of {} in epoch {} is lost: {error}",
+                key.0, key.1
+            )
+        })?;
+        // A batch is in the log once; were it there twice, the first would stand.
+        if state.seen.entry(key.clone()).or_default().insert(number) == Some(false) {
+            return Ok(());
+        }
+        let wall = TimestampMs::from(self.clock.wall());
+        self.numbers.add(
+            key.clone(),
+            |known| {
+                known.insert(number);
+            },
+            wall,
+        );
+        let now = self.clock.monotonic();
+        let cohorts = &mut *self.cohorts;
+        let (items, refused, stored) = shard_items(&batch, position, taken, &mut |cohort| {
+            let cohort = cohorts.used(&key, cohort, now)?;
+            Some(Arc::clone(&cohort.layout))
+        });
+        drop(refused);
+        let mut new = false;
+        for (shard, item) in items {
+            let shard = usize::from(shard);
+            if self
+                .sealed
+                .get(shard)
+                .is_some_and(|sealed| position > *sealed)
+            {
+                new = true;
+                state.pending[shard].push(item);
+            }
+        }
+        if new {
+            self.report.batches += 1;
+            self.report.samples += stored;
+        }
+        state.pending_bytes += body.len();
+        if state.pending_bytes >= GROUP_BYTES {
+            self.flush(state);
+        }
+        Ok(())
+    }
+
+    /// Hands what is gathered to the shards. They seal as they go when memory is short, and then this waits.
+    fn flush(&mut self, state: &mut State) {
+        for ((shard, items), sealed) in self.shards.iter().zip(&mut state.pending).zip(&self.sealed)
+        {
+            let group = ShardGroup {
+                position: state.last_position.max(*sealed),
+                log_bytes: state.pending_bytes as u64,
+                items: std::mem::take(items),
+            };
+            if shard.send(ShardMessage::Group(group)).is_err() {
+                tracing::error!(
+                    "a shard's thread is gone, its rows are not seen until the next start"
+                );
+            }
+        }
+        state.pending_bytes = 0;
+    }
+}
+
+/// Returns how many bytes of a segment count: all, unless a later one says where it was given up, or that nothing in it counts.
+fn limit_of(number: u64, headers: &BTreeMap<u64, SegmentHeader>) -> u64 {
+    let later = headers.range(number + 1..).next();
+    match later {
+        None => u64::MAX,
+        Some((_, next)) if next.previous == number => next.previous_end,
+        Some((_, next)) if next.previous < number => 0,
+        // The one that continues this segment is unreadable itself: nothing is known of an end.
+        Some(_) => u64::MAX,
+    }
+}
+
+/// Adds all of `more` to `known`; where the union has more intervals than a set may have, the later ones are left out.
+fn unite(known: &mut NumberSet, more: &NumberSet) {
+    let mut all: Vec<(u64, u64)> = known
+        .intervals()
+        .chain(more.intervals())
+        .map(|(first, last)| (first.0, last.0))
+        .collect();
+    all.sort_unstable();
+    let mut union: Vec<(u64, u64)> = Vec::new();
+    for (first, last) in all {
+        match union.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => union.push((first, last)),
+        }
+    }
+    union.truncate(rows::INTERVALS_MAX);
+    let union = union
+        .into_iter()
+        .map(|(first, last)| (BatchNumber(first), BatchNumber(last)));
+    if let Some(union) = NumberSet::from_intervals(union) {
+        *known = union;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(intervals: &[(u64, u64)]) -> NumberSet {
+        let intervals = intervals
+            .iter()
+            .map(|(first, last)| (BatchNumber(*first), BatchNumber(*last)));
+        NumberSet::from_intervals(intervals).unwrap()
+    }
+
+    #[test]
+    fn sets_unite() {
+        let mut known = set(&[(0, 3), (8, 9)]);
+        unite(&mut known, &set(&[(4, 4), (9, 12), (20, 20)]));
+        assert_eq!(known, set(&[(0, 4), (8, 12), (20, 20)]));
+    }
+
+    #[test]
+    fn a_segment_counts_as_far_as_the_next_one_says() {
+        let header = |number, previous, previous_end| SegmentHeader {
+            store_id: StoreId(1),
+            number,
+            salt: 0,
+            first_position: 0,
+            previous,
+            previous_end,
+        };
+        let headers = BTreeMap::from([
+            (1, header(1, 0, 0)),
+            (2, header(2, 1, 500)),
+            (4, header(4, 2, 900)),
+        ]);
+        assert_eq!(limit_of(1, &headers), 500);
+        assert_eq!(limit_of(2, &headers), 900);
+        assert_eq!(limit_of(3, &headers), 0);
+        assert_eq!(limit_of(4, &headers), u64::MAX);
+    }
+}

@@ -1,0 +1,350 @@
+//! Making partitions of a frozen head: one file per span of time that its samples touch.
+//!
+//! A cohort's stretches are cut at the ends of spans and laid end to end into **bands** of up to [`BAND_ROWS`] rows, which share one time
+//! column; a series has one page per band in which it is present. Late stretches lie in bands of their own, each extended only by the
+//! next: then the band that began first in the log has, at equal times, the row that came first, as the stretches had.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use files::FileSystem;
+use model::{Histogram, Labels, TimeRange, TimestampMs, Value};
+use rows::{Presence, Slot};
+use storage::{Segment, SegmentValues};
+
+use crate::head::{Columns, Head, OwnedValues, View};
+use crate::index::{IndexRead as _, SeriesId};
+use crate::page::Scratch;
+use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};
+
+/// How long a span is.
+pub(crate) const SPAN_MS: i64 = 2 * 60 * 60 * 1_000;
+/// Rows of a band: beyond this, pages gain little in size and cost more to read a part of.
+const BAND_ROWS: usize = 480;
+
+/// Returns the start of the span that holds `at`.
+pub(crate) const fn span_of(at: TimestampMs) -> i64 {
+    at.0.div_euclid(SPAN_MS)
+}
+
+fn span_range(span: i64) -> TimeRange {
+    let start = span.saturating_mul(SPAN_MS);
+    TimeRange::new(
+        TimestampMs(start),
+        TimestampMs(start.saturating_add(SPAN_MS - 1)),
+    )
+}
+
+/// A frozen head, prepared for sealing.
+pub(crate) struct Sealing {
+    head: Arc<Head>,
+    /// Sorted by labels.
+    series: Vec<(Labels, SeriesId)>,
+    spans: Vec<i64>,
+    scratch: Scratch,
+}
+
+impl Sealing {
+    pub(crate) fn new(head: Arc<Head>) -> Self {
+        let index = head.index.view();
+        let count = u32::try_from(head.index.len()).unwrap_or(u32::MAX);
+        let mut series: Vec<(Labels, SeriesId)> = (0..count)
+            .filter_map(|id| match index.labels(id) {
+                Ok(labels) => labels.map(|labels| (labels, id)),
+                Err(never) => match never {},
+            })
+            .collect();
+        series.sort_unstable();
+        let mut scratch = Scratch::default();
+        let mut spans = BTreeSet::new();
+        for cohort in 0..head.cohort_count() {
+            for view in head.stretches(cohort) {
+                spans.extend(view.column_times().as_slice().iter().map(|at| span_of(*at)));
+            }
+        }
+        for (_, id) in &series {
+            for run in head.loose(*id, &mut scratch) {
+                let times = run.segment.times.as_slice();
+                spans.extend(times.iter().map(|at| span_of(*at)));
+            }
+        }
+        Self {
+            head,
+            series,
+            spans: spans.into_iter().collect(),
+            scratch,
+        }
+    }
+
+    /// Returns the spans that the head's samples touch, rising.
+    pub(crate) fn spans(&self) -> &[i64] {
+        &self.spans
+    }
+
+    /// Writes the samples of one span into the file at `path`, synced.
+    pub(crate) fn write(
+        &mut self,
+        files: &dyn FileSystem,
+        path: &Path,
+        shard: u16,
+        span: i64,
+    ) -> Result<PartitionSummary, PartitionError> {
+        let range = span_range(span);
+        let key = PartitionKey { shard, span: range };
+        let mut writer = PartitionWriter::create(files, path, key)?;
+        let newest = self.spans.last() == Some(&span);
+        let cohorts = self.bands(&mut writer, range)?;
+        for (labels, series) in &self.series {
+            let mut started = false;
+            let mut start = |writer: &mut PartitionWriter| {
+                if std::mem::replace(&mut started, true) {
+                    Ok(())
+                } else {
+                    writer.start_series(labels)
+                }
+            };
+            for (cohort, generation, slot) in self.head.places(*series) {
+                let bands = cohorts.get(cohort as usize).map(Vec::as_slice);
+                let of_generation = bands
+                    .unwrap_or_default()
+                    .iter()
+                    .filter(|band| band.generation == generation);
+                for band in of_generation {
+                    if let Some(columns) = band.columns(slot, &mut self.scratch) {
+                        start(&mut writer)?;
+                        let place = (band.times_id, band.arrival);
+                        put_pages(&mut writer, place, &columns, &mut self.scratch)?;
+                    }
+                }
+            }
+            for run in self.head.loose(*series, &mut self.scratch) {
+                let times = run.segment.times.as_slice();
+                let from = times.partition_point(|at| *at < range.start);
+                let to = times.partition_point(|at| *at <= range.end);
+                if from < to {
+                    let times_id = writer.add_times(&times[from..to])?;
+                    let mut gathering = Gathering::new(to - from);
+                    gathering.take(&run.segment, from, to, 0);
+                    if let Some(columns) = gathering.into_columns() {
+                        start(&mut writer)?;
+                        let place = (times_id, run.arrival);
+                        put_pages(&mut writer, place, &columns, &mut self.scratch)?;
+                    }
+                }
+            }
+            for exemplar in self.head.exemplars(*series, TimeRange::ALL) {
+                let own = span_of(exemplar.at);
+                let homeless = newest && self.spans.binary_search(&own).is_err();
+                if own == span || homeless {
+                    start(&mut writer)?;
+                    writer.add_exemplar(&exemplar)?;
+                }
+            }
+        }
+        if newest {
+            for (metric, sayings) in self.head.metadata() {
+                for metadata in sayings {
+                    writer.add_metadata(&metric, &metadata)?;
+                }
+            }
+        }
+        writer.finish()
+    }
+
+    /// Lays out the rows of every cohort within `range`.
+    fn bands(
+        &self,
+        writer: &mut PartitionWriter,
+        range: TimeRange,
+    ) -> Result<Vec<Vec<Band>>, PartitionError> {
+        (0..self.head.cohort_count())
+            .map(|cohort| {
+                let mut bands = lay_out(self.head.stretches(cohort), range);
+                for band in &mut bands {
+                    band.times_id = writer.add_times(&band.times)?;
+                }
+                Ok(bands)
+            })
+            .collect()
+    }
+}
+
+/// Rows of a cohort end to end.
+struct Band {
+    generation: u32,
+    late: bool,
+    arrival: u64,
+    times: Vec<TimestampMs>,
+    times_id: TimesId,
+    parts: Vec<Part>,
+}
+
+/// Rows `from..to` of a stretch.
+struct Part {
+    view: View,
+    from: usize,
+    to: usize,
+}
+
+fn lay_out(stretches: Vec<View>, range: TimeRange) -> Vec<Band> {
+    let mut bands: Vec<Band> = Vec::new();
+    for view in stretches {
+        let times = view.column_times().clone();
+        let times = times.as_slice();
+        let mut from = times.partition_point(|at| *at < range.start);
+        let end = times.partition_point(|at| *at <= range.end);
+        while from < end {
+            let (generation, late) = (view.numbering(), view.is_late());
+            let last = bands.iter().rposition(|band| band.late == late);
+            let fits = |at: &usize| {
+                let band = &bands[*at];
+                band.generation == generation
+                    && band.times.len() < BAND_ROWS
+                    && band.times.last().is_none_or(|last| *last < times[from])
+            };
+            let at = last.filter(fits).unwrap_or(bands.len());
+            if at == bands.len() {
+                bands.push(Band {
+                    generation,
+                    late,
+                    arrival: view.arrival(),
+                    times: Vec::new(),
+                    times_id: TimesId::default(),
+                    parts: Vec::new(),
+                });
+            }
+            let band = &mut bands[at];
+            let to = end.min(from + BAND_ROWS - band.times.len());
+            band.times.extend_from_slice(&times[from..to]);
+            band.parts.push(Part {
+                view: view.clone(),
+                from,
+                to,
+            });
+            from = to;
+        }
+    }
+    bands
+}
+
+impl Band {
+    /// Returns the column of a slot; `None` when nothing is present.
+    fn columns(&self, slot: Slot, scratch: &mut Scratch) -> Option<Columns> {
+        let mut gathering = Gathering::new(self.times.len());
+        let mut at = 0;
+        for part in &self.parts {
+            if let Some(segment) = part.view.column(usize::from(slot), scratch) {
+                gathering.take(&segment, part.from, part.to, at);
+            }
+            at += part.to - part.from;
+        }
+        gathering.into_columns()
+    }
+}
+
+/// Writes a column as one page, or, where its histograms are too many for one, as several.
+fn put_pages(
+    writer: &mut PartitionWriter,
+    (times, arrival): (TimesId, u64),
+    columns: &Columns,
+    scratch: &mut Scratch,
+) -> Result<(), PartitionError> {
+    let mut page = Vec::new();
+    let mut from = 0;
+    while from < columns.rows {
+        let mut to = columns.rows;
+        loop {
+            page.clear();
+            match columns.encode(from, to, scratch, &mut page) {
+                Ok(()) => {
+                    writer.add_page(times, from, arrival, &page)?;
+                    break;
+                }
+                Err(_) if to - from > 1 => to = from + (to - from) / 2,
+                Err(error) => {
+                    tracing::error!(%error, "a sample does not fit a page and is dropped");
+                    break;
+                }
+            }
+        }
+        from = to;
+    }
+    Ok(())
+}
+
+/// A column put together from parts of others.
+struct Gathering {
+    presence: Presence,
+    floats: Vec<f64>,
+    /// Row and histogram, rising.
+    histograms: Vec<(usize, Arc<Histogram>)>,
+    starts: Option<Vec<TimestampMs>>,
+}
+
+impl Gathering {
+    fn new(rows: usize) -> Self {
+        Self {
+            presence: Presence::filled(rows, false),
+            floats: vec![0.0; rows],
+            histograms: Vec::new(),
+            starts: None,
+        }
+    }
+
+    /// Takes rows `from..to` of a segment as the rows from `at` on.
+    fn take(&mut self, segment: &Segment, from: usize, to: usize, at: usize) {
+        for row in (from..to).filter(|row| segment.is_present(*row)) {
+            let place = at + row - from;
+            self.presence.set(place, true);
+            match &segment.values {
+                SegmentValues::Floats(values) => self.floats[place] = values[row],
+                SegmentValues::Histograms(values) => {
+                    self.histograms.push((place, Arc::clone(&values[row])));
+                }
+                SegmentValues::Mixed(values) => match &values[row] {
+                    Value::Float(value) => self.floats[place] = *value,
+                    Value::Histogram(value) => self.histograms.push((place, Arc::clone(value))),
+                },
+                // Heads hold what came, never summaries.
+                SegmentValues::Rollup(_) => self.presence.set(place, false),
+            }
+        }
+        if let Some(starts) = &segment.start_times {
+            let rows = self.floats.len();
+            let all = self
+                .starts
+                .get_or_insert_with(|| vec![TimestampMs(0); rows]);
+            all[at..at + to - from].copy_from_slice(&starts[from..to]);
+        }
+    }
+
+    /// Returns the column; `None` when nothing is present.
+    fn into_columns(self) -> Option<Columns> {
+        let rows = self.floats.len();
+        let present = self.presence.count();
+        let values = match self.histograms.first() {
+            None => OwnedValues::Floats(self.floats),
+            Some((_, first)) if self.histograms.len() == present => {
+                let mut column = vec![Arc::clone(first); rows];
+                for (row, histogram) in self.histograms {
+                    column[row] = histogram;
+                }
+                OwnedValues::Histograms(column)
+            }
+            Some(_) => {
+                let mut column: Vec<Value> = self.floats.into_iter().map(Value::Float).collect();
+                for (row, histogram) in self.histograms {
+                    column[row] = Value::Histogram(histogram);
+                }
+                OwnedValues::Mixed(column)
+            }
+        };
+        (present > 0).then(|| Columns {
+            rows,
+            presence: (present < rows).then_some(self.presence),
+            values,
+            starts: self.starts,
+        })
+    }
+}

@@ -1,0 +1,536 @@
+//! The log thread: puts what agents bring in one order, decides on it, makes it durable, hands it on.
+//!
+//! A **group** is what came while the last one was written. For each group, in turn:
+//! 1. numbers are checked against the durable ones and the group's own; definitions are decided on, slot by slot;
+//! 2. records are made for the open segment: each batch as it was received, before it the definitions, number sets and base rows that
+//!    this segment does not have yet;
+//! 3. they are written and synced; on an error once more, anew, for a fresh segment;
+//! 4. numbers become known, shards get their rows, `done` is called.
+//!
+//! When both attempts fail, the batches of the group are answered [`AppendOutcome::Failed`], their numbers stay unknown, and the next
+//! group is tried after a pause, while intake fills up and says busy. Nothing of the failed group is applied. Should the process die before
+//! any later group is written, replay may find records of it that reached the disk after all: then their numbers are known, and the
+//! agents' second sending is answered as a duplicate. Once a later group is written, its segment says that those before it count only as
+//! far as they were synced.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use clock::{Monotonic, SharedClock};
+use model::{TimeRange, TimestampMs};
+use rows::{AgentId, Batch, BatchNumber, CohortId, Epoch, NumberSet, encode_key_row};
+use storage::{AppendOutcome, Done, RefusalReason, Refusals, Source};
+
+use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
+use crate::counters::Counters;
+use crate::intake::{Command, Intake};
+use crate::layout::Layout;
+use crate::log::{Log, Target};
+use crate::record::{self, LogSource};
+use crate::segment::put_record;
+use crate::shard::{ShardGroup, ShardItem, ShardMessage, Total};
+
+/// How long the thread waits before it looks after its housekeeping.
+const TICK: Duration = Duration::from_secs(1);
+/// How often cohorts are looked through for idle ones.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// The log thread's state.
+pub(crate) struct Sequencer {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) clock: SharedClock,
+    pub(crate) log: Log,
+    pub(crate) cohorts: Cohorts,
+    pub(crate) numbers: Arc<DurableNumbers>,
+    pub(crate) shards: Vec<SyncSender<ShardMessage>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) head_bytes: Arc<Total>,
+    pub(crate) retention: Duration,
+    pub(crate) ahead_max: Duration,
+    pub(crate) retry_after: Duration,
+    pub(crate) next_position: u64,
+    pub(crate) swept: Monotonic,
+}
+
+/// What a group is made of, in order.
+enum Item {
+    Batch(Decided),
+    Settle {
+        key: EpochKey,
+        floor: BatchNumber,
+        position: u64,
+    },
+}
+
+/// A batch that is new.
+struct Decided {
+    source: LogSource,
+    batch: Arc<Batch>,
+    position: u64,
+    taken: TimeRange,
+    refused: Refusals,
+    stored: u64,
+    items: Vec<(u16, ShardItem)>,
+    done: Done,
+}
+
+/// A group under way.
+#[derive(Default)]
+struct Group {
+    items: Vec<Item>,
+    /// The numbers of the epochs concerned, those of this group included.
+    pending: HashMap<EpochKey, NumberSet>,
+    /// Those who brought a batch of this group once more.
+    again: Vec<Done>,
+}
+
+impl Sequencer {
+    /// Works until the intake is closed and empty.
+    pub(crate) fn run(mut self) {
+        while let Some((commands, cost)) = self.intake.take(TICK) {
+            let outcome = self.process(commands);
+            self.intake.release(cost);
+            if outcome.is_err() {
+                self.intake.pause(self.retry_after);
+            }
+            let now = self.clock.monotonic();
+            if now.saturating_since(self.swept) >= SWEEP_EVERY {
+                self.swept = now;
+                self.cohorts.sweep(now, self.log.open_number());
+            }
+        }
+    }
+
+    /// Takes a group through all steps; fails when it cannot be made durable, with everybody told.
+    fn process(&mut self, commands: Vec<Command>) -> io::Result<()> {
+        let group = self.decide(commands);
+        if group.items.is_empty() {
+            answer_all(group.again, &AppendOutcome::Duplicate);
+            return Ok(());
+        }
+        match self.write(&group) {
+            Ok(bytes) => {
+                self.counters.log_bytes_written.add(bytes);
+                self.counters.set_log_failing(None);
+                self.publish(group, bytes);
+                Ok(())
+            }
+            Err(error) => {
+                let why = format!(
+                    "cannot write the log: {error}; free space on its volume or repair the disk, intake resumes by itself"
+                );
+                tracing::error!(%error, "cannot write the log, nothing is acknowledged until it can be");
+                self.counters.set_log_failing(Some(why.clone()));
+                self.fail(group, &why);
+                Err(error)
+            }
+        }
+    }
+
+    fn decide(&mut self, commands: Vec<Command>) -> Group {
+        let mut group = Group::default();
+        let now = self.clock.monotonic();
+        let wall = TimestampMs::from(self.clock.wall());
+        let taken = TimeRange::new(
+            wall.saturating_sub(self.retention),
+            wall.saturating_add(self.ahead_max),
+        );
+        for command in commands {
+            match command {
+                Command::Define { source, definition } => {
+                    let key = (source.agent, source.epoch);
+                    let head_bytes = self.head_bytes.get();
+                    self.cohorts.define(&key, definition, now, head_bytes);
+                }
+                Command::Append {
+                    source,
+                    batch,
+                    done,
+                } => self.take_batch(&mut group, source, batch, done, taken),
+                Command::Settle {
+                    agent,
+                    epoch,
+                    floor,
+                } => self.take_settle(&mut group, agent, epoch, floor),
+                Command::Sealed { position } => {
+                    self.log.retire_until(position);
+                    self.counters.log_segments.set(self.log.segments());
+                }
+            }
+        }
+        group
+    }
+
+    fn take_settle(&mut self, group: &mut Group, agent: AgentId, epoch: Epoch, floor: BatchNumber) {
+        let key = (agent, epoch);
+        let numbers = group.pending_of(&key, &self.numbers);
+        let before = numbers.clone();
+        numbers.settle_below(floor);
+        if *numbers != before {
+            let position = self.take_position();
+            group.items.push(Item::Settle {
+                key,
+                floor,
+                position,
+            });
+        }
+    }
+
+    fn take_batch(
+        &mut self,
+        group: &mut Group,
+        source: Source,
+        batch: Arc<Batch>,
+        done: Done,
+        taken: TimeRange,
+    ) {
+        let key = (source.agent.clone(), source.epoch);
+        let durable = self.numbers.contains(&key, batch.number);
+        match group.pending_of(&key, &self.numbers).insert(batch.number) {
+            Some(true) => {}
+            Some(false) => {
+                self.counters.batches_duplicate.add(1);
+                if durable {
+                    done(AppendOutcome::Duplicate);
+                } else {
+                    group.again.push(done);
+                }
+                return;
+            }
+            None => {
+                self.counters.batches_failed.add(1);
+                done(AppendOutcome::Failed(format!(
+                    "batch {} of epoch {} would leave more gaps between batch numbers than are kept ({}); send the missing ones first",
+                    batch.number,
+                    source.epoch,
+                    rows::INTERVALS_MAX
+                )));
+                return;
+            }
+        }
+        let position = self.take_position();
+        let mut decided = Decided {
+            source: LogSource {
+                agent: source.agent,
+                epoch: source.epoch,
+                lane: source.lane,
+            },
+            batch,
+            position,
+            taken,
+            refused: Refusals::default(),
+            stored: 0,
+            items: Vec::new(),
+            done,
+        };
+        let now = self.clock.monotonic();
+        let batch = Arc::clone(&decided.batch);
+        let mut place = |cohort: CohortId| {
+            let cohort = self.cohorts.used(&key, cohort, now)?;
+            Some(Arc::clone(&cohort.layout))
+        };
+        let (items, refused, stored) = shard_items(&batch, position, taken, &mut place);
+        decided.items = items;
+        decided.refused = refused;
+        decided.stored = stored;
+        group.items.push(Item::Batch(decided));
+    }
+
+    fn take_position(&mut self) -> u64 {
+        self.next_position += 1;
+        self.next_position - 1
+    }
+
+    /// Makes the group durable, in the open segment or else in a fresh one; returns the bytes written.
+    fn write(&mut self, group: &Group) -> io::Result<u64> {
+        let mut result = self.write_once(group);
+        if let Err(error) = &result {
+            tracing::warn!(%error, "cannot write a log segment, going on with another");
+            self.counters.log_failures.add(1);
+            result = self.write_once(group);
+        }
+        if result.is_err() {
+            self.counters.log_failures.add(1);
+        }
+        self.counters.log_segments.set(self.log.segments());
+        result
+    }
+
+    fn write_once(&mut self, group: &Group) -> io::Result<u64> {
+        let (Some(first), Some(last)) = (group.items.first(), group.items.last()) else {
+            return Ok(0);
+        };
+        let target = self.log.target(first.position());
+        let mut out = RecordBuffer {
+            bytes: Vec::new(),
+            target,
+        };
+        for item in &group.items {
+            match item {
+                Item::Batch(decided) => self.put_batch(&mut out, decided),
+                Item::Settle {
+                    key,
+                    floor,
+                    position,
+                } => out.put(record::SETTLE, *position, |out| {
+                    record::put_settle(out, &key.0, key.1, *floor);
+                }),
+            }
+        }
+        self.counters.log_syncs.add(1);
+        self.log.commit(out.bytes, last.position())
+    }
+
+    /// Appends a batch, and before it what this segment lacks to replay it.
+    fn put_batch(&mut self, out: &mut RecordBuffer, decided: &Decided) {
+        let Decided {
+            source,
+            batch,
+            position,
+            ..
+        } = decided;
+        let key = (source.agent.clone(), source.epoch);
+        let segment = out.target.segment;
+        let epoch = self.cohorts.epoch(&key);
+        if epoch.numbers_in != segment {
+            epoch.numbers_in = segment;
+            // The durable ones only: a torn group must not lend its numbers to those of its records that survive.
+            let numbers = self.numbers.of(&key);
+            out.put(record::NUMBERS, *position, |out| {
+                record::put_numbers(out, &key.0, key.1, &numbers);
+            });
+        }
+        epoch.begin_batch(source.lane, segment);
+        let of_rows = batch.rows.iter().map(|row| row.row.cohort);
+        let of_samples = batch.samples.iter().map(|sample| sample.cohort);
+        let mut last = None;
+        for cohort in of_rows.chain(of_samples) {
+            if last.replace(cohort) == Some(cohort) {
+                continue;
+            }
+            if let Some(cohort) = epoch.cohort(cohort) {
+                out.define(*position, cohort);
+            }
+        }
+        for row in &batch.rows {
+            if epoch.needs_base(source.lane, row)
+                && let Some(base) = &row.base
+            {
+                match encode_key_row(base) {
+                    Ok(encoded) => out.put(record::BASE, *position, |out| {
+                        record::put_base(out, source);
+                        out.extend_from_slice(&encoded);
+                    }),
+                    // It was decoded from what an agent sent, so it can be encoded.
+                    Err(error) => tracing::error!(%error, "cannot write a base row to the log"),
+                }
+            }
+        }
+        out.put(record::BATCH, *position, |out| {
+            record::put_batch(out, source, batch.number, decided.taken, &batch.bytes);
+        });
+    }
+
+    /// The group is durable: says so.
+    fn publish(&mut self, group: Group, bytes: u64) {
+        let now = TimestampMs::from(self.clock.wall());
+        for (key, numbers) in group.pending {
+            self.numbers.put(key, numbers, now);
+        }
+        let position = self.next_position - 1;
+        let mut by_shard: Vec<Vec<ShardItem>> = self.shards.iter().map(|_| Vec::new()).collect();
+        let mut answers = Vec::with_capacity(group.items.len());
+        for item in group.items {
+            let Item::Batch(decided) = item else { continue };
+            self.counters.batches_stored.add(1);
+            self.counters.samples_stored.add(decided.stored);
+            self.counters.refused(&decided.refused);
+            for (shard, item) in decided.items {
+                if let Some(items) = by_shard.get_mut(usize::from(shard)) {
+                    items.push(item);
+                }
+            }
+            answers.push((decided.done, AppendOutcome::Stored(decided.refused)));
+        }
+        for (shard, items) in self.shards.iter().zip(by_shard) {
+            let group = ShardGroup {
+                position,
+                log_bytes: bytes,
+                items,
+            };
+            if shard.send(ShardMessage::Group(group)).is_err() {
+                // Only when it panicked. Its rows are in the log; the next start brings them back.
+                tracing::error!(
+                    "a shard's thread is gone, its rows are not seen until the next start"
+                );
+            }
+        }
+        for (done, outcome) in answers {
+            done(outcome);
+        }
+        answer_all(group.again, &AppendOutcome::Duplicate);
+    }
+
+    fn fail(&self, group: Group, why: &str) {
+        let failed = AppendOutcome::Failed(why.to_owned());
+        for item in group.items {
+            if let Item::Batch(decided) = item {
+                self.counters.batches_failed.add(1);
+                (decided.done)(failed.clone());
+            }
+        }
+        answer_all(group.again, &failed);
+    }
+}
+
+fn answer_all(all: Vec<Done>, outcome: &AppendOutcome) {
+    for done in all {
+        done(outcome.clone());
+    }
+}
+
+impl Item {
+    const fn position(&self) -> u64 {
+        match self {
+            Self::Batch(decided) => decided.position,
+            Self::Settle { position, .. } => *position,
+        }
+    }
+}
+
+impl Group {
+    fn pending_of(&mut self, key: &EpochKey, durable: &DurableNumbers) -> &mut NumberSet {
+        self.pending
+            .entry(key.clone())
+            .or_insert_with(|| durable.of(key))
+    }
+}
+
+/// Records of a group, made for one place of the log.
+struct RecordBuffer {
+    bytes: Vec<u8>,
+    target: Target,
+}
+
+impl RecordBuffer {
+    fn put(&mut self, kind: u8, position: u64, body: impl FnOnce(&mut Vec<u8>)) {
+        let Target { salt, offset, .. } = self.target;
+        put_record(&mut self.bytes, offset, salt, kind, position, body);
+    }
+
+    /// Appends the definition of those slots of a cohort that the segment does not have.
+    fn define(&mut self, position: u64, cohort: &mut crate::cohorts::CohortState) {
+        let layout = Arc::clone(&cohort.layout);
+        let (slots, changes) = cohort.defined;
+        let same = cohort.defined_in == self.target.segment && changes == layout.changes;
+        let mut from = if same { slots } else { 0 };
+        cohort.defined_in = self.target.segment;
+        cohort.defined = (layout.slots.len(), layout.changes);
+        let of = (
+            &layout.key.agent,
+            layout.epoch,
+            layout.cohort,
+            &*layout.key.name,
+        );
+        while let Some(rest) = layout.slots.get(from..).filter(|rest| !rest.is_empty()) {
+            let first = u16::try_from(from).expect("layouts are bounded to 16,384 slots");
+            let mut held = 0;
+            self.put(record::DEFINITION, position, |out| {
+                held = record::put_definition(out, of, first, rest);
+            });
+            from += held;
+        }
+    }
+}
+
+/// Sorts a batch's contents by shard, leaving out and counting what is refused; also returns how many samples stay.
+pub(crate) fn shard_items(
+    batch: &Batch,
+    position: u64,
+    taken: TimeRange,
+    layout_of: &mut dyn FnMut(CohortId) -> Option<Arc<Layout>>,
+) -> (Vec<(u16, ShardItem)>, Refusals, u64) {
+    let mut refused = Refusals::default();
+    let mut stored = 0;
+    let mut items = Vec::with_capacity(batch.rows.len());
+    for decoded in &batch.rows {
+        let row = &decoded.row;
+        let present = row.presence.count() as u64;
+        if let Some(reason) = refused_for_time(row.at, taken) {
+            refused.add(reason, present);
+            continue;
+        }
+        let Some(layout) = layout_of(row.cohort) else {
+            refused.add(RefusalReason::Undefined, present);
+            continue;
+        };
+        let mut left = present;
+        if !layout.takes_all(row.presence.slots()) {
+            for slot in row.presence.iter() {
+                if let Some(reason) = layout.slot(slot).refusal() {
+                    refused.add(reason, 1);
+                    left -= 1;
+                }
+            }
+        }
+        stored += left;
+        if left > 0 {
+            let row = Arc::clone(row);
+            items.push((
+                layout.shard,
+                ShardItem::Row {
+                    layout,
+                    row,
+                    position,
+                },
+            ));
+        }
+    }
+    for sample in &batch.samples {
+        if let Some(reason) = refused_for_time(sample.at, taken) {
+            refused.add(reason, 1);
+            continue;
+        }
+        let layout = layout_of(sample.cohort);
+        let refusal = layout
+            .as_ref()
+            .map_or(Some(RefusalReason::Undefined), |layout| {
+                layout.slot(usize::from(sample.slot)).refusal()
+            });
+        match (layout, refusal) {
+            (Some(layout), None) => {
+                stored += 1;
+                let sample = sample.clone();
+                items.push((
+                    layout.shard,
+                    ShardItem::Sample {
+                        layout,
+                        sample,
+                        position,
+                    },
+                ));
+            }
+            (_, reason) => refused.add(reason.unwrap_or(RefusalReason::Undefined), 1),
+        }
+    }
+    // With the rows beside them, so that they get into the same partitions.
+    let shard = items.first().map_or(0, |(shard, _)| *shard);
+    for metadata in &batch.metadata {
+        let metadata = metadata.clone();
+        items.push((shard, ShardItem::Metadata { metadata }));
+    }
+    (items, refused, stored)
+}
+
+fn refused_for_time(at: TimestampMs, taken: TimeRange) -> Option<RefusalReason> {
+    if at < taken.start {
+        Some(RefusalReason::TooOld)
+    } else if at > taken.end {
+        Some(RefusalReason::TooNew)
+    } else {
+        None
+    }
+}

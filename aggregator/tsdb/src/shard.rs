@@ -1,0 +1,271 @@
+//! A shard: one thread that applies rows to a head, and what others see of it.
+//!
+//! The thread owns the head it writes and hands full ones over **frozen**; the keeper makes partitions of them. Others see a
+//! [`ShardView`]: the head that is written, the frozen one, the partitions. It is replaced as a whole, so whoever holds one misses nothing
+//! and sees nothing twice, whatever is sealed meanwhile.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clock::{Monotonic, SharedClock};
+use rows::{MetricMetadata, Row, SeriesSample};
+
+use crate::config::SealConfig;
+use crate::head::{Head, HeadWriter};
+use crate::layout::Layout;
+use crate::partitions::PartitionHandle;
+
+/// How long a shard waits for rows before it looks at the age of its head.
+const TICK: Duration = Duration::from_secs(1);
+/// Below this a head is not sealed for want of memory: it would not help.
+const EARLY_SEAL_BYTES_MIN: u64 = 1024 * 1024;
+
+/// What a shard is told.
+pub(crate) enum ShardMessage {
+    Group(ShardGroup),
+    /// Answered when everything before it is applied.
+    Barrier(SyncSender<()>),
+}
+
+/// What a group of log records means for a shard; sent even when it means nothing, for the position.
+pub(crate) struct ShardGroup {
+    /// The position of the group's last record.
+    pub(crate) position: u64,
+    /// What the group took in the log.
+    pub(crate) log_bytes: u64,
+    pub(crate) items: Vec<ShardItem>,
+}
+
+pub(crate) enum ShardItem {
+    Row {
+        layout: Arc<Layout>,
+        row: Arc<Row>,
+        position: u64,
+    },
+    Sample {
+        layout: Arc<Layout>,
+        sample: SeriesSample,
+        position: u64,
+    },
+    Metadata {
+        metadata: MetricMetadata,
+    },
+}
+
+/// What others see of a shard.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) number: u16,
+    /// The last position whose rows are all in a head or a partition. Read under the lock of `view`, it fits the view.
+    applied: AtomicU64,
+    view: Mutex<Arc<ShardView>>,
+    sealed: Condvar,
+}
+
+/// Heads and partitions of a shard at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardView {
+    pub(crate) active: Arc<Head>,
+    pub(crate) frozen: Option<Frozen>,
+    pub(crate) partitions: Arc<Vec<Arc<PartitionHandle>>>,
+}
+
+/// A head that is not written any more, with all rows up to this position.
+#[derive(Clone, Debug)]
+pub(crate) struct Frozen {
+    pub(crate) head: Arc<Head>,
+    pub(crate) position: u64,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        number: u16,
+        sealed: u64,
+        active: Arc<Head>,
+        partitions: Vec<Arc<PartitionHandle>>,
+    ) -> Self {
+        Self {
+            number,
+            applied: AtomicU64::new(sealed),
+            view: Mutex::new(Arc::new(ShardView {
+                active,
+                frozen: None,
+                partitions: Arc::new(partitions),
+            })),
+            sealed: Condvar::new(),
+        }
+    }
+
+    /// Returns the present view, and the position up to which it is to be read.
+    pub(crate) fn view(&self) -> (Arc<ShardView>, u64) {
+        let view = self.lock();
+        (Arc::clone(&view), self.applied.load(Ordering::Acquire))
+    }
+
+    /// Replaces the view by a changed one.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ShardView)) {
+        let mut view = self.lock();
+        let mut new = ShardView::clone(&view);
+        change(&mut new);
+        *view = Arc::new(new);
+        drop(view);
+        self.sealed.notify_all();
+    }
+
+    pub(crate) fn head_bytes(&self) -> u64 {
+        let (view, _) = self.view();
+        let frozen = view.frozen.as_ref().map_or(0, |frozen| frozen.head.bytes());
+        view.active.bytes() + frozen
+    }
+
+    /// Waits until there is no frozen head, or for a tick.
+    fn await_seal(&self) {
+        let view = self.lock();
+        drop(
+            self.sealed
+                .wait_timeout_while(view, TICK, |view| view.frozen.is_some())
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<ShardView>> {
+        // A reference is replaced as a whole.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of all heads together.
+#[derive(Debug)]
+pub(crate) struct Total(pub(crate) Vec<Arc<Shard>>);
+
+impl Total {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.iter().map(|shard| shard.head_bytes()).sum()
+    }
+}
+
+/// A shard's thread.
+pub(crate) struct ShardThread {
+    shard: Arc<Shard>,
+    total: Arc<Total>,
+    writer: HeadWriter,
+    clock: SharedClock,
+    seal: SealConfig,
+    head_bytes_max: u64,
+    /// Wakes the keeper; when it is awake already there is nothing to say.
+    keeper: SyncSender<()>,
+    /// Bytes of log since the head began, and when that was.
+    log_bytes: u64,
+    began: Monotonic,
+}
+
+impl ShardThread {
+    pub(crate) fn new(
+        shard: Arc<Shard>,
+        total: Arc<Total>,
+        writer: HeadWriter,
+        clock: SharedClock,
+        (seal, head_bytes_max): (SealConfig, u64),
+        keeper: SyncSender<()>,
+    ) -> Self {
+        let began = clock.monotonic();
+        Self {
+            shard,
+            total,
+            writer,
+            clock,
+            seal,
+            head_bytes_max,
+            keeper,
+            log_bytes: 0,
+            began,
+        }
+    }
+
+    /// Works until all senders are gone and all messages are applied.
+    pub(crate) fn run(mut self, messages: &Receiver<ShardMessage>) {
+        loop {
+            match messages.recv_timeout(TICK) {
+                Ok(ShardMessage::Group(group)) => self.apply(group),
+                Ok(ShardMessage::Barrier(done)) => drop(done.send(())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.freeze_if_due();
+        }
+    }
+
+    fn apply(&mut self, group: ShardGroup) {
+        self.log_bytes += group.log_bytes;
+        for item in group.items {
+            match item {
+                ShardItem::Row {
+                    layout,
+                    row,
+                    position,
+                } => self.writer.push_row(&layout, &row, position),
+                ShardItem::Sample {
+                    layout,
+                    sample,
+                    position,
+                } => {
+                    self.writer.push_sample(&layout, &sample, position);
+                }
+                ShardItem::Metadata { metadata } => {
+                    self.writer
+                        .push_metadata(&metadata.metric, &metadata.metadata);
+                }
+            }
+        }
+        if self.writer.head().is_empty() {
+            self.writer.head().set_after(group.position);
+            self.log_bytes = 0;
+            self.began = self.clock.monotonic();
+        }
+        self.shard.applied.store(group.position, Ordering::Release);
+    }
+
+    fn freeze_if_due(&mut self) {
+        if !self.is_due() {
+            return;
+        }
+        if self.shard.view().0.frozen.is_some() {
+            // One is being sealed. When memory is short, rows wait in the log's queue, and then at the agents.
+            if self.total.get() >= self.head_bytes_max {
+                self.shard.await_seal();
+            }
+            return;
+        }
+        let position = self.shard.applied.load(Ordering::Acquire);
+        let frozen = self.writer.freeze();
+        self.writer.head().set_after(position);
+        self.log_bytes = 0;
+        let active = Arc::clone(self.writer.head());
+        self.shard.change(|view| {
+            view.active = active;
+            view.frozen = Some(Frozen {
+                head: frozen,
+                position,
+            });
+        });
+        // Full: it is about to look anyway.
+        drop(self.keeper.try_send(()));
+    }
+
+    fn is_due(&self) -> bool {
+        let head = self.writer.head();
+        if head.is_empty() {
+            return false;
+        }
+        let bytes = head.bytes();
+        let age = self.clock.monotonic().saturating_since(self.began);
+        let shards = self.total.0.len().max(1) as u64;
+        bytes >= self.seal.head_bytes
+            || self.log_bytes / shards >= self.seal.log_bytes
+            || age >= self.seal.age
+            || (bytes >= EARLY_SEAL_BYTES_MIN.max(self.head_bytes_max / shards / 4)
+                && self.total.get() >= self.head_bytes_max / 2)
+    }
+}

@@ -1,0 +1,3 @@
+//! The store as a whole, on a disk that loses, tears and fills up.
+
+mod basics;
