@@ -1,11 +1,32 @@
 //! The engine: parses, evaluates a whole range per series in columns, returns columns.
 
+mod aggregate;
+mod binary;
+mod call;
+pub(crate) mod duration;
+mod evaluator;
+mod histogram_range;
+mod matching;
+mod range_call;
+mod range_function;
+mod select;
+mod sets;
+mod signature;
+mod track;
+mod value;
+mod window;
+
 use std::time::Duration;
 
-use model::TimestampMs;
+use model::{Labels, TimestampMs};
 use storage::{Budget, Queryable};
 
-use crate::{Grid, Output, ParserOptions, QueryError};
+use self::evaluator::{Evaluator, Scope};
+use self::value::{Series, Value, merge_same_labels, without_metadata};
+use crate::ast::{Expr, ExprKind, ValueType};
+use crate::{
+    Column, Grid, GridSeries, Output, ParserOptions, QueryError, QueryResult, VectorSample, parse,
+};
 
 /// Points per series that the HTTP API allows in one range query.
 pub const POINTS_PER_SERIES_MAX: usize = 11_000;
@@ -76,10 +97,8 @@ impl Engine {
         options: &QueryOptions,
         budget: &dyn Budget,
     ) -> Result<Output, QueryError> {
-        let _ = (store, text, at, options, budget);
-        Err(QueryError::Execution(
-            "evaluation is not built yet".to_owned(),
-        ))
+        let expr = parse(text, self.config.parser)?;
+        self.instant_expr(store, &expr, at, options, budget)
     }
 
     /// Evaluates `text` at all instants of `grid`.
@@ -91,9 +110,168 @@ impl Engine {
         options: &QueryOptions,
         budget: &dyn Budget,
     ) -> Result<Output, QueryError> {
-        let _ = (store, text, grid, options, budget);
-        Err(QueryError::Execution(
-            "evaluation is not built yet".to_owned(),
+        let expr = parse(text, self.config.parser)?;
+        self.range_expr(store, &expr, grid, options, budget)
+    }
+
+    /// Evaluates a parsed expression at one instant.
+    pub fn instant_expr(
+        &self,
+        store: &dyn Queryable,
+        expr: &Expr,
+        at: TimestampMs,
+        options: &QueryOptions,
+        budget: &dyn Budget,
+    ) -> Result<Output, QueryError> {
+        let grid = Grid::instant(at);
+        let mut evaluator = self.evaluator(store, grid, true, options, budget)?;
+        let scope = Scope::new(grid);
+        if expr.value_type() == ValueType::Matrix {
+            let source = evaluator.range_source(expr, None, scope)?;
+            let samples = range_call::samples_of(source, self.config.delayed_name_removal)?;
+            return Ok(finished(evaluator, QueryResult::Samples(samples)));
+        }
+        let result = match evaluator.eval(expr, scope)? {
+            Value::Scalar(values) => QueryResult::Scalar {
+                at,
+                value: values.first().copied().unwrap_or(f64::NAN),
+            },
+            Value::Text(text) => QueryResult::String {
+                at,
+                value: String::from_utf8_lossy(&text).into_owned(),
+            },
+            Value::Vector(series) => QueryResult::Vector {
+                at,
+                samples: self
+                    .named(series)?
+                    .into_iter()
+                    .filter_map(|series| {
+                        Some(VectorSample {
+                            value: series.column.value(0)?,
+                            labels: series.labels,
+                        })
+                    })
+                    .collect(),
+            },
+        };
+        Ok(finished(evaluator, result))
+    }
+
+    /// Evaluates a parsed expression at all instants of `grid`.
+    pub fn range_expr(
+        &self,
+        store: &dyn Queryable,
+        expr: &Expr,
+        grid: Grid,
+        options: &QueryOptions,
+        budget: &dyn Budget,
+    ) -> Result<Output, QueryError> {
+        if !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
+            return Err(QueryError::BadData(format!(
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                expr.value_type().documented()
+            )));
+        }
+        if grid.step_ms < 1 {
+            return Err(QueryError::BadData(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .to_owned(),
+            ));
+        }
+        let mut evaluator = self.evaluator(store, grid, false, options, budget)?;
+        if grid.is_empty() {
+            let series = Vec::new();
+            return Ok(finished(evaluator, QueryResult::Grid { grid, series }));
+        }
+        evaluator.check_points(grid.len() as u64)?;
+        let series = match evaluator.eval(expr, Scope::new(grid))? {
+            Value::Scalar(floats) => vec![GridSeries {
+                labels: Labels::empty(),
+                column: Column {
+                    floats,
+                    histograms: Vec::new(),
+                },
+            }],
+            Value::Vector(series) => self.sorted(series)?,
+            Value::Text(_) => Vec::new(),
+        };
+        Ok(finished(evaluator, QueryResult::Grid { grid, series }))
+    }
+
+    fn evaluator<'a>(
+        &'a self,
+        store: &dyn Queryable,
+        grid: Grid,
+        is_instant: bool,
+        options: &QueryOptions,
+        budget: &'a dyn Budget,
+    ) -> Result<Evaluator<'a>, QueryError> {
+        let lookback = options.lookback.unwrap_or(self.config.lookback);
+        let lookback_ms = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
+        Ok(Evaluator::new(
+            &self.config,
+            store.querier()?,
+            budget,
+            grid,
+            is_instant,
+            lookback_ms,
         ))
+    }
+
+    /// Removes the names that were to be removed in the end.
+    fn named(&self, mut series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
+        for series in &mut series {
+            if series.drop_name {
+                series.labels = without_metadata(&series.labels);
+            }
+        }
+        merge_same_labels(series)
+    }
+
+    fn sorted(&self, series: Vec<Series>) -> Result<Vec<GridSeries>, QueryError> {
+        let mut series: Vec<GridSeries> = self
+            .named(series)?
+            .into_iter()
+            .filter(|series| series.column.has_any())
+            .map(|series| GridSeries {
+                labels: series.labels,
+                column: series.column,
+            })
+            .collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(series)
+    }
+}
+
+fn finished(evaluator: Evaluator<'_>, result: QueryResult) -> Output {
+    Output {
+        result,
+        annotations: evaluator.notes,
+        stats: evaluator.stats,
+    }
+}
+
+/// Whether the expression contains a call of one of these functions.
+pub(crate) fn calls_any(expr: &Expr, names: &[&str]) -> bool {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {
+            false
+        }
+        ExprKind::Paren(inner) => calls_any(inner, names),
+        ExprKind::Unary(unary) => calls_any(&unary.expr, names),
+        ExprKind::Subquery(subquery) => calls_any(&subquery.expr, names),
+        ExprKind::Call(call) => {
+            names.contains(&call.function.name) || call.args.iter().any(|arg| calls_any(arg, names))
+        }
+        ExprKind::Aggregate(aggregate) => {
+            calls_any(&aggregate.expr, names)
+                || aggregate
+                    .param
+                    .as_ref()
+                    .is_some_and(|param| calls_any(param, names))
+        }
+        ExprKind::Binary(binary) => {
+            calls_any(&binary.left, names) || calls_any(&binary.right, names)
+        }
     }
 }

@@ -8,21 +8,33 @@
 #![forbid(unsafe_code)]
 
 mod annotations;
+pub mod ast;
 mod calendar;
+mod check;
 mod engine;
 mod error;
+mod functions;
+mod histogram;
+mod lexer;
 pub mod number;
 mod options;
 mod parse_error;
+mod parser;
 mod position;
+mod printer;
 mod result;
+mod token;
+mod unquote;
 
 pub use annotations::{Annotation, Annotations, HistogramOperation, MetricName, Note, Severity};
 pub use engine::{Engine, EngineConfig, POINTS_PER_SERIES_MAX, QueryOptions};
 pub use error::{ErrorKind, QueryError};
+pub use functions::{Function, Variadic};
 pub use options::ParserOptions;
 pub use parse_error::{ParseError, ParseErrors};
+pub use parser::{EXPRESSION_HEIGHT_MAX, NESTING_MAX, parse, parse_selector};
 pub use position::{LineColumn, TextRange};
 pub use result::{
     Column, Grid, GridSeries, Output, QueryResult, QueryStats, SampleSeries, VectorSample,
 };
+pub use token::{AggregateOp, Modifier, Operator};

@@ -46,6 +46,18 @@ impl ParseErrors {
         })
     }
 
+    pub(crate) fn single(range: TextRange, text: &str, message: &str) -> Self {
+        Self {
+            first: ParseError {
+                range,
+                place: range.line_column(text),
+                message: message.to_owned(),
+                hint: None,
+            },
+            rest: Vec::new(),
+        }
+    }
+
     /// Returns the first mistake.
     pub fn first(&self) -> &ParseError {
         &self.first

@@ -1,0 +1,103 @@
+//! `label_replace` and `label_join`.
+
+use model::METRIC_NAME;
+use regex::RegexBuilder;
+
+use crate::QueryError;
+use crate::ast::{Call, ExprKind};
+use crate::engine::evaluator::{Evaluator, Scope};
+use crate::engine::range_call::relabelled;
+use crate::engine::value::Series;
+use crate::functions::labels::expand;
+
+/// The memory that a compiled expression may take.
+const REGEX_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+impl Evaluator<'_> {
+    pub(super) fn label_replace(
+        &mut self,
+        call: &Call,
+        scope: Scope,
+    ) -> Result<Vec<Series>, QueryError> {
+        let target = text(call, 1);
+        let template = text(call, 2);
+        let source = text(call, 3);
+        let pattern = text(call, 4);
+        let invalid = || {
+            QueryError::Execution(format!(
+                "invalid regular expression in label_replace(): {pattern}"
+            ))
+        };
+        // Bare first: inside the group a stray ")" could close it.
+        RegexBuilder::new(&pattern)
+            .size_limit(REGEX_BYTES_MAX)
+            .build()
+            .map_err(|_| invalid())?;
+        let regex = RegexBuilder::new(&format!("^(?s:{pattern})$"))
+            .size_limit(REGEX_BYTES_MAX)
+            .build()
+            .map_err(|_| invalid())?;
+        if target.is_empty() {
+            return Err(QueryError::Execution(format!(
+                "invalid destination label name in label_replace(): {target}"
+            )));
+        }
+        let mut series = self.vector_arg(call, 0, scope)?;
+        for series in &mut series {
+            let value = series.labels.value_or_empty(&source).to_owned();
+            if let Some(captures) = regex.captures(&value) {
+                set(series, &target, &expand(&template, &captures));
+            }
+        }
+        relabelled(series)
+    }
+
+    pub(super) fn label_join(
+        &mut self,
+        call: &Call,
+        scope: Scope,
+    ) -> Result<Vec<Series>, QueryError> {
+        let target = text(call, 1);
+        let separator = text(call, 2);
+        let sources: Vec<String> = (3..call.args.len())
+            .map(|index| text(call, index))
+            .collect();
+        if let Some(bad) = sources.iter().find(|name| name.is_empty()) {
+            return Err(QueryError::Execution(format!(
+                "invalid source label name in label_join(): {bad}"
+            )));
+        }
+        if target.is_empty() {
+            return Err(QueryError::Execution(format!(
+                "invalid destination label name in label_join(): {target}"
+            )));
+        }
+        let mut series = self.vector_arg(call, 0, scope)?;
+        for series in &mut series {
+            let values: Vec<&str> = sources
+                .iter()
+                .map(|name| series.labels.value_or_empty(name))
+                .collect();
+            let joined = values.join(&separator);
+            set(series, &target, &joined);
+        }
+        relabelled(series)
+    }
+}
+
+fn set(series: &mut Series, name: &str, value: &str) {
+    let mut builder = series.labels.to_builder();
+    builder.set(name, value);
+    series.labels = builder.build();
+    if name == METRIC_NAME {
+        series.drop_name = false;
+    }
+}
+
+/// Returns the text of an argument; the checker has seen that it is one.
+pub(super) fn text(call: &Call, index: usize) -> String {
+    match call.args.get(index).map(|arg| &arg.unwrap_parens().kind) {
+        Some(ExprKind::String(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    }
+}

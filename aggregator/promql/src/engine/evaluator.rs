@@ -1,0 +1,355 @@
+//! Evaluation of a tree: each node over all instants at once.
+
+use std::sync::Arc;
+
+use model::Labels;
+use storage::{Budget, BudgetExceeded, Querier};
+
+use super::EngineConfig;
+use super::duration::{self, QuerySpan};
+use super::value::{Series, Value, merge_same_labels, without_metadata};
+use super::window::LookTimes;
+use crate::ast::{AtModifier, DurationExpr, Expr, ExprKind, TimeModifiers};
+use crate::{Annotations, Grid, Note, QueryError, QueryStats, TextRange};
+
+/// Where an expression is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope {
+    pub(crate) grid: Grid,
+    /// Whether counter resets of histograms are found by comparison: below `histogram_count` and its like.
+    pub(crate) detect_resets: bool,
+    /// Whether something above needs whole histograms, which forbids that.
+    pub(crate) whole_histograms: bool,
+}
+
+impl Scope {
+    pub(crate) const fn new(grid: Grid) -> Self {
+        Self {
+            grid,
+            detect_resets: false,
+            whole_histograms: false,
+        }
+    }
+
+    /// Returns the scope of the arguments of `histogram_count`, `_sum` and `_avg`.
+    pub(crate) const fn of_totals(self) -> Self {
+        Self {
+            detect_resets: true,
+            ..self
+        }
+    }
+
+    /// Returns the scope of what needs whole histograms.
+    pub(crate) const fn of_buckets(self) -> Self {
+        Self {
+            whole_histograms: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn detects_resets(self) -> bool {
+        self.detect_resets && !self.whole_histograms
+    }
+}
+
+/// The state of one query.
+#[derive(Debug)]
+pub(crate) struct Evaluator<'a> {
+    pub(crate) config: &'a EngineConfig,
+    pub(crate) querier: Arc<dyn Querier>,
+    pub(crate) budget: &'a dyn Budget,
+    /// The grid of the whole query: what `start()`, `end()`, `step()` and `range()` speak of.
+    pub(crate) query: Grid,
+    pub(crate) is_instant: bool,
+    pub(crate) lookback_ms: i64,
+    pub(crate) notes: Annotations,
+    pub(crate) stats: QueryStats,
+    held_points: u64,
+    held_bytes: u64,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(
+        config: &'a EngineConfig,
+        querier: Arc<dyn Querier>,
+        budget: &'a dyn Budget,
+        query: Grid,
+        is_instant: bool,
+        lookback_ms: i64,
+    ) -> Self {
+        Self {
+            config,
+            querier,
+            budget,
+            query,
+            is_instant,
+            lookback_ms,
+            notes: Annotations::default(),
+            stats: QueryStats::default(),
+            held_points: 0,
+            held_bytes: 0,
+        }
+    }
+
+    /// Evaluates `expr`; what its parts held is given back, what it holds is charged.
+    pub(crate) fn eval(&mut self, expr: &Expr, scope: Scope) -> Result<Value, QueryError> {
+        let (points, bytes) = (self.held_points, self.held_bytes);
+        let single = Grid {
+            end: scope.grid.start,
+            ..scope.grid
+        };
+        let value = if scope.grid.len() > 1 && self.is_constant(expr) {
+            let once = self.eval_node(
+                expr,
+                Scope {
+                    grid: single,
+                    ..scope
+                },
+            )?;
+            repeat(once, scope.grid.len())
+        } else {
+            self.eval_node(expr, scope)?
+        };
+        let (new_points, new_bytes) = value.size();
+        self.hold(new_points, new_bytes)?;
+        self.give_back(points + new_points, bytes + new_bytes);
+        Ok(value)
+    }
+
+    fn eval_node(&mut self, expr: &Expr, scope: Scope) -> Result<Value, QueryError> {
+        match &expr.kind {
+            ExprKind::Number(literal) => Ok(Value::Scalar(vec![literal.value; scope.grid.len()])),
+            ExprKind::String(text) => Ok(Value::Text(text.clone())),
+            ExprKind::Paren(inner) => {
+                let mut inner = &**inner;
+                while let ExprKind::Paren(next) = &inner.kind {
+                    inner = next;
+                }
+                self.eval_node(inner, scope)
+            }
+            ExprKind::Vector(selector) => self.instant_selector(selector, scope).map(Value::Vector),
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => Err(QueryError::Execution(
+                "a range vector has no value at single instants".to_owned(),
+            )),
+            ExprKind::Call(call) => self.call(call, expr.range, scope),
+            ExprKind::Aggregate(aggregate) => self
+                .aggregate(aggregate, expr.range, scope)
+                .map(Value::Vector),
+            ExprKind::Binary(_) => self.binary_chain(expr, scope),
+            ExprKind::Unary(unary) => {
+                let value = self.eval(&unary.expr, scope)?;
+                if unary.negative {
+                    self.negate(value)
+                } else {
+                    Ok(value)
+                }
+            }
+        }
+    }
+
+    /// Whether the value is the same at all instants: worth evaluating once.
+    fn is_constant(&self, expr: &Expr) -> bool {
+        match &expr.kind {
+            // Cheap enough as they are.
+            ExprKind::Number(_) | ExprKind::String(_) => false,
+            _ => is_step_invariant(expr),
+        }
+    }
+
+    fn negate(&mut self, value: Value) -> Result<Value, QueryError> {
+        match value {
+            Value::Scalar(mut values) => {
+                for value in &mut values {
+                    *value = -*value;
+                }
+                Ok(Value::Scalar(values))
+            }
+            Value::Vector(mut series) => {
+                for series in &mut series {
+                    for value in &mut series.column.floats {
+                        if !model::is_stale(*value) {
+                            *value = -*value;
+                        }
+                    }
+                    for histogram in series.column.histograms.iter_mut().flatten() {
+                        let mut negative = crate::histogram::FloatHistogram::from_model(histogram);
+                        negative.scale(-1.0);
+                        negative.reset = model::CounterReset::Gauge;
+                        *histogram = Arc::new(negative.into_model());
+                    }
+                }
+                self.drop_names(series).map(Value::Vector)
+            }
+            text @ Value::Text(_) => Ok(text),
+        }
+    }
+
+    /// Takes the metric's name from all series, now or in the end.
+    pub(crate) fn drop_names(&self, mut series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
+        if self.config.delayed_name_removal {
+            for series in &mut series {
+                series.drop_name = true;
+            }
+            return Ok(series);
+        }
+        for series in &mut series {
+            series.labels = without_metadata(&series.labels);
+        }
+        merge_same_labels(series)
+    }
+
+    /// Returns where a selector looks.
+    pub(crate) fn look_times(
+        &self,
+        time: &TimeModifiers,
+        grid: Grid,
+    ) -> Result<LookTimes, QueryError> {
+        let offset_ms = time
+            .offset
+            .as_ref()
+            .map_or(Ok(0), |offset| duration::offset_ms(offset, self.span()))?;
+        let fixed = time.at.map(|at| match at {
+            AtModifier::Time(ms) => ms,
+            AtModifier::Start => self.query.start.0,
+            AtModifier::End => self.query.end.0,
+        });
+        Ok(LookTimes::new(grid, fixed, offset_ms))
+    }
+
+    pub(crate) fn range_ms(&self, range: &DurationExpr) -> Result<i64, QueryError> {
+        duration::positive_ms(range, self.span())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
+    fn span(&self) -> QuerySpan {
+        let span_ms = self.query.end.0.saturating_sub(self.query.start.0);
+        QuerySpan {
+            step_seconds: if self.is_instant {
+                0.0
+            } else {
+                self.query.step_ms as f64 / 1_000.0
+            },
+            range_seconds: span_ms as f64 / 1_000.0,
+        }
+    }
+
+    pub(crate) fn step_seconds(&self) -> f64 {
+        self.span().step_seconds
+    }
+
+    pub(crate) fn range_seconds(&self) -> f64 {
+        self.span().range_seconds
+    }
+
+    pub(crate) fn note(&mut self, note: Note, range: TextRange) {
+        self.notes.add(note, range);
+    }
+
+    /// Charges points and bytes that now exist.
+    pub(crate) fn hold(&mut self, points: u64, bytes: u64) -> Result<(), QueryError> {
+        self.budget.check()?;
+        self.budget.charge(0, bytes)?;
+        self.held_points += points;
+        self.held_bytes += bytes;
+        self.check_points(0)
+    }
+
+    /// Fails when `more` points would exceed the bound.
+    pub(crate) fn check_points(&self, more: u64) -> Result<(), QueryError> {
+        if self.held_points + more > self.config.samples_max {
+            return Err(QueryError::Budget(BudgetExceeded::Samples {
+                limit: self.config.samples_max,
+                flag: "--query.max-samples",
+            }));
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self, points: u64, bytes: u64) {
+        self.held_points = points;
+        self.budget.release(self.held_bytes.saturating_sub(bytes));
+        self.held_bytes = bytes;
+    }
+}
+
+fn repeat(value: Value, times: usize) -> Value {
+    match value {
+        Value::Scalar(values) => {
+            Value::Scalar(vec![values.first().copied().unwrap_or(f64::NAN); times])
+        }
+        Value::Vector(series) => Value::Vector(
+            series
+                .into_iter()
+                .map(|series| Series {
+                    column: repeat_column(&series.column, times),
+                    ..series
+                })
+                .collect(),
+        ),
+        text @ Value::Text(_) => text,
+    }
+}
+
+fn repeat_column(column: &crate::Column, times: usize) -> crate::Column {
+    crate::Column {
+        floats: vec![
+            column
+                .floats
+                .first()
+                .copied()
+                .unwrap_or(crate::result::ABSENT);
+            times
+        ],
+        histograms: match column.histograms.first() {
+            Some(Some(histogram)) => vec![Some(Arc::clone(histogram)); times],
+            Some(None) | None => Vec::new(),
+        },
+    }
+}
+
+/// Whether the value does not depend on the instant: everything in it is fixed by `@` or constant.
+fn is_step_invariant(expr: &Expr) -> bool {
+    const BY_INSTANT: [&str; 10] = [
+        "day_of_month",
+        "day_of_week",
+        "day_of_year",
+        "days_in_month",
+        "hour",
+        "minute",
+        "month",
+        "predict_linear",
+        "time",
+        "timestamp",
+    ];
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::String(_) => true,
+        ExprKind::Vector(selector) => selector.time.at.is_some(),
+        ExprKind::Matrix(matrix) => matrix.selector.time.at.is_some(),
+        ExprKind::Subquery(subquery) => subquery.time.at.is_some(),
+        ExprKind::Call(call) => {
+            let name = call.function.name;
+            // `timestamp` of a fixed selector is fixed; of anything else it is the instant.
+            let by_instant = name == "year"
+                || (BY_INSTANT.contains(&name)
+                    && !(name == "timestamp"
+                        && call.args.first().is_some_and(|arg| {
+                            matches!(arg.unwrap_parens().kind, ExprKind::Vector(_))
+                        })));
+            !by_instant && call.args.iter().all(is_step_invariant)
+        }
+        ExprKind::Aggregate(aggregate) => {
+            aggregate.param.as_ref().is_none_or(is_step_invariant)
+                && is_step_invariant(&aggregate.expr)
+        }
+        ExprKind::Binary(binary) => {
+            is_step_invariant(&binary.right) && is_step_invariant(&binary.left)
+        }
+        ExprKind::Unary(unary) => is_step_invariant(&unary.expr),
+        ExprKind::Paren(inner) => is_step_invariant(inner),
+    }
+}
+
+/// Returns the name to mention in an annotation.
+pub(crate) fn metric_name(labels: &Labels) -> String {
+    labels.metric_name().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,351 @@
+//! Operators between two vectors: one to one, or many to one.
+
+use std::collections::HashMap;
+
+use model::{Labels, Value};
+
+use super::binary::{Operand, Outcome, changes_meaning};
+use super::evaluator::Evaluator;
+use super::signature::{Group, Groups, signature};
+use super::value::{Series, without_metadata};
+use crate::ast::{Binary, GroupSide, Matching};
+use crate::{Column, QueryError, TextRange};
+
+/// The results so far, by their labels.
+#[derive(Debug, Default)]
+struct Results {
+    series: Vec<Series>,
+    places: HashMap<(Labels, bool), usize>,
+}
+
+impl Results {
+    fn column(&mut self, labels: Labels, drop_name: bool, instants: usize) -> &mut Column {
+        let next = self.series.len();
+        let place = *self
+            .places
+            .entry((labels.clone(), drop_name))
+            .or_insert(next);
+        if place == next {
+            self.series.push(Series {
+                labels,
+                drop_name,
+                column: Column::absent(instants),
+            });
+        }
+        &mut self.series[place].column
+    }
+}
+
+/// One side's series at one instant: a real one, or what stands for a missing one.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Series(usize),
+    Fill(f64),
+}
+
+/// The two sides with "one" on the right: `group_right` swaps them.
+struct Sides<'a> {
+    many: &'a [Series],
+    one: &'a [Series],
+    swapped: bool,
+    fill_many: Option<f64>,
+    fill_one: Option<f64>,
+}
+
+impl Evaluator<'_> {
+    pub(crate) fn match_vectors(
+        &mut self,
+        binary: &Binary,
+        range: TextRange,
+        left: Vec<Series>,
+        right: Vec<Series>,
+        instants: usize,
+    ) -> Result<Vec<Series>, QueryError> {
+        let matching = &binary.matching;
+        let groups = Groups::new(&left, &right, matching);
+        let swapped = matching.group == Some(GroupSide::Right);
+        let fills = (
+            matching.fill_left.map(|fill| fill.0),
+            matching.fill_right.map(|fill| fill.0),
+        );
+        let sides = if swapped {
+            Sides {
+                many: &right,
+                one: &left,
+                swapped,
+                fill_many: fills.1,
+                fill_one: fills.0,
+            }
+        } else {
+            Sides {
+                many: &left,
+                one: &right,
+                swapped,
+                fill_many: fills.0,
+                fill_one: fills.1,
+            }
+        };
+        let mut results = Results::default();
+        for group in &groups.groups {
+            self.budget.check()?;
+            self.match_group(binary, range, &sides, group, instants, &mut results)?;
+        }
+        let mut series = results.series;
+        series.retain(|series| series.column.has_any());
+        Ok(series)
+    }
+
+    fn match_group(
+        &mut self,
+        binary: &Binary,
+        range: TextRange,
+        sides: &Sides<'_>,
+        group: &Group,
+        instants: usize,
+        results: &mut Results,
+    ) -> Result<(), QueryError> {
+        let (many, one) = if sides.swapped {
+            (&group.right, &group.left)
+        } else {
+            (&group.left, &group.right)
+        };
+        if (many.is_empty() && sides.fill_many.is_none())
+            || (one.is_empty() && sides.fill_one.is_none())
+        {
+            return self.check_one_side(sides, binary, one, instants);
+        }
+        let mut labels = ResultLabels::default();
+        for index in 0..instants {
+            let found = only_one(sides, &binary.matching, one, index)?;
+            let mut matched = 0;
+            let mut seen: Vec<Labels> = Vec::new();
+            for member in many {
+                if !sides.many[*member].column.is_present(index) {
+                    continue;
+                }
+                let other = match (found, sides.fill_one) {
+                    (Some(one), _) => Side::Series(one),
+                    (None, Some(fill)) => Side::Fill(fill),
+                    (None, None) => continue,
+                };
+                matched += 1;
+                let result = labels.of(binary, sides, Side::Series(*member), other);
+                check_unique(binary, matched, &result, &mut seen, many.len())?;
+                self.apply(
+                    binary,
+                    range,
+                    sides,
+                    (Side::Series(*member), other),
+                    (result, index, instants),
+                    results,
+                );
+            }
+            if let (0, Some(one), Some(fill)) = (matched, found, sides.fill_many) {
+                let pair = (Side::Fill(fill), Side::Series(one));
+                let result = labels.of(binary, sides, pair.0, pair.1);
+                self.apply(
+                    binary,
+                    range,
+                    sides,
+                    pair,
+                    (result, index, instants),
+                    results,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Even without a match, several series on the side that has one are refused, when the other side has any at all.
+    fn check_one_side(
+        &self,
+        sides: &Sides<'_>,
+        binary: &Binary,
+        one: &[usize],
+        instants: usize,
+    ) -> Result<(), QueryError> {
+        if one.len() < 2 {
+            return Ok(());
+        }
+        for index in 0..instants {
+            let any_many = sides
+                .many
+                .iter()
+                .any(|series| series.column.is_present(index));
+            if any_many {
+                only_one(sides, &binary.matching, one, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        binary: &Binary,
+        range: TextRange,
+        sides: &Sides<'_>,
+        (many, one): (Side, Side),
+        (labels, index, instants): (Labels, usize, usize),
+        results: &mut Results,
+    ) {
+        let value = |side: Side, series: &[Series]| match side {
+            Side::Fill(fill) => Some(Value::Float(fill)),
+            Side::Series(at) => series[at].column.value(index),
+        };
+        let (Some(many), Some(one)) = (value(many, sides.many), value(one, sides.one)) else {
+            return;
+        };
+        let (left, right) = if sides.swapped {
+            (&one, &many)
+        } else {
+            (&many, &one)
+        };
+        let outcome = self.operate(binary.op, operand(left), operand(right), range);
+        let delayed = self.config.delayed_name_removal;
+        let drop_name = delayed && binary.return_bool;
+        let labels = if binary.return_bool && !delayed {
+            without_metadata(&labels)
+        } else {
+            labels
+        };
+        let column = results.column(labels, drop_name, instants);
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Float { keep, .. } | Outcome::Histogram { keep, .. } if binary.return_bool => {
+                column.set(index, Value::Float(f64::from(u8::from(keep))));
+            }
+            Outcome::Float { value, keep: true } => column.set(index, Value::Float(value)),
+            Outcome::Histogram { value, keep: true } => column.set_histogram(index, value),
+            Outcome::Float { keep: false, .. } | Outcome::Histogram { keep: false, .. } => {}
+        }
+    }
+}
+
+fn operand(value: &Value) -> Operand<'_> {
+    match value {
+        Value::Float(value) => Operand::Float(*value),
+        Value::Histogram(value) => Operand::Histogram(value),
+    }
+}
+
+/// Returns the series of the "one" side that has a value at an instant; fails when there are two.
+fn only_one(
+    sides: &Sides<'_>,
+    matching: &Matching,
+    one: &[usize],
+    index: usize,
+) -> Result<Option<usize>, QueryError> {
+    let mut present = one
+        .iter()
+        .copied()
+        .filter(|member| sides.one[*member].column.is_present(index));
+    let (found, second) = (present.next(), present.next());
+    let (Some(first), Some(second)) = (found, second) else {
+        return Ok(found);
+    };
+    let mut pair = [
+        braced(&sides.one[first].labels),
+        braced(&sides.one[second].labels),
+    ];
+    pair.sort();
+    let side = if sides.swapped { "left" } else { "right" };
+    Err(QueryError::Execution(format!(
+        "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+        braced(&signature(&sides.one[first].labels, matching)),
+        pair[0],
+        pair[1],
+    )))
+}
+
+/// Writes labels with the name among them, as Prometheus' errors do.
+fn braced(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={}", crate::unquote::quote(value.as_bytes())))
+        .collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+fn check_unique(
+    binary: &Binary,
+    matched: usize,
+    labels: &Labels,
+    seen: &mut Vec<Labels>,
+    members: usize,
+) -> Result<(), QueryError> {
+    let refused = |message: &str| Err(QueryError::Execution(message.to_owned()));
+    if binary.matching.group.is_none() {
+        if matched > 1 {
+            return refused(
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+            );
+        }
+        return Ok(());
+    }
+    // A single member cannot clash with itself.
+    if members > 1 {
+        if seen.contains(labels) {
+            return refused(
+                "multiple matches for labels: grouping labels must ensure unique matches",
+            );
+        }
+        seen.push(labels.clone());
+    }
+    Ok(())
+}
+
+/// The labels of results, computed once per pair of series.
+#[derive(Debug, Default)]
+struct ResultLabels {
+    known: HashMap<(Option<usize>, Option<usize>), Labels>,
+}
+
+impl ResultLabels {
+    fn of(&mut self, binary: &Binary, sides: &Sides<'_>, many: Side, one: Side) -> Labels {
+        let key = |side| match side {
+            Side::Series(at) => Some(at),
+            Side::Fill(_) => None,
+        };
+        // Members of a group share their signature, so "fill" means the same for all of them.
+        self.known
+            .entry((key(many), key(one)))
+            .or_insert_with(|| {
+                let labels = |side, series: &[Series], other: &[Series], partner| match side {
+                    Side::Series(at) => series[at].labels.clone(),
+                    Side::Fill(_) => match partner {
+                        Side::Series(at) => signature(&other[at].labels, &binary.matching),
+                        Side::Fill(_) => Labels::empty(),
+                    },
+                };
+                let many_labels = labels(many, sides.many, sides.one, one);
+                let one_labels = labels(one, sides.one, sides.many, many);
+                result_labels(binary, &many_labels, &one_labels)
+            })
+            .clone()
+    }
+}
+
+fn result_labels(binary: &Binary, many: &Labels, one: &Labels) -> Labels {
+    let matching = &binary.matching;
+    let mut labels = if changes_meaning(binary.op) {
+        without_metadata(many)
+    } else {
+        many.clone()
+    };
+    if matching.group.is_none() {
+        let listed = |name: &str| matching.labels.iter().any(|label| label == name);
+        labels = if matching.on {
+            labels.filtered(listed)
+        } else {
+            labels.filtered(|name| !listed(name))
+        };
+    }
+    if matching.include.is_empty() {
+        return labels;
+    }
+    let mut builder = labels.to_builder();
+    for name in &matching.include {
+        builder.set(name.as_str(), one.value_or_empty(name));
+    }
+    builder.build()
+}

@@ -1,0 +1,413 @@
+//! Functions over ranges: each series' windows, one instant after the other.
+
+use std::sync::Arc;
+
+use model::{Histogram, TimestampMs, Value};
+
+use super::evaluator::{Evaluator, Scope, metric_name};
+use super::range_function::{self, Arguments, Context, RangeFunction};
+use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
+use super::value::{Series, merge_same_labels, without_metadata};
+use super::window::{LookTimes, Reach};
+use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
+use crate::functions::rate::{self, Points};
+use crate::{Column, Grid, Note, QueryError};
+
+/// Samples looked at between two looks at the clock and the cancellation.
+const WORK_UNIT: usize = 16_384;
+
+/// What a function is applied to, and where.
+#[derive(Debug)]
+pub(crate) struct RangeSource {
+    pub(crate) series: Vec<RangeSeries>,
+    pub(crate) look: LookTimes,
+    pub(crate) range_ms: i64,
+    pub(crate) extended: Option<Extended>,
+}
+
+/// A series and its samples.
+#[derive(Debug)]
+pub(crate) struct RangeSeries {
+    pub(crate) labels: model::Labels,
+    pub(crate) drop_name: bool,
+    pub(crate) tracks: Tracks,
+}
+
+impl Evaluator<'_> {
+    /// Evaluates a call whose range argument is `args[range_arg]`.
+    pub(crate) fn range_call(
+        &mut self,
+        call: &Call,
+        range_arg: usize,
+        scope: Scope,
+    ) -> Result<Vec<Series>, QueryError> {
+        let name = call.function.name;
+        let mut scalars = Vec::new();
+        for (index, arg) in call.args.iter().enumerate() {
+            if index != range_arg {
+                scalars.push(self.eval(arg, scope)?.into_scalar());
+            }
+        }
+        let source = self.range_source(&call.args[range_arg], Some(name), scope)?;
+        if name == "absent_over_time" {
+            return Ok(absent_over_time(
+                &call.args[range_arg],
+                &source,
+                scope.grid.len(),
+            ));
+        }
+        let function = RangeFunction::find(name).ok_or_else(|| {
+            QueryError::Execution(format!(
+                "function {name:?} is not supported over ranges yet"
+            ))
+        })?;
+        let keeps_name = matches!(name, "last_over_time" | "first_over_time");
+        let position = call
+            .args
+            .first()
+            .map_or(call.args[range_arg].range, |arg| arg.range);
+        let mut out = Vec::with_capacity(source.series.len());
+        for series in &source.series {
+            let column =
+                self.range_column(function, series, &source, &scalars, scope.grid, position)?;
+            if !column.has_any() {
+                continue;
+            }
+            if matches!(name, "rate" | "increase") {
+                self.note_non_counter(series, &column, position);
+            }
+            self.hold(column.len() as u64, column.bytes())?;
+            out.push(Series {
+                labels: series.labels.clone(),
+                drop_name: series.drop_name,
+                column,
+            });
+        }
+        if keeps_name {
+            Ok(out)
+        } else {
+            self.drop_names(out)
+        }
+    }
+
+    fn range_column(
+        &mut self,
+        function: RangeFunction,
+        series: &RangeSeries,
+        source: &RangeSource,
+        scalars: &[Vec<f64>],
+        grid: Grid,
+        position: crate::TextRange,
+    ) -> Result<Column, QueryError> {
+        let Tracks { floats, histograms } = &series.tracks;
+        let all_floats = Points {
+            times: &floats.axis.times,
+            values: &floats.values,
+            starts: &floats.starts,
+        };
+        let resets = if function.uses_resets() && source.extended.is_none() {
+            rate::resets(all_floats)
+        } else {
+            Vec::new()
+        };
+        let (queryable, largest) = floats.axis.bounds.sizes();
+        let (more, most) = histograms.axis.bounds.sizes();
+        self.stats.samples_queryable += queryable + more;
+        self.check_points(largest + most)?;
+        let mut column = Column::absent(source.look.len());
+        let mut work = 0;
+        for index in 0..source.look.len() {
+            let float_window = floats.axis.bounds.at(index);
+            let histogram_window = histograms.axis.bounds.at(index);
+            let size = float_window.1 - float_window.0 + histogram_window.1 - histogram_window.0;
+            if size == 0 {
+                continue;
+            }
+            work += size;
+            if work > WORK_UNIT {
+                work = 0;
+                self.budget.check()?;
+            }
+            let end = source.look.at(index);
+            let context = Context {
+                all_floats,
+                float_window,
+                resets: &resets,
+                floats: window_of(all_floats, float_window),
+                histograms: window_of(
+                    Points {
+                        times: &histograms.axis.times,
+                        values: &histograms.values,
+                        starts: &histograms.starts,
+                    },
+                    histogram_window,
+                ),
+                start: end.saturating_sub(source.range_ms),
+                end,
+                now: grid.at(index).0,
+                range_ms: source.range_ms,
+                extended: source.extended,
+            };
+            let arguments = Arguments {
+                first: scalars.first().map_or(f64::NAN, |values| values[index]),
+                second: scalars.get(1).map_or(f64::NAN, |values| values[index]),
+            };
+            let result = range_function::apply(
+                function,
+                &context,
+                arguments,
+                &mut Notes {
+                    evaluator: self,
+                    series,
+                    position,
+                },
+            )?;
+            if let Some(value) = result {
+                column.set(index, value);
+            }
+        }
+        Ok(column)
+    }
+
+    /// Says that a rate may be of something else than a counter, going by its name or type.
+    fn note_non_counter(
+        &mut self,
+        series: &RangeSeries,
+        column: &Column,
+        position: crate::TextRange,
+    ) {
+        let name = metric_name(&series.labels);
+        let any_float = column.floats.iter().any(|value| !model::is_stale(*value));
+        if name.is_empty() || !any_float {
+            return;
+        }
+        if self.config.type_and_unit_labels {
+            let kind = series.labels.value_or_empty("__type__");
+            if !matches!(kind, "counter" | "histogram") {
+                let kind = kind.to_owned();
+                self.note(Note::PossibleNonCounterLabel(name, kind), position);
+            }
+        } else if !["_total", "_sum", "_count", "_bucket"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
+        {
+            self.note(Note::PossibleNonCounter(name), position);
+        }
+    }
+
+    /// Fetches or evaluates a range argument.
+    pub(crate) fn range_source(
+        &mut self,
+        arg: &Expr,
+        function: Option<&str>,
+        scope: Scope,
+    ) -> Result<RangeSource, QueryError> {
+        match &arg.unwrap_parens().kind {
+            ExprKind::Matrix(matrix) => self.matrix_source(matrix, function, scope),
+            ExprKind::Subquery(subquery) => self.subquery_source(subquery, scope),
+            _ => Err(QueryError::Execution("expected a range vector".to_owned())),
+        }
+    }
+
+    fn matrix_source(
+        &mut self,
+        matrix: &MatrixSelector,
+        function: Option<&str>,
+        scope: Scope,
+    ) -> Result<RangeSource, QueryError> {
+        let selector = &matrix.selector;
+        let look = self.look_times(&selector.time, scope.grid)?;
+        let range_ms = self.range_ms(&matrix.range)?;
+        let lookback_ms = self.lookback_ms;
+        let reach = match selector.extended {
+            None => Reach {
+                back_ms: range_ms,
+                ahead_ms: 0,
+            },
+            Some(Extended::Anchored) => Reach {
+                back_ms: range_ms.saturating_add(lookback_ms),
+                ahead_ms: 0,
+            },
+            Some(Extended::Smoothed) => Reach {
+                back_ms: range_ms.saturating_add(lookback_ms),
+                ahead_ms: lookback_ms,
+            },
+        };
+        let data = self.fetch(selector, look, reach, function)?;
+        let mut maker = TrackMaker::new(look, reach, Stale::Drop, self.config.start_timestamps);
+        let mut series = Vec::with_capacity(data.len());
+        for data in &data {
+            let mut tracks = maker.tracks(data);
+            if scope.detects_resets() {
+                detect_resets(&mut tracks.histograms.values);
+            }
+            let samples = tracks.floats.values.len() + tracks.histograms.values.len();
+            self.hold(0, samples as u64 * 8)?;
+            series.push(RangeSeries {
+                labels: data.labels.clone(),
+                drop_name: false,
+                tracks,
+            });
+        }
+        Ok(RangeSource {
+            series,
+            look,
+            range_ms,
+            extended: selector.extended,
+        })
+    }
+
+    fn subquery_source(
+        &mut self,
+        subquery: &Subquery,
+        scope: Scope,
+    ) -> Result<RangeSource, QueryError> {
+        let look = self.look_times(&subquery.time, scope.grid)?;
+        let range_ms = self.range_ms(&subquery.range)?;
+        let step_ms = match &subquery.step {
+            Some(step) => self.range_ms(step)?,
+            None => i64::try_from(self.config.subquery_step.as_millis())
+                .unwrap_or(i64::MAX)
+                .max(1),
+        };
+        let after = look.first().saturating_sub(range_ms);
+        // The first multiple of the step after the left end, which does not belong to the range.
+        let start = after
+            .div_euclid(step_ms)
+            .saturating_add(1)
+            .saturating_mul(step_ms);
+        let inner = Grid {
+            start: TimestampMs(start),
+            end: TimestampMs(look.last()),
+            step_ms,
+        };
+        let reach = Reach {
+            back_ms: range_ms,
+            ahead_ms: 0,
+        };
+        let mut source = RangeSource {
+            series: Vec::new(),
+            look,
+            range_ms,
+            extended: None,
+        };
+        if inner.is_empty() {
+            return Ok(source);
+        }
+        self.check_points(inner.len() as u64)?;
+        let inner_scope = Scope {
+            grid: inner,
+            ..scope.of_buckets()
+        };
+        let series = self.eval(&subquery.expr, inner_scope)?.into_vector();
+        let mut whole: Option<Arc<Axis>> = None;
+        source.series = series
+            .into_iter()
+            .map(|series| RangeSeries {
+                tracks: column_tracks(&series.column, inner, look, reach, &mut whole),
+                labels: series.labels,
+                drop_name: series.drop_name,
+            })
+            .collect();
+        Ok(source)
+    }
+}
+
+fn window_of<'a, T>(points: Points<'a, T>, (low, high): (usize, usize)) -> Points<'a, T> {
+    Points {
+        times: &points.times[low..high],
+        values: &points.values[low..high],
+        starts: points.starts.get(low..high).unwrap_or_default(),
+    }
+}
+
+/// Where a function puts its notes: they name the series and point at the argument.
+pub(crate) struct Notes<'a, 'b> {
+    evaluator: &'a mut Evaluator<'b>,
+    series: &'a RangeSeries,
+    position: crate::TextRange,
+}
+
+impl Notes<'_, '_> {
+    pub(crate) fn add(&mut self, note: impl FnOnce(String) -> Note) {
+        let name = metric_name(&self.series.labels);
+        self.evaluator.note(note(name), self.position);
+    }
+}
+
+fn absent_over_time(arg: &Expr, source: &RangeSource, len: usize) -> Vec<Series> {
+    let mut column = Column {
+        floats: vec![1.0; len],
+        histograms: Vec::new(),
+    };
+    for series in &source.series {
+        for (index, value) in column.floats.iter_mut().enumerate() {
+            let (low, high) = series.tracks.floats.axis.bounds.at(index);
+            let (low_histogram, high_histogram) = series.tracks.histograms.axis.bounds.at(index);
+            if high > low || high_histogram > low_histogram {
+                *value = crate::result::ABSENT;
+            }
+        }
+    }
+    if !column.has_any() {
+        return Vec::new();
+    }
+    vec![Series {
+        labels: super::call::labels_of_absence(arg),
+        drop_name: false,
+        column,
+    }]
+}
+
+/// Returns the samples of a range selector at one instant: the result of a query that is nothing else.
+pub(crate) fn samples_of(
+    source: RangeSource,
+    drop_names: bool,
+) -> Result<Vec<crate::SampleSeries>, QueryError> {
+    let mut out = Vec::new();
+    for series in source.series {
+        let floats = window_samples(&series.tracks.floats, |value| Value::Float(*value));
+        let histograms = window_samples(&series.tracks.histograms, |value: &Arc<Histogram>| {
+            Value::Histogram(Arc::clone(value))
+        });
+        let mut samples = [floats, histograms].concat();
+        samples.sort_by_key(|sample| sample.at);
+        if samples.is_empty() {
+            continue;
+        }
+        let labels = if drop_names && series.drop_name {
+            without_metadata(&series.labels)
+        } else {
+            series.labels
+        };
+        out.push(crate::SampleSeries { labels, samples });
+    }
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    if out.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
+        return Err(super::value::same_labelset());
+    }
+    Ok(out)
+}
+
+fn window_samples<T>(
+    track: &super::track::Track<T>,
+    value: impl Fn(&T) -> Value,
+) -> Vec<model::Sample> {
+    if track.axis.bounds.len() == 0 {
+        return Vec::new();
+    }
+    let (low, high) = track.axis.bounds.at(0);
+    track.axis.times[low..high]
+        .iter()
+        .zip(&track.values[low..high])
+        .map(|(at, held)| model::Sample {
+            at: *at,
+            value: value(held),
+        })
+        .collect()
+}
+
+/// Brings equal series together after labels were rewritten.
+pub(crate) fn relabelled(series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
+    merge_same_labels(series)
+}

@@ -1,0 +1,255 @@
+//! Instant selectors: the last sample of each series, within the lookback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Histogram, TimeRange, TimestampMs};
+use storage::{Select, SelectHints, SeriesData};
+
+use super::evaluator::{Evaluator, Scope};
+use super::track::{Stale, Track, TrackMaker, Tracks, detect_resets};
+use super::value::Series;
+use super::window::{LookTimes, Reach};
+use crate::ast::{Extended, VectorSelector};
+use crate::functions::rate::interpolate;
+use crate::result::ABSENT;
+use crate::{Column, QueryError};
+
+/// What is taken of the sample that an instant sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Take {
+    Value,
+    /// Its timestamp, in seconds.
+    Timestamp,
+    /// The start time of its counter, in seconds; nothing where none is known to the store.
+    StartTimestamp,
+}
+
+impl Evaluator<'_> {
+    pub(crate) fn instant_selector(
+        &mut self,
+        selector: &VectorSelector,
+        scope: Scope,
+    ) -> Result<Vec<Series>, QueryError> {
+        self.instant_samples(selector, scope, Take::Value)
+    }
+
+    pub(crate) fn instant_samples(
+        &mut self,
+        selector: &VectorSelector,
+        scope: Scope,
+        take: Take,
+    ) -> Result<Vec<Series>, QueryError> {
+        let look = self.look_times(&selector.time, scope.grid)?;
+        if selector.extended == Some(Extended::Smoothed) {
+            return self.smoothed_selector(selector, look);
+        }
+        let reach = Reach {
+            back_ms: self.lookback_ms,
+            ahead_ms: 0,
+        };
+        let data = self.fetch(selector, look, reach, None)?;
+        let starts = take == Take::StartTimestamp;
+        let mut maker = TrackMaker::new(look, reach, Stale::Keep, starts);
+        let mut out = Vec::with_capacity(data.len());
+        for series in &data {
+            let mut tracks = maker.tracks(series);
+            if scope.detects_resets() {
+                detect_resets(&mut tracks.histograms.values);
+            }
+            let column = last_of(&tracks, look.len(), take);
+            if column.has_any() {
+                self.stats.samples_queryable += present(&column);
+                self.hold(column.len() as u64, column.bytes())?;
+                out.push(Series {
+                    labels: series.labels.clone(),
+                    drop_name: false,
+                    column,
+                });
+            }
+        }
+        Ok(out)
+    }
+
+    /// Fetches what the windows need.
+    pub(crate) fn fetch(
+        &mut self,
+        selector: &VectorSelector,
+        look: LookTimes,
+        reach: Reach,
+        function: Option<&str>,
+    ) -> Result<Vec<SeriesData>, QueryError> {
+        let matchers = selector
+            .to_matchers()
+            .map_err(|error| QueryError::Execution(error.to_string()))?;
+        let start = look.first().saturating_sub(reach.back_ms).saturating_add(1);
+        let end = look.last().saturating_add(reach.ahead_ms);
+        let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+        let select = Select {
+            matchers: &matchers,
+            range: TimeRange::new(TimestampMs(start), TimestampMs(end)),
+            hints: SelectHints {
+                step: (!self.is_instant).then(|| millis(self.query.step_ms)),
+                window: function.map(|_| millis(reach.back_ms)),
+                function: function.map(str::to_owned),
+                grouping: None,
+                raw_only: false,
+            },
+        };
+        self.budget.check()?;
+        let data = self.querier.select(&select, self.budget)?;
+        self.stats.series_read += data.len() as u64;
+        self.stats.samples_read += data
+            .iter()
+            .flat_map(|series| &series.segments)
+            .map(|segment| segment.times.as_slice().len() as u64)
+            .sum::<u64>();
+        Ok(data)
+    }
+
+    fn smoothed_selector(
+        &mut self,
+        selector: &VectorSelector,
+        look: LookTimes,
+    ) -> Result<Vec<Series>, QueryError> {
+        let reach = Reach {
+            back_ms: self.lookback_ms,
+            ahead_ms: self.lookback_ms,
+        };
+        let data = self.fetch(selector, look, reach, None)?;
+        let mut maker = TrackMaker::new(look, reach, Stale::Drop, false);
+        let mut out = Vec::new();
+        for series in &data {
+            let tracks = maker.tracks(series);
+            if !tracks.histograms.values.is_empty() {
+                return Err(QueryError::Execution(
+                    "smoothed and anchored modifiers do not work with native histograms".to_owned(),
+                ));
+            }
+            let floats = (0..look.len())
+                .map(|index| smoothed_at(&tracks.floats, index, look.at(index)))
+                .collect();
+            let column = Column {
+                floats,
+                histograms: Vec::new(),
+            };
+            if column.has_any() {
+                self.hold(column.len() as u64, column.bytes())?;
+                out.push(Series {
+                    labels: series.labels.clone(),
+                    drop_name: false,
+                    column,
+                });
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn present(column: &Column) -> u64 {
+    (0..column.len())
+        .filter(|index| column.is_present(*index))
+        .count() as u64
+}
+
+fn smoothed_at(track: &Track<f64>, index: usize, at: i64) -> f64 {
+    let (low, high) = track.axis.bounds.at(index);
+    let times = &track.axis.times[low..high];
+    let values = &track.values[low..high];
+    let next = times.partition_point(|time| time.0 < at);
+    match (next.checked_sub(1), times.get(next)) {
+        (_, Some(time)) if time.0 == at => values[next],
+        (Some(before), Some(after)) => interpolate(
+            (times[before].0, values[before]),
+            (after.0, values[next]),
+            at,
+            false,
+        ),
+        (Some(before), None) => values[before],
+        (None, _) => ABSENT,
+    }
+}
+
+/// Returns what each instant sees of the newest sample in its window.
+fn last_of(tracks: &Tracks, len: usize, take: Take) -> Column {
+    if tracks.histograms.values.is_empty() {
+        return last_floats(&tracks.floats, len, take);
+    }
+    let mut column = Column::absent(len);
+    for index in 0..len {
+        let float = newest(&tracks.floats, index);
+        let histogram = newest(&tracks.histograms, index);
+        match (float, histogram) {
+            (Some(float), Some(histogram)) => {
+                if tracks.floats.axis.times[float] > tracks.histograms.axis.times[histogram] {
+                    set_float(&mut column, index, &tracks.floats, float, take);
+                } else {
+                    set_histogram(&mut column, index, &tracks.histograms, histogram, take);
+                }
+            }
+            (Some(float), None) => set_float(&mut column, index, &tracks.floats, float, take),
+            (None, Some(histogram)) => {
+                set_histogram(&mut column, index, &tracks.histograms, histogram, take);
+            }
+            (None, None) => {}
+        }
+    }
+    column
+}
+
+fn last_floats(track: &Track<f64>, len: usize, take: Take) -> Column {
+    let mut column = Column::absent(len);
+    for index in 0..len {
+        if let Some(newest) = newest(track, index) {
+            set_float(&mut column, index, track, newest, take);
+        }
+    }
+    column
+}
+
+fn newest<T>(track: &Track<T>, index: usize) -> Option<usize> {
+    let (low, high) = track.axis.bounds.at(index);
+    (high > low).then(|| high - 1)
+}
+
+fn set_float(column: &mut Column, index: usize, track: &Track<f64>, at: usize, take: Take) {
+    let value = track.values[at];
+    column.floats[index] = if model::is_stale(value) {
+        ABSENT
+    } else {
+        taken(track, at, take).unwrap_or(value)
+    };
+}
+
+fn set_histogram(
+    column: &mut Column,
+    index: usize,
+    track: &Track<Arc<Histogram>>,
+    at: usize,
+    take: Take,
+) {
+    let value = &track.values[at];
+    if value.is_stale() {
+        return;
+    }
+    match taken(track, at, take) {
+        Some(seconds) => column.floats[index] = seconds,
+        None => column.set_histogram(index, Arc::clone(value)),
+    }
+}
+
+/// Returns the time to take instead of the value.
+fn taken<T>(track: &Track<T>, at: usize, take: Take) -> Option<f64> {
+    match take {
+        Take::Value => None,
+        Take::Timestamp => Some(track.axis.times[at].as_seconds()),
+        Take::StartTimestamp => Some(
+            track
+                .starts
+                .get(at)
+                .copied()
+                .unwrap_or_default()
+                .as_seconds(),
+        ),
+    }
+}

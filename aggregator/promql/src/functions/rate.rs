@@ -1,0 +1,377 @@
+//! Rates, increases and deltas of floats.
+
+use model::TimestampMs;
+
+/// Samples in the window of one instant.
+#[derive(Debug)]
+pub(crate) struct Points<'a, T> {
+    pub(crate) times: &'a [TimestampMs],
+    pub(crate) values: &'a [T],
+    /// One per value, or empty.
+    pub(crate) starts: &'a [TimestampMs],
+}
+
+// Derived, these would ask the same of `T`.
+impl<T> Clone for Points<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Points<'_, T> {}
+
+impl<T> Points<'_, T> {
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Whether the counter was reset between sample `index - 1` and `index`, as far as start times tell.
+    pub(crate) fn start_time_reset(&self, index: usize) -> bool {
+        let (Some(before), Some(now)) = (
+            index.checked_sub(1).and_then(|at| self.starts.get(at)),
+            self.starts.get(index),
+        ) else {
+            return false;
+        };
+        is_start_time_reset(
+            before.0,
+            self.times[index - 1].0,
+            now.0,
+            self.times[index].0,
+        )
+    }
+
+    /// Whether a start time lies before the sample before it, without being that sample's own.
+    pub(crate) fn start_times_overlap(&self) -> bool {
+        (1..self.starts.len()).any(|index| {
+            let (before, now) = (self.starts[index - 1].0, self.starts[index].0);
+            now != 0 && now < self.times[index - 1].0 && now != before
+        })
+    }
+}
+
+/// Whether a counter with these start times and timestamps was reset between two samples.
+pub(crate) fn is_start_time_reset(
+    before_start: i64,
+    before_at: i64,
+    now_start: i64,
+    now_at: i64,
+) -> bool {
+    if now_start == 0 || now_start >= now_at || now_start < before_at {
+        return false;
+    }
+    if now_start > before_at {
+        return true;
+    }
+    // It starts where the sample before stands: a delta, unless that sample's own start is unknown (0, its own time, or nonsense).
+    before_start != 0 && before_start < before_at
+}
+
+/// The window that a rate extrapolates to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateWindow {
+    /// After this, in milliseconds.
+    pub(crate) start: i64,
+    /// Until this, in milliseconds.
+    pub(crate) end: i64,
+    pub(crate) range_seconds: f64,
+}
+
+/// What a rate is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RateKind {
+    /// Whether falls are resets (`rate`, `increase`) or falls (`delta`).
+    pub(crate) counter: bool,
+    /// Whether the result is per second.
+    pub(crate) per_second: bool,
+}
+
+/// The first value, and the change over the samples: all that extrapolation looks at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    pub(crate) first: f64,
+    pub(crate) change: f64,
+}
+
+/// How the change over the samples becomes the change over the window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Extrapolation {
+    /// What the change is multiplied with.
+    pub(crate) factor: f64,
+    /// Whether the first value belongs to the change, since its counter started inside the window.
+    pub(crate) from_zero: bool,
+}
+
+/// Returns the factor that extends the change over the samples to the window; `None` when there are too few of them.
+pub(crate) fn extrapolate(
+    times: &[TimestampMs],
+    first_start: Option<TimestampMs>,
+    change: Change,
+    window: RateWindow,
+    kind: RateKind,
+) -> Option<Extrapolation> {
+    let (first, last) = (times.first()?.0, times.last()?.0);
+    let gaps = times.len() - 1;
+    let mut to_start = seconds(first - window.start);
+    let mut to_end = seconds(window.end - last);
+    let mut sampled = seconds(last - first);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "windows hold far fewer than 2^53 samples"
+    )]
+    let average = if gaps > 0 { sampled / gaps as f64 } else { 0.0 };
+    // Up to a tenth more than the average gap is still taken for regular spacing.
+    let threshold = average * 1.1;
+    let started = first_start
+        .map(|start| start.0)
+        .filter(|start| kind.counter && *start != 0 && *start > window.start && *start < first);
+    if let Some(start) = started {
+        // The counter was zero when it started, inside the window: nothing to guess on the left.
+        to_start = 0.0;
+        sampled = seconds(last - start);
+    } else if gaps == 0 {
+        return None;
+    } else {
+        if to_start >= threshold {
+            to_start = average / 2.0;
+        }
+        if kind.counter && change.change > 0.0 && change.first >= 0.0 {
+            // A counter is never negative: do not extend beyond its zero.
+            let to_zero = sampled * (change.first / change.change);
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
+        }
+    }
+    if to_end >= threshold {
+        to_end = average / 2.0;
+    }
+    let mut factor = if sampled == 0.0 {
+        1.0
+    } else {
+        (sampled + to_start + to_end) / sampled
+    };
+    if kind.per_second {
+        factor /= window.range_seconds;
+    }
+    Some(Extrapolation {
+        factor,
+        from_zero: started.is_some(),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+/// Returns the places of resets among all samples of a series, with what was lost at each.
+pub(crate) fn resets(points: Points<'_, f64>) -> Vec<(usize, f64)> {
+    let values = points.values;
+    (1..values.len())
+        .filter(|index| values[*index] < values[*index - 1] || points.start_time_reset(*index))
+        .map(|index| (index, values[index - 1]))
+        .collect()
+}
+
+/// Returns rate, increase or delta over one window of floats: `low..high` of the series' samples; `resets` are those of the series.
+pub(crate) fn float_rate(
+    points: Points<'_, f64>,
+    (low, high): (usize, usize),
+    resets: &[(usize, f64)],
+    window: RateWindow,
+    kind: RateKind,
+) -> Option<f64> {
+    let values = points.values.get(low..high)?;
+    let (first, last) = (*values.first()?, *values.last()?);
+    let mut change = last - first;
+    if kind.counter {
+        let from = resets.partition_point(|(at, _)| *at <= low);
+        for (_, lost) in resets[from..].iter().take_while(|(at, _)| *at < high) {
+            change += lost;
+        }
+    }
+    let extrapolation = extrapolate(
+        &points.times[low..high],
+        points.starts.get(low).copied(),
+        Change { first, change },
+        window,
+        kind,
+    )?;
+    if extrapolation.from_zero {
+        change += first;
+    }
+    Some(change * extrapolation.factor)
+}
+
+/// Returns the value at `at` on the line between two samples; a counter that was reset in between counts from zero.
+#[expect(clippy::cast_precision_loss, reason = "differences of milliseconds")]
+pub(crate) fn interpolate(
+    (before_at, before): (i64, f64),
+    (after_at, after): (i64, f64),
+    at: i64,
+    counter: bool,
+) -> f64 {
+    let from = if counter && after < before {
+        0.0
+    } else {
+        before
+    };
+    from + (after - from) * (at - before_at) as f64 / (after_at - before_at) as f64
+}
+
+/// The samples that an anchored or smoothed window uses: indexes of the first and last.
+pub(crate) fn extended_samples(
+    times: &[TimestampMs],
+    window: RateWindow,
+    smoothed: bool,
+) -> Option<(usize, usize)> {
+    let end = times.len().checked_sub(1)?;
+    let first = times[..end]
+        .partition_point(|time| time.0 <= window.start)
+        .saturating_sub(1);
+    let last = if smoothed {
+        times[..end].partition_point(|time| time.0 < window.end)
+    } else {
+        end
+    };
+    let none_inside = times[last].0 <= window.start || (smoothed && times[first].0 > window.end);
+    (!none_inside).then_some((first, last))
+}
+
+/// Returns rate, increase or delta over an anchored or smoothed window; `points` reach beyond it.
+pub(crate) fn extended_rate(
+    points: Points<'_, f64>,
+    window: RateWindow,
+    kind: RateKind,
+    smoothed: bool,
+) -> Option<f64> {
+    let (times, values) = (points.times, points.values);
+    let (mut first, mut last) = extended_samples(times, window, smoothed)?;
+    let at = |index: usize| (times[index].0, values[index]);
+    let left = if smoothed && times[first].0 < window.start {
+        interpolate(at(first), at(first + 1), window.start, kind.counter)
+    } else {
+        values[first]
+    };
+    let right = if smoothed && last > 0 && times[last].0 > window.end {
+        interpolate(at(last - 1), at(last), window.end, kind.counter)
+    } else {
+        values[last]
+    };
+    let mut change = right - left;
+    if kind.counter {
+        // Resets at the ends are in the interpolated values already.
+        let mut until = last + 1;
+        if times[first].0 <= window.start {
+            first += 1;
+        }
+        if times[last].0 >= window.end {
+            until = last;
+            last = last.saturating_sub(1);
+        }
+        let inside = values.get(first..until.max(first)).unwrap_or_default();
+        let mut before = left;
+        let mut lost = 0.0;
+        for value in inside.iter().copied().chain([right]) {
+            if value < before {
+                lost += before;
+            }
+            before = value;
+        }
+        change += lost;
+    }
+    let _ = last;
+    Some(if kind.per_second {
+        change / window.range_seconds
+    } else {
+        change
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATE: RateKind = RateKind {
+        counter: true,
+        per_second: true,
+    };
+
+    fn window(start: i64, end: i64) -> RateWindow {
+        #[expect(clippy::cast_precision_loss, reason = "test data")]
+        let range_seconds = (end - start) as f64 / 1_000.0;
+        RateWindow {
+            start,
+            end,
+            range_seconds,
+        }
+    }
+
+    /// The definition, sample by sample.
+    fn naive(times: &[TimestampMs], values: &[f64], window: RateWindow) -> Option<f64> {
+        if values.len() < 2 {
+            return None;
+        }
+        let mut change = values[values.len() - 1] - values[0];
+        for pair in values.windows(2) {
+            if pair[1] < pair[0] {
+                change += pair[0];
+            }
+        }
+        let found = extrapolate(
+            times,
+            None,
+            Change {
+                first: values[0],
+                change,
+            },
+            window,
+            RATE,
+        )?;
+        Some(change * found.factor)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn resets_found_once_serve_all_windows(
+            values in prop::collection::vec(0_i32..20, 2..40), low in 0_usize..40, len in 0_usize..40,
+        ) {
+            let times: Vec<TimestampMs> = (0_i64..).take(values.len()).map(|at| TimestampMs(at * 1_000)).collect();
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            let low = low.min(values.len());
+            let high = (low + len).min(values.len());
+            let points = Points { times: &times, values: &values, starts: &[] };
+            let window = window(-1_000, 41_000);
+            let found = float_rate(points, (low, high), &resets(points), window, RATE);
+            prop_assert_eq!(found, naive(&times[low..high], &values[low..high], window));
+        }
+    }
+
+    #[test]
+    fn start_times_tell_resets() {
+        for (before_start, before_at, now_start, now_at, reset) in [
+            (0, 100, 0, 200, false),
+            (0, 100, 250, 200, false),
+            (50, 100, 50, 200, false),
+            (50, 100, 150, 200, true),
+            (50, 100, 100, 200, true),
+            (0, 100, 100, 200, false),
+            (100, 100, 100, 200, false),
+            (120, 100, 100, 200, false),
+        ] {
+            assert_eq!(
+                is_start_time_reset(before_start, before_at, now_start, now_at),
+                reset
+            );
+        }
+    }
+}

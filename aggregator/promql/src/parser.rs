@@ -1,0 +1,388 @@
+//! Tokens to trees: a Pratt parser that reports several mistakes at once.
+//!
+//! Recursion is bounded by [`NESTING_MAX`], the height of trees (long chains of operators) by [`EXPRESSION_HEIGHT_MAX`]. After a
+//! mistake in an argument list it goes on behind the next comma or parenthesis, so that the next mistake is seen as well.
+
+mod aggregate;
+mod binary;
+mod call;
+mod duration;
+mod literal;
+mod modifiers;
+mod selector;
+mod suggest;
+
+use crate::ast::{Expr, ExprKind, NumberLiteral, Unary};
+use crate::lexer::lex;
+use crate::token::{Keyword, Modifier, Operator, Token, TokenKind};
+use crate::{LineColumn, ParseError, ParseErrors, ParserOptions, TextRange, check};
+
+/// Parentheses, calls and signs inside one another that are accepted.
+pub const NESTING_MAX: usize = 128;
+/// Nodes above one another that are accepted: longer chains of operators need parentheses, or another form.
+pub const EXPRESSION_HEIGHT_MAX: u16 = 512;
+/// Mistakes reported at once.
+const ERRORS_MAX: usize = 20;
+
+/// Returns the tree of `text`, of correct syntax and types.
+pub fn parse(text: &str, options: ParserOptions) -> Result<Expr, ParseErrors> {
+    let mut parser = Parser::new(text, options);
+    let expr = parser.whole();
+    let mut errors = parser.into_errors();
+    if let Some(expr) = &expr
+        && errors.is_empty()
+    {
+        errors = check::check(text, expr);
+    }
+    match (ParseErrors::from_list(errors), expr) {
+        (None, Some(expr)) => Ok(expr),
+        (Some(errors), _) => Err(errors),
+        (None, None) => Err(ParseErrors::single(
+            TextRange::default(),
+            text,
+            "no expression found in input",
+        )),
+    }
+}
+
+/// Returns the matchers of a series selector, as `match[]` takes them.
+pub fn parse_selector(
+    text: &str,
+    options: ParserOptions,
+) -> Result<Vec<model::Matcher>, ParseErrors> {
+    let expr = parse(text, options)?;
+    let refused = |message: &str| ParseErrors::single(expr.range, text, message);
+    match &expr.kind {
+        ExprKind::Vector(selector)
+            if selector.time == crate::ast::TimeModifiers::default()
+                && selector.extended.is_none() =>
+        {
+            selector
+                .to_matchers()
+                .map_err(|error| refused(&error.to_string()))
+        }
+        _ => Err(refused(
+            "expected a series selector without modifiers, such as metric{label=\"value\"}",
+        )),
+    }
+}
+
+/// A mistake was noted; whoever called may go on elsewhere.
+#[derive(Debug)]
+struct Abandoned;
+
+type Parsed<T> = Result<T, Abandoned>;
+
+struct Parser<'a> {
+    text: &'a str,
+    options: ParserOptions,
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+    /// Set when bounds are exceeded: nothing further makes sense.
+    fatal: bool,
+    lexer_failed: bool,
+    errors: Vec<ParseError>,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str, options: ParserOptions) -> Self {
+        let (tokens, failure) = lex(text);
+        let mut parser = Self {
+            text,
+            options,
+            tokens,
+            at: 0,
+            depth: 0,
+            fatal: false,
+            lexer_failed: failure.is_some(),
+            errors: Vec::new(),
+        };
+        if let Some(failure) = failure {
+            parser.report(failure.range, failure.message, None);
+        }
+        parser
+    }
+
+    fn into_errors(self) -> Vec<ParseError> {
+        self.errors
+    }
+
+    fn whole(&mut self) -> Option<Expr> {
+        if self.peek().kind == TokenKind::Eof {
+            if !self.lexer_failed {
+                self.report(TextRange::default(), "no expression found in input", None);
+            }
+            return None;
+        }
+        let expr = self.expression(0).ok()?;
+        if self.peek().kind != TokenKind::Eof {
+            self.unexpected("", "");
+            return None;
+        }
+        Some(expr)
+    }
+
+    /// Parses operators that bind tighter than `above`, and what they combine.
+    fn expression(&mut self, above: u8) -> Parsed<Expr> {
+        self.depth += 1;
+        if self.depth > NESTING_MAX {
+            return Err(self.too_deep(format!(
+                "expression is nested more than {NESTING_MAX} levels deep"
+            )));
+        }
+        let result = self.prefix().and_then(|first| self.operators(first, above));
+        self.depth -= 1;
+        result
+    }
+
+    fn prefix(&mut self) -> Parsed<Expr> {
+        let token = self.peek();
+        match token.kind {
+            TokenKind::Operator(sign @ (Operator::Add | Operator::Sub)) => {
+                self.advance();
+                // A sign binds like `*`: only `^` and modifiers go first.
+                let operand = self.expression(Operator::Mul.binding())?;
+                Ok(signed(sign == Operator::Sub, token.range, operand))
+            }
+            _ => {
+                let primary = self.primary()?;
+                self.modifiers(primary)
+            }
+        }
+    }
+
+    fn primary(&mut self) -> Parsed<Expr> {
+        let token = self.peek();
+        match token.kind {
+            TokenKind::Number | TokenKind::Duration => {
+                self.advance();
+                let literal = self.number(token)?;
+                self.node(ExprKind::Number(literal), token.range)
+            }
+            TokenKind::String => {
+                self.advance();
+                let value = crate::unquote::unquote(self.slice(token.range));
+                self.node(ExprKind::String(value), token.range)
+            }
+            TokenKind::LeftParen => self.parenthesised(),
+            TokenKind::LeftBrace => self.selector(None),
+            TokenKind::Word(None) => self.name_or_call(),
+            TokenKind::Word(Some(keyword)) => self.keyword(keyword),
+            _ => {
+                self.unexpected("", "");
+                Err(Abandoned)
+            }
+        }
+    }
+
+    fn parenthesised(&mut self) -> Parsed<Expr> {
+        let open = self.advance();
+        let inner = self.expression(0)?;
+        let close = self.expect(TokenKind::RightParen, "", "\")\"")?;
+        self.node(ExprKind::Paren(Box::new(inner)), open.range.to(close.range))
+    }
+
+    fn name_or_call(&mut self) -> Parsed<Expr> {
+        let name = self.advance();
+        if self.peek().kind == TokenKind::LeftParen {
+            self.call(name)
+        } else {
+            self.selector(Some(name))
+        }
+    }
+
+    fn keyword(&mut self, keyword: Keyword) -> Parsed<Expr> {
+        let next = self.peek_at(1).kind;
+        match keyword {
+            Keyword::Aggregate(op) if self.begins_aggregation(next) => self.aggregate(op),
+            Keyword::Modifier(
+                Modifier::Start | Modifier::End | Modifier::Step | Modifier::Range,
+            ) if next == TokenKind::LeftParen => self.name_or_call(),
+            known if known.may_name_metric() => {
+                let name = self.advance();
+                self.selector(Some(name))
+            }
+            _ => {
+                self.unexpected("", "");
+                Err(Abandoned)
+            }
+        }
+    }
+
+    fn begins_aggregation(&self, next: TokenKind) -> bool {
+        match next {
+            TokenKind::LeftParen => true,
+            TokenKind::Word(Some(Keyword::Modifier(Modifier::By | Modifier::Without))) => {
+                // "sum by (x) (y)" against a metric called "sum" at the end: the clause needs its list.
+                self.peek_at(2).kind == TokenKind::LeftParen
+            }
+            _ => false,
+        }
+    }
+
+    // The cursor.
+
+    fn peek(&self) -> Token {
+        self.peek_at(0)
+    }
+
+    fn peek_at(&self, ahead: usize) -> Token {
+        let last = self.tokens.len().saturating_sub(1);
+        self.tokens
+            .get((self.at + ahead).min(last))
+            .copied()
+            .unwrap_or(Token {
+                kind: TokenKind::Eof,
+                range: TextRange::default(),
+            })
+    }
+
+    fn advance(&mut self) -> Token {
+        let token = self.peek();
+        if self.at + 1 < self.tokens.len() {
+            self.at += 1;
+        }
+        token
+    }
+
+    fn take_if(&mut self, kind: TokenKind) -> Option<Token> {
+        (self.peek().kind == kind).then(|| self.advance())
+    }
+
+    fn take_modifier(&mut self, modifier: Modifier) -> Option<Token> {
+        self.take_if(TokenKind::Word(Some(Keyword::Modifier(modifier))))
+    }
+
+    fn expect(&mut self, kind: TokenKind, context: &str, expected: &str) -> Parsed<Token> {
+        self.take_if(kind).ok_or_else(|| {
+            self.unexpected(context, expected);
+            Abandoned
+        })
+    }
+
+    fn slice(&self, range: TextRange) -> &'a str {
+        self.text
+            .get(range.start as usize..range.end as usize)
+            .unwrap_or_default()
+    }
+
+    fn node(&mut self, kind: ExprKind, range: TextRange) -> Parsed<Expr> {
+        let expr = Expr::new(kind, range);
+        if expr.height() > EXPRESSION_HEIGHT_MAX {
+            return Err(self.too_deep(format!(
+                "expression has more than {EXPRESSION_HEIGHT_MAX} operations inside one another"
+            )));
+        }
+        Ok(expr)
+    }
+
+    // Mistakes.
+
+    fn too_deep(&mut self, message: String) -> Abandoned {
+        if !self.fatal {
+            self.fatal = true;
+            self.errors.clear();
+            self.note(self.peek().range, message, None);
+        }
+        Abandoned
+    }
+
+    fn report(&mut self, range: TextRange, message: impl Into<String>, hint: Option<String>) {
+        if !self.fatal {
+            self.note(range, message.into(), hint);
+        }
+    }
+
+    fn note(&mut self, range: TextRange, message: String, hint: Option<String>) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(ParseError {
+                range,
+                place: LineColumn::of(self.text, range.start as usize),
+                message,
+                hint,
+            });
+        }
+    }
+
+    /// Notes that the next token does not fit, with what would.
+    fn unexpected(&mut self, context: &str, expected: &str) {
+        let token = self.peek();
+        // What stopped the lexer has been reported.
+        if token.kind == TokenKind::Eof && self.lexer_failed {
+            return;
+        }
+        let mut message = format!("unexpected {}", self.describe(token));
+        if !context.is_empty() {
+            message.push_str(" in ");
+            message.push_str(context);
+        }
+        if !expected.is_empty() {
+            message.push_str(", expected ");
+            message.push_str(expected);
+        }
+        let hint = suggest::keyword(self.slice(token.range), token.kind);
+        self.report(token.range, message, hint);
+    }
+
+    fn describe(&self, token: Token) -> String {
+        let text = self.slice(token.range);
+        let short = |text: &str| {
+            if text.chars().count() > 10 {
+                format!("{:?}...", text.chars().take(10).collect::<String>())
+            } else {
+                format!("{text:?}")
+            }
+        };
+        match token.kind {
+            TokenKind::Eof => "end of input".to_owned(),
+            TokenKind::Word(None) if text.contains(':') => format!("metric identifier {text:?}"),
+            TokenKind::Word(None) => format!("identifier {text:?}"),
+            TokenKind::Word(Some(Keyword::Aggregate(_))) => format!("<aggr:{text}>"),
+            TokenKind::Word(Some(Keyword::Modifier(
+                Modifier::Start | Modifier::End | Modifier::Step | Modifier::Range,
+            ))) => short(text),
+            TokenKind::Word(Some(Keyword::Modifier(_))) => format!("<{text}>"),
+            TokenKind::Word(Some(Keyword::Operator(_))) | TokenKind::Operator(_) => {
+                format!("<op:{text}>")
+            }
+            TokenKind::At | TokenKind::EqualRegex | TokenKind::NotEqualRegex => {
+                format!("<op:{text}>")
+            }
+            TokenKind::Number => format!("number {}", short(text)),
+            TokenKind::Duration => format!("duration {}", short(text)),
+            TokenKind::String => format!("string {}", short(text)),
+            TokenKind::LeftParen
+            | TokenKind::RightParen
+            | TokenKind::LeftBrace
+            | TokenKind::RightBrace
+            | TokenKind::LeftBracket
+            | TokenKind::RightBracket
+            | TokenKind::Comma
+            | TokenKind::Colon
+            | TokenKind::Equal => short(text),
+        }
+    }
+}
+
+fn signed(negative: bool, sign: TextRange, operand: Expr) -> Expr {
+    let range = sign.to(operand.range);
+    if let ExprKind::Number(literal) = operand.kind {
+        let value = if negative {
+            -literal.value
+        } else {
+            literal.value
+        };
+        return Expr::new(ExprKind::Number(NumberLiteral { value, ..literal }), range);
+    }
+    Expr::new(
+        ExprKind::Unary(Box::new(Unary {
+            negative,
+            expr: operand,
+        })),
+        range,
+    )
+}
+
+#[cfg(test)]
+mod tests;
