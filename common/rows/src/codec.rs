@@ -51,8 +51,8 @@ pub const METADATA_MAX: usize = 16_384;
 pub const TEXT_BYTES_MAX: usize = 65_536;
 /// The most spans, bounds and buckets of one histogram, together.
 pub const HISTOGRAM_PARTS_MAX: usize = 16_384;
-/// The most that the rows and samples of a batch may weigh together. A slot, a sample, a start time, an exemplar, a histogram, and
-/// each span, bound and bucket of it weigh 1.
+/// The most that the rows and samples of a batch may weigh together. A slot, a sample, a start time, an exemplar, 8 bytes of its
+/// labels, a histogram, and each span, bound and bucket of it weigh 1.
 pub const WEIGHT_MAX: usize = 1 << 19;
 /// The most that the bases of an encoder or a decoder weigh together; at 9 bytes a slot, 18 MiB.
 pub const WEIGHT_HELD_MAX: usize = 1 << 21;

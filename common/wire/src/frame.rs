@@ -15,6 +15,8 @@ pub const HANDSHAKE_BYTES_MAX: usize = 64 << 10;
 const HEADER_BYTES: usize = 5;
 /// What may wait in a decoder beyond one frame: a generous read.
 const READ_BYTES_MAX: usize = 1 << 20;
+/// A buffer that grew beyond this for a large frame is given back: connections are many, large frames few.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,6 +160,9 @@ impl FrameDecoder {
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
+        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
         let waiting = self.buffer.len() + bytes.len();
         if waiting > 4 + self.limit + READ_BYTES_MAX {
             return Err(FrameError::Unread { bytes: waiting });

@@ -25,6 +25,8 @@ const KIND_DATA: u8 = 0;
 const KIND_CREDIT: u8 = 1;
 /// Credit is granted when so many bytes were read, so that grants are few.
 const GRANT_BYTES: usize = STREAM_WINDOW_BYTES / 4;
+/// A buffer that grew beyond this is given back when it is empty: connections are many, bursts few.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// The other end breaks the rules: close the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -239,6 +241,9 @@ fn move_front(queue: &mut VecDeque<u8>, bytes_max: usize, out: &mut Vec<u8>) -> 
     out.extend_from_slice(&front[..from_front]);
     out.extend_from_slice(&back[..count - from_front]);
     queue.drain(..count);
+    if queue.is_empty() && queue.capacity() > KEPT_BYTES_MAX {
+        *queue = VecDeque::new();
+    }
     count
 }
 

@@ -11,7 +11,7 @@ use super::TEXT_BYTES_MAX;
 use super::bytes::{ByteReader, put_float_near, put_signed, put_text, put_varint};
 use super::error::DecodeError;
 use super::histogram;
-use super::weight::Budget;
+use super::weight::{self, Budget};
 use crate::{Presence, Row, Slot};
 
 /// A row, and the one that it is encoded against.
@@ -82,12 +82,14 @@ pub(super) fn take_exemplars(
     budget: &mut Budget,
 ) -> Result<Vec<(Slot, Exemplar)>, DecodeError> {
     take_list(reader, &row.presence, budget, |reader, slot, budget| {
-        budget.pay(1)?;
-        Ok(Exemplar {
+        let exemplar = Exemplar {
             value: reader.float_near(row.floats[usize::from(slot)])?,
             at: TimestampMs(row.at.0.wrapping_add(reader.signed()?)),
             labels: take_labels(reader)?,
-        })
+        };
+        // Its texts are no longer than the input, so that they may be paid for afterwards.
+        budget.pay(weight::of_exemplar(&exemplar))?;
+        Ok(exemplar)
     })
 }
 

@@ -560,6 +560,57 @@ fn lies_about_lengths_are_refused_before_anything_is_allocated() {
     assert_eq!(error, DecodeError::Version { found: 2 });
 }
 
+/// Both ends must weigh alike, or a batch is made that nobody takes.
+#[test]
+fn the_heaviest_batch_is_taken_and_the_next_heavier_is_not_made() {
+    let full = vec![1.5; 16_384];
+    let mut rows: Vec<_> = (0..31).map(|cohort| plain_row(cohort, 0, &full)).collect();
+    let mut mixed = Row::clone(&plain_row(31, 0, &[0.0; 100]));
+    let labels = Labels::from_pairs([("trace_id", "0123456789abcdef")]).unwrap();
+    let histogram = Histogram {
+        sum: 3.0,
+        positive_spans: vec![Span {
+            offset: 0,
+            length: 3,
+        }],
+        buckets: Buckets::Integer {
+            count: 6,
+            zero: 0,
+            positive: vec![1, 2, 3],
+            negative: vec![],
+        },
+        ..Histogram::stale()
+    };
+    for slot in 0..50 {
+        mixed.histograms.push((slot, Arc::new(histogram.clone())));
+        mixed.start_times.push((slot, TimestampMs(1)));
+        mixed.exemplars.push((
+            slot,
+            Exemplar {
+                labels: labels.clone(),
+                value: 1.0,
+                at: TimestampMs(2),
+            },
+        ));
+    }
+    let missing = WEIGHT_MAX - 31 * 16_384 - weight::of_row(&mixed);
+    let mut twice = mixed.clone();
+    twice.counter = 1;
+    rows.push(Arc::new(mixed));
+    // In the same batch, so that its histograms are those of the base.
+    let missing = missing - weight::of_row(&twice);
+    rows.push(Arc::new(twice));
+    rows.push(plain_row(32, 0, &full[..missing]));
+    let bytes = BatchEncoder::new().encode(&rows_only(&rows)).unwrap().bytes;
+    assert_same(
+        &BatchDecoder::new().decode(BatchNumber(0), bytes).unwrap(),
+        &rows,
+    );
+    rows.push(plain_row(33, 0, &[1.0]));
+    let error = BatchEncoder::new().encode(&rows_only(&rows)).unwrap_err();
+    assert!(matches!(error, EncodeError::Limit { .. }), "{error}");
+}
+
 #[test]
 fn a_compression_bomb_stays_small() {
     let zeros = vec![0; 64 << 20];

@@ -1,6 +1,6 @@
 //! Whether a row keeps the rules, and what it weighs.
 
-use model::{Buckets, Histogram, Value};
+use model::{Buckets, Exemplar, Histogram, Value};
 
 use super::error::{DecodeError, RowError};
 use super::{HISTOGRAM_PARTS_MAX, TEXT_BYTES_MAX, WEIGHT_MAX};
@@ -30,8 +30,13 @@ impl Budget {
 /// Returns what `row` weighs.
 pub(super) fn of_row(row: &Row) -> usize {
     let parts: usize = row.histograms.iter().map(|(_, h)| of_histogram(h)).sum();
-    let lists = row.histograms.len() + row.start_times.len() + row.exemplars.len();
-    row.floats.len() + lists + parts
+    let exemplars: usize = row.exemplars.iter().map(|(_, e)| of_exemplar(e)).sum();
+    row.floats.len() + row.start_times.len() + exemplars + row.histograms.len() + parts
+}
+
+/// Returns what `exemplar` weighs: its labels are held with the row, and weigh as much as values of the same length.
+pub(super) fn of_exemplar(exemplar: &Exemplar) -> usize {
+    1 + exemplar.labels.text_bytes() / 8
 }
 
 /// Returns what `sample` weighs.
