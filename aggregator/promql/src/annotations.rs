@@ -177,13 +177,6 @@ impl Annotations {
         }
     }
 
-    /// Adds all of `other`.
-    pub(crate) fn merge(&mut self, other: Self) {
-        for annotation in other.list {
-            self.add(annotation.note, annotation.range);
-        }
-    }
-
     /// Keeps one such note per metric and place: the one with the earliest instant and widest bounds.
     fn add_forced_monotonicity(&mut self, note: Note, range: TextRange) {
         let Note::QuantileForcedMonotonicity {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use model::{Labels, TimestampMs};
 use storage::{Budget, Queryable};
 
+pub(crate) use self::call::parse_bound;
 use self::evaluator::{Evaluator, Scope};
 use self::value::{Series, Value, merge_same_labels, without_metadata};
 use crate::ast::{Expr, ExprKind, ValueType};

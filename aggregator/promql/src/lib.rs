@@ -23,6 +23,7 @@ mod parser;
 mod position;
 mod printer;
 mod result;
+pub mod testscript;
 mod token;
 mod unquote;
 

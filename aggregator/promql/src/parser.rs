@@ -12,6 +12,8 @@ mod modifiers;
 mod selector;
 mod suggest;
 
+pub(crate) use self::literal::number_value;
+
 use crate::ast::{Expr, ExprKind, NumberLiteral, Unary};
 use crate::lexer::lex;
 use crate::token::{Keyword, Modifier, Operator, Token, TokenKind};

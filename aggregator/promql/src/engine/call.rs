@@ -5,6 +5,8 @@ mod info;
 mod labels;
 mod sort;
 
+pub(crate) use self::histogram::parse_bound;
+
 use model::{Labels, METRIC_NAME, MatchOp, is_stale};
 
 use super::evaluator::{Evaluator, Scope};

@@ -68,22 +68,18 @@ impl Evaluator<'_> {
             matching.fill_left.map(|fill| fill.0),
             matching.fill_right.map(|fill| fill.0),
         );
-        let sides = if swapped {
-            Sides {
-                many: &right,
-                one: &left,
-                swapped,
-                fill_many: fills.1,
-                fill_one: fills.0,
-            }
+        let (many, one) = if swapped {
+            (&right, &left)
         } else {
-            Sides {
-                many: &left,
-                one: &right,
-                swapped,
-                fill_many: fills.0,
-                fill_one: fills.1,
-            }
+            (&left, &right)
+        };
+        let sides = Sides {
+            many,
+            one,
+            swapped,
+            // As in Prometheus, `group_right` does not swap these: `fill_left` stands for what is missing among the many.
+            fill_many: fills.0,
+            fill_one: fills.1,
         };
         let mut results = Results::default();
         for group in &groups.groups {

@@ -39,10 +39,13 @@ fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<Strin
         _ => 3,
     };
     known
-        .map(|candidate| (edits(word.as_bytes(), candidate.as_bytes()), candidate))
-        .filter(|(edits, _)| (1..=tolerance).contains(edits) || *edits == 0)
+        .map(|candidate| {
+            let edits = edits(word.as_bytes(), candidate.as_bytes());
+            (edits, !candidate.starts_with(&word), candidate)
+        })
+        .filter(|(edits, ..)| (1..=tolerance).contains(edits))
         .min()
-        .map(|(_, candidate)| format!("did you mean {candidate:?}?"))
+        .map(|(_, _, candidate)| format!("did you mean {candidate:?}?"))
 }
 
 /// Returns the insertions, deletions, replacements and swaps of neighbours between two words.

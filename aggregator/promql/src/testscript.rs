@@ -1,0 +1,110 @@
+//! Test scripts in the language of Prometheus' `promqltest`: `load` data, `eval` expressions, compare.
+//!
+//! [`run`] executes a script on a [`storage::MemoryStore`], with the settings that the language prescribes by default
+//! ([`settings`]). Each instant evaluation is repeated as the language demands: with `@` pinned to its time at other times, and
+//! as the middle step of a range query; a statement passes when all of these do.
+
+mod compare;
+mod expectation;
+mod load;
+mod pin;
+mod script;
+mod series;
+mod statement;
+
+use std::time::Duration;
+
+use storage::MemoryStore;
+
+use self::script::{Command, Line};
+use self::statement::Statement;
+use crate::{Engine, EngineConfig};
+
+/// What a script came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Statements that did as expected.
+    pub passed: usize,
+    /// Statements that did not.
+    pub failed: usize,
+    /// What went wrong, in order of lines; a bad `load` is among these without counting as a statement.
+    pub failures: Vec<Failure>,
+}
+
+/// One failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The line of the statement, from 1.
+    pub line: usize,
+    /// What was expected and what came.
+    pub what: String,
+}
+
+impl Report {
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+    }
+}
+
+/// Returns the engine settings that test scripts assume.
+pub fn settings() -> EngineConfig {
+    EngineConfig {
+        lookback: Duration::from_secs(300),
+        subquery_step: Duration::from_secs(60),
+        samples_max: 10_000,
+        delayed_name_removal: true,
+        start_timestamps: true,
+        ..EngineConfig::default()
+    }
+}
+
+/// Runs a script.
+pub fn run(text: &str, config: &EngineConfig) -> Report {
+    let engine = Engine::new(config.clone());
+    let mut report = Report::default();
+    let mut loaded = load::Loaded::default();
+    let mut store: Option<MemoryStore> = None;
+    let lines = script::lines(text);
+    let mut at = 0;
+    while let Some(Line { number, text }) = lines.get(at) {
+        let number = *number;
+        if text.is_empty() {
+            at += 1;
+            continue;
+        }
+        let (command, next) = script::command(&lines, at);
+        at = next;
+        let failed = |what: String| Failure { line: number, what };
+        match command {
+            None => report
+                .failures
+                .push(failed(format!("unknown statement {text:?}"))),
+            Some(Command::Clear) => {
+                loaded = load::Loaded::default();
+                store = None;
+            }
+            Some(Command::Load { head, body }) => {
+                store = None;
+                if let Err(what) = loaded.load(head, body) {
+                    report.failures.push(failed(what));
+                }
+            }
+            Some(Command::Eval { head, body }) => {
+                let store = store.get_or_insert_with(|| loaded.store());
+                let outcome = Statement::parse(head, body)
+                    .and_then(|statement| statement.check(&engine, store));
+                match outcome {
+                    Ok(()) => report.passed += 1,
+                    Err(what) => {
+                        report.failed += 1;
+                        report.failures.push(failed(format!("{head}: {what}")));
+                    }
+                }
+            }
+        }
+    }
+    report
+}
