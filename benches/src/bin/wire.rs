@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what this is for")]
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use rows::{
 };
 use wire::{AgentMessage, FrameDecoder, StoreMessage, decode_message, encode_message};
 
+/// Ranges of time.
 const COHORTS: usize = 4;
 const EPOCH: Epoch = Epoch(0x9e37_79b9_7f4a_7c15);
 /// Runs that CPU time is averaged over.
@@ -38,8 +40,10 @@ fn main() -> anyhow::Result<()> {
         recording.scrapes.len(),
         recording.series.len()
     );
-    for spacing in [1, 15] {
-        report(spacing, &measure(&recording, spacing)?);
+    for cohorts in [COHORTS, 1] {
+        for spacing in [1, 15] {
+            report(spacing, &measure(&recording, spacing, cohorts)?);
+        }
     }
     Ok(())
 }
@@ -73,11 +77,17 @@ struct Figures {
     timed_samples: u64,
 }
 
-fn measure(recording: &Recording, spacing: usize) -> anyhow::Result<Figures> {
+/// Measures streams that each carry `cohorts` cohorts in a batch.
+fn measure(recording: &Recording, spacing: usize, cohorts: usize) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     // Every phase of the spacing: 15 s leaves too few rows otherwise.
     let runs: Vec<_> = (0..spacing)
-        .map(|phase| batches(recording, phase, spacing))
+        .flat_map(|phase| {
+            (0..COHORTS)
+                .step_by(cohorts)
+                .map(move |first| (phase, first))
+        })
+        .map(|(phase, first)| batches(recording, phase, spacing, first..first + cohorts))
         .collect();
     for run in &runs {
         count_and_verify(run, &mut figures)?;
@@ -91,14 +101,20 @@ fn measure(recording: &Recording, spacing: usize) -> anyhow::Result<Figures> {
     Ok(figures)
 }
 
-/// Returns the batches of a run: row `n` of all cohorts, for each `n`.
-fn batches(recording: &Recording, phase: usize, spacing: usize) -> Vec<Vec<Arc<Row>>> {
+/// Returns the batches of a run: row `n` of these cohorts, for each `n`.
+fn batches(
+    recording: &Recording,
+    phase: usize,
+    spacing: usize,
+    cohorts: Range<usize>,
+) -> Vec<Vec<Arc<Row>>> {
     let range = recording.scrapes.len() / COHORTS;
     (phase..range)
         .step_by(spacing)
         .enumerate()
         .map(|(counter, at)| {
-            (0..COHORTS)
+            cohorts
+                .clone()
                 .map(|cohort| {
                     let scrape = &recording.scrapes[cohort * range + at];
                     Arc::new(row(cohort, counter, at, scrape))
