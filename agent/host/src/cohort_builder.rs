@@ -19,13 +19,17 @@ use crate::{Family, Sink};
 /// Ends a part of an identity; never part of UTF-8.
 const SEPARATOR: u8 = 0xff;
 
+/// Below so many slots, dead ones do not matter.
+const WORN_SLOTS_MIN: usize = 1_024;
+
 /// No slot: above [`SLOTS_MAX`].
 const NOWHERE: Slot = Slot::MAX;
 
 /// Makes the rows of a cohort, and its layout as series appear.
 ///
 /// The layout only grows, up to [`SLOTS_MAX`] slots. A series that is not given in a collection is absent from its row and keeps its
-/// slot; when slots run out, further series are refused and counted, and a caller with many dead slots starts a new cohort.
+/// slot; when slots run out, further series are refused and counted. Where series come and go (mounts of pods), a caller asks
+/// [`is_worn`](Self::is_worn) now and then, and goes on as another cohort with [`renew`](Self::renew).
 #[derive(Debug)]
 pub struct CohortBuilder {
     cohort: CohortId,
@@ -36,8 +40,9 @@ pub struct CohortBuilder {
     reported: usize,
     identities: Vec<Arc<[u8]>>,
     by_identity: HashMap<Arc<[u8]>, Slot>,
-    /// The slot that came after each slot, last time; the last entry but not a slot's: what came first.
+    /// The slot that came after each slot, last time.
     successors: Vec<Slot>,
+    /// The slot that came first.
     first: Slot,
     families: HashSet<String>,
     metadata: Vec<MetricMetadata>,
@@ -90,6 +95,25 @@ impl CohortBuilder {
     /// Returns the whole layout, as a new connection needs it.
     pub fn definition(&self) -> CohortDefinition {
         self.definition_from(0)
+    }
+
+    /// Returns whether most slots of a large layout had no value in the last row: dead series, which cost room in every row.
+    pub fn is_worn(&self) -> bool {
+        let alive = self.present.iter().filter(|present| **present).count();
+        self.series.len() >= WORN_SLOTS_MIN && alive * 2 < self.series.len()
+    }
+
+    /// Forgets the layout and goes on as `cohort`, a number not used before: rows count from 0, and slots are given anew.
+    pub fn renew(&mut self, cohort: CohortId) {
+        let families = std::mem::take(&mut self.families);
+        let metadata = std::mem::take(&mut self.metadata);
+        let base_labels = std::mem::take(&mut self.base_labels);
+        *self = Self {
+            base_labels,
+            families,
+            metadata,
+            ..Self::new(cohort, Arc::clone(&self.name), &[])
+        };
     }
 
     /// Starts the collection of a row; it is made by [`RowSink::finish`]. A collection that is dropped makes none.

@@ -101,6 +101,26 @@ fn a_full_layout_refuses_and_keeps_what_it_has() {
 }
 
 #[test]
+fn a_worn_layout_is_renewed() {
+    let mut builder = builder();
+    let names: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    collect(&mut builder, &names);
+    assert!(!builder.is_worn());
+    collect(&mut builder, &names[..999]);
+    assert!(builder.is_worn());
+    builder.renew(CohortId(4));
+    let renewed = collect(&mut builder, &names[..999]);
+    assert!(!builder.is_worn());
+    assert_eq!((renewed.row.cohort, renewed.row.counter), (CohortId(4), 0));
+    assert_eq!(renewed.row.floats.len(), 999);
+    let definition = renewed.definition.unwrap();
+    assert_eq!((definition.first_slot, definition.series.len()), (0, 999));
+    assert_eq!(definition.series[0].labels.get("instance"), Some("n1"));
+    assert!(renewed.metadata.is_empty(), "families were told before");
+}
+
+#[test]
 fn a_collection_that_is_dropped_loses_no_definition() {
     let mut builder = builder();
     let mut sink = builder.begin(TimestampMs(1));

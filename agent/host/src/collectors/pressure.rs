@@ -8,9 +8,6 @@ use crate::host::Moment;
 use crate::kept_file::KeptFile;
 use crate::{Family, Paths, Sink, scan};
 
-/// The kernel was started with pressure accounting off.
-const NOT_SUPPORTED: i32 = 95;
-
 static CPU_WAITING: Family = Family::counter(
     "node_pressure_cpu_waiting_seconds_total",
     "Total time in seconds that processes have waited for CPU time",
@@ -79,7 +76,9 @@ impl Collector for Pressure {
             match resource.collect(sink) {
                 Ok(()) => found = true,
                 Err(error) if error.is_missing() => {}
-                Err(CollectError::Read { source, .. }) if is_off(&source) => {
+                Err(CollectError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::Unsupported =>
+                {
                     return Err(CollectError::NoData(
                         "pressure information is off; start the kernel with psi=1",
                     ));
@@ -95,10 +94,6 @@ impl Collector for Pressure {
             ))
         }
     }
-}
-
-fn is_off(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(NOT_SUPPORTED)
 }
 
 impl Resource {
