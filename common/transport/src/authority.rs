@@ -196,7 +196,9 @@ impl Authority {
         clock: SharedClock,
     ) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Issue)?;
-        let mut params = params("promontory authority", clock.wall(), ROOT_LIFE)?;
+        // A name of its own: with one name for all, a verifier takes another authority's certificate for a forged one of this.
+        let name = format!("promontory authority {}", hex(&random::<8>()?));
+        let mut params = params(&name, clock.wall(), ROOT_LIFE)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let root = params.self_signed(&key).map_err(AuthorityError::Issue)?;

@@ -289,7 +289,7 @@ impl Dialer {
                     reason => ConnectionError::Refused { reason, detail },
                 }
             })?;
-            let tcp = Tcp::new(TlsStream::Client(stream), &self.tasks, false);
+            let tcp = Tcp::new(TlsStream::Client(stream), &self.tasks, Token::new(), false);
             self.ready(Carrier::Tcp(tcp), address).await
         };
         within_handshake(connecting).await

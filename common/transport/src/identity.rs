@@ -78,6 +78,16 @@ impl PendingKey {
     pub fn request(&self) -> &[u8] {
         &self.request
     }
+
+    /// Returns the key and its chain as they stand in a file.
+    pub(crate) fn to_pem(&self, chain: &[CertificateDer<'_>]) -> String {
+        let mut text = String::new();
+        push_pem(&mut text, "PRIVATE KEY", self.key.serialized_der());
+        for certificate in chain {
+            push_pem(&mut text, "CERTIFICATE", certificate);
+        }
+        text
+    }
 }
 
 impl fmt::Debug for PendingKey {
@@ -223,11 +233,7 @@ fn store(
     key: &PendingKey,
     chain: Vec<CertificateDer<'static>>,
 ) -> Result<KeyAndChain, IdentityError> {
-    let mut text = String::new();
-    push_pem(&mut text, "PRIVATE KEY", key.key.serialized_der());
-    for certificate in &chain {
-        push_pem(&mut text, "CERTIFICATE", certificate);
-    }
+    let text = key.to_pem(&chain);
     let der = PrivatePkcs8KeyDer::from(key.key.serialize_der());
     // Refuses a certificate of another key before the old one is overwritten.
     let pair = KeyAndChain::new(PrivateKeyDer::Pkcs8(der), chain)?;

@@ -40,6 +40,7 @@ mod settings;
 mod socket;
 mod tcp;
 mod text;
+mod tls;
 mod token;
 
 pub use authority::{
@@ -58,4 +59,12 @@ pub use listener::{
 };
 pub use peer::{PeerIdentity, PeerIdentityError};
 pub use refusal::RefusalReason;
+pub use tls::{
+    ClientAuth, ClientTls, ClientTlsConfig, ClientTlsStream, ServerTls, ServerTlsConfig,
+    ServerTlsStream, TlsFileError, TlsVersion, client_names,
+};
+pub use rustls_pki_types::CertificateDer;
 pub use token::{Credential, JoinToken, TokenError, TokenId, TokenSecret};
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,7 @@ pub struct Accepted {
     pub connection: Connection,
 }
 
-/// The listening port. Dropping it closes the sockets and every connection that came through QUIC.
+/// The listening port. Dropping it closes the sockets and the connections that came through them.
 pub struct Listener {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -148,6 +148,8 @@ struct Shared {
     joins: QueueSender<PendingJoin>,
     /// Those of connections and handshakes; they outlive the listening itself.
     tasks: Tasks,
+    /// Stopped when the open connections are to end.
+    closing: Token,
 }
 
 #[derive(Clone)]
@@ -192,6 +194,7 @@ impl Listener {
             accepted: accepted_in,
             joins: joins_in,
             tasks: tasks.clone(),
+            closing: Token::new(),
             config,
         });
         let stop = Token::new();
@@ -250,18 +253,14 @@ impl Listener {
         }
     }
 
-    /// Stops, closes what is still open and waits until all tasks have ended, at most `within`.
-    pub async fn close(&self, within: Duration) {
-        self.stop();
-        if let Some(endpoint) = &self.shared.endpoint {
-            let code = crate::CloseReason::ShuttingDown.code();
-            endpoint.close(code.into(), b"");
-        }
-        if tokio::time::timeout(within, self.tasks.join())
-            .await
-            .is_err()
-        {
-            self.tasks.abort_all();
+    /// Stops, closes what is still open and waits until all of it has ended and the port is free, at most `within`.
+    pub async fn close(self, within: Duration) {
+        let tasks = self.tasks.clone();
+        // The last of the listener's hold on the endpoint, which lives until its connections have said good-bye.
+        drop(self);
+        if tokio::time::timeout(within, tasks.join()).await.is_err() {
+            tracing::warn!(tasks = ?tasks.names(), "the listener's tasks did not end in time");
+            tasks.abort_all();
         }
     }
 
@@ -296,6 +295,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stop();
+        self.shared.closing.stop();
         if let Some(endpoint) = &self.shared.endpoint {
             endpoint.close(crate::CloseReason::ShuttingDown.code().into(), b"");
         }

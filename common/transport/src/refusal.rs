@@ -145,7 +145,8 @@ impl RefusalReason {
     /// Reads a TLS alert; QUIC carries them as error codes.
     pub(crate) fn of_alert(alert: u8) -> Self {
         match AlertDescription::from(alert) {
-            AlertDescription::UnknownCA => Self::WrongAuthority,
+            // A wrong signature is what an authority of the same name leads to.
+            AlertDescription::UnknownCA | AlertDescription::DecryptError => Self::WrongAuthority,
             AlertDescription::CertificateExpired => Self::CertificateExpired,
             AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, io};
 
-use runtime::{Task, Tasks};
+use runtime::{Task, Tasks, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -68,10 +68,11 @@ struct Control {
 const READ_BYTES: usize = 16 * 1_024;
 
 impl Tcp {
-    /// Takes over an established TLS connection; the aggregator's side says that it is ready.
+    /// Takes over an established TLS connection, until `stop`; the aggregator's side says that it is ready.
     pub(crate) fn new(
         stream: TlsStream<Counted<TcpStream>>,
         tasks: &Tasks,
+        stop: Token,
         is_server: bool,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -89,7 +90,7 @@ impl Tcp {
             counts: Arc::clone(&stream.get_ref().0.counts),
         });
         let (read, write) = tokio::io::split(stream);
-        let reader = tasks.spawn("tcp reader", reader::run(read, Arc::clone(&shared)));
+        let reader = tasks.spawn("tcp reader", reader::run(read, Arc::clone(&shared), stop));
         let writer = tasks.spawn("tcp writer", writer::run(write, Arc::clone(&shared)));
         Self {
             shared,
@@ -155,12 +156,7 @@ impl Tcp {
     }
 
     pub(crate) fn abort(&self, reason: CloseReason, message: &str) {
-        let mut control = self.shared.control();
-        control
-            .close
-            .get_or_insert_with(|| (reason, message.to_owned()));
-        drop(control);
-        self.shared.finish(ConnectionError::ClosedHere { reason });
+        self.shared.abort(reason, message);
     }
 
     pub(crate) fn stats(&self) -> ConnectionStats {
@@ -194,6 +190,17 @@ impl Shared {
         self.outbox.close();
         self.arrived.notify_one();
         self.due.notify_one();
+    }
+
+    /// Ends the connection because this side wants it.
+    fn abort(&self, reason: CloseReason, message: &str) {
+        let mut control = self.control();
+        let close = control
+            .close
+            .get_or_insert_with(|| (reason, message.to_owned()));
+        let reason = close.0;
+        drop(control);
+        self.finish(ConnectionError::ClosedHere { reason });
     }
 
     async fn ended(&self) -> ConnectionError {

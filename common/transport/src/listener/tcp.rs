@@ -94,7 +94,13 @@ async fn established(
         // TLS over TCP lets a client through that offers no protocol at all.
         (_, Some(_)) => Err(RefusalReason::Protocol),
     };
-    let tcp = Tcp::new(TlsStream::Server(stream), &shared.tasks, verdict.is_ok());
+    let closing = shared.closing.clone();
+    let tcp = Tcp::new(
+        TlsStream::Server(stream),
+        &shared.tasks,
+        closing,
+        verdict.is_ok(),
+    );
     let wrap = |permit| Connection::new(Carrier::Tcp(tcp), from, limit, permit);
     match verdict {
         Ok((permit, Some(peer))) => {

@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use runtime::Token;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use super::control::{Record, Splitter};
 use super::{Counts, Shared};
-use crate::closing::{ConnectionError, shorten};
+use crate::closing::{CloseReason, ConnectionError, shorten};
 use crate::refusal::RefusalReason;
 use crate::settings::IDLE_TIMEOUT;
 
@@ -17,14 +18,26 @@ use crate::settings::IDLE_TIMEOUT;
 const READ_BYTES: usize = 4 * 1_024;
 
 /// Reads until the connection ends.
-pub(super) async fn run(mut socket: impl AsyncRead + Unpin, shared: Arc<Shared>) {
+pub(super) async fn run(mut socket: impl AsyncRead + Unpin, shared: Arc<Shared>, stop: Token) {
+    // Whoever receives must hear of the end, also when this task is aborted.
+    let _end = EndOnDrop(&shared);
     let end = tokio::select! {
         end = read(&mut socket, &shared) => end,
         _ = shared.ended() => return,
+        () = stop.stopped() => return shared.abort(CloseReason::ShuttingDown, ""),
     };
     // After a close the peer hangs up as it should.
     let closing = shared.control().close.as_ref().map(|(reason, _)| *reason);
     shared.finish(closing.map_or(end, |reason| ConnectionError::ClosedHere { reason }));
+}
+
+struct EndOnDrop<'a>(&'a Shared);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        let reason = CloseReason::ShuttingDown;
+        self.0.finish(ConnectionError::ClosedHere { reason });
+    }
 }
 
 async fn read(socket: &mut (impl AsyncRead + Unpin), shared: &Shared) -> ConnectionError {
