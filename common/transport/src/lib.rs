@@ -59,11 +59,11 @@ pub use listener::{
 };
 pub use peer::{PeerIdentity, PeerIdentityError};
 pub use refusal::RefusalReason;
+pub use rustls_pki_types::CertificateDer;
 pub use tls::{
     ClientAuth, ClientTls, ClientTlsConfig, ClientTlsStream, ServerTls, ServerTlsConfig,
     ServerTlsStream, TlsFileError, TlsVersion, client_names,
 };
-pub use rustls_pki_types::CertificateDer;
 pub use token::{Credential, JoinToken, TokenError, TokenId, TokenSecret};
 
 #[cfg(test)]

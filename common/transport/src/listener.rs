@@ -6,6 +6,7 @@
 //!
 //! The server's certificate is renewed here at two thirds of its life; open connections do not notice.
 
+mod admission;
 mod join;
 mod quic;
 mod stats;
@@ -34,6 +35,9 @@ use crate::socket::{QuicRuntime, bind_udp};
 pub use join::PendingJoin;
 use stats::Counters;
 pub use stats::ListenerStats;
+
+/// Connections of peers that join, at a time: more than may wait for an answer, so that those beyond are told to come back.
+const JOINING_MAX: u32 = 256;
 
 /// Which transports a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +148,8 @@ struct Shared {
     endpoint: Option<quinn::Endpoint>,
     counters: Counters,
     connections: Permits,
+    /// Those of peers without a certificate.
+    joining: Permits,
     accepted: QueueSender<Accepted>,
     joins: QueueSender<PendingJoin>,
     /// Those of connections and handshakes; they outlive the listening itself.
@@ -187,6 +193,7 @@ impl Listener {
         let (joins_in, joins) = queue("requests to join", config.joins_max, WhenFull::Reject);
         let shared = Arc::new(Shared {
             connections: Permits::new("connections", config.connections_max),
+            joining: Permits::new("joining connections", JOINING_MAX),
             counters: Counters::new(garbage),
             certificate,
             tls: RwLock::new(tls),

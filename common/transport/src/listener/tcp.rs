@@ -9,14 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 use tokio_rustls::server::TlsStream as ServerStream;
-use wire::{ALPN_JOIN, ALPN_SESSION};
 
-use super::quic::{hand_over, refuse, turn_away};
-use super::{Accepted, Shared, join};
-use crate::certificate::identity_of;
+use super::Shared;
+use super::admission::{Admission, Verdict, refuse};
 use crate::closing::{ConnectionError, shorten};
-use crate::connection::{Carrier, Connection};
-use crate::frames::FrameLimit;
+use crate::connection::Carrier;
 use crate::refusal::RefusalReason;
 use crate::socket::{pause, tune_tcp};
 use crate::tcp::{Counted, Tcp};
@@ -55,10 +52,14 @@ async fn handshake(socket: TcpStream, from: SocketAddr, half_open: Permit, share
     let Ok(stream) = timeout(shared.config.handshake_timeout, accepting).await else {
         return refuse(&shared, from, &ConnectionError::TimedOut);
     };
-    drop(in_progress);
-    drop(half_open);
     match stream {
-        Ok(stream) => established(stream, from, shared).await,
+        Ok(stream) => {
+            let admission = admit(stream, from, &shared);
+            if !matches!(admission, Admission::Refused(..)) {
+                drop(half_open);
+            }
+            admission.settle(&shared, in_progress).await;
+        }
         Err(error) => {
             let refused = ConnectionError::Refused {
                 reason: RefusalReason::of_io(&error),
@@ -69,45 +70,12 @@ async fn handshake(socket: TcpStream, from: SocketAddr, half_open: Permit, share
     }
 }
 
-async fn established(
-    stream: ServerStream<Counted<TcpStream>>,
-    from: SocketAddr,
-    shared: Arc<Shared>,
-) {
+fn admit(stream: ServerStream<Counted<TcpStream>>, from: SocketAddr, shared: &Shared) -> Admission {
     let tls = stream.get_ref().1;
-    let peer = tls
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .ok_or(RefusalReason::NoCertificate)
-        .and_then(|leaf| identity_of(leaf).map_err(|_| RefusalReason::BadCertificate));
-    let protocol = tls.alpn_protocol();
-    let joining = protocol == Some(ALPN_JOIN);
-    let limit = if joining {
-        FrameLimit::Handshake
-    } else {
-        FrameLimit::Session
-    };
-    let verdict = match (protocol, shared.connections.try_acquire(1)) {
-        (_, None) => Err(RefusalReason::Busy),
-        (Some(ALPN_JOIN), Some(permit)) => Ok((permit, None)),
-        (Some(ALPN_SESSION), Some(permit)) => peer.map(|peer| (permit, Some(peer))),
-        // TLS over TCP lets a client through that offers no protocol at all.
-        (_, Some(_)) => Err(RefusalReason::Protocol),
-    };
+    let leaf = tls.peer_certificates().and_then(|chain| chain.first());
+    let verdict = Verdict::of(tls.alpn_protocol(), leaf, shared);
+    let welcome = verdict.is_welcome();
     let closing = shared.closing.clone();
-    let tcp = Tcp::new(
-        TlsStream::Server(stream),
-        &shared.tasks,
-        closing,
-        verdict.is_ok(),
-    );
-    let wrap = |permit| Connection::new(Carrier::Tcp(tcp), from, limit, permit);
-    match verdict {
-        Ok((permit, Some(peer))) => {
-            let connection = wrap(Some(permit));
-            hand_over(&shared, Accepted { peer, connection }).await;
-        }
-        Ok((permit, None)) => join::serve(wrap(Some(permit)), &shared).await,
-        Err(reason) => turn_away(&shared, &wrap(None), reason).await,
-    }
+    let tcp = Tcp::new(TlsStream::Server(stream), &shared.tasks, closing, welcome);
+    verdict.admit(Carrier::Tcp(tcp), from)
 }
