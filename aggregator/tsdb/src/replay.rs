@@ -244,16 +244,9 @@ impl Replay<'_> {
                 self.cohorts.replay(definition, self.clock.monotonic());
                 Ok(())
             }
-            Some(Record::Numbers {
-                agent,
-                epoch,
-                numbers,
-            }) => {
-                let used = TimestampMs::from(self.clock.wall());
-                self.numbers
-                    .add((agent, epoch), |known| unite(known, &numbers), used);
-                Ok(())
-            }
+            // The catalogue and the batches themselves say which numbers are durable. Were one known only from here, its batch is lost, and
+            // an agent that still has it should bring it again.
+            Some(Record::Numbers { .. }) => Ok(()),
             Some(Record::Settle {
                 agent,
                 epoch,
@@ -370,47 +363,9 @@ fn limit_of(number: u64, headers: &BTreeMap<u64, SegmentHeader>) -> u64 {
     }
 }
 
-/// Adds all of `more` to `known`; where the union has more intervals than a set may have, the later ones are left out.
-fn unite(known: &mut NumberSet, more: &NumberSet) {
-    let mut all: Vec<(u64, u64)> = known
-        .intervals()
-        .chain(more.intervals())
-        .map(|(first, last)| (first.0, last.0))
-        .collect();
-    all.sort_unstable();
-    let mut union: Vec<(u64, u64)> = Vec::new();
-    for (first, last) in all {
-        match union.last_mut() {
-            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
-            _ => union.push((first, last)),
-        }
-    }
-    union.truncate(rows::INTERVALS_MAX);
-    let union = union
-        .into_iter()
-        .map(|(first, last)| (BatchNumber(first), BatchNumber(last)));
-    if let Some(union) = NumberSet::from_intervals(union) {
-        *known = union;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn set(intervals: &[(u64, u64)]) -> NumberSet {
-        let intervals = intervals
-            .iter()
-            .map(|(first, last)| (BatchNumber(*first), BatchNumber(*last)));
-        NumberSet::from_intervals(intervals).unwrap()
-    }
-
-    #[test]
-    fn sets_unite() {
-        let mut known = set(&[(0, 3), (8, 9)]);
-        unite(&mut known, &set(&[(4, 4), (9, 12), (20, 20)]));
-        assert_eq!(known, set(&[(0, 4), (8, 12), (20, 20)]));
-    }
 
     #[test]
     fn a_segment_counts_as_far_as_the_next_one_says() {

@@ -1,0 +1,279 @@
+//! Disks that fill up, fail, rot and lose power.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use files::{Fault, FileSystem, Operation};
+use model::Labels;
+use rows::Batch;
+use storage::{AppendOutcome, Appender, Refusals};
+
+use crate::Tsdb;
+use crate::testing::*;
+
+fn stored() -> AppendOutcome {
+    AppendOutcome::Stored(Refusals::default())
+}
+
+/// An agent that sends one row of three series a second.
+struct Feed {
+    agent: Agent,
+    series: Vec<Labels>,
+    batches: Vec<Arc<Batch>>,
+}
+
+impl Feed {
+    fn new(batches: i64) -> Self {
+        let mut agent = Agent::new("node-1", 1);
+        let series: Vec<_> = (0..3)
+            .map(|id| labels(&[("id", &id.to_string())]))
+            .collect();
+        let batches = (0..batches)
+            .map(|second| {
+                let row = agent.row(0, START_MS + second * 1_000, &Self::values(second));
+                agent.batch(&[row], &[])
+            })
+            .collect();
+        Self {
+            agent,
+            series,
+            batches,
+        }
+    }
+
+    fn values(second: i64) -> [Option<f64>; 3] {
+        let second = second as f64;
+        [
+            Some(second),
+            Some(second * 0.37),
+            Some(1.0 / (second + 1.0)),
+        ]
+    }
+
+    fn define(&self, store: &Tsdb) {
+        store
+            .define(&self.agent.source, definition(0, "fast", &self.series))
+            .unwrap();
+    }
+
+    fn append(&self, store: &Tsdb, batch: usize) -> AppendOutcome {
+        append(store, &self.agent.source, &self.batches[batch])
+    }
+
+    /// What the store must have of these batches.
+    fn samples(&self, batches: &BTreeSet<usize>) -> Vec<(Labels, i64, String)> {
+        let of_batch = |batch: &usize| {
+            let second = *batch as i64;
+            let values = Self::values(second);
+            let sample = move |(labels, value): (&Labels, Option<f64>)| {
+                let bits = format!("{:016x}", value.unwrap().to_bits());
+                (labels.clone(), START_MS + second * 1_000, bits)
+            };
+            self.series
+                .iter()
+                .zip(values)
+                .map(sample)
+                .collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = batches.iter().flat_map(of_batch).collect();
+        all.sort();
+        all
+    }
+}
+
+#[test]
+fn a_full_disk_stops_acknowledgements_only_and_intake_resumes_by_itself() {
+    let world = World::new();
+    let (store, _) = world.open();
+    let feed = Feed::new(200);
+    feed.define(&store);
+    let mut acknowledged = BTreeSet::new();
+    for batch in 0..10 {
+        assert_eq!(feed.append(&store, batch), stored());
+        acknowledged.insert(batch);
+    }
+    world.disk.set_capacity(Some(world.disk.used_bytes()));
+    let mut failed = 0;
+    for batch in 10..100 {
+        match feed.append(&store, batch) {
+            AppendOutcome::Failed(why) => {
+                assert!(why.contains("free space"), "{why}");
+                failed += 1;
+            }
+            outcome => {
+                assert_eq!(outcome, stored());
+                acknowledged.insert(batch);
+            }
+        }
+        if failed == 5 {
+            break;
+        }
+    }
+    assert_eq!(failed, 5, "the disk is full");
+    assert!(store.stats().log_failing.is_some());
+    wait_until("what was acknowledged is found", || {
+        dump(&store) == feed.samples(&acknowledged)
+    });
+
+    world.disk.set_capacity(None);
+    for batch in 10..200 {
+        let outcome = feed.append(&store, batch);
+        if acknowledged.insert(batch) {
+            assert_eq!(outcome, stored());
+        } else {
+            assert_eq!(outcome, AppendOutcome::Duplicate);
+        }
+    }
+    assert_eq!(store.stats().log_failing, None);
+    world.disk.crash(3);
+    drop(store);
+    let (store, report) = world.open();
+    assert_eq!(report.damages, []);
+    assert_eq!(dump(&store), feed.samples(&acknowledged));
+}
+
+#[test]
+fn a_failed_write_or_sync_costs_a_segment_and_nothing_else() {
+    for (operation, fault) in [
+        (Operation::SyncData, Fault::Error(ErrorKind::Other)),
+        (Operation::Write, Fault::Short),
+        (Operation::Write, Fault::Error(ErrorKind::StorageFull)),
+        (Operation::SyncFolder, Fault::Error(ErrorKind::Other)),
+        (Operation::Open, Fault::Error(ErrorKind::PermissionDenied)),
+    ] {
+        for which in 0..6 {
+            let world = World::new();
+            let (store, _) = world.open();
+            let feed = Feed::new(12);
+            feed.define(&store);
+            let mut acknowledged = BTreeSet::new();
+            let mut send = |store: &Tsdb, batch: usize| {
+                // At most one group fails twice in a row: the second attempt may meet the next fault.
+                while feed.append(store, batch) != stored() {}
+                acknowledged.insert(batch);
+            };
+            (0..3).for_each(|batch| send(&store, batch));
+            world.disk.fail(operation, which..which + 2, fault);
+            (3..12).for_each(|batch| send(&store, batch));
+            world.disk.crash(which);
+            drop(store);
+            let (store, report) = world.open();
+            assert_eq!(report.damages, [], "{operation:?} {which}");
+            assert_eq!(
+                dump(&store),
+                feed.samples(&acknowledged),
+                "{operation:?} {which}"
+            );
+        }
+    }
+}
+
+/// Runs the feed on a disk whose power goes at some change; returns what was acknowledged before.
+fn feed_until_power_goes(world: &World, feed: &Feed) -> BTreeSet<usize> {
+    let mut acknowledged = BTreeSet::new();
+    let Ok((store, _)) = world.try_open() else {
+        return acknowledged;
+    };
+    feed.define(&store);
+    for batch in 0..feed.batches.len() {
+        match feed.append(&store, batch) {
+            AppendOutcome::Stored(_) => {
+                acknowledged.insert(batch);
+            }
+            _ => break,
+        }
+    }
+    acknowledged
+}
+
+pub(super) fn every_crash_point(configure: impl Fn(&mut World), batches: i64, step: usize) {
+    let feed = Feed::new(batches);
+    let mut world = World::new();
+    configure(&mut world);
+    feed_until_power_goes(&world, &feed);
+    let changes = world.disk.changes();
+    for cut in (0..changes).step_by(step) {
+        let mut world = World::new();
+        configure(&mut world);
+        world.disk.cut_power_in(cut);
+        let acknowledged = feed_until_power_goes(&world, &feed);
+        world.disk.crash(cut * 31 + 5);
+        let (store, report) = world.open();
+        assert_eq!(report.damages, [], "cut at {cut}");
+        let known = store.known(feed.agent.id(), feed.agent.source.epoch);
+        let found: BTreeSet<usize> = (0..feed.batches.len())
+            .filter(|batch| known.contains(feed.batches[*batch].number))
+            .collect();
+        assert!(
+            acknowledged.is_subset(&found),
+            "cut at {cut}: {acknowledged:?} {found:?}"
+        );
+        assert_eq!(dump(&store), feed.samples(&found), "cut at {cut}");
+        feed.define(&store);
+        for batch in 0..feed.batches.len() {
+            let expected = if found.contains(&batch) {
+                AppendOutcome::Duplicate
+            } else {
+                stored()
+            };
+            assert_eq!(feed.append(&store, batch), expected, "cut at {cut}");
+        }
+        store.close();
+        let all = (0..feed.batches.len()).collect();
+        assert_eq!(dump(&store), feed.samples(&all), "cut at {cut}");
+    }
+}
+
+#[test]
+fn no_crash_point_loses_or_doubles_a_batch() {
+    every_crash_point(|world| world.config.log.segment_bytes = 2_048, 40, 1);
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_costs_little_is_reported_and_never_gives_a_wrong_value() {
+    let feed = Feed::new(150);
+    let everything = feed.samples(&(0..150).collect());
+    let mut seen = 0;
+    for trial in 0..60u64 {
+        let mut world = World::new();
+        world.config.log.segment_bytes = 4_096;
+        let (store, _) = world.open();
+        feed.define(&store);
+        for batch in 0..150 {
+            assert_eq!(feed.append(&store, batch), stored());
+        }
+        drop(store);
+        let folder = Path::new("/data/log");
+        let segments = world.disk.list(folder).unwrap();
+        let segment = &segments[trial as usize % segments.len()];
+        let bit = (trial * 7_919 * 13) % (segment.len * 8);
+        world
+            .disk
+            .flip_bit(&folder.join(&segment.name), bit)
+            .unwrap();
+        let (store, report) = world.open();
+        let left: BTreeSet<_> = dump(&store).into_iter().collect();
+        assert!(
+            left.iter().all(|sample| everything.contains(sample)),
+            "trial {trial}"
+        );
+        let lost = everything.len() - left.len();
+        // A batch, and those that lean on it until the log has the bases once more.
+        assert!(lost <= 3 * 66, "trial {trial} lost {lost}");
+        if lost > 0 {
+            seen += 1;
+            assert!(report.damage_count > 0, "trial {trial}");
+            assert_eq!(report.damages[0].file, folder.join(&segment.name));
+        }
+        // The numbers of what is lost are not known, so an agent that still has it sends it again.
+        feed.define(&store);
+        for batch in 0..150 {
+            feed.append(&store, batch);
+        }
+        store.close();
+        assert_eq!(dump(&store), everything, "trial {trial}");
+    }
+    assert!(seen > 5, "{seen} of the trials cost anything");
+}

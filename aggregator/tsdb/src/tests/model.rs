@@ -1,0 +1,345 @@
+//! Random histories against the naive twin: the memory store, which gets what the store acknowledges.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{CounterReset, Histogram, STALE_NAN, Span, TimestampMs, Value};
+use proptest::prelude::*;
+use rows::{Batch, CohortId, Row, SeriesSample};
+use storage::{AppendOutcome, Appender, Lane, MemoryStore, Refusals, Source};
+
+use crate::Tsdb;
+use crate::testing::*;
+
+const AGENTS: usize = 2;
+const COHORTS: u32 = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Rows of a cohort, in one batch, on a lane.
+    Rows {
+        agent: usize,
+        cohort: u32,
+        lane: bool,
+        /// Seconds before or after the cohort's last row of this agent.
+        shift: i64,
+        rows: Vec<Vec<Option<f64>>>,
+        histogram: bool,
+    },
+    /// Samples with times of their own.
+    Samples {
+        agent: usize,
+        samples: Vec<(u16, i64, f64)>,
+    },
+    /// Brings an earlier batch again.
+    Again(prop::sample::Index),
+    /// The next batch of this agent is held back until the end of the history.
+    Hold {
+        agent: usize,
+    },
+    Reconnect {
+        agent: usize,
+    },
+    NewEpoch {
+        agent: usize,
+    },
+    /// Closes or cuts the power, and opens again.
+    Reopen {
+        crash: Option<u64>,
+    },
+}
+
+fn value() -> impl Strategy<Value = Option<f64>> {
+    prop_oneof![
+        2 => Just(None),
+        4 => (-3i32..3).prop_map(|n| Some(f64::from(n))),
+        2 => any::<f64>().prop_map(Some),
+        1 => Just(Some(STALE_NAN)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let agent = 0..AGENTS;
+    let rows = prop::collection::vec(prop::collection::vec(value(), 1..6), 1..12);
+    prop_oneof![
+        12 => (agent.clone(), 0..COHORTS, prop::bool::weighted(0.3), -30i64..60, rows, prop::bool::weighted(0.2))
+            .prop_map(|(agent, cohort, lane, shift, rows, histogram)| Step::Rows { agent, cohort, lane, shift, rows, histogram }),
+        3 => (agent.clone(), prop::collection::vec((0u16..5, -8_000i64..8_000, any::<f64>()), 1..8))
+            .prop_map(|(agent, samples)| Step::Samples { agent, samples }),
+        2 => any::<prop::sample::Index>().prop_map(Step::Again),
+        2 => agent.clone().prop_map(|agent| Step::Hold { agent }),
+        1 => agent.clone().prop_map(|agent| Step::Reconnect { agent }),
+        1 => agent.prop_map(|agent| Step::NewEpoch { agent }),
+        2 => prop::option::of(any::<u64>()).prop_map(|crash| Step::Reopen { crash }),
+    ]
+}
+
+/// An agent with its two lanes: numbers are one sequence, bases are per lane.
+struct Sender {
+    lanes: [Agent; 2],
+    next_number: u64,
+    epoch: u64,
+    hold: bool,
+    last: BTreeMap<u32, i64>,
+}
+
+impl Sender {
+    fn new(index: usize, epoch: u64) -> Self {
+        let name = format!("node-{index}");
+        Self {
+            lanes: [
+                Agent::new(&name, epoch),
+                Agent::new(&name, epoch).lane(Lane::CatchUp),
+            ],
+            next_number: 0,
+            epoch,
+            hold: false,
+            last: BTreeMap::new(),
+        }
+    }
+
+    fn batch(
+        &mut self,
+        lane: bool,
+        make: impl FnOnce(&mut Agent) -> Arc<Batch>,
+    ) -> (Source, Arc<Batch>) {
+        let agent = &mut self.lanes[usize::from(lane)];
+        agent.next_number = self.next_number;
+        let batch = make(agent);
+        self.next_number = agent.next_number;
+        (agent.source.clone(), batch)
+    }
+
+    fn define(&self, store: &dyn Appender) {
+        for agent in &self.lanes {
+            define(store, &agent.source);
+        }
+    }
+
+    fn number_of(&self, cohort: u32) -> u32 {
+        (cohort + self.epoch as u32) % COHORTS
+    }
+}
+
+/// Defines all cohorts, as an agent does on each connection.
+fn define(store: &dyn Appender, source: &Source) {
+    for cohort in 0..COHORTS {
+        let series: Vec<_> = (0..5)
+            .map(|slot| {
+                let name = format!("{}_{cohort}", source.agent);
+                labels(&[("__name__", &name), ("slot", &slot.to_string())])
+            })
+            .collect();
+        // Cohorts are numbered anew in each epoch.
+        let number = (cohort + source.epoch.0 as u32) % COHORTS;
+        let name = format!("cohort-{cohort}");
+        store
+            .define(source, definition(number, &name, &series))
+            .unwrap();
+    }
+}
+
+fn histogram(count: u64) -> Arc<Histogram> {
+    Arc::new(Histogram {
+        reset: CounterReset::NotReset,
+        sum: count as f64 / 3.0,
+        positive_spans: vec![Span {
+            offset: 1,
+            length: 2,
+        }],
+        buckets: model::Buckets::Integer {
+            count,
+            zero: 0,
+            positive: vec![count / 2, count - count / 2],
+            negative: vec![],
+        },
+        ..Histogram::stale()
+    })
+}
+
+struct History {
+    world: World,
+    store: Option<Tsdb>,
+    twin: MemoryStore,
+    senders: Vec<Sender>,
+    sent: Vec<(Source, Arc<Batch>)>,
+    held: Vec<(Source, Arc<Batch>)>,
+    /// Samples that the store must have, repeats at one time included.
+    samples: u64,
+}
+
+impl History {
+    fn new(seal_bytes: u64) -> Self {
+        let mut world = World::new();
+        world.config.seal.head_bytes = seal_bytes;
+        world.config.log.segment_bytes = 8 * 1024;
+        world.config.ahead_max = Duration::from_hours(24);
+        let store = world.open().0;
+        let history = Self {
+            world,
+            store: Some(store),
+            twin: MemoryStore::new(),
+            senders: (0..AGENTS).map(|index| Sender::new(index, 1)).collect(),
+            sent: Vec::new(),
+            held: Vec::new(),
+            samples: 0,
+        };
+        history.define();
+        history
+    }
+
+    fn store(&self) -> &Tsdb {
+        self.store.as_ref().unwrap()
+    }
+
+    fn define(&self) {
+        for sender in &self.senders {
+            sender.define(self.store());
+            sender.define(&self.twin);
+        }
+    }
+
+    fn run(&mut self, step: Step) {
+        match step {
+            Step::Rows {
+                agent,
+                cohort,
+                lane,
+                shift,
+                rows,
+                histogram: with_histogram,
+            } => {
+                let sender = &mut self.senders[agent];
+                let number = sender.number_of(cohort);
+                let last = *sender.last.entry(cohort).or_insert(START_MS);
+                let start = last + shift * 1_000;
+                let end = start + rows.len() as i64 * 1_000;
+                sender.last.insert(cohort, last.max(end));
+                let (source, batch) = sender.batch(lane, |agent| {
+                    let mut at = start;
+                    let rows: Vec<Arc<Row>> = rows
+                        .iter()
+                        .map(|values| {
+                            at += 1_000;
+                            let row = agent.row(number, at, values);
+                            if with_histogram { with(row, at) } else { row }
+                        })
+                        .collect();
+                    agent.batch(&rows, &[])
+                });
+                self.offer(agent, source, batch);
+            }
+            Step::Samples { agent, samples } => {
+                let sender = &mut self.senders[agent];
+                let number = sender.number_of(0);
+                let (source, batch) = sender.batch(false, |agent| {
+                    let samples: Vec<SeriesSample> = samples
+                        .iter()
+                        .map(|(slot, at, value)| SeriesSample {
+                            cohort: CohortId(number),
+                            slot: *slot,
+                            // Beside the rows' full seconds: across runs of both kinds the first in the log is told by runs.
+                            at: TimestampMs(START_MS + at * 1_000 + 7),
+                            value: Value::Float(*value),
+                        })
+                        .collect();
+                    agent.batch(&[], &samples)
+                });
+                self.offer(agent, source, batch);
+            }
+            Step::Again(index) => {
+                if !self.sent.is_empty() {
+                    let (source, batch) = index.get(&self.sent).clone();
+                    let outcome = append(self.store(), &source, &batch);
+                    assert_eq!(outcome, AppendOutcome::Duplicate);
+                }
+            }
+            Step::Hold { agent } => self.senders[agent].hold = true,
+            Step::Reconnect { agent } => {
+                for lane in &mut self.senders[agent].lanes {
+                    lane.reconnect();
+                }
+            }
+            Step::NewEpoch { agent } => {
+                let last = std::mem::take(&mut self.senders[agent].last);
+                self.senders[agent] = Sender::new(agent, self.senders[agent].epoch + 1);
+                self.senders[agent].last = last;
+                self.define();
+            }
+            Step::Reopen { crash } => self.reopen(crash),
+        }
+    }
+
+    fn offer(&mut self, agent: usize, source: Source, batch: Arc<Batch>) {
+        if std::mem::take(&mut self.senders[agent].hold) {
+            self.held.push((source, batch));
+        } else {
+            self.send(source, batch);
+        }
+    }
+
+    fn send(&mut self, source: Source, batch: Arc<Batch>) {
+        let outcome = append(self.store(), &source, &batch);
+        assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+        let rows = batch.rows.iter().map(|row| row.row.presence.count() as u64);
+        self.samples += rows.sum::<u64>() + batch.samples.len() as u64;
+        append(&self.twin, &source, &batch);
+        self.sent.push((source, batch));
+    }
+
+    fn reopen(&mut self, crash: Option<u64>) {
+        if let Some(seed) = crash {
+            self.world.disk.crash(seed);
+        }
+        self.store = None;
+        let (store, report) = self.world.open();
+        assert_eq!(report.damages, []);
+        self.store = Some(store);
+        self.check();
+        self.define();
+    }
+
+    fn check(&self) {
+        for (source, _) in &self.sent {
+            let known = self.store().known(&source.agent, source.epoch);
+            assert_eq!(known, self.twin.known(&source.agent, source.epoch));
+        }
+        assert_eq!(contents(self.store()), contents(&self.twin));
+        assert_eq!(dump(self.store()).len() as u64, self.samples);
+    }
+}
+
+/// Gives the first present slot of a row a histogram.
+fn with(row: Arc<Row>, at: i64) -> Arc<Row> {
+    let mut row = Arc::unwrap_or_clone(row);
+    if let Some(slot) = row.presence.iter().next() {
+        row.floats[slot] = 0.0;
+        row.histograms = vec![(slot as u16, histogram(at.unsigned_abs() % 1_000))];
+    }
+    Arc::new(row)
+}
+
+fn run(seal_bytes: u64, steps: Vec<Step>) {
+    let mut history = History::new(seal_bytes);
+    for step in steps {
+        history.run(step);
+    }
+    for (source, batch) in std::mem::take(&mut history.held) {
+        define(history.store(), &source);
+        history.send(source, batch);
+    }
+    // A clean end drains the shards, so that everything acknowledged is applied.
+    history.store().close();
+    history.check();
+    history.reopen(None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn histories_agree_with_the_twin(steps in prop::collection::vec(step(), 1..40)) {
+        run(u64::MAX, steps);
+    }
+}
