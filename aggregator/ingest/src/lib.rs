@@ -18,10 +18,12 @@ mod agents;
 mod completions;
 mod identity;
 mod metrics;
+mod service;
 mod session;
 mod tokens;
 
 pub use agents::{AgentView, Agents, Arrival, CLOCK_SKEW_MAX, Generation, Wake};
 pub use metrics::Metrics;
+pub use service::Service;
 pub use session::{Flow, Now, ProtocolError, Session, Shared};
 pub use tokens::{JoinError, TokenInfo, TokenTerms, Tokens, TokensError};

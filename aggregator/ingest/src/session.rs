@@ -247,6 +247,16 @@ impl Session {
         }
     }
 
+    /// Returns whether the hello was accepted and the session goes on.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// Returns whether the store still owes answers.
+    pub fn awaits_store(&self) -> bool {
+        self.completions.outstanding() > 0
+    }
+
     /// Refuses the session because the aggregator is stopping.
     pub fn shut_down(&mut self) {
         self.refuse(
