@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::Labels;
 use roaring::RoaringBitmap;
 
+use super::area::{Area, BlockSource, LastBlock, read_area};
 use super::encode::{CHUNK_SERIES, INDEX_VERSION, RUN_VALUES_MAX};
 use super::postings::{PostingScratch, decode_posting};
 use super::{IndexRead, SeriesId, ValueId};
@@ -15,32 +16,11 @@ use crate::cache::{Cache, CacheKey};
 use crate::page::ints::{IntScratch, decode_ints};
 use crate::page::varint::{take_length, take_varint};
 
-/// Bytes of a byte string in each block but its last.
-pub(crate) const AREA_BLOCK_BYTES: usize = 64_960;
 /// The longest text of a label name or value that a reader takes.
 const TEXT_BYTES_MAX: usize = 1 << 24;
 /// What lies in the shared cache, below the sorts that a partition uses itself.
 const SORT_RUN: u8 = 1;
 const SORT_CHUNK: u8 = 2;
-
-/// Where the blocks of an index come from.
-pub(crate) trait BlockSource: fmt::Debug {
-    /// Why a block cannot be had.
-    type Error;
-
-    /// Returns the content of a block, its checksum verified.
-    fn block(&self, number: u32) -> Result<Arc<[u8]>, Self::Error>;
-
-    /// Returns the error for a block whose content contradicts itself.
-    fn malformed(&self, block: u32, what: Malformed) -> Self::Error;
-}
-
-/// A byte string cut into consecutive blocks of [`AREA_BLOCK_BYTES`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Area {
-    pub(crate) first_block: u32,
-    pub(crate) bytes: u64,
-}
 
 /// Where the parts of an index lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,10 +96,6 @@ struct Chunk {
     ranks: Vec<ValueId>,
 }
 
-/// Keeps the block read last, so that neighbours cost one read.
-#[derive(Default)]
-struct LastBlock(Option<(u32, Arc<[u8]>)>);
-
 impl<S: BlockSource> EncodedIndex<S> {
     /// Reads the root. `owner` is the key of this index in `cache`.
     pub(crate) fn open(
@@ -159,47 +135,12 @@ impl<S: BlockSource> EncodedIndex<S> {
         length: usize,
         last: &mut LastBlock,
     ) -> Result<Vec<u8>, S::Error> {
-        let outside = || {
-            self.source
-                .malformed(area.first_block, Malformed("index points past its end"))
-        };
-        let end = offset
-            .checked_add(length as u64)
-            .filter(|end| *end <= area.bytes)
-            .ok_or_else(outside)?;
-        let mut out = Vec::new();
-        let mut at = offset;
-        while at < end {
-            let within = usize::try_from(at % AREA_BLOCK_BYTES as u64).map_err(|_| outside())?;
-            let number = u32::try_from(at / AREA_BLOCK_BYTES as u64)
-                .ok()
-                .and_then(|number| number.checked_add(area.first_block))
-                .ok_or_else(outside)?;
-            let block = match &last.0 {
-                Some((held, block)) if *held == number => Arc::clone(block),
-                _ => self.source.block(number)?,
-            };
-            let wanted = usize::try_from(end - at)
-                .unwrap_or(usize::MAX)
-                .min(AREA_BLOCK_BYTES - within);
-            let part = block.get(within..within + wanted).ok_or_else(|| {
-                self.source.malformed(
-                    number,
-                    Malformed("index block is shorter than it should be"),
-                )
-            })?;
-            out.extend_from_slice(part);
-            at += wanted as u64;
-            last.0 = Some((number, block));
-        }
-        Ok(out)
+        read_area(&self.source, area, offset, length, last)
     }
 
     /// Returns the error for what was read at `offset` of `area`.
     fn malformed(&self, area: Area, offset: u64, what: Malformed) -> S::Error {
-        let block = u32::try_from(offset / AREA_BLOCK_BYTES as u64).unwrap_or(u32::MAX);
-        self.source
-            .malformed(area.first_block.saturating_add(block), what)
+        self.source.malformed(area.block_of(offset), what)
     }
 
     fn name(&self, name: &str) -> Option<&Name> {

@@ -1,0 +1,520 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use files::Disk;
+use model::{Histogram, MatchOp, Matcher, MetricType, STALE_NAN, TimestampMs, Value};
+use proptest::prelude::*;
+use rows::Presence;
+use storage::Segment;
+use tempfile::TempDir;
+
+use super::*;
+use crate::index::{label_values, select};
+use crate::merge_runs::merge_runs;
+use crate::page::{Column, ColumnValues, encode_page};
+
+const KEY: PartitionKey = PartitionKey {
+    shard: 3,
+    span: TimeRange::new(TimestampMs(0), TimestampMs(7_200_000)),
+};
+
+struct Fixture {
+    folder: TempDir,
+    cache: Arc<Cache>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            folder: TempDir::new().unwrap(),
+            cache: Arc::new(Cache::new(4 << 20)),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("partition")
+    }
+
+    fn writer(&self) -> PartitionWriter<'static> {
+        PartitionWriter::create(&Disk, &self.path(), KEY).unwrap()
+    }
+
+    fn open(&self) -> Result<Partition, PartitionError> {
+        Partition::open(&Disk, &self.path(), &self.cache)
+    }
+}
+
+/// What a series has in a stretch of rows of a cohort.
+#[derive(Clone, Debug)]
+struct Stretch {
+    cohort: usize,
+    first_row: usize,
+    arrival: u64,
+    values: Vec<Option<f64>>,
+}
+
+fn page_of(values: &[Option<f64>]) -> Vec<u8> {
+    let mut presence = Presence::filled(values.len(), true);
+    for (row, value) in values.iter().enumerate() {
+        presence.set(row, value.is_some());
+    }
+    let floats: Vec<f64> = values
+        .iter()
+        .map(|value| value.unwrap_or(f64::NAN))
+        .collect();
+    let column = Column {
+        rows: values.len(),
+        presence: Some(&presence),
+        values: ColumnValues::Floats(&floats),
+        start_times: None,
+    };
+    let mut page = Vec::new();
+    encode_page(&column, &mut Scratch::default(), &mut page).unwrap();
+    page
+}
+
+type Samples = BTreeMap<TimestampMs, u64>;
+
+fn samples(segments: &[Segment]) -> Vec<(TimestampMs, u64)> {
+    let values = segments.iter().flat_map(|segment| {
+        segment
+            .times
+            .as_slice()
+            .iter()
+            .enumerate()
+            .filter_map(|(row, at)| Some((*at, segment.value(row)?)))
+    });
+    values
+        .map(|(at, value)| {
+            if let Value::Float(value) = value {
+                (at, value.to_bits())
+            } else {
+                unreachable!()
+            }
+        })
+        .collect()
+}
+
+fn cohorts() -> impl Strategy<Value = Vec<Vec<TimestampMs>>> {
+    let column =
+        (0i64..5_000_000, prop::collection::vec(1i64..40_000, 0..30)).prop_map(|(start, steps)| {
+            let mut at = start;
+            std::iter::once(0)
+                .chain(steps)
+                .map(|step| {
+                    at += step;
+                    TimestampMs(at)
+                })
+                .collect()
+        });
+    prop::collection::vec(column, 1..6)
+}
+
+fn value() -> impl Strategy<Value = Option<f64>> {
+    prop_oneof![
+        5 => (0i64..1_000).prop_map(|m| Some(m as f64 / 8.0)),
+        1 => Just(None),
+        1 => Just(Some(STALE_NAN)),
+        1 => any::<u64>().prop_map(|bits| Some(f64::from_bits(bits))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_partition_gives_back_what_was_written(
+        cohorts in cohorts(),
+        series in prop::collection::btree_map("[a-c]{1,2}", prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0u64..5, prop::collection::vec(value(), 1..31)), 0..5), 0..30),
+        range in (0i64..6_000_000, 0i64..3_000_000),
+    ) {
+        let fixture = Fixture::new();
+        let mut writer = fixture.writer();
+        let ids: Vec<TimesId> = cohorts.iter().map(|times| writer.add_times(times).unwrap()).collect();
+        let mut expected: Vec<(Labels, Samples)> = Vec::new();
+        for (name, stretches) in &series {
+            let labels = Labels::from_pairs([("__name__", name.as_str()), ("job", "test")]).unwrap();
+            writer.start_series(&labels).unwrap();
+            let mut stood: BTreeMap<TimestampMs, ((u64, usize), u64)> = BTreeMap::new();
+            for (place, (cohort, first_row, arrival, values)) in stretches.iter().enumerate() {
+                let cohort = cohort.index(cohorts.len());
+                let first_row = first_row.index(cohorts[cohort].len());
+                let rows = values.len().min(cohorts[cohort].len() - first_row);
+                let stretch = Stretch { cohort, first_row, arrival: *arrival, values: values[..rows].to_vec() };
+                writer.add_page(ids[cohort], stretch.first_row, stretch.arrival, &page_of(&stretch.values)).unwrap();
+                for (row, value) in stretch.values.iter().enumerate() {
+                    if let Some(value) = value {
+                        let stands = stood.entry(cohorts[stretch.cohort][first_row + row]).or_insert(((*arrival, place), value.to_bits()));
+                        if (*arrival, place) < stands.0 {
+                            *stands = ((*arrival, place), value.to_bits());
+                        }
+                    }
+                }
+            }
+            expected.push((labels, stood.into_iter().map(|(at, (_, bits))| (at, bits)).collect()));
+        }
+        let summary = writer.finish().unwrap();
+        prop_assert_eq!(summary.series, expected.len() as u64);
+
+        let partition = fixture.open().unwrap();
+        prop_assert_eq!((partition.key(), partition.summary()), (KEY, summary));
+        let range = TimeRange::new(TimestampMs(range.0), TimestampMs(range.0 + range.1));
+        for (id, (labels, samples_expected)) in (0..).zip(&expected) {
+            let found = partition.labels(id).unwrap();
+            prop_assert_eq!(found.as_ref(), Some(labels));
+            let all = merge_runs(partition.read(id, TimeRange::ALL).unwrap());
+            prop_assert_eq!(&samples(&all), &samples_expected.clone().into_iter().collect::<Vec<_>>());
+            let some = samples(&merge_runs(partition.read(id, range).unwrap()));
+            let in_range = |list: Vec<(TimestampMs, u64)>| list.into_iter().filter(|(at, _)| range.contains(*at)).collect::<Vec<_>>();
+            prop_assert_eq!(in_range(some), in_range(samples_expected.clone().into_iter().collect()));
+        }
+        prop_assert!(partition.read(u32::try_from(expected.len()).unwrap(), TimeRange::ALL).unwrap().is_empty());
+        let matcher = Matcher::new("__name__", MatchOp::Regex, "a.*").unwrap();
+        let names: BTreeSet<&str> = series.keys().map(String::as_str).filter(|name| name.starts_with('a')).collect();
+        let selected = select(partition.index(), &[matcher]).unwrap();
+        prop_assert_eq!(label_values(partition.index(), "__name__", Some(&selected), 0).unwrap(), names.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn series_of_a_cohort_share_their_times() {
+    let fixture = Fixture::new();
+    let mut writer = fixture.writer();
+    let times: Vec<TimestampMs> = (0..100).map(|row| TimestampMs(row * 1_000)).collect();
+    let id = writer.add_times(&times).unwrap();
+    for name in ["a", "b"] {
+        writer
+            .start_series(&Labels::from_pairs([("__name__", name)]).unwrap())
+            .unwrap();
+        writer
+            .add_page(id, 0, 1, &page_of(&[Some(1.0); 60]))
+            .unwrap();
+        writer
+            .add_page(id, 60, 2, &page_of(&[Some(2.0); 40]))
+            .unwrap();
+    }
+    writer.finish().unwrap();
+    let partition = fixture.open().unwrap();
+    let (a, b) = (
+        partition.read(0, TimeRange::ALL).unwrap(),
+        partition.read(1, TimeRange::ALL).unwrap(),
+    );
+    for (a, b) in a.iter().zip(&b) {
+        assert!(a.segment.times.same_column(&b.segment.times));
+    }
+    assert_eq!(
+        a.iter()
+            .map(|run| (run.arrival, run.segment.times.as_slice().len()))
+            .collect::<Vec<_>>(),
+        [(1, 60), (2, 40)]
+    );
+    let early = partition
+        .read(0, TimeRange::new(TimestampMs(0), TimestampMs(59_999)))
+        .unwrap();
+    assert_eq!(early.len(), 1);
+}
+
+#[test]
+fn exemplars_metadata_and_histograms_come_back() {
+    let fixture = Fixture::new();
+    let mut writer = fixture.writer();
+    let id = writer.add_times(&[TimestampMs(5), TimestampMs(6)]).unwrap();
+    let exemplar = |at| Exemplar {
+        labels: Labels::from_pairs([("trace_id", "4bf92f")]).unwrap(),
+        value: 0.25,
+        at: TimestampMs(at),
+    };
+    for number in 0..600 {
+        writer
+            .start_series(&Labels::from_pairs([("n", format!("{number:04}"))]).unwrap())
+            .unwrap();
+        if number % 300 == 7 {
+            writer.add_exemplar(&exemplar(number)).unwrap();
+            writer.add_exemplar(&exemplar(number + 1_000)).unwrap();
+        }
+    }
+    let histogram = Arc::new(Histogram::stale());
+    let values = [Value::Histogram(Arc::clone(&histogram)), Value::Float(4.5)];
+    let column = Column {
+        rows: 2,
+        presence: None,
+        values: ColumnValues::Mixed(&values),
+        start_times: None,
+    };
+    let mut page = Vec::new();
+    encode_page(&column, &mut Scratch::default(), &mut page).unwrap();
+    writer.add_page(id, 0, 9, &page).unwrap();
+    let metadata = Metadata {
+        kind: MetricType::Counter,
+        help: "Äpfel\n".to_owned(),
+        unit: "seconds".to_owned(),
+    };
+    writer.add_metadata("apples", &metadata).unwrap();
+    let summary = writer.finish().unwrap();
+    assert_eq!(
+        summary.times,
+        TimeRange::new(TimestampMs(5), TimestampMs(6))
+    );
+    let partition = fixture.open().unwrap();
+    assert_eq!(
+        partition.exemplars(7, TimeRange::ALL).unwrap(),
+        [exemplar(7), exemplar(1_007)]
+    );
+    assert_eq!(
+        partition
+            .exemplars(307, TimeRange::new(TimestampMs(0), TimestampMs(400)))
+            .unwrap(),
+        [exemplar(307)]
+    );
+    assert!(partition.exemplars(8, TimeRange::ALL).unwrap().is_empty());
+    assert_eq!(
+        partition.metadata().unwrap(),
+        [(Arc::from("apples"), metadata)]
+    );
+    let runs = partition.read(599, TimeRange::ALL).unwrap();
+    for (row, value) in values.iter().enumerate() {
+        assert!(runs[0].segment.value(row).unwrap().same_bits(value));
+    }
+}
+
+#[test]
+fn what_breaks_the_rules_is_refused() {
+    let fixture = Fixture::new();
+    let mut writer = fixture.writer();
+    let page = page_of(&[Some(1.0), Some(2.0)]);
+    let id = writer.add_times(&[TimestampMs(1), TimestampMs(2)]).unwrap();
+    let labels = |name| Labels::from_pairs([("__name__", name)]).unwrap();
+    assert!(writer.add_page(id, 0, 0, &page).is_err(), "no series yet");
+    writer.start_series(&labels("b")).unwrap();
+    let refused = writer.start_series(&labels("a")).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .ends_with("series are not in order of their labels"),
+        "{refused}"
+    );
+    assert!(
+        writer.add_page(id, 1, 0, &page).is_err(),
+        "past the end of the column"
+    );
+    assert!(writer.add_page(id, 0, 0, &[255]).is_err(), "not a page");
+    assert!(writer.add_times(&[]).is_err());
+    assert!(writer.add_times(&[TimestampMs(2), TimestampMs(2)]).is_err());
+    assert!(
+        PartitionWriter::create(&Disk, &fixture.path(), KEY).is_err(),
+        "the file exists"
+    );
+    drop(writer);
+    assert!(fixture.open().is_err(), "never finished");
+}
+
+/// A partition of several blocks of pages, what its series hold, and where its blocks lie in the file.
+struct Small {
+    fixture: Fixture,
+    expected: Vec<Vec<(TimestampMs, u64)>>,
+    file: std::fs::File,
+    bytes: Vec<u8>,
+}
+
+impl Small {
+    fn new() -> Self {
+        let fixture = Fixture::new();
+        let mut writer = fixture.writer();
+        let times: Vec<TimestampMs> = (0..50)
+            .map(|row| TimestampMs(row * 15_000 + row % 3))
+            .collect();
+        let id = writer.add_times(&times).unwrap();
+        let mut expected = Vec::new();
+        for number in 0..40u64 {
+            writer
+                .start_series(
+                    &Labels::from_pairs([
+                        ("__name__", format!("metric_{number:03}")),
+                        ("job", "x".to_owned()),
+                    ])
+                    .unwrap(),
+                )
+                .unwrap();
+            let values: Vec<f64> = (0..50u64)
+                .map(|row| ((row * row * (number + 1)) % 97) as f64 / 10.0)
+                .collect();
+            writer
+                .add_page(
+                    id,
+                    0,
+                    number,
+                    &page_of(&values.iter().copied().map(Some).collect::<Vec<_>>()),
+                )
+                .unwrap();
+            expected.push(
+                times
+                    .iter()
+                    .copied()
+                    .zip(values.iter().map(|value| value.to_bits()))
+                    .collect(),
+            );
+        }
+        writer.finish().unwrap();
+        let bytes = std::fs::read(fixture.path()).unwrap();
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(fixture.path())
+            .unwrap();
+        Self {
+            fixture,
+            expected,
+            file,
+            bytes,
+        }
+    }
+
+    /// Returns where the block's content lies in the file.
+    fn find(&self, stored: &[u8]) -> usize {
+        self.bytes
+            .windows(stored.len())
+            .position(|window| window == stored)
+            .unwrap()
+    }
+
+    /// Reads everything with one byte changed; whatever is not an error must be right. Returns errors met.
+    fn read_damaged(&self, at: usize, bit: u32) -> Vec<PartitionError> {
+        self.file
+            .write_at(&[self.bytes[at] ^ 1 << bit], at as u64)
+            .unwrap();
+        let errors = self.read();
+        self.file.write_at(&self.bytes[at..=at], at as u64).unwrap();
+        errors
+    }
+
+    fn read(&self) -> Vec<PartitionError> {
+        let partition = match self.fixture.open() {
+            Ok(partition) => partition,
+            Err(error) => return vec![error],
+        };
+        let mut errors = Vec::new();
+        for (id, expected) in (0..).zip(&self.expected) {
+            match partition.labels(id) {
+                Ok(labels) => assert_eq!(
+                    labels.unwrap().metric_name(),
+                    Some(format!("metric_{id:03}").as_str())
+                ),
+                Err(error) => errors.push(error),
+            }
+            match partition.read(id, TimeRange::ALL) {
+                Ok(runs) => assert_eq!(&samples(&merge_runs(runs)), expected),
+                Err(error) => errors.push(error),
+            }
+        }
+        match select(
+            partition.index(),
+            &[Matcher::new("__name__", MatchOp::Regex, "metric_00.").unwrap()],
+        ) {
+            Ok(found) => assert_eq!(found.len(), 10),
+            Err(error) => errors.push(error),
+        }
+        errors
+    }
+}
+
+#[test]
+fn every_damaged_byte_of_a_block_is_reported() {
+    let small = Small::new();
+    assert!(small.read().is_empty());
+    let partition = small.fixture.open().unwrap();
+    let (blocks, kinds) = (
+        partition.header.blocks,
+        [BlockKind::Times, BlockKind::Pages, BlockKind::Area],
+    );
+    let mut seen = 0;
+    for number in 0..blocks {
+        let kind = *kinds.get(number as usize).unwrap_or(&BlockKind::Area);
+        let content = partition.blocks().read(kind, number).unwrap();
+        let mut block = block::begin(kind, number);
+        block.extend_from_slice(&content);
+        block::seal(&mut block);
+        let start = small.find(&block);
+        for offset in 0..block.len() {
+            let errors = small.read_damaged(start + offset, (offset % 8) as u32);
+            assert!(!errors.is_empty(), "byte {offset} of block {number}");
+            for error in errors {
+                assert!(error.is_damage(), "{error}");
+                assert!(
+                    error.to_string().contains(&format!("block {number}:")),
+                    "{error}"
+                );
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 1_000, "{seen} bytes tried");
+    assert!(small.read().is_empty());
+}
+
+#[test]
+fn damage_outside_blocks_gives_errors_not_wrong_values() {
+    let small = Small::new();
+    let mut random = fastrand::Rng::with_seed(11);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for _ in 0..400 {
+            // The first pages hold the database's own structure.
+            let within = if random.bool() {
+                small.bytes.len().min(16_384)
+            } else {
+                small.bytes.len()
+            };
+            small.read_damaged(random.usize(..within), random.u32(..8));
+        }
+    }));
+    std::panic::set_hook(hook);
+    outcome.unwrap();
+    assert!(small.read().is_empty());
+}
+
+#[test]
+fn damage_costs_one_block() {
+    let fixture = Fixture::new();
+    let mut writer = fixture.writer();
+    let times: Vec<TimestampMs> = (0..1_000).map(TimestampMs).collect();
+    let id = writer.add_times(&times).unwrap();
+    let mut random = fastrand::Rng::with_seed(5);
+    for number in 0..30 {
+        writer
+            .start_series(&Labels::from_pairs([("n", format!("{number:02}"))]).unwrap())
+            .unwrap();
+        let values: Vec<Option<f64>> = (0..1_000).map(|_| Some(random.f64())).collect();
+        writer.add_page(id, 0, 0, &page_of(&values)).unwrap();
+    }
+    writer.finish().unwrap();
+    let bytes = std::fs::read(fixture.path()).unwrap();
+    let partition = fixture.open().unwrap();
+    let damaged_block = partition.pages_of(12).unwrap().iter().next().unwrap().block;
+    let content = partition
+        .blocks()
+        .read(BlockKind::Pages, damaged_block)
+        .unwrap();
+    drop(partition);
+    let at = bytes
+        .windows(64)
+        .position(|window| window == &content[1_000..1_064])
+        .unwrap();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(fixture.path())
+        .unwrap();
+    file.write_at(&[bytes[at] ^ 4], at as u64).unwrap();
+    let partition = fixture.open().unwrap();
+    let mut lost = 0;
+    for id in 0..30 {
+        let in_block = partition
+            .pages_of(id)
+            .unwrap()
+            .iter()
+            .any(|page| page.block == damaged_block);
+        assert_eq!(partition.read(id, TimeRange::ALL).is_err(), in_block);
+        lost += usize::from(in_block);
+    }
+    assert!(lost > 0 && lost < 15, "{lost} of 30");
+}
