@@ -9,6 +9,7 @@
 //! regex engine searches for literals first (an fst walk was measured slower). A matcher that `""` satisfies removes the series
 //! whose value does not match, so that series without the label stay.
 
+mod area;
 mod encode;
 mod encoded;
 mod head;
@@ -23,8 +24,9 @@ use std::ops::ControlFlow;
 use model::Labels;
 use roaring::RoaringBitmap;
 
-pub(crate) use self::encode::{EncodedParts, encode_index};
-pub(crate) use self::encoded::{AREA_BLOCK_BYTES, Area, BlockSource, EncodedIndex, IndexAreas};
+pub(crate) use self::area::{AREA_BLOCK_BYTES, Area, BlockSource, LastBlock, read_area};
+pub(crate) use self::encode::encode_index;
+pub(crate) use self::encoded::{EncodedIndex, IndexAreas};
 pub(crate) use self::head::{HeadIndex, HeadIndexView};
 pub(crate) use self::select::{label_names, label_values, select, select_any};
 
