@@ -451,9 +451,10 @@ impl Delivery {
         wall: TimestampMs,
         spool: &mut Spool,
     ) -> (BatchId, Option<BatchId>) {
-        let next = offers
-            .last()
-            .map_or((spool.epoch(), BatchNumber(0)), |own| (own.epoch, own.next));
+        let next = offers.last().map_or_else(
+            || (spool.epoch(), BatchNumber(0)),
+            |own| (own.epoch, own.next),
+        );
         let Some(oldest) = spool.backlog(self.destination).oldest else {
             return (next, None);
         };
@@ -828,7 +829,7 @@ fn missing_below(numbers: &NumberSet, floor: BatchNumber) -> u64 {
     floor.0 - present
 }
 
-fn status(spool: &mut Spool, destination: DestinationId) -> AgentStatus {
+fn status(spool: &Spool, destination: DestinationId) -> AgentStatus {
     let stats = spool.stats();
     let pending = spool.backlog(destination).oldest.is_some();
     AgentStatus {

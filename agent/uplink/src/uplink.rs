@@ -238,7 +238,7 @@ impl Uplink {
         }
     }
 
-    fn connect_failed(&mut self, error: &ConnectError) {
+    fn connect_failed(&self, error: &ConnectError) {
         tracing::warn!(%error, aggregator = self.config.aggregator, "cannot connect; rows wait in the spool");
         self.publish(|stats| {
             stats.connects_failed += 1;
