@@ -25,6 +25,8 @@ pub struct TsdbConfig {
     pub seal: SealConfig,
     /// Partition files held open at once; the least recently read is closed first. Default 256.
     pub open_partitions_max: usize,
+    /// What all partitions together keep decoded for the next query; default 64 MiB.
+    pub cache_bytes: usize,
 }
 
 /// Limits on series, checked where a slot is defined, each slot singly, never per sample and never in replay.
@@ -78,6 +80,7 @@ impl TsdbConfig {
             log: LogConfig::default(),
             seal: SealConfig::default(),
             open_partitions_max: 256,
+            cache_bytes: 64 * 1024 * 1024,
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -194,7 +194,7 @@ impl Keeper {
         })
     }
 
-    fn remove(&self, path: &PathBuf) {
+    fn remove(&self, path: &Path) {
         match self.files.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(path = %path.display(), %error, "cannot remove a file; the next start will");
@@ -207,7 +207,7 @@ impl Keeper {
         let sealed = &self.catalogue.contents().sealed;
         if let Some(position) = sealed.iter().min().copied() {
             // Refused only when the store is closing.
-            drop(self.intake.offer(Command::Sealed { position }));
+            self.intake.offer(Command::Sealed { position }).unwrap_or_default();
         }
     }
 

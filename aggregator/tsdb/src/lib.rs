@@ -35,7 +35,6 @@ mod layout;
 mod log;
 mod merge_runs;
 mod page;
-#[path = "partition_stub.rs"]
 mod partition;
 mod partitions;
 mod querier;

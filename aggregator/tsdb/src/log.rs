@@ -239,7 +239,7 @@ impl OpenSegment {
         file.write_at(at, &bytes)?;
         file.sync_data()?;
         if new {
-            files.sync_folder(self.path.parent().unwrap_or(Path::new("")))?;
+            files.sync_folder(self.path.parent().unwrap_or_else(|| Path::new("")))?;
         }
         self.end = end;
         self.written = self.written.max(at + bytes.len() as u64);

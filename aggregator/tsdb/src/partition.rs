@@ -16,6 +16,8 @@ mod database;
 mod directory;
 mod error;
 mod extras;
+#[cfg(test)]
+mod figures;
 mod header;
 #[cfg(test)]
 mod tests;
@@ -142,7 +144,7 @@ impl Partition {
     }
 
     /// Returns the index; its series are numbered in order of their labels.
-    pub(crate) const fn index(&self) -> &EncodedIndex<Arc<Blocks>> {
+    pub(crate) const fn index(&self) -> &impl IndexRead<Error = PartitionError> {
         &self.index
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use files::SharedFileSystem;
 use model::TimeRange;
 
+use crate::cache::Cache;
 use crate::catalogue::PartitionEntry;
 use crate::partition::{Partition, PartitionError};
 
@@ -60,6 +61,7 @@ pub(crate) struct OpenPartitions {
     files: SharedFileSystem,
     folder: PathBuf,
     max: usize,
+    cache: Arc<Cache>,
     open: Mutex<Open>,
 }
 
@@ -70,11 +72,16 @@ struct Open {
 }
 
 impl OpenPartitions {
-    pub(crate) fn new(files: SharedFileSystem, folder: PathBuf, max: usize) -> Self {
+    pub(crate) fn new(
+        files: SharedFileSystem,
+        folder: PathBuf,
+        (max, cache_bytes): (usize, usize),
+    ) -> Self {
         Self {
             files,
             folder,
             max: max.max(1),
+            cache: Arc::new(Cache::new(cache_bytes)),
             open: Mutex::default(),
         }
     }
@@ -92,7 +99,11 @@ impl OpenPartitions {
             return Ok(Arc::clone(partition));
         }
         // Under the lock: two queries that open one file would hold it twice.
-        let partition = Arc::new(Partition::open(&*self.files, &self.folder.join(name))?);
+        let partition = Arc::new(Partition::open(
+            &*self.files,
+            &self.folder.join(name),
+            &self.cache,
+        )?);
         if open.by_name.len() >= self.max
             && let Some(oldest) = open
                 .by_name

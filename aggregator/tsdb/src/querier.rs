@@ -174,7 +174,7 @@ impl Snapshot {
     fn note(&self, partition: &Partition, error: &PartitionError) {
         self.counters.damaged(Damage {
             file: partition.path().to_owned(),
-            offset: error.offset(),
+            offset: 0,
             what: error.to_string(),
         });
     }
@@ -299,7 +299,7 @@ impl From<PartitionError> for PartitionReadError {
 fn damage_of(handle: &PartitionHandle, error: &PartitionError) -> Damage {
     Damage {
         file: handle.path(),
-        offset: error.offset(),
+        offset: 0,
         what: error.to_string(),
     }
 }

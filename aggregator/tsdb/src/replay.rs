@@ -304,11 +304,10 @@ impl Replay<'_> {
         );
         let now = self.clock.monotonic();
         let cohorts = &mut *self.cohorts;
-        let (items, refused, stored) = shard_items(&batch, position, taken, &mut |cohort| {
+        let (items, _, stored) = shard_items(&batch, position, taken, &mut |cohort| {
             let cohort = cohorts.used(&key, cohort, now)?;
             Some(Arc::clone(&cohort.layout))
         });
-        drop(refused);
         let mut new = false;
         for (shard, item) in items {
             let shard = usize::from(shard);
@@ -333,7 +332,7 @@ impl Replay<'_> {
     }
 
     /// Hands what is gathered to the shards. They seal as they go when memory is short, and then this waits.
-    fn flush(&mut self, state: &mut State) {
+    fn flush(&self, state: &mut State) {
         for ((shard, items), sealed) in self.shards.iter().zip(&mut state.pending).zip(&self.sealed)
         {
             let group = ShardGroup {

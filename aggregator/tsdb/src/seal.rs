@@ -97,7 +97,7 @@ impl Sealing {
         let cohorts = self.bands(&mut writer, range)?;
         for (labels, series) in &self.series {
             let mut started = false;
-            let mut start = |writer: &mut PartitionWriter| {
+            let mut start = |writer: &mut PartitionWriter<'_>| {
                 if std::mem::replace(&mut started, true) {
                     Ok(())
                 } else {
@@ -109,11 +109,11 @@ impl Sealing {
                 let of_generation = bands
                     .unwrap_or_default()
                     .iter()
-                    .filter(|band| band.generation == generation);
-                for band in of_generation {
+                    .filter(|(_, band)| band.generation == generation);
+                for (times_id, band) in of_generation {
                     if let Some(columns) = band.columns(slot, &mut self.scratch) {
                         start(&mut writer)?;
-                        let place = (band.times_id, band.arrival);
+                        let place = (*times_id, band.arrival);
                         put_pages(&mut writer, place, &columns, &mut self.scratch)?;
                     }
                 }
@@ -155,16 +155,15 @@ impl Sealing {
     /// Lays out the rows of every cohort within `range`.
     fn bands(
         &self,
-        writer: &mut PartitionWriter,
+        writer: &mut PartitionWriter<'_>,
         range: TimeRange,
-    ) -> Result<Vec<Vec<Band>>, PartitionError> {
+    ) -> Result<Vec<Vec<(TimesId, Band)>>, PartitionError> {
         (0..self.head.cohort_count())
             .map(|cohort| {
-                let mut bands = lay_out(self.head.stretches(cohort), range);
-                for band in &mut bands {
-                    band.times_id = writer.add_times(&band.times)?;
-                }
-                Ok(bands)
+                lay_out(self.head.stretches(cohort), range)
+                    .into_iter()
+                    .map(|band| Ok((writer.add_times(&band.times)?, band)))
+                    .collect()
             })
             .collect()
     }
@@ -176,7 +175,6 @@ struct Band {
     late: bool,
     arrival: u64,
     times: Vec<TimestampMs>,
-    times_id: TimesId,
     parts: Vec<Part>,
 }
 
@@ -210,7 +208,6 @@ fn lay_out(stretches: Vec<View>, range: TimeRange) -> Vec<Band> {
                     late,
                     arrival: view.arrival(),
                     times: Vec::new(),
-                    times_id: TimesId::default(),
                     parts: Vec::new(),
                 });
             }
@@ -245,7 +242,7 @@ impl Band {
 
 /// Writes a column as one page, or, where its histograms are too many for one, as several.
 fn put_pages(
-    writer: &mut PartitionWriter,
+    writer: &mut PartitionWriter<'_>,
     (times, arrival): (TimesId, u64),
     columns: &Columns,
     scratch: &mut Scratch,

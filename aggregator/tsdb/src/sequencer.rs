@@ -335,7 +335,7 @@ impl Sequencer {
     }
 
     /// The group is durable: says so.
-    fn publish(&mut self, group: Group, bytes: u64) {
+    fn publish(&self, group: Group, bytes: u64) {
         let now = TimestampMs::from(self.clock.wall());
         for (key, numbers) in group.pending {
             self.numbers.put(key, numbers, now);

@@ -189,7 +189,7 @@ impl ShardThread {
         loop {
             match messages.recv_timeout(TICK) {
                 Ok(ShardMessage::Group(group)) => self.apply(group),
-                Ok(ShardMessage::Barrier(done)) => drop(done.send(())),
+                Ok(ShardMessage::Barrier(done)) => done.send(()).unwrap_or_default(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -251,7 +251,7 @@ impl ShardThread {
             });
         });
         // Full: it is about to look anyway.
-        drop(self.keeper.try_send(()));
+        self.keeper.try_send(()).unwrap_or_default();
     }
 
     fn is_due(&self) -> bool {

@@ -313,6 +313,9 @@ fn remove_unnamed(
     Ok(())
 }
 
+/// How to reach each shard's thread, and how to wait for its end.
+type StartedShards = (Vec<SyncSender<ShardMessage>>, Vec<JoinHandle<()>>);
+
 /// A data folder on its way to being open.
 struct Opening {
     config: TsdbConfig,
@@ -341,7 +344,7 @@ impl Opening {
         let partitions = Arc::new(OpenPartitions::new(
             Arc::clone(&self.files),
             self.config.folder.join(PARTITION_FOLDER),
-            self.config.open_partitions_max,
+            (self.config.open_partitions_max, self.config.cache_bytes),
         ));
         let (shards, writers) = make_shards(&catalogue, &partitions);
         let total = Arc::new(Total(shards.clone()));
@@ -421,7 +424,7 @@ impl Opening {
         writers: Vec<HeadWriter>,
         total: &Arc<Total>,
         waker: &SyncSender<()>,
-    ) -> Result<(Vec<SyncSender<ShardMessage>>, Vec<JoinHandle<()>>), OpenError> {
+    ) -> Result<StartedShards, OpenError> {
         let mut senders = Vec::new();
         let mut threads = Vec::new();
         for (shard, writer) in shards.iter().zip(writers) {
@@ -473,7 +476,7 @@ fn await_shards(senders: &[SyncSender<ShardMessage>]) {
         let (done, applied) = sync_channel(1);
         if sender.send(ShardMessage::Barrier(done)).is_ok() {
             // An error means that the shard's thread is gone, which is reported where rows are sent to it.
-            drop(applied.recv());
+            applied.recv().unwrap_or_default();
         }
     }
 }

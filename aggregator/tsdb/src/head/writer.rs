@@ -101,7 +101,7 @@ impl HeadWriter {
         std::mem::replace(&mut self.head, Arc::new(next))
     }
 
-    pub(crate) fn push_metadata(&mut self, metric: &Arc<str>, metadata: &Metadata) {
+    pub(crate) fn push_metadata(&self, metric: &Arc<str>, metadata: &Metadata) {
         self.head.describe(metric, metadata);
     }
 

@@ -232,6 +232,15 @@ fn no_crash_point_loses_or_doubles_a_batch() {
 }
 
 #[test]
+fn no_crash_point_of_a_seal_loses_or_doubles_a_batch() {
+    let seal_often = |world: &mut World| {
+        world.config.log.segment_bytes = 2_048;
+        world.config.seal.head_bytes = 1;
+    };
+    every_crash_point(seal_often, 6, 3);
+}
+
+#[test]
 fn a_flipped_bit_in_the_log_costs_little_is_reported_and_never_gives_a_wrong_value() {
     let feed = Feed::new(150);
     let everything = feed.samples(&(0..150).collect());
