@@ -108,8 +108,6 @@ pub struct VectorSelector {
     pub time: TimeModifiers,
     /// `anchored` or `smoothed`.
     pub extended: Option<Extended>,
-    /// Whether it may select everything: the second argument of `info`.
-    pub may_match_all: bool,
 }
 
 /// How values outside the range of a selector are used.

@@ -140,7 +140,7 @@ impl Checker<'_> {
                 self.expect(arg, wanted, &format!("call to function {name:?}"));
             }
         }
-        self.extended(call, range);
+        self.extended(call);
     }
 
     /// The second argument of `info` chooses labels: it has no name of its own and may match everything.
@@ -156,7 +156,7 @@ impl Checker<'_> {
     }
 
     /// Extended ranges are for functions that know what to do with the samples beyond.
-    fn extended(&mut self, call: &Call, _range: TextRange) {
+    fn extended(&mut self, call: &Call) {
         const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
         const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
         for arg in &call.args {
@@ -306,7 +306,7 @@ impl Checker<'_> {
             Matcher::new(matcher.name.as_str(), matcher.op, matcher.value.as_str())
                 .is_ok_and(|matcher| !matcher.matches_empty())
         });
-        if !restricts && !selector.may_match_all {
+        if !restricts {
             self.report(
                 range,
                 "vector selector must contain at least one non-empty matcher",

@@ -184,7 +184,7 @@ impl Engine {
             let series = Vec::new();
             return Ok(finished(evaluator, QueryResult::Grid { grid, series }));
         }
-        evaluator.check_points(grid.len() as u64)?;
+        evaluator.check_room(grid.len())?;
         let series = match evaluator.eval(expr, Scope::new(grid))? {
             Value::Scalar(floats) => vec![GridSeries {
                 labels: Labels::empty(),

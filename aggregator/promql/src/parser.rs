@@ -69,6 +69,12 @@ pub fn parse_selector(
     }
 }
 
+/// Stands where there are no tokens at all.
+const NO_TOKEN: Token = Token {
+    kind: TokenKind::Eof,
+    range: TextRange { start: 0, end: 0 },
+};
+
 /// A mistake was noted; whoever called may go on elsewhere.
 #[derive(Debug)]
 struct Abandoned;
@@ -234,10 +240,7 @@ impl<'a> Parser<'a> {
         self.tokens
             .get((self.at + ahead).min(last))
             .copied()
-            .unwrap_or(Token {
-                kind: TokenKind::Eof,
-                range: TextRange::default(),
-            })
+            .unwrap_or(NO_TOKEN)
     }
 
     fn advance(&mut self) -> Token {

@@ -36,7 +36,7 @@ impl Evaluator<'_> {
             Some(param) => self.eval(param, scope)?.into_scalar(),
             None => Vec::new(),
         };
-        self.check_param(aggregate, range, &param)?;
+        self.check_param(aggregate, &param)?;
         let input = self.eval(&aggregate.expr, scope)?.into_vector();
         let groups = group(&input, &aggregate.grouping, aggregate.without);
         match aggregate.op {
@@ -50,12 +50,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn check_param(
-        &mut self,
-        aggregate: &Aggregate,
-        _range: TextRange,
-        param: &[f64],
-    ) -> Result<(), QueryError> {
+    fn check_param(&mut self, aggregate: &Aggregate, param: &[f64]) -> Result<(), QueryError> {
         let refused = |message: &str| Err(QueryError::Execution(message.to_owned()));
         let position = aggregate
             .param

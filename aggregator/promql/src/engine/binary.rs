@@ -86,13 +86,15 @@ impl Evaluator<'_> {
                 .map(Value::Vector),
             (Value::Vector(left), Value::Vector(right)) => {
                 if binary.op.is_set() {
-                    Ok(Value::Vector(super::sets::combine(
+                    super::sets::combine(
                         binary.op,
                         &binary.matching,
                         left,
                         right,
                         scope.grid.len(),
-                    )))
+                        self.budget,
+                    )
+                    .map(Value::Vector)
                 } else {
                     self.match_vectors(binary, range, left, right, scope.grid.len())
                         .map(Value::Vector)
@@ -336,7 +338,7 @@ fn scalars(op: Operator, left: f64, right: f64) -> f64 {
     )
 }
 
-/// Applies an operator to a whole column; one loop per operator, so that each is simple enough for the vector unit.
+/// Applies an operator to a whole column; one loop per common operator, so that each is simple enough for the vector unit.
 fn float_column(
     op: Operator,
     column: &mut [f64],
@@ -344,33 +346,37 @@ fn float_column(
     scalar_left: bool,
     return_bool: bool,
 ) {
-    let apply = |column: &mut [f64], f: &dyn Fn(f64, f64) -> f64| {
-        for (value, scalar) in column.iter_mut().zip(scalar) {
-            if !is_stale(*value) {
-                *value = if scalar_left {
-                    f(*scalar, *value)
-                } else {
-                    f(*value, *scalar)
-                };
-            }
-        }
-    };
     match op {
         Operator::TrimLower | Operator::TrimUpper => column.fill(ABSENT),
         op if op.is_comparison() && return_bool => {
-            apply(column, &|left, right| scalars(op, left, right));
+            each(column, scalar, scalar_left, |left, right| {
+                scalars(op, left, right)
+            });
         }
-        op if op.is_comparison() => apply(column, &|left, right| {
-            if compare(op, left, right) == Some(true) {
-                if scalar_left { right } else { left }
-            } else {
-                ABSENT
+        op if op.is_comparison() => each(column, scalar, scalar_left, |left, right| {
+            match (compare(op, left, right), scalar_left) {
+                (Some(true), true) => right,
+                (Some(true), false) => left,
+                _ => ABSENT,
             }
         }),
-        Operator::Add => apply(column, &|left, right| left + right),
-        Operator::Sub => apply(column, &|left, right| left - right),
-        Operator::Mul => apply(column, &|left, right| left * right),
-        Operator::Div => apply(column, &|left, right| left / right),
-        op => apply(column, &|left, right| arithmetic(op, left, right)),
+        Operator::Add => each(column, scalar, scalar_left, |left, right| left + right),
+        Operator::Sub => each(column, scalar, scalar_left, |left, right| left - right),
+        Operator::Mul => each(column, scalar, scalar_left, |left, right| left * right),
+        Operator::Div => each(column, scalar, scalar_left, |left, right| left / right),
+        op => each(column, scalar, scalar_left, |left, right| {
+            arithmetic(op, left, right)
+        }),
+    }
+}
+
+fn each(column: &mut [f64], scalar: &[f64], scalar_left: bool, operate: impl Fn(f64, f64) -> f64) {
+    for (value, scalar) in column.iter_mut().zip(scalar) {
+        let result = if scalar_left {
+            operate(*scalar, *value)
+        } else {
+            operate(*value, *scalar)
+        };
+        *value = if is_stale(*value) { ABSENT } else { result };
     }
 }

@@ -101,6 +101,7 @@ impl Evaluator<'_> {
         function: impl Fn(f64, usize) -> f64,
     ) -> Result<Value, QueryError> {
         for series in &mut input {
+            self.budget.check()?;
             series.column.histograms = Vec::new();
             for (index, value) in series.column.floats.iter_mut().enumerate() {
                 if !is_stale(*value) {

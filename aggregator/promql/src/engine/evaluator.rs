@@ -111,8 +111,7 @@ impl<'a> Evaluator<'a> {
             self.eval_node(expr, scope)?
         };
         let (new_points, new_bytes) = value.size();
-        self.hold(new_points, new_bytes)?;
-        self.give_back(points + new_points, bytes + new_bytes);
+        self.settle(points + new_points, bytes + new_bytes)?;
         Ok(value)
     }
 
@@ -156,7 +155,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn negate(&mut self, value: Value) -> Result<Value, QueryError> {
+    fn negate(&self, value: Value) -> Result<Value, QueryError> {
         match value {
             Value::Scalar(mut values) => {
                 for value in &mut values {
@@ -265,10 +264,25 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
-    fn give_back(&mut self, points: u64, bytes: u64) {
-        self.held_points = points;
-        self.budget.release(self.held_bytes.saturating_sub(bytes));
-        self.held_bytes = bytes;
+    /// Fails when `instants` more points of one series would exceed a bound; called before room is made for them.
+    pub(crate) fn check_room(&self, instants: usize) -> Result<(), QueryError> {
+        let points = instants as u64;
+        self.check_points(points)?;
+        self.budget.charge(0, points.saturating_mul(8))?;
+        self.budget.release(points.saturating_mul(8));
+        Ok(())
+    }
+
+    /// Charges, or gives back, the difference to what is held now.
+    fn settle(&mut self, points: u64, bytes: u64) -> Result<(), QueryError> {
+        self.budget.check()?;
+        if bytes > self.held_bytes {
+            self.budget.charge(0, bytes - self.held_bytes)?;
+        } else {
+            self.budget.release(self.held_bytes - bytes);
+        }
+        (self.held_points, self.held_bytes) = (points, bytes);
+        self.check_points(0)
     }
 }
 

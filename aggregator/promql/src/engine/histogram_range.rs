@@ -113,7 +113,7 @@ fn plain_change(
     if kind.counter && histograms.iter().any(is_gauge) {
         notes.add(Note::NativeHistogramNotCounter);
     }
-    if !kind.counter && !(is_gauge(first) && is_gauge(last)) {
+    if !kind.counter && [first, last].iter().any(|end| !is_gauge(end)) {
         notes.add(Note::NativeHistogramNotGauge);
     }
     let mut before = first.clone();
@@ -189,7 +189,7 @@ fn extended_rate(
     } else {
         histograms[last].clone()
     };
-    if !kind.counter && !(is_gauge(&left) && is_gauge(&right)) {
+    if !kind.counter && [&left, &right].iter().any(|end| !is_gauge(end)) {
         notes.add(Note::NativeHistogramNotGauge);
     }
     let mut change = right.clone();
@@ -256,7 +256,8 @@ fn interpolate(
     if at == after_at.0 {
         return Some(after.clone());
     }
-    let fraction = (at - before_at.0) as f64 / (after_at.0 - before_at.0) as f64;
+    let fraction =
+        at.saturating_sub(before_at.0) as f64 / after_at.0.saturating_sub(before_at.0) as f64;
     let mut result = after.clone();
     if counter && after.detect_reset(before) {
         result.scale(fraction);
@@ -318,7 +319,7 @@ pub(crate) fn instant(
     notes: &mut Notes<'_, '_>,
 ) -> Option<Value> {
     let (before, last) = newest_two(context)?;
-    let interval = (last.at - before.at) as f64 / 1_000.0;
+    let interval = last.at.saturating_sub(before.at) as f64 / 1_000.0;
     if interval == 0.0 {
         return None;
     }

@@ -112,6 +112,9 @@ impl Evaluator<'_> {
         }
         let mut labels = ResultLabels::default();
         for index in 0..instants {
+            if index.is_multiple_of(64) {
+                self.budget.check()?;
+            }
             let found = only_one(sides, &binary.matching, one, index)?;
             let mut matched = 0;
             let mut seen: Vec<Labels> = Vec::new();

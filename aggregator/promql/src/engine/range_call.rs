@@ -294,7 +294,7 @@ impl Evaluator<'_> {
         if inner.is_empty() {
             return Ok(source);
         }
-        self.check_points(inner.len() as u64)?;
+        self.check_room(inner.len())?;
         let inner_scope = Scope {
             grid: inner,
             ..scope.of_buckets()

@@ -93,7 +93,8 @@ impl Evaluator<'_> {
                 window: function.map(|_| millis(reach.back_ms)),
                 function: function.map(str::to_owned),
                 grouping: None,
-                raw_only: false,
+                // Summaries of a downsampling tier have no meaning here yet.
+                raw_only: true,
             },
         };
         self.budget.check()?;

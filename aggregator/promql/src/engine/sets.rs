@@ -1,7 +1,10 @@
 //! `and`, `or`, `unless`.
 
+use storage::Budget;
+
 use super::signature::Groups;
 use super::value::Series;
+use crate::QueryError;
 use crate::ast::Matching;
 use crate::token::Operator;
 
@@ -12,21 +15,22 @@ pub(crate) fn combine(
     mut left: Vec<Series>,
     mut right: Vec<Series>,
     instants: usize,
-) -> Vec<Series> {
+    budget: &dyn Budget,
+) -> Result<Vec<Series>, QueryError> {
     let groups = Groups::new(&left, &right, matching);
     for group in &groups.groups {
         match op {
             Operator::And => {
-                let present = presence(&right, &group.right, instants);
-                retain(&mut left, &group.left, |index| present[index]);
+                let present = presence(&right, &group.right, instants, budget)?;
+                retain(&mut left, &group.left, |index| present[index], budget)?;
             }
             Operator::Unless => {
-                let present = presence(&right, &group.right, instants);
-                retain(&mut left, &group.left, |index| !present[index]);
+                let present = presence(&right, &group.right, instants, budget)?;
+                retain(&mut left, &group.left, |index| !present[index], budget)?;
             }
             _ => {
-                let present = presence(&left, &group.left, instants);
-                retain(&mut right, &group.right, |index| !present[index]);
+                let present = presence(&left, &group.left, instants, budget)?;
+                retain(&mut right, &group.right, |index| !present[index], budget)?;
             }
         }
     }
@@ -35,22 +39,34 @@ pub(crate) fn combine(
         left = same_series_together(left);
     }
     left.retain(|series| series.column.has_any());
-    left
+    Ok(left)
 }
 
-fn presence(series: &[Series], members: &[usize], instants: usize) -> Vec<bool> {
+fn presence(
+    series: &[Series],
+    members: &[usize],
+    instants: usize,
+    budget: &dyn Budget,
+) -> Result<Vec<bool>, QueryError> {
     let mut present = vec![false; instants];
     for member in members {
+        budget.check()?;
         let column = &series[*member].column;
         for (index, present) in present.iter_mut().enumerate() {
             *present |= column.is_present(index);
         }
     }
-    present
+    Ok(present)
 }
 
-fn retain(series: &mut [Series], members: &[usize], keep: impl Fn(usize) -> bool) {
+fn retain(
+    series: &mut [Series],
+    members: &[usize],
+    keep: impl Fn(usize) -> bool,
+    budget: &dyn Budget,
+) -> Result<(), QueryError> {
     for member in members {
+        budget.check()?;
         let column = &mut series[*member].column;
         for index in 0..column.len() {
             if !keep(index) {
@@ -58,6 +74,7 @@ fn retain(series: &mut [Series], members: &[usize], keep: impl Fn(usize) -> bool
             }
         }
     }
+    Ok(())
 }
 
 /// The same series may stand on both sides, at different instants: it is one series of the result.

@@ -122,7 +122,7 @@ mod tests {
             let bounds = Bounds::new(&times, look, Reach { back_ms, ahead_ms });
             for index in 0..grid.len() {
                 let (low, high) = bounds.at(index);
-                let at = fixed.unwrap_or(grid.at(index).0) - offset_ms;
+                let at = fixed.unwrap_or_else(|| grid.at(index).0) - offset_ms;
                 let expected: Vec<_> = times
                     .iter()
                     .filter(|time| time.0 > at - back_ms && time.0 <= at + ahead_ms)

@@ -116,9 +116,9 @@ pub(crate) fn extrapolate(
 ) -> Option<Extrapolation> {
     let (first, last) = (times.first()?.0, times.last()?.0);
     let gaps = times.len() - 1;
-    let mut to_start = seconds(first - window.start);
-    let mut to_end = seconds(window.end - last);
-    let mut sampled = seconds(last - first);
+    let mut to_start = seconds(first.saturating_sub(window.start));
+    let mut to_end = seconds(window.end.saturating_sub(last));
+    let mut sampled = seconds(last.saturating_sub(first));
     #[expect(
         clippy::cast_precision_loss,
         reason = "windows hold far fewer than 2^53 samples"
@@ -132,7 +132,7 @@ pub(crate) fn extrapolate(
     if let Some(start) = started {
         // The counter was zero when it started, inside the window: nothing to guess on the left.
         to_start = 0.0;
-        sampled = seconds(last - start);
+        sampled = seconds(last.saturating_sub(start));
     } else if gaps == 0 {
         return None;
     } else {
@@ -221,7 +221,8 @@ pub(crate) fn interpolate(
     } else {
         before
     };
-    from + (after - from) * (at - before_at) as f64 / (after_at - before_at) as f64
+    from + (after - from) * at.saturating_sub(before_at) as f64
+        / after_at.saturating_sub(before_at) as f64
 }
 
 /// The samples that an anchored or smoothed window uses: indexes of the first and last.
@@ -251,7 +252,7 @@ pub(crate) fn extended_rate(
     smoothed: bool,
 ) -> Option<f64> {
     let (times, values) = (points.times, points.values);
-    let (mut first, mut last) = extended_samples(times, window, smoothed)?;
+    let (mut first, last) = extended_samples(times, window, smoothed)?;
     let at = |index: usize| (times[index].0, values[index]);
     let left = if smoothed && times[first].0 < window.start {
         interpolate(at(first), at(first + 1), window.start, kind.counter)
@@ -272,7 +273,6 @@ pub(crate) fn extended_rate(
         }
         if times[last].0 >= window.end {
             until = last;
-            last = last.saturating_sub(1);
         }
         let inside = values.get(first..until.max(first)).unwrap_or_default();
         let mut before = left;
@@ -285,7 +285,6 @@ pub(crate) fn extended_rate(
         }
         change += lost;
     }
-    let _ = last;
     Some(if kind.per_second {
         change / window.range_seconds
     } else {

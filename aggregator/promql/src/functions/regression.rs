@@ -20,7 +20,7 @@ pub(crate) fn linear_regression(times: &[TimestampMs], values: &[f64], origin: i
     let mut count = 0.0;
     for (time, value) in times.iter().zip(values) {
         count += 1.0;
-        let x = (time.0 - origin) as f64 / 1e3;
+        let x = time.0.saturating_sub(origin) as f64 / 1e3;
         for (sum, term) in sums.iter_mut().zip([x, *value, x * value, x * x]) {
             *sum = sum.plus(term);
         }

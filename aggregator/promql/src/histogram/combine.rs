@@ -44,9 +44,9 @@ impl FloatHistogram {
     ) -> Result<Combined, Incompatible> {
         let (layout, bounds_reconciled) = common_layout(self, other)?;
         let reset_collision = self.combine_hints(other.reset);
-        self.to_layout(&layout);
+        self.fit_layout(&layout);
         let mut other = other.clone();
-        other.to_layout(&layout);
+        other.fit_layout(&layout);
         self.count = operate(self.count, other.count);
         self.sum = operate(self.sum, other.sum);
         self.zero_count = operate(self.zero_count, other.zero_count);
@@ -76,7 +76,7 @@ impl FloatHistogram {
     }
 
     /// Brings the histogram to a layout that is no finer than its own.
-    pub(crate) fn to_layout(&mut self, layout: &Layout) {
+    pub(crate) fn fit_layout(&mut self, layout: &Layout) {
         if self.has_custom_bounds() {
             if self.bounds != layout.bounds {
                 self.positive = rebound(&self.positive, &self.bounds, &layout.bounds);

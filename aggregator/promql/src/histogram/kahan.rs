@@ -27,10 +27,10 @@ impl KahanHistogram {
         let (layout, bounds_reconciled) = common_layout(&self.sum, other)?;
         let reset_collision = self.sum.combine_hints(other.reset);
         let mut other = other.clone();
-        other.to_layout(&layout);
+        other.fit_layout(&layout);
         let (sum, rest) = (&mut self.sum, &mut self.compensation);
-        sum.to_layout(&layout);
-        rest.to_layout(&layout);
+        sum.fit_layout(&layout);
+        rest.fit_layout(&layout);
         (sum.count, rest.count) = plus(sum.count, rest.count, other.count);
         (sum.sum, rest.sum) = plus(sum.sum, rest.sum, other.sum);
         (sum.zero_count, rest.zero_count) = plus(sum.zero_count, rest.zero_count, other.zero_count);

@@ -33,8 +33,8 @@ impl FloatHistogram {
 
     fn fell(&self, before: &Self, layout: &Layout) -> bool {
         let (mut now, mut before) = (self.clone(), before.clone());
-        now.to_layout(layout);
-        before.to_layout(layout);
+        now.fit_layout(layout);
+        before.fit_layout(layout);
         now.zero_count < before.zero_count
             || any_fell(&now.positive, &before.positive)
             || any_fell(&now.negative, &before.negative)

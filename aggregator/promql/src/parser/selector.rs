@@ -11,7 +11,7 @@ const CONTEXT: &str = "label matching";
 impl Parser<'_> {
     /// Parses a selector whose name, if it has one, is behind.
     pub(super) fn selector(&mut self, name: Option<Token>) -> Parsed<Expr> {
-        let mut range = name.map_or(self.peek().range, |name| name.range);
+        let mut range = name.map_or_else(|| self.peek().range, |name| name.range);
         let mut selector = VectorSelector {
             name: name.map(|name| self.slice(name.range).to_owned()),
             ..VectorSelector::default()

@@ -53,11 +53,15 @@ impl Loaded {
                 .into_iter()
                 .enumerate()
                 .filter_map(|(index, item)| {
-                    let at = step_ms * i64::try_from(index).ok()?;
+                    let at = step_ms.checked_mul(i64::try_from(index).ok()?)?;
                     let offset = offsets.get(index).copied().unwrap_or(0);
                     let sample = Sample {
                         value: item?.value,
-                        start: if offset == NO_START { 0 } else { at + offset },
+                        start: if offset == NO_START {
+                            0
+                        } else {
+                            at.saturating_add(offset)
+                        },
                     };
                     let sample = if offsets.is_empty() {
                         Sample { start: 0, ..sample }

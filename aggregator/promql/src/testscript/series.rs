@@ -29,9 +29,10 @@ pub(super) struct Described {
 
 /// Splits a line into its selector and the rest.
 pub(super) fn split(line: &str) -> Result<(&str, &str), String> {
-    let end = match line.find('{') {
-        Some(brace) if !line[..brace].contains(char::is_whitespace) => {
-            brace + closing_brace(&line[brace..]).ok_or("unclosed brace")?
+    let end = match line.split_once('{') {
+        Some((name, _)) if !name.contains(char::is_whitespace) => {
+            let braced = line.get(name.len()..).unwrap_or_default();
+            name.len() + closing_brace(braced).ok_or("unclosed brace")?
         }
         _ => line.find(char::is_whitespace).unwrap_or(line.len()),
     };
@@ -153,15 +154,12 @@ fn float_items(item: &str, out: &mut Vec<Option<Item>>) -> Result<(), String> {
         return Ok(());
     }
     let (sequence, count) = match item.rsplit_once('x') {
-        Some((sequence, count)) if !sequence.ends_with('0') || sequence.len() > 1 => {
-            (sequence, Some(repetitions(count)?))
-        }
-        Some((sequence, count)) => (sequence, Some(repetitions(count)?)),
-        None => (item, None),
+        Some((sequence, count)) => (sequence, repetitions(count)?),
+        None => (item, 0),
     };
     let (first, step) = signed_pair(sequence).ok_or_else(bad)?;
     let mut value = first;
-    for _ in 0..=count.unwrap_or(0) {
+    for _ in 0..=count {
         out.push(float(value));
         value += step;
     }

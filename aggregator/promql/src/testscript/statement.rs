@@ -186,7 +186,7 @@ impl Statement {
         if self.fail.is_some() {
             return Ok(());
         }
-        self.check_again(engine, store, at, &self.query, true)?;
+        self.check_again(engine, store, at, &self.query)?;
         let expr = parse(&self.query, engine.config().parser).map_err(|error| error.to_string())?;
         if crate::engine::calls_any(&expr, &BY_TIME) {
             return Ok(());
@@ -196,7 +196,7 @@ impl Statement {
         let others = if t == 0 {
             vec![-1_000, 0, 1_000]
         } else {
-            vec![-10 * t, 0, t / 5, t, 10 * t]
+            vec![t.saturating_mul(-10), 0, t / 5, t, t.saturating_mul(10)]
         };
         for other in others {
             let result = run_instant(engine, store, &pinned, TimestampMs(other));
@@ -204,7 +204,7 @@ impl Statement {
                 self.compare_instant(output)
             })
             .map_err(|what| format!("pinned as {pinned:?} and evaluated at {other} ms: {what}"))?;
-            self.check_again(engine, store, TimestampMs(other), &pinned, false)?;
+            self.check_again(engine, store, TimestampMs(other), &pinned)?;
         }
         Ok(())
     }
@@ -216,7 +216,6 @@ impl Statement {
         store: &MemoryStore,
         at: TimestampMs,
         query: &str,
-        as_written: bool,
     ) -> Result<(), String> {
         let skipped = self.ordered
             || matches!(self.values, Values::Text(_) | Values::Samples(..))
@@ -227,12 +226,11 @@ impl Statement {
             return Ok(());
         }
         let grid = Grid {
-            start: TimestampMs(at.0 - 60_000),
-            end: TimestampMs(at.0 + 60_000),
+            start: TimestampMs(at.0.saturating_sub(60_000)),
+            end: TimestampMs(at.0.saturating_add(60_000)),
             step_ms: 60_000,
         };
         let result = run_range(engine, store, query, grid);
-        let _ = as_written;
         let outcome = match result {
             Err(error) => Err(format!("failed: {error}")),
             Ok(output) => self.compare_middle(&output),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::{Histogram, Value, is_stale};
+use storage::Budget;
 
 use super::Group;
 use crate::ast::Aggregate;
@@ -33,11 +34,11 @@ impl Evaluator<'_> {
                 .all(|series| series.column.histograms.is_empty());
             let column = if only_floats {
                 Column {
-                    floats: floats(aggregate.op, &members, param, instants),
+                    floats: floats(aggregate.op, &members, param, instants, self.budget)?,
                     histograms: Vec::new(),
                 }
             } else {
-                self.mixed(aggregate, &members, param, instants)
+                self.mixed(aggregate, &members, param, instants)?
             };
             if column.has_any() {
                 out.push(Series {
@@ -57,10 +58,11 @@ impl Evaluator<'_> {
         members: &[&Series],
         param: &[f64],
         instants: usize,
-    ) -> Column {
+    ) -> Result<Column, QueryError> {
         let position = aggregate.expr.range;
         let mut column = Column::absent(instants);
         for index in 0..instants {
+            self.budget.check()?;
             let mut numbers = Vec::new();
             let mut histograms: Vec<(&Series, &Arc<Histogram>)> = Vec::new();
             for series in members {
@@ -105,7 +107,7 @@ impl Evaluator<'_> {
                 }
             }
         }
-        column
+        Ok(column)
     }
 
     /// Returns sum or average of histograms; `None` when their buckets do not go together.
@@ -150,56 +152,84 @@ impl Evaluator<'_> {
 }
 
 /// Aggregates columns of floats; member by member where the order of values allows it, since that runs along memory.
-fn floats(op: AggregateOp, members: &[&Series], param: &[f64], instants: usize) -> Vec<f64> {
+fn floats(
+    op: AggregateOp,
+    members: &[&Series],
+    param: &[f64],
+    instants: usize,
+    budget: &dyn Budget,
+) -> Result<Vec<f64>, QueryError> {
     match op {
-        AggregateOp::Sum => sums(members, instants),
-        AggregateOp::Min | AggregateOp::Max => extremes(op == AggregateOp::Max, members, instants),
-        AggregateOp::Count => counts(members, instants),
-        AggregateOp::Group => counts(members, instants)
-            .into_iter()
-            .map(|count| if is_stale(count) { ABSENT } else { 1.0 })
-            .collect(),
+        AggregateOp::Sum => sums(members, instants, budget),
+        AggregateOp::Min => extremes(false, members, instants, budget),
+        AggregateOp::Max => extremes(true, members, instants, budget),
+        AggregateOp::Count => counts(members, instants, budget),
+        AggregateOp::Group => {
+            let mut counts = counts(members, instants, budget)?;
+            for count in counts.iter_mut().filter(|count| !is_stale(**count)) {
+                *count = 1.0;
+            }
+            Ok(counts)
+        }
         op => {
             let mut values = Vec::with_capacity(members.len());
-            (0..instants)
-                .map(|index| {
-                    values.clear();
-                    values.extend(
-                        members
-                            .iter()
-                            .map(|series| series.column.floats[index])
-                            .filter(|value| !is_stale(*value)),
-                    );
-                    if values.is_empty() {
-                        return ABSENT;
-                    }
+            let mut out = Vec::with_capacity(instants);
+            for index in 0..instants {
+                budget.check()?;
+                values.clear();
+                values.extend(
+                    members
+                        .iter()
+                        .map(|series| series.column.floats[index])
+                        .filter(|value| !is_stale(*value)),
+                );
+                out.push(if values.is_empty() {
+                    ABSENT
+                } else {
                     over(op, &values, param.get(index).copied().unwrap_or(f64::NAN))
-                })
-                .collect()
-        }
-    }
-}
-
-fn sums(members: &[&Series], instants: usize) -> Vec<f64> {
-    let mut sums: Vec<Option<KahanSum>> = vec![None; instants];
-    for series in members {
-        for (sum, value) in sums.iter_mut().zip(&series.column.floats) {
-            if !is_stale(*value) {
-                *sum = Some(match sum {
-                    None => KahanSum::starting_at(*value),
-                    Some(sum) => sum.plus(*value),
                 });
             }
+            Ok(out)
         }
     }
-    sums.into_iter()
-        .map(|sum| sum.map_or(ABSENT, |sum| sum.sum + sum.compensation))
-        .collect()
 }
 
-fn extremes(greatest: bool, members: &[&Series], instants: usize) -> Vec<f64> {
+fn sums(members: &[&Series], instants: usize, budget: &dyn Budget) -> Result<Vec<f64>, QueryError> {
+    let mut sums = vec![KahanSum::starting_at(ABSENT); instants];
+    for series in members {
+        budget.check()?;
+        for (sum, value) in sums.iter_mut().zip(&series.column.floats) {
+            if is_stale(*value) {
+                continue;
+            }
+            *sum = if is_stale(sum.sum) {
+                KahanSum::starting_at(*value)
+            } else {
+                sum.plus(*value)
+            };
+        }
+    }
+    Ok(sums
+        .into_iter()
+        .map(|sum| {
+            if is_stale(sum.sum) {
+                ABSENT
+            } else {
+                sum.sum + sum.compensation
+            }
+        })
+        .collect())
+}
+
+fn extremes(
+    greatest: bool,
+    members: &[&Series],
+    instants: usize,
+    budget: &dyn Budget,
+) -> Result<Vec<f64>, QueryError> {
     let mut best = vec![ABSENT; instants];
     for series in members {
+        budget.check()?;
         for (best, value) in best.iter_mut().zip(&series.column.floats) {
             let better = if greatest {
                 *best < *value
@@ -212,22 +242,27 @@ fn extremes(greatest: bool, members: &[&Series], instants: usize) -> Vec<f64> {
             }
         }
     }
-    best
+    Ok(best)
 }
 
-fn counts(members: &[&Series], instants: usize) -> Vec<f64> {
+fn counts(
+    members: &[&Series],
+    instants: usize,
+    budget: &dyn Budget,
+) -> Result<Vec<f64>, QueryError> {
     let mut counts = vec![0.0; instants];
     for series in members {
+        budget.check()?;
         for (count, value) in counts.iter_mut().zip(&series.column.floats) {
             if !is_stale(*value) {
                 *count += 1.0;
             }
         }
     }
-    counts
-        .into_iter()
-        .map(|count| if count == 0.0 { ABSENT } else { count })
-        .collect()
+    for count in counts.iter_mut().filter(|count| **count == 0.0) {
+        *count = ABSENT;
+    }
+    Ok(counts)
 }
 
 /// Aggregates the values of one instant, of which there is at least one.

@@ -44,6 +44,7 @@ impl Evaluator<'_> {
         }
         let mut series = self.vector_arg(call, 0, scope)?;
         for series in &mut series {
+            self.budget.check()?;
             let value = series.labels.value_or_empty(&source).to_owned();
             if let Some(captures) = regex.captures(&value) {
                 set(series, &target, &expand(&template, &captures));
@@ -74,6 +75,7 @@ impl Evaluator<'_> {
         }
         let mut series = self.vector_arg(call, 0, scope)?;
         for series in &mut series {
+            self.budget.check()?;
             let values: Vec<&str> = sources
                 .iter()
                 .map(|name| series.labels.value_or_empty(name))

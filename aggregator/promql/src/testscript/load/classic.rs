@@ -95,7 +95,7 @@ fn native(mut parts: Parts) -> FloatHistogram {
         .filter(|(upper, _)| upper.is_infinite())
         .map(|(_, count)| *count)
         .or(parts.count)
-        .or(merged.last().map(|(_, count)| *count))
+        .or_else(|| merged.last().map(|(_, count)| *count))
         .unwrap_or(0.0);
     let count = parts.count.unwrap_or(total);
     let mut below = 0.0;
