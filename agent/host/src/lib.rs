@@ -18,11 +18,9 @@
 
 #![forbid(unsafe_code)]
 
-mod cohort_builder;
 mod collectors;
 mod config;
 mod error;
-mod family;
 mod filter;
 mod host;
 mod kept_file;
@@ -33,14 +31,13 @@ mod scan;
 mod snapshot;
 mod timezone;
 
-pub use cohort_builder::{CohortBuilder, Collected, RowSink};
 pub use config::{
     CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig, NetdevOptions, Tier,
     UnknownCollector,
 };
 pub use error::HostConfigError;
-pub use family::{Family, Sink};
 pub use host::Host;
 pub use kept_file::FILE_BYTES_MAX;
 pub use paths::Paths;
+pub use rows::{CohortBuilder, Collected, Family, RowSink, Sink};
 pub use snapshot::{MetricFamily, MetricSample, Snapshot};

@@ -13,6 +13,8 @@
 
 mod codec;
 mod cohort;
+mod cohort_builder;
+mod family;
 mod identity;
 mod number_set;
 mod row;
@@ -24,6 +26,8 @@ pub use codec::{
     decode_key_row, encode_key_row,
 };
 pub use cohort::{CohortDefinition, CohortId, SLOTS_MAX, SeriesDefinition, Slot};
+pub use cohort_builder::{CohortBuilder, Collected, RowSink};
+pub use family::{Family, Sink};
 pub use identity::{AgentId, AgentIdError, BatchNumber, Epoch, StoreId};
 pub use number_set::{INTERVALS_MAX, NumberSet};
 pub use row::{Batch, DecodedRow, MetricMetadata, Presence, Row, RowCounter, SeriesSample};

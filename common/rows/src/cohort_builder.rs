@@ -9,12 +9,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use model::{LabelsBuilder, METRIC_NAME, Metadata, TimestampMs};
-use rows::{
-    CohortDefinition, CohortId, MetricMetadata, Presence, Row, RowCounter, SLOTS_MAX,
-    SeriesDefinition, Slot,
-};
 
-use crate::{Family, Sink};
+use crate::{
+    CohortDefinition, CohortId, Family, MetricMetadata, Presence, Row, RowCounter, SLOTS_MAX,
+    SeriesDefinition, Sink, Slot,
+};
 
 /// Ends a part of an identity; never part of UTF-8.
 const SEPARATOR: u8 = 0xff;
