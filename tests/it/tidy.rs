@@ -30,6 +30,7 @@ const LAYERS: &[&[&str]] = &[
 const WITHIN_LAYER: &[(&str, &str)] = &[
     ("wire", "rows"),
     ("telemetry", "exposition"),
+    ("telemetry", "rows"),
     ("aggregator", "agent"), // `promontory up` runs both in one process
 ];
 

@@ -19,6 +19,7 @@ mod build_info;
 mod health;
 mod labelled;
 mod logging;
+mod own_rows;
 mod process;
 mod registry;
 mod value;
