@@ -112,6 +112,7 @@ impl FileSystem for Simulated {
     fn open(&self, path: &Path, how: Open) -> io::Result<SharedFile> {
         let mut world = self.world();
         let (inode, life) = world.open(path, how)?;
+        lock(&inode).opened();
         Ok(Arc::new(SimulatedFile {
             disk: self.clone(),
             inode,
@@ -261,6 +262,6 @@ impl File for SimulatedFile {
 
 impl Drop for SimulatedFile {
     fn drop(&mut self) {
-        lock(&self.inode).unlock(self.handle);
+        lock(&self.inode).closed(self.handle);
     }
 }

@@ -30,6 +30,8 @@ const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
 impl Spool {
     /// Opens the spool in `folder` (created when missing) for a run with this epoch, a fresh random number. Reads all of it once.
+    ///
+    /// Name every [`destination`](Self::destination) before anything else, then [`retain_destinations`](Self::retain_destinations).
     pub fn open(
         files: SharedFileSystem,
         folder: &Path,
@@ -108,7 +110,10 @@ impl Spool {
         self.remove_doomed();
         self.settle_epochs(newest_epoch);
         self.finish_drops();
-        self.remove_settled();
+        self.sync_newest();
+        self.remove_empty();
+        // The bound may be a new one, and a removal that was not synced may have been undone.
+        self.make_room(0);
         Ok(())
     }
 
@@ -121,6 +126,39 @@ impl Spool {
         let ranges = self.epochs().into_iter();
         let own = ranges.filter(|range| range.epoch == self.epoch);
         self.last_number = own.map(|range| range.last).max();
+    }
+
+    /// Settled segments stay for now: a destination whose cursor was never written is known only once the caller has named it.
+    fn remove_empty(&mut self) {
+        let segments = self.segments.iter();
+        let empty: Vec<SegmentId> = segments
+            .filter(|(_, segment)| segment.readable && segment.numbers.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in empty {
+            self.remove_segment(id);
+        }
+    }
+
+    /// A run that was killed left its last segment unsynced, where a power cut could still take it.
+    fn sync_newest(&mut self) {
+        let Some(newest) = self.segments.values().next_back() else {
+            return;
+        };
+        let file = self.files.open(&self.path(newest), Open::write());
+        let synced = file
+            .and_then(|file| file.sync_data())
+            .and_then(|()| self.files.sync_folder(&self.folder));
+        match synced {
+            Ok(()) => self.counters.syncs += 1,
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot sync what the last run spooled"
+                );
+                self.counters.sync_errors += 1;
+            }
+        }
     }
 
     /// Segments are dropped whole, so one that has any number of a gap was being dropped when the run ended.

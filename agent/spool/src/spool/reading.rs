@@ -191,14 +191,16 @@ impl Spool {
             }));
         };
         let number = head.number;
-        let seen_to = if wanted && body.is_none() {
-            number.0
+        let expected = std::mem::replace(&mut current.expected, number.0.saturating_add(1));
+        let damaged = wanted && body.is_none();
+        let lost_up_to = if damaged {
+            Some(number.0)
         } else {
-            number.0.saturating_sub(1)
+            number.0.checked_sub(1)
         };
-        let unseen = (current.expected, seen_to);
-        current.expected = number.0.saturating_add(1);
-        self.note_hole(id, unseen);
+        if let Some(last) = lost_up_to {
+            self.note_hole(id, (expected, last));
+        }
         Ok(body.map(|body| {
             Record::Batch(StoredBatch {
                 epoch,

@@ -233,7 +233,7 @@ impl Spool {
     }
 
     /// Drops the oldest segments while this many more bytes would exceed the bound.
-    fn make_room(&mut self, more: u64) {
+    pub(super) fn make_room(&mut self, more: u64) {
         while self.bytes() + more > self.bytes_max {
             if !self.drop_oldest("the spool is full") {
                 break;

@@ -25,6 +25,10 @@ pub(super) struct Inode {
     blocks: Vec<bool>,
     /// The blocks taken on the whole disk.
     used_blocks: Arc<AtomicU64>,
+    /// Whether a folder names it now, and how many handles are open: without either its space is free at once, although a power cut
+    /// can still bring it back.
+    linked: bool,
+    handles: u32,
     locked_by: Option<u64>,
 }
 
@@ -42,6 +46,8 @@ impl Inode {
             unsynced: Vec::new(),
             blocks: Vec::new(),
             used_blocks: Arc::clone(used_blocks),
+            linked: true,
+            handles: 0,
             locked_by: None,
         }))
     }
@@ -147,10 +153,34 @@ impl Inode {
         }
         self.now.clone_from(&self.durable);
         self.locked_by = None;
+        self.linked = true;
         let blocks = self.len().div_ceil(BLOCK_BYTES);
         self.keep_blocks(blocks);
         // A hole may have been filled by what survived: from now on the whole file takes space.
         let _ = self.take_blocks(0, self.len(), u64::MAX);
+    }
+
+    pub(super) fn opened(&mut self) {
+        self.handles += 1;
+    }
+
+    pub(super) fn closed(&mut self, handle: u64) {
+        if self.locked_by == Some(handle) {
+            self.locked_by = None;
+        }
+        self.handles -= 1;
+        self.free_if_unreachable();
+    }
+
+    pub(super) fn unlinked(&mut self) {
+        self.linked = false;
+        self.free_if_unreachable();
+    }
+
+    fn free_if_unreachable(&mut self) {
+        if !self.linked && self.handles == 0 {
+            self.keep_blocks(0);
+        }
     }
 
     pub(super) fn try_lock(&mut self, handle: u64) -> bool {
@@ -159,12 +189,6 @@ impl Inode {
             self.locked_by = Some(handle);
         }
         free
-    }
-
-    pub(super) fn unlock(&mut self, handle: u64) {
-        if self.locked_by == Some(handle) {
-            self.locked_by = None;
-        }
     }
 
     pub(super) fn free_lock(&mut self) {

@@ -122,6 +122,9 @@ impl World {
             return Err(io::ErrorKind::NotFound.into());
         }
         if from != to {
+            if let Some(replaced) = folder.now.get(to) {
+                lock(replaced).unlinked();
+            }
             folder.change(Change::Rename(from.to_owned(), to.to_owned()));
         }
         verdict.conclude(Ok(()))
@@ -131,9 +134,10 @@ impl World {
         let (folder, name) = split(path)?;
         let verdict = self.faults.judge(Operation::Remove)?;
         let folder = self.folder(&folder)?;
-        if !folder.now.contains_key(name) {
+        let Some(inode) = folder.now.get(name) else {
             return Err(io::ErrorKind::NotFound.into());
-        }
+        };
+        lock(inode).unlinked();
         folder.change(Change::Unlink(name.to_owned()));
         verdict.conclude(Ok(()))
     }
