@@ -1,6 +1,5 @@
 //! Reading the immutable form of an index, block by block.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

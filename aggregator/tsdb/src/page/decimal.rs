@@ -25,8 +25,9 @@ pub(super) fn to_whole(value: f64, scale: u8) -> Option<i64> {
     let power = POWERS[usize::from(scale)];
     let scaled = value * power;
     let max = if scale == 0 { WHOLE_MAX } else { EXACT_MAX };
-    // Also false for NaN.
-    if !(scaled.abs() < max) {
+    // Also for NaN, which is below nothing.
+    let fits = scaled.abs() < max;
+    if !fits {
         return None;
     }
     let whole = rounded(scaled);

@@ -489,7 +489,7 @@ fn take_sparse(
     let consumed = before.rest().len() - from.rest().len();
     let bitmap = &before.rest()[consumed - fields - bitmap_len..consumed - fields];
     if population(bitmap) != nonzero.len()
-        || count % 8 != 0 && bitmap[bitmap_len - 1] >> (count % 8) != 0
+        || !count.is_multiple_of(8) && bitmap[bitmap_len - 1] >> (count % 8) != 0
     {
         return Err(Malformed("bitmap has bits past its end"));
     }

@@ -70,13 +70,13 @@ impl BlockWriter {
     }
 
     /// Seals a block and stores it under its number.
-    pub(super) fn put(&mut self, number: u32, sealed: &mut [u8]) -> Result<(), PartitionError> {
+    pub(super) fn put(&self, number: u32, sealed: &mut [u8]) -> Result<(), PartitionError> {
         block::seal(sealed);
         self.insert(BLOCKS, number, sealed)
     }
 
     fn insert(
-        &mut self,
+        &self,
         table: TableDefinition<'_, u32, &[u8]>,
         key: u32,
         value: &[u8],
@@ -96,7 +96,7 @@ impl BlockWriter {
 
     /// Stores the header, commits, compacts, closes and syncs; returns the size of the file.
     pub(super) fn finish(
-        mut self,
+        self,
         files: &dyn FileSystem,
         header: &[u8],
     ) -> Result<u64, PartitionError> {
@@ -131,7 +131,7 @@ impl BlockWriter {
         let failed = |step| move |source| PartitionError::io(path, step, source);
         file.sync_data().map_err(failed("sync"))?;
         files
-            .sync_folder(path.parent().unwrap_or(Path::new("")))
+            .sync_folder(path.parent().unwrap_or_else(|| Path::new("")))
             .map_err(failed("sync the folder of"))?;
         file.len().map_err(failed("measure"))
     }
@@ -146,7 +146,7 @@ impl fmt::Debug for BlockWriter {
 }
 
 /// The blocks of a finished partition.
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     path: PathBuf,
     /// Kept for as long as the tables are read.
     _database: ReadOnlyDatabase,

@@ -145,7 +145,7 @@ proptest! {
                 writer.add_page(ids[cohort], stretch.first_row, stretch.arrival, &page_of(&stretch.values)).unwrap();
                 for (row, value) in stretch.values.iter().enumerate() {
                     if let Some(value) = value {
-                        let stands = stood.entry(cohorts[stretch.cohort][first_row + row]).or_insert(((*arrival, place), value.to_bits()));
+                        let stands = stood.entry(cohorts[stretch.cohort][first_row + row]).or_insert_with(|| ((*arrival, place), value.to_bits()));
                         if (*arrival, place) < stands.0 {
                             *stands = ((*arrival, place), value.to_bits());
                         }
@@ -434,8 +434,8 @@ fn every_damaged_byte_of_a_block_is_reported() {
         block.extend_from_slice(&content);
         block::seal(&mut block);
         let start = small.find(&block);
-        for offset in 0..block.len() {
-            let errors = small.read_damaged(start + offset, (offset % 8) as u32);
+        for (offset, bit) in (0..block.len()).zip((0..8).cycle()) {
+            let errors = small.read_damaged(start + offset, bit);
             assert!(!errors.is_empty(), "byte {offset} of block {number}");
             for error in errors {
                 assert!(error.is_damage(), "{error}");
