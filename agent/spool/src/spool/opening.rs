@@ -46,6 +46,12 @@ impl Spool {
             .space(folder)
             .map_err(failed("measure the volume of"))?;
         let share = volume.total_bytes / 100 * u64::from(settings.volume_percent_max);
+        // A tmpfs without a limit says that it has no size.
+        let share = if volume.total_bytes == 0 {
+            u64::MAX
+        } else {
+            share
+        };
         let bytes_max = settings.bytes_max.min(share).max(BYTES_MIN);
         let mut spool = Self {
             files,

@@ -665,6 +665,50 @@ fn a_segment_of_a_later_version_is_left_alone_until_the_space_is_needed() {
 }
 
 #[test]
+fn the_disk_of_this_machine_serves_as_well() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("a/spool");
+    let open = |epoch| {
+        let settings = Settings {
+            segment_bytes: 64 << 10,
+            ..Settings::default()
+        };
+        Spool::open(Arc::new(files::Disk), &folder, settings, Epoch(epoch)).unwrap()
+    };
+    let (mut spool, _) = open(1);
+    assert!(
+        Spool::open(
+            Arc::new(files::Disk),
+            &folder,
+            Settings::default(),
+            Epoch(9)
+        )
+        .is_err()
+    );
+    let body = [7; 2_500];
+    for number in 0..200 {
+        if spool.will_rotate(body.len()) {
+            spool.begin_segment(["layout"]).unwrap();
+        }
+        spool.append(batch(number, &body)).unwrap();
+        spool.sync_if_due(Monotonic::from_origin(Duration::from_millis(number * 100)));
+    }
+    drop(spool);
+    let (mut spool, report) = open(2);
+    assert_eq!(report.damages, []);
+    assert_eq!(
+        (report.epochs[0].first.0, report.epochs[0].batches),
+        (0, 200)
+    );
+    let one = spool.destination("one").unwrap();
+    let all = NumberSet::from_intervals([(BatchNumber(0), BatchNumber(199))]).unwrap();
+    spool.acknowledge_set(one, Epoch(1), &all);
+    assert_eq!(spool.stats().segments, 0);
+    assert_eq!(spool.predecessor(), Some(Epoch(1)));
+    spool.close();
+}
+
+#[test]
 fn a_tenth_of_the_volume_is_the_most() {
     let disk = Simulated::new();
     disk.set_capacity(Some(40 << 20));
