@@ -16,10 +16,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use runtime::{Tasks, Token};
+use runtime::{Task, Tasks, Token};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::authority::SERVER_NAME;
@@ -121,8 +121,18 @@ impl ConnectError {
 /// Connects an agent with its aggregator.
 #[derive(Debug)]
 pub struct Connector {
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     probe_interval: Duration,
+    probe: tokio::sync::Mutex<Probe>,
+}
+
+/// The search for QUIC while on TCP; kept apart from the future that waits for it, so that cancelling that loses no progress.
+#[derive(Debug, Default)]
+struct Probe {
+    /// When to try next.
+    due: Option<Instant>,
+    /// The try that runs.
+    running: Option<Task<Result<Connection, ConnectError>>>,
 }
 
 impl Connector {
@@ -132,13 +142,18 @@ impl Connector {
         let tls = session_config(identity.roots(), Arc::clone(identity.hot()), clock);
         let tls = tls.map_err(ConnectError::Tls)?;
         Ok(Self {
-            dialer: Dialer::new(config, tls, FrameLimit::Session)?,
+            dialer: Arc::new(Dialer::new(config, tls, FrameLimit::Session)?),
             probe_interval: config.probe_interval,
+            probe: tokio::sync::Mutex::default(),
         })
     }
 
     /// Connects to `target` (`HOST:PORT`); takes at most about 8 s. Cancelling leaves nothing behind.
     pub async fn connect(&self, target: &str) -> Result<Connection, ConnectError> {
+        // What an earlier connection waited for is of no use any more, unless somebody still waits for it.
+        if let Ok(mut probe) = self.probe.try_lock() {
+            *probe = Probe::default();
+        }
         self.dialer.dial(target, self.dialer.transports).await
     }
 
@@ -147,25 +162,46 @@ impl Connector {
         self.dialer.dial(target, Transports::QuicOnly).await
     }
 
-    /// Completes with a QUIC connection once there is one to be had; for use beside a connection over TCP. Cancelling leaves
-    /// nothing behind. Never completes if QUIC was ruled out.
+    /// Completes with a QUIC connection once there is one to be had; for use beside a connection over TCP. Cancelling loses
+    /// nothing, not even time: the next call goes on where this one was. Never completes unless both transports may be used.
     pub async fn better_transport(&self, target: &str) -> Connection {
         if self.dialer.transports != Transports::Both {
             return std::future::pending().await;
         }
+        let mut probe = self.probe.lock().await;
         loop {
-            let part = self.dialer.rng().f64();
-            pause(self.probe_interval.mul_f64(0.5 + part / 2.0)).await;
-            match self.probe_quic(target).await {
-                Ok(connection) => return connection,
-                Err(error) => tracing::debug!(%error, "QUIC still does not work"),
+            if let Some(running) = &mut probe.running {
+                let result = running.await;
+                *probe = Probe::default();
+                match result {
+                    Ok(Ok(connection)) if connection.end().is_none() => return connection,
+                    Ok(Ok(_ended)) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "QUIC still does not work"),
+                    Err(error) => tracing::debug!(%error, "the try of QUIC was cut short"),
+                }
             }
+            let due = *probe.due.get_or_insert_with(|| {
+                let part = self.dialer.rng().f64();
+                Instant::now() + self.probe_interval.mul_f64(0.5 + part / 2.0)
+            });
+            sleep_until(due).await;
+            let (dialer, target) = (Arc::clone(&self.dialer), target.to_owned());
+            let dial = async move { dialer.dial(&target, Transports::QuicOnly).await };
+            probe.running = Some(self.dialer.tasks.spawn("probe quic", dial));
         }
     }
 
     /// Returns how many tasks of connections run.
     pub fn tasks(&self) -> usize {
         self.dialer.tasks.count()
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
     }
 }
 
@@ -261,9 +297,8 @@ impl Dialer {
             };
             let socket = bind_udp(local, None).map_err(|error| lost(&error))?;
             let runtime = QuicRuntime::new(self.tasks.clone(), Arc::new(AtomicU64::new(0)));
-            let endpoint =
-                quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)
-                    .map_err(|error| lost(&error))?;
+            let endpoint = quinn::Endpoint::new(settings::endpoint(), None, socket, runtime)
+                .map_err(|error| lost(&error))?;
             let connection = endpoint
                 .connect_with(self.quic.clone(), address, SERVER_NAME)
                 .map_err(|error| lost(&error))?

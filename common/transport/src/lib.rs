@@ -13,8 +13,7 @@
 //! 4. Memory per connection is bounded by its windows, its outgoing queues and one frame per stream; an idle one holds almost
 //!    nothing. Cancelling any call loses nothing that was promised.
 //!
-//! How the streams look on the wire: QUIC in one-way streams whose first byte is the [`wire::StreamId`]'s number, one
-//! per stream and direction; TCP as records of [`wire::Mux`] with a few control records between (see `tcp/control.rs`).
+//! How this looks on the wire and on disk: PROTOCOL.md.
 //!
 //! Never here: what messages mean, token bookkeeping, HTTP.
 

@@ -29,7 +29,7 @@ use crate::certificate::HotCertificate;
 use crate::connection::Connection;
 use crate::peer::PeerIdentity;
 use crate::session_tls::server_config;
-use crate::settings::HANDSHAKE_TIMEOUT;
+use crate::settings::{self, HANDSHAKE_TIMEOUT};
 use crate::socket::{QuicRuntime, bind_udp};
 
 pub use join::PendingJoin;
@@ -180,7 +180,7 @@ impl Listener {
         let quic_runtime = QuicRuntime::new(tasks.clone(), Arc::clone(&garbage));
         let endpoint = udp
             .map(|socket| {
-                let settings = quinn::EndpointConfig::default();
+                let settings = settings::endpoint();
                 quinn::Endpoint::new(settings, Some(tls.quic.clone()), socket, quic_runtime)
             })
             .transpose()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::{IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 
 /// Silence after which a peer counts as gone.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,4 +38,16 @@ pub(crate) fn quic(segmentation_offload: bool) -> Arc<TransportConfig> {
         .datagram_receive_buffer_size(None)
         .enable_segmentation_offload(segmentation_offload);
     Arc::new(config)
+}
+
+/// The largest UDP payload that is taken: an Ethernet frame's. QUIC sizes its receive buffers by it, 2,048 of them per endpoint.
+const UDP_PAYLOAD_BYTES_MAX: u16 = 1_472;
+
+/// Returns the settings of a QUIC endpoint.
+pub(crate) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config
+        .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX)
+        .expect("between 1,200 and 65,527");
+    config
 }

@@ -206,4 +206,21 @@ mod tests {
             assert!(matches!(receive(&header), Err(RecordError::Mux(_))));
         }
     }
+
+    #[test]
+    fn random_bytes_do_no_harm() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        for _ in 0..20_000 {
+            let (mut splitter, mut mux) = (Splitter::default(), Mux::new());
+            for _ in 0..rng.usize(1..6) {
+                // Headers that are nearly right get further in.
+                let kind = rng.choice([0, 1, READY, PING, PONG, CLOSE, 200]).unwrap();
+                let mut bytes = vec![kind, rng.u8(0..3), rng.u8(..), rng.u8(0..2), 0, 0];
+                bytes.extend((0..rng.usize(0..300)).map(|_| rng.u8(..)));
+                if splitter.receive(&bytes, &mut mux, |_| {}).is_err() {
+                    break;
+                }
+            }
+        }
+    }
 }
