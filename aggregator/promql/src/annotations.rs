@@ -168,11 +168,14 @@ impl Annotations {
         if let Note::QuantileForcedMonotonicity { .. } = note {
             return self.add_forced_monotonicity(note, range);
         }
+        if self.list.len() >= ANNOTATIONS_MAX {
+            return;
+        }
         let known = self
             .list
             .iter()
             .any(|annotation| annotation.range == range && annotation.note.same(&note));
-        if !known && self.list.len() < ANNOTATIONS_MAX {
+        if !known {
             self.list.push(Annotation { note, range });
         }
     }

@@ -110,6 +110,12 @@ impl Column {
         self.float(index).is_some() || self.histogram(index).is_some()
     }
 
+    /// Returns the number of instants with a value.
+    pub fn present(&self) -> usize {
+        let floats = self.floats.iter().filter(|value| !is_stale(**value));
+        floats.count() + self.histograms.iter().flatten().count()
+    }
+
     /// Returns whether there is a value at any instant.
     pub fn has_any(&self) -> bool {
         self.floats.iter().any(|value| !is_stale(*value))

@@ -12,7 +12,7 @@ use super::evaluator::{Evaluator, Scope};
 use super::value::{METADATA_LABELS, Series};
 use crate::ast::Aggregate;
 use crate::token::AggregateOp;
-use crate::{QueryError, TextRange};
+use crate::{Note, QueryError, TextRange};
 
 /// The series that are aggregated into one.
 #[derive(Debug)]
@@ -51,49 +51,60 @@ impl Evaluator<'_> {
     }
 
     fn check_param(&mut self, aggregate: &Aggregate, param: &[f64]) -> Result<(), QueryError> {
-        let refused = |message: &str| Err(QueryError::Execution(message.to_owned()));
+        let refused = |message: String| Err(QueryError::Execution(message));
         let position = aggregate
             .param
             .as_ref()
             .map_or(aggregate.expr.range, |param| param.range);
-        for value in param {
-            match aggregate.op {
-                AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
-                    if value.is_nan() {
-                        return refused("Parameter value is NaN");
-                    }
-                    // The bounds of 64-bit integers, as doubles.
-                    if *value >= 9_223_372_036_854_775_807.0 {
-                        return refused(&format!(
-                            "Scalar value {} overflows int64",
-                            crate::number::format(*value)
-                        ));
-                    }
-                    if *value <= -9_223_372_036_854_775_808.0 {
-                        return refused(&format!(
-                            "Scalar value {} underflows int64",
-                            crate::number::format(*value)
-                        ));
-                    }
+        let has_nan = param.iter().any(|value| value.is_nan());
+        let least = param.iter().copied().fold(f64::INFINITY, f64::min);
+        let greatest = param.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let written = crate::number::format;
+        match aggregate.op {
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
+                if has_nan {
+                    return refused("Parameter value is NaN".to_owned());
                 }
-                AggregateOp::LimitRatio => {
-                    if value.is_nan() {
-                        return refused("Ratio value is NaN");
-                    }
-                    if !(-1.0..=1.0).contains(value) {
-                        let capped = value.clamp(-1.0, 1.0);
-                        self.note(crate::Note::InvalidRatio(*value, capped), position);
-                    }
+                if least <= INTEGER_MIN {
+                    return refused(format!("Scalar value {} underflows int64", written(least)));
                 }
-                AggregateOp::Quantile if !(0.0..=1.0).contains(value) => {
-                    self.note(crate::Note::InvalidQuantile(*value), position);
+                if greatest >= INTEGER_MAX {
+                    return refused(format!(
+                        "Scalar value {} overflows int64",
+                        written(greatest)
+                    ));
                 }
-                _ => {}
             }
+            AggregateOp::LimitRatio => {
+                if has_nan {
+                    return refused("Ratio value is NaN".to_owned());
+                }
+                if greatest > 1.0 {
+                    self.note(Note::InvalidRatio(greatest, 1.0), position);
+                }
+                if least < -1.0 {
+                    self.note(Note::InvalidRatio(least, -1.0), position);
+                }
+            }
+            AggregateOp::Quantile => {
+                let outside = [
+                    has_nan.then_some(f64::NAN),
+                    (greatest > 1.0).then_some(greatest),
+                    (least < 0.0).then_some(least),
+                ];
+                for quantile in outside.into_iter().flatten() {
+                    self.note(Note::InvalidQuantile(quantile), position);
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 }
+
+/// The least and greatest doubles that 64-bit integers are taken to hold.
+const INTEGER_MIN: f64 = -9_223_372_036_854_775_808.0;
+const INTEGER_MAX: f64 = 9_223_372_036_854_774_784.0;
 
 /// Returns the groups, in order of first appearance.
 fn group(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {

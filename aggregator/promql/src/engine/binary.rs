@@ -44,15 +44,14 @@ impl Evaluator<'_> {
             chain.push((binary, first.range));
             first = &binary.left;
         }
-        let trims = |op| matches!(op, Operator::TrimLower | Operator::TrimUpper);
-        let first_scope = if chain.iter().any(|(binary, _)| trims(binary.op)) {
+        let first_scope = if chain.iter().any(|(binary, _)| is_trim(binary.op)) {
             scope.of_buckets()
         } else {
             scope
         };
         let mut left = self.eval(first, first_scope)?;
         while let Some((binary, range)) = chain.pop() {
-            let right_scope = if trims(binary.op) {
+            let right_scope = if is_trim(binary.op) {
                 scope.of_buckets()
             } else {
                 scope
@@ -72,6 +71,12 @@ impl Evaluator<'_> {
         scope: Scope,
     ) -> Result<Value, QueryError> {
         match (left, right) {
+            (Value::Scalar(_), Value::Scalar(_)) if is_trim(binary.op) => {
+                Err(QueryError::Execution(format!(
+                    "operator {:?} not allowed for Scalar operations",
+                    binary.op.as_str()
+                )))
+            }
             (Value::Scalar(mut left), Value::Scalar(right)) => {
                 for (left, right) in left.iter_mut().zip(&right) {
                     *left = scalars(binary.op, *left, *right);
@@ -118,7 +123,7 @@ impl Evaluator<'_> {
         let mut out = Vec::with_capacity(vector.len());
         for mut series in vector {
             self.budget.check()?;
-            if series.column.histograms.is_empty() {
+            if series.column.histograms.is_empty() && !is_trim(op) {
                 float_column(
                     op,
                     &mut series.column.floats,
@@ -195,7 +200,7 @@ impl Evaluator<'_> {
     ) -> Outcome {
         match (left, right) {
             (Operand::Float(left), Operand::Float(right)) => {
-                if matches!(op, Operator::TrimLower | Operator::TrimUpper) {
+                if is_trim(op) {
                     return self.incompatible("float", op, "float", range);
                 }
                 floats(op, left, right)
@@ -284,6 +289,11 @@ fn scaled(histogram: &Arc<Histogram>, change: impl FnOnce(&mut FloatHistogram)) 
     }
 }
 
+/// Whether it cuts histograms.
+const fn is_trim(op: Operator) -> bool {
+    matches!(op, Operator::TrimLower | Operator::TrimUpper)
+}
+
 /// Whether the result is no longer what the metric's name says.
 pub(crate) const fn changes_meaning(op: Operator) -> bool {
     matches!(
@@ -347,7 +357,6 @@ fn float_column(
     return_bool: bool,
 ) {
     match op {
-        Operator::TrimLower | Operator::TrimUpper => column.fill(ABSENT),
         op if op.is_comparison() && return_bool => {
             each(column, scalar, scalar_left, |left, right| {
                 scalars(op, left, right)

@@ -295,7 +295,7 @@ fn calendar_part(name: &str, seconds: i64) -> f64 {
 
 /// Returns the labels that an absent selector's series would certainly have.
 pub(crate) fn labels_of_absence(expr: &Expr) -> Labels {
-    let selector = match &expr.kind {
+    let selector = match &expr.unwrap_parens().kind {
         ExprKind::Vector(selector) => selector,
         ExprKind::Matrix(matrix) => &matrix.selector,
         _ => return Labels::empty(),

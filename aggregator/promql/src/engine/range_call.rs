@@ -76,7 +76,7 @@ impl Evaluator<'_> {
             if matches!(name, "rate" | "increase") {
                 self.note_non_counter(series, &column, position);
             }
-            self.hold(column.len() as u64, column.bytes())?;
+            self.hold(column.present() as u64, column.bytes())?;
             out.push(Series {
                 labels: series.labels.clone(),
                 drop_name: series.drop_name,

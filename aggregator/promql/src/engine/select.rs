@@ -59,8 +59,9 @@ impl Evaluator<'_> {
             }
             let column = last_of(&tracks, look.len(), take);
             if column.has_any() {
-                self.stats.samples_queryable += present(&column);
-                self.hold(column.len() as u64, column.bytes())?;
+                let points = column.present() as u64;
+                self.stats.samples_queryable += points;
+                self.hold(points, column.bytes())?;
                 out.push(Series {
                     labels: series.labels.clone(),
                     drop_name: false,
@@ -135,7 +136,7 @@ impl Evaluator<'_> {
                 histograms: Vec::new(),
             };
             if column.has_any() {
-                self.hold(column.len() as u64, column.bytes())?;
+                self.hold(column.present() as u64, column.bytes())?;
                 out.push(Series {
                     labels: series.labels.clone(),
                     drop_name: false,
@@ -145,12 +146,6 @@ impl Evaluator<'_> {
         }
         Ok(out)
     }
-}
-
-fn present(column: &Column) -> u64 {
-    (0..column.len())
-        .filter(|index| column.is_present(*index))
-        .count() as u64
 }
 
 fn smoothed_at(track: &Track<f64>, index: usize, at: i64) -> f64 {

@@ -48,11 +48,18 @@ impl Value {
             Self::Text(text) => (0, text.len() as u64),
             Self::Vector(series) => series.iter().fold((0, 0), |(points, bytes), series| {
                 (
-                    points + series.column.len() as u64,
-                    bytes + series.column.bytes() + 64,
+                    points + series.column.present() as u64,
+                    bytes + series.bytes(),
                 )
             }),
         }
+    }
+}
+
+impl Series {
+    /// Returns the bytes that this series holds, for budgets.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.column.bytes() + self.labels.text_bytes() as u64 + 64
     }
 }
 

@@ -47,7 +47,8 @@ impl Evaluator<'_> {
             self.budget.check()?;
             let value = series.labels.value_or_empty(&source).to_owned();
             if let Some(captures) = regex.captures(&value) {
-                set(series, &target, &expand(&template, &captures));
+                let value = expand(&template, &captures);
+                self.set_label(series, &target, &value)?;
             }
         }
         relabelled(series)
@@ -81,18 +82,36 @@ impl Evaluator<'_> {
                 .map(|name| series.labels.value_or_empty(name))
                 .collect();
             let joined = values.join(&separator);
-            set(series, &target, &joined);
+            self.set_label(series, &target, &joined)?;
         }
         relabelled(series)
     }
 }
 
-fn set(series: &mut Series, name: &str, value: &str) {
-    let mut builder = series.labels.to_builder();
-    builder.set(name, value);
-    series.labels = builder.build();
-    if name == METRIC_NAME {
-        series.drop_name = false;
+/// The longest label value that a query may make: calls inside one another could double it each time.
+const LABEL_BYTES_MAX: usize = 1024 * 1024;
+
+impl Evaluator<'_> {
+    fn set_label(
+        &mut self,
+        series: &mut Series,
+        name: &str,
+        value: &str,
+    ) -> Result<(), QueryError> {
+        if value.len() > LABEL_BYTES_MAX {
+            return Err(QueryError::Execution(format!(
+                "label value of {} bytes is longer than the {LABEL_BYTES_MAX} that a query may make; join or repeat less",
+                value.len()
+            )));
+        }
+        self.hold(0, value.len() as u64)?;
+        let mut builder = series.labels.to_builder();
+        builder.set(name, value);
+        series.labels = builder.build();
+        if name == METRIC_NAME {
+            series.drop_name = false;
+        }
+        Ok(())
     }
 }
 
