@@ -69,6 +69,9 @@ pub struct ListenerConfig {
     pub handshake_timeout: Duration,
     /// Requests to join that wait for an answer; further ones are refused as busy.
     pub joins_max: usize,
+    /// How long after its end an agent's certificate still opens a session, in which it is renewed at once: agents must be able to
+    /// come back after a long outage, of theirs or of the aggregator's.
+    pub expired_grace: Duration,
     /// The time for joining, from handshake to answer.
     pub join_timeout: Duration,
     /// Whether UDP datagrams may leave in bunches (GSO); off for network cards that fail at it.
@@ -89,6 +92,7 @@ impl ListenerConfig {
             retry_above: 256,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             joins_max: 64,
+            expired_grace: Duration::from_secs(30 * 24 * 3_600),
             join_timeout: Duration::from_secs(10),
             segmentation_offload: true,
             receive_buffer_bytes: 4 * 1_024 * 1_024,
@@ -341,7 +345,12 @@ impl Tls {
         certificate: &Arc<HotCertificate>,
     ) -> Result<Self, ListenError> {
         let clock = Arc::clone(authority.clock());
-        let tls = server_config(authority.root(), Arc::clone(certificate), clock);
+        let tls = server_config(
+            authority.root(),
+            Arc::clone(certificate),
+            clock,
+            config.expired_grace,
+        );
         let tls = Arc::new(tls.map_err(ListenError::Tls)?);
         Ok(Self {
             quic: quic::server_config(config, Arc::clone(&tls)).map_err(ListenError::Tls)?,

@@ -5,15 +5,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clock::SharedClock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-    ServerConfig, SignatureScheme, version,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError,
+    RootCertStore, ServerConfig, SignatureScheme, version,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use wire::{ALPN_JOIN, ALPN_SESSION};
@@ -22,11 +24,12 @@ use crate::authority::Fingerprint;
 use crate::certificate::HotCertificate;
 use crate::crypto::{ClockTime, provider};
 
-/// Returns what the aggregator's port speaks.
+/// Returns what the aggregator's port speaks; agents whose certificate expired less than `expired_grace` ago are let in.
 pub(crate) fn server_config(
     root: &CertificateDer<'static>,
     certificate: Arc<HotCertificate>,
     clock: SharedClock,
+    expired_grace: Duration,
 ) -> Result<ServerConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone())?;
@@ -34,6 +37,10 @@ pub(crate) fn server_config(
         .allow_unauthenticated()
         .build()
         .map_err(|error| TlsError::General(error.to_string()))?;
+    let verifier = Arc::new(LateRenewal {
+        verifier,
+        grace: expired_grace,
+    });
     let mut config = ServerConfig::builder_with_details(provider(), Arc::new(ClockTime(clock)))
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -78,6 +85,73 @@ pub(crate) fn join_config(
     config.alpn_protocols = vec![ALPN_JOIN.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// Verifies agents, and forgives a certificate that expired while there was nobody to renew it.
+///
+/// Agents renew over their session. Without this, an aggregator that was away for a day would come back to a fleet that it must
+/// refuse, although each agent still proves that it has its key.
+#[derive(Debug)]
+struct LateRenewal {
+    verifier: Arc<dyn ClientCertVerifier>,
+    grace: Duration,
+}
+
+impl ClientCertVerifier for LateRenewal {
+    fn client_auth_mandatory(&self) -> bool {
+        self.verifier.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, TlsError> {
+        let verified = self
+            .verifier
+            .verify_client_cert(end_entity, intermediates, now);
+        let Err(TlsError::InvalidCertificate(CertificateError::ExpiredContext {
+            not_after, ..
+        })) = verified
+        else {
+            return verified;
+        };
+        if now.as_secs() > not_after.as_secs().saturating_add(self.grace.as_secs()) {
+            return verified;
+        }
+        // Everything else must hold as it did at the end of its life.
+        self.verifier
+            .verify_client_cert(end_entity, intermediates, not_after)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.verifier
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.verifier
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
 }
 
 /// Accepts a server whose chain holds the root with a given fingerprint, and verifies under that root.

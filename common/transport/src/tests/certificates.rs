@@ -89,7 +89,9 @@ async fn a_session_needs_a_certificate_and_the_protocol() {
 #[tokio::test]
 async fn certificates_change_without_a_restart() {
     let world = World::new();
-    let listener = world.listen().await;
+    let mut config = world.config();
+    config.expired_grace = Duration::ZERO;
+    let listener = world.listen_with(config).await;
     let target = listener.address().to_string();
     let (renewing, idle) = (world.agent("renewing"), world.agent("idle"));
     let mut open = Vec::new();
@@ -139,5 +141,27 @@ async fn an_authority_can_be_replaced_while_connections_are_open() {
         assert_eq!(reason, RefusalReason::WrongAuthority);
         let (agent, accepted) = pair(&listener, &new, transports).await;
         check_alive(&agent, &accepted.connection).await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_may_come_back_late_to_renew_but_not_too_late() {
+    let world = World::new();
+    let listener = world.listen().await;
+    let target = listener.address().to_string();
+    let late = world.agent("late");
+    for (days, welcome) in [(20, true), (12, false)] {
+        world.clock.advance(Duration::from_secs(days * 24 * 3_600));
+        listener.renew_certificate().unwrap();
+        for transports in EACH {
+            if welcome {
+                let (agent, accepted) = pair(&listener, &late, transports).await;
+                check_alive(&agent, &accepted.connection).await;
+                assert_eq!(late.renewal_in(), Duration::ZERO);
+            } else {
+                let reason = refusal(&late, &target, transports).await;
+                assert_eq!(reason, RefusalReason::CertificateExpired);
+            }
+        }
     }
 }
