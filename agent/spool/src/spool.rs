@@ -185,15 +185,14 @@ impl Spool {
         ranges
     }
 
-    /// Returns what may still come for `destination`, epoch by epoch, oldest first; this run's epoch is always there, and last.
+    /// Returns what may still come for `destination`, epoch by epoch, oldest first. Earlier epochs of which nothing may come are left out;
+    /// this run's epoch is always there, and last.
     pub fn offers(&self, destination: DestinationId) -> Vec<Offer> {
-        let ranges = self.epochs().into_iter();
-        let older = ranges.filter(|range| range.epoch != self.epoch);
+        let older = self.epochs().into_iter();
+        let older = older.filter(|range| range.epoch != self.epoch);
         let mut offers: Vec<Offer> = older
-            .map(|range| {
-                let next = range.last.next();
-                self.offer(destination, range.epoch, next)
-            })
+            .map(|range| self.offer(destination, range.epoch, range.last.next()))
+            .filter(|offer| offer.floor < offer.next)
             .collect();
         let next = self.last_number.map_or(BatchNumber(0), BatchNumber::next);
         offers.push(self.offer(destination, self.epoch, next));
