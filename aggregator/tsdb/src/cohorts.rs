@@ -97,6 +97,8 @@ impl DurableNumbers {
 #[derive(Debug)]
 pub(crate) struct Cohorts {
     shards: u16,
+    /// Layouts made so far.
+    made: u64,
     epochs: HashMap<EpochKey, EpochState>,
     pub(crate) admission: Admission,
 }
@@ -122,7 +124,7 @@ pub(crate) struct CohortState {
     /// The segment that `defined` speaks of.
     pub(crate) defined_in: u64,
     /// As many slots as that segment has the definition of, and the layout's `changes` then.
-    pub(crate) defined: (usize, u32),
+    pub(crate) defined: (usize, u64),
     used: Monotonic,
     /// Whether its series count against limits.
     counted: bool,
@@ -135,6 +137,7 @@ impl Cohorts {
     pub(crate) fn new(shards: u16, admission: Admission) -> Self {
         Self {
             shards,
+            made: 0,
             epochs: HashMap::new(),
             admission,
         }
@@ -161,7 +164,7 @@ impl Cohorts {
             &mut self.epochs,
             key,
             (definition.cohort, &definition.name),
-            (self.shards, now),
+            (self.shards, &mut self.made, now),
         ) else {
             return;
         };
@@ -201,7 +204,7 @@ impl Cohorts {
             &mut self.epochs,
             &key,
             (definition.cohort, &definition.name),
-            (self.shards, now),
+            (self.shards, &mut self.made, now),
         ) else {
             return;
         };
@@ -303,7 +306,7 @@ fn cohort<'a>(
     epochs: &'a mut HashMap<EpochKey, EpochState>,
     key: &EpochKey,
     (id, name): (CohortId, &Arc<str>),
-    (shards, now): (u16, Monotonic),
+    (shards, made, now): (u16, &mut u64, Monotonic),
 ) -> Option<&'a mut CohortState> {
     if name.len() > NAME_BYTES_MAX {
         tracing::warn!(agent = %key.0, bytes = name.len(), "a cohort's name is too long; its rows are refused");
@@ -315,7 +318,10 @@ fn cohort<'a>(
         return None;
     }
     let cohort = epoch.cohorts.entry(id).or_insert_with(|| CohortState {
-        layout: Arc::new(Layout::new(key, id, name, shards)),
+        layout: {
+            *made += 1;
+            Arc::new(Layout::new(key, id, name, (shards, *made << 32)))
+        },
         defined_in: 0,
         defined: (0, 0),
         used: now,

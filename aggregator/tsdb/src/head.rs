@@ -54,7 +54,6 @@ pub(crate) struct Head {
     exemplars: Mutex<Exemplars>,
     metadata: Mutex<BTreeMap<Arc<str>, Vec<Metadata>>>,
     bytes: AtomicU64,
-    samples: AtomicU64,
     oldest: AtomicI64,
     newest: AtomicI64,
 }
@@ -111,7 +110,6 @@ impl Head {
             exemplars: Mutex::default(),
             metadata: Mutex::default(),
             bytes: AtomicU64::new(0),
-            samples: AtomicU64::new(0),
             oldest: AtomicI64::new(i64::MAX),
             newest: AtomicI64::new(i64::MIN),
         }
@@ -120,10 +118,6 @@ impl Head {
     /// Returns the bytes held, the index included.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed) + self.index.memory_bytes() as u64
-    }
-
-    pub(crate) fn samples(&self) -> u64 {
-        self.samples.load(Ordering::Relaxed)
     }
 
     /// Returns whether it has no samples; metadata alone is not worth a partition.
@@ -261,10 +255,9 @@ impl Head {
         }
     }
 
-    fn saw(&self, at: TimestampMs, samples: u64) {
+    fn saw(&self, at: TimestampMs) {
         self.oldest.fetch_min(at.0, Ordering::Relaxed);
         self.newest.fetch_max(at.0, Ordering::Relaxed);
-        self.samples.fetch_add(samples, Ordering::Relaxed);
     }
 
     fn grow(&self, bytes: u64) {

@@ -29,8 +29,8 @@ use crate::shard::{Frozen, Shard};
 
 /// How long the keeper waits before it looks around by itself, and before it tries again what failed.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks between two looks at retention.
-const RETENTION_TICKS: u32 = 60;
+/// How often the keeper looks for what retention ends.
+const RETAIN_EVERY: Duration = Duration::from_mins(1);
 /// Numbers of epochs that nobody has used for this long are forgotten: far more than twice the age of anything in a spool.
 const NUMBERS_KEPT: Duration = Duration::from_hours(90 * 24);
 
@@ -71,20 +71,18 @@ enum KeepError {
 impl Keeper {
     /// Works until the wakers are gone.
     pub(crate) fn run(mut self, wake: &Receiver<()>) {
-        let mut ticks: u32 = 0;
+        let mut retained = self.clock.monotonic();
         loop {
             match wake.recv_timeout(TICK) {
-                Ok(()) => {}
-                Err(RecvTimeoutError::Timeout) => ticks += 1,
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let kept = self.seal_all().and_then(|()| {
-                if ticks >= RETENTION_TICKS {
-                    ticks = 0;
-                    self.retain()?;
-                }
-                Ok(())
-            });
+            let now = self.clock.monotonic();
+            let mut kept = self.seal_all();
+            if kept.is_ok() && now.saturating_since(retained) >= RETAIN_EVERY {
+                retained = now;
+                kept = self.retain();
+            }
             if let Err(error) = kept {
                 self.counters.seal_failures.add(1);
                 tracing::error!(%error, "cannot seal, trying again; check space and health of the disk");
@@ -207,7 +205,9 @@ impl Keeper {
         let sealed = &self.catalogue.contents().sealed;
         if let Some(position) = sealed.iter().min().copied() {
             // Refused only when the store is closing.
-            self.intake.offer(Command::Sealed { position }).unwrap_or_default();
+            self.intake
+                .offer(Command::Sealed { position })
+                .unwrap_or_default();
         }
     }
 

@@ -64,8 +64,9 @@ pub(crate) struct Layout {
     pub(crate) slots: Vec<SlotState>,
     /// Slots whose values are not stored.
     not_taken: usize,
-    /// Counts the changes to slots that were there before: a shard keeps what it derived from a layout while this stands.
-    pub(crate) changes: u32,
+    /// Rises with each change to a slot that was there before, and starts anew for each layout that is made: a shard keeps what it derived
+    /// from a layout while this stands.
+    pub(crate) changes: u64,
 }
 
 impl Layout {
@@ -73,7 +74,7 @@ impl Layout {
         (agent, epoch): &(AgentId, Epoch),
         cohort: CohortId,
         name: &Arc<str>,
-        shards: u16,
+        (shards, changes): (u16, u64),
     ) -> Self {
         let key = CohortKey {
             agent: agent.clone(),
@@ -86,7 +87,7 @@ impl Layout {
             cohort,
             slots: Vec::new(),
             not_taken: 0,
-            changes: 0,
+            changes,
         }
     }
 

@@ -57,6 +57,13 @@ impl HeadPart {
         }
     }
 
+    fn selected(&self, matchers: &[Matcher]) -> RoaringBitmap {
+        match index::select(&self.index, matchers) {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
+    }
+
     fn matching(&self, matcher_sets: &[Vec<Matcher>]) -> RoaringBitmap {
         match index::select_any(&self.index, matcher_sets) {
             Ok(found) => found,
@@ -127,13 +134,12 @@ impl Snapshot {
         budget: &dyn Budget,
         found: &mut Found,
     ) -> Result<(), QueryError> {
-        let sets = [select.matchers.to_vec()];
         for part in &self.heads {
             if !touches(part, select.range) {
                 continue;
             }
             let mut cache = ReadCache::default();
-            for (count, id) in part.matching(&sets).into_iter().enumerate() {
+            for (count, id) in part.selected(select.matchers).into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check()?;
                 }
@@ -300,8 +306,20 @@ fn damage_of(handle: &PartitionHandle, error: &PartitionError) -> Damage {
     Damage {
         file: handle.path(),
         offset: 0,
-        what: error.to_string(),
+        what: with_sources(error),
     }
+}
+
+/// Returns an error's message with those of its sources.
+fn with_sources(error: &PartitionError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 fn touches(part: &HeadPart, range: TimeRange) -> bool {

@@ -132,11 +132,7 @@ impl Tsdb {
         let rest = std::mem::take(&mut threads.shards)
             .into_iter()
             .chain(threads.keeper.take());
-        for thread in log.into_iter().chain(rest) {
-            if thread.join().is_err() {
-                tracing::error!("a storage thread ended by a panic");
-            }
-        }
+        join_all(log.into_iter().chain(rest));
         threads.lock = None;
     }
 
@@ -368,7 +364,8 @@ impl Opening {
         let admission = Admission::new(self.config.limits.clone());
         let mut cohorts = Cohorts::new(shard_count, admission);
         let log_folder = self.config.folder.join(LOG_FOLDER);
-        let Replayed { end, next_position } = Replay {
+        let unsealed = sealed.iter().min().copied().unwrap_or(0);
+        let replayed = Replay {
             files: Arc::clone(&self.files),
             folder: log_folder.clone(),
             store_id,
@@ -379,17 +376,30 @@ impl Opening {
             shards: &senders,
             report,
         }
-        .run()?;
+        .run();
+        let Replayed { end, next_position } = match replayed {
+            Ok(replayed) => replayed,
+            Err(error) => {
+                // Nobody works in the folder once its lock is released.
+                drop(senders);
+                join_all(shard_threads.into_iter().chain([keeper]));
+                drop(lock);
+                return Err(error);
+            }
+        };
         await_shards(&senders);
+        let mut log = Log::new(
+            self.files,
+            log_folder,
+            store_id,
+            self.config.log.segment_bytes,
+            end,
+        );
+        log.remove_until(unsealed);
+        counters.log_segments.set(log.segments());
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),
-            log: Log::new(
-                self.files,
-                log_folder,
-                store_id,
-                self.config.log.segment_bytes,
-                end,
-            ),
+            log,
             cohorts,
             numbers: Arc::clone(&numbers),
             shards: senders,
@@ -477,6 +487,14 @@ fn await_shards(senders: &[SyncSender<ShardMessage>]) {
         if sender.send(ShardMessage::Barrier(done)).is_ok() {
             // An error means that the shard's thread is gone, which is reported where rows are sent to it.
             applied.recv().unwrap_or_default();
+        }
+    }
+}
+
+fn join_all(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a storage thread ended by a panic");
         }
     }
 }

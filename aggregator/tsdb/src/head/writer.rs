@@ -60,7 +60,7 @@ struct Numbering {
     epoch: Epoch,
     cohort: CohortId,
     /// The layout's `changes` when `series` was derived from it.
-    changes: u32,
+    changes: u64,
     /// By slot; `None`: its values are not stored.
     series: Vec<Option<SeriesId>>,
     starts: Starts,
@@ -120,7 +120,7 @@ impl HeadWriter {
         let masked = cohort.numberings[generation].mask(layout, row);
         let row: &Row = masked.as_ref().unwrap_or(row);
         cohort.push(head, generation, row, position, layout.slots.len(), scratch);
-        head.saw(row.at, row.presence.count() as u64);
+        head.saw(row.at);
         for (slot, exemplar) in &row.exemplars {
             if let Some(series) = cohort.numberings[generation].series_at(usize::from(*slot)) {
                 head.add_exemplar(series, exemplar.clone());
@@ -143,7 +143,7 @@ impl HeadWriter {
         let grown = samples.push(sample.at, position, value, &mut self.scratch);
         drop(loose);
         self.head.grow(grown);
-        self.head.saw(sample.at, 1);
+        self.head.saw(sample.at);
     }
 }
 

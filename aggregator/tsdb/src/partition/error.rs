@@ -81,6 +81,18 @@ impl PartitionError {
     pub(super) fn file(file: &Path, step: &'static str, source: impl Into<redb::Error>) -> Self {
         match source.into() {
             redb::Error::Corrupted(what) => Self::damaged(file, Place::Database, what),
+            // A file that is no longer one of redb's, or ends too early, is no fault of the disk's that may pass.
+            redb::Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Self::damaged(file, Place::Database, error.to_string())
+            }
+            error @ (redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted) => {
+                Self::damaged(file, Place::Database, error.to_string())
+            }
             source => Self::File {
                 file: file.to_owned(),
                 step,

@@ -1,10 +1,15 @@
 //! The way in and out, once each.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Matcher, TimeRange, TimestampMs};
-use rows::{BatchNumber, NumberSet};
-use storage::{AppendOutcome, Appender, Lane, Queryable, RefusalReason, Refusals, Unlimited};
+use files::FileSystem;
+use model::{Exemplar, Matcher, Metadata, MetricType, TimeRange, TimestampMs};
+use rows::{BatchContents, BatchNumber, MetricMetadata, NumberSet};
+use storage::{
+    AppendOutcome, Appender, Lane, Queryable, RefusalReason, Refusals, Select, Unlimited,
+};
 
 use crate::testing::*;
 
@@ -194,4 +199,209 @@ fn names_and_values_come_from_the_index() {
             .0
             .is_empty()
     );
+}
+
+#[test]
+fn sealed_rows_are_found_and_let_the_log_go() {
+    let mut world = World::new();
+    world.config.seal.head_bytes = 16_000;
+    world.config.log.segment_bytes = 4_096;
+    let (store, _) = world.open();
+    let mut agent = Agent::new("node-1", 1);
+    let series: Vec<_> = (0..10)
+        .map(|id| labels(&[("id", &id.to_string())]))
+        .collect();
+    store
+        .define(&agent.source, definition(0, "fast", &series))
+        .unwrap();
+    // Three hours at 15 s: two spans of time.
+    for step in 0..720 {
+        let values: Vec<_> = (0..10).map(|id| Some(f64::from(step * id))).collect();
+        let at = START_MS - 3 * 60 * 60 * 1_000 + i64::from(step) * 15_000;
+        let row = agent.row(0, at, &values);
+        let batch = agent.batch(&[row], &[]);
+        assert_eq!(append(&store, &agent.source, &batch), stored());
+    }
+    wait_until("it is sealed", || store.stats().seals >= 2);
+    assert!(
+        store.stats().partitions >= 2 && store.stats().log_segments < 20,
+        "{:?}",
+        store.stats()
+    );
+    let before = contents(&store);
+    assert_eq!(before[&series[9]].len(), 720);
+    assert_eq!(dump(&store).len(), 7_200);
+    drop(store);
+    let (store, report) = world.open();
+    assert!(report.samples < 5_000, "{report:?}");
+    assert_eq!(contents(&store), before);
+    assert_eq!(dump(&store).len(), 7_200);
+    // By time, too, and then by retention.
+    world.clock.advance(Duration::from_hours(2));
+    wait_until("the rest is sealed", || store.stats().head_series == 0);
+    assert_eq!(contents(&store), before);
+    let some = TimeRange::new(TimestampMs(START_MS - 60_000), TimestampMs(START_MS));
+    assert_eq!(contents_within(&store, some)[&series[1]].len(), 4);
+    world.clock.advance(Duration::from_hours(16 * 24));
+    wait_until("retention ends it", || store.stats().partitions == 0);
+    assert!(contents(&store).is_empty());
+    assert!(
+        world
+            .disk
+            .list(Path::new("/data/partitions"))
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn an_old_copy_of_the_folder_is_caught_up() {
+    let world = World::new();
+    let (store, _) = world.open();
+    let mut agent = Agent::new("node-1", 1);
+    let series = [labels(&[("__name__", "a")])];
+    let batches: Vec<_> = (0..60)
+        .map(|second| {
+            let row = agent.row(0, START_MS + second * 1_000, &[Some(second as f64)]);
+            agent.batch(&[row], &[])
+        })
+        .collect();
+    store
+        .define(&agent.source, definition(0, "fast", &series))
+        .unwrap();
+    for batch in &batches[..20] {
+        append(&store, &agent.source, batch);
+    }
+    store.close();
+    let copy = World::new();
+    for folder in ["/data", "/data/log", "/data/partitions"] {
+        let folder = Path::new(folder);
+        copy.disk.create_folders(folder).unwrap();
+        for entry in world
+            .disk
+            .list(folder)
+            .unwrap()
+            .iter()
+            .filter(|entry| !entry.folder)
+        {
+            let path = folder.join(&entry.name);
+            let bytes = world.disk.contents(&path).unwrap();
+            let file = copy.disk.open(&path, files::Open::create_new()).unwrap();
+            file.write_at(0, &bytes).unwrap();
+        }
+    }
+    drop(store);
+    let (store, _) = world.open();
+    store
+        .define(&agent.source, definition(0, "fast", &series))
+        .unwrap();
+    for batch in &batches[20..] {
+        append(&store, &agent.source, batch);
+    }
+    store.close();
+    let all = contents(&store);
+    assert_eq!(all[&series[0]].len(), 60);
+
+    let (restored, report) = copy.open();
+    assert_eq!(report.damages, []);
+    assert_eq!(restored.store_id(), store.store_id());
+    let known = restored.known(agent.id(), agent.source.epoch);
+    assert_eq!(known.last(), Some(BatchNumber(19)));
+    restored
+        .define(&agent.source, definition(0, "fast", &series))
+        .unwrap();
+    for (number, batch) in batches.iter().enumerate() {
+        let expected = if number < 20 {
+            AppendOutcome::Duplicate
+        } else {
+            stored()
+        };
+        assert_eq!(append(&restored, &agent.source, batch), expected);
+    }
+    restored.close();
+    assert_eq!(contents(&restored), all);
+    assert_eq!(dump(&restored).len(), 60);
+}
+
+#[test]
+fn exemplars_metadata_and_start_times_survive_seals_and_starts() {
+    let mut world = World::new();
+    for seal in [u64::MAX, 1] {
+        world.disk = files::Simulated::new();
+        world.config.seal.head_bytes = seal;
+        let (store, _) = world.open();
+        let mut agent = Agent::new("node-1", 1);
+        let series = [labels(&[("__name__", "a_total")])];
+        store
+            .define(&agent.source, definition(0, "fast", &series))
+            .unwrap();
+        let metadata = MetricMetadata {
+            metric: Arc::from("a_total"),
+            metadata: Metadata {
+                kind: MetricType::Counter,
+                help: "what it counts".to_owned(),
+                unit: String::new(),
+            },
+        };
+        for second in 0..5i64 {
+            let mut row = Arc::unwrap_or_clone(agent.row(
+                0,
+                START_MS + second * 1_000,
+                &[Some(second as f64)],
+            ));
+            if second == 1 {
+                row.start_times = vec![(0, TimestampMs(START_MS - 5))];
+            }
+            row.exemplars = vec![(
+                0,
+                Exemplar {
+                    labels: labels(&[("trace", &second.to_string())]),
+                    value: 1.5,
+                    at: TimestampMs(START_MS + second * 1_000 - 3),
+                },
+            )];
+            let batch = agent.batch_with(&BatchContents {
+                rows: &[Arc::new(row)],
+                samples: &[],
+                metadata: std::slice::from_ref(&metadata),
+            });
+            assert_eq!(append(&store, &agent.source, &batch), stored());
+        }
+        store.close();
+        for store in [store, world.open().0] {
+            let querier = store.querier().unwrap();
+            let exemplars = querier.exemplars(&[], TimeRange::ALL, &Unlimited).unwrap();
+            let times: Vec<_> = exemplars[0]
+                .exemplars
+                .iter()
+                .map(|one| one.at.0 - START_MS)
+                .collect();
+            assert_eq!(
+                (exemplars.len(), times),
+                (1, vec![-3, 997, 1_997, 2_997, 3_997])
+            );
+            let found = querier.metadata(None, 0).unwrap();
+            assert_eq!(
+                (found.len(), &found[0].metadata[0]),
+                (1, &metadata.metadata)
+            );
+            let select = Select {
+                matchers: &[Matcher::equal("__name__", "a_total")],
+                range: TimeRange::ALL,
+                hints: Default::default(),
+            };
+            let data = querier.select(&select, &Unlimited).unwrap();
+            let starts = data[0].segments.iter().flat_map(|segment| {
+                let rows = segment.times.as_slice().len();
+                let starts = segment.start_times.clone();
+                (0..rows).map(move |row| starts.as_ref().map_or(0, |starts| starts[row].0))
+            });
+            let known = START_MS - 5;
+            assert_eq!(
+                starts.collect::<Vec<_>>(),
+                [0, known, known, known, known],
+                "{seal}"
+            );
+        }
+    }
 }

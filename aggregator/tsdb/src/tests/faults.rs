@@ -286,3 +286,50 @@ fn a_flipped_bit_in_the_log_costs_little_is_reported_and_never_gives_a_wrong_val
     }
     assert!(seen > 5, "{seen} of the trials cost anything");
 }
+
+#[test]
+fn a_flipped_bit_in_a_partition_hides_what_it_hit_is_reported_and_never_gives_a_wrong_value() {
+    let feed = Feed::new(100);
+    let everything: BTreeSet<_> = feed.samples(&(0..100).collect()).into_iter().collect();
+    let mut world = World::new();
+    world.config.shards = std::num::NonZeroU16::new(1);
+    world.config.seal.age = std::time::Duration::from_secs(10);
+    let (store, _) = world.open();
+    feed.define(&store);
+    for batch in 0..100 {
+        assert_eq!(feed.append(&store, batch), stored());
+    }
+    world.clock.advance(std::time::Duration::from_secs(10));
+    wait_until("it is sealed", || {
+        store.stats().seals == 1 && store.stats().head_series == 0
+    });
+    drop(store);
+    let folder = Path::new("/data/partitions");
+    let file = folder.join(&world.disk.list(folder).unwrap()[0].name);
+    let bits = world.disk.len(&file).unwrap() * 8;
+    let mut hidden = 0;
+    for trial in 0..60u64 {
+        let bit = trial * 104_729 * 37 % bits;
+        world.disk.flip_bit(&file, bit).unwrap();
+        let (store, _) = world.open();
+        let found: BTreeSet<_> = contents(&store)
+            .into_iter()
+            .flat_map(|(labels, samples)| {
+                samples
+                    .into_iter()
+                    .map(move |(at, value)| (labels.clone(), at, value))
+            })
+            .collect();
+        assert!(found.is_subset(&everything), "bit {bit}");
+        if found != everything {
+            hidden += 1;
+            let stats = store.stats();
+            assert!(stats.damages > 0, "bit {bit}");
+            assert_eq!(stats.damages_listed[0].file, file);
+        }
+        drop(store);
+        world.disk.flip_bit(&file, bit).unwrap();
+    }
+    assert!(hidden > 0, "no trial hit anything");
+    assert_eq!(dump(&world.open().0).len(), 300);
+}
