@@ -135,14 +135,6 @@ impl Partition {
         self.blocks().path()
     }
 
-    pub(crate) const fn key(&self) -> PartitionKey {
-        self.header.key
-    }
-
-    pub(crate) const fn summary(&self) -> PartitionSummary {
-        self.header.summary
-    }
-
     /// Returns the index; its series are numbered in order of their labels.
     pub(crate) const fn index(&self) -> &impl IndexRead<Error = PartitionError> {
         &self.index

@@ -1,8 +1,7 @@
 //! The index of a head: grows series by series while queries read it.
 //!
 //! One lock protects all, and nobody holds it for long: an insertion takes some microseconds, a reader copies references of what it
-//! needs and works on those. Nothing is ever removed, so a [`HeadIndexView`] is a number of series: what came later is left out. When
-//! many series have ended, [`HeadIndex::compacted`] makes a new index of the rest; views of the old one keep it alive.
+//! needs and works on those. Nothing is ever removed, so a [`HeadIndexView`] is a number of series: what came later is left out.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -109,11 +108,6 @@ impl HeadIndex {
         self.write().insert(labels)
     }
 
-    /// Returns the number of the series with these labels.
-    pub(crate) fn find(&self, labels: &Labels) -> Option<SeriesId> {
-        self.read().find(hash_of(labels), labels).ok()
-    }
-
     /// Returns the number of series.
     pub(crate) fn len(&self) -> usize {
         self.read().series.len()
@@ -131,25 +125,6 @@ impl HeadIndex {
             index: Arc::clone(self),
             count,
         }
-    }
-
-    /// Returns an index of the series in `keep` alone, numbered anew in the same order, and the new number of each old one.
-    pub(crate) fn compacted(&self, keep: &RoaringBitmap) -> (Self, Vec<Option<SeriesId>>) {
-        let mut renumbered = vec![None; self.len()];
-        let mut contents = Contents::default();
-        for old in keep {
-            if let (Some(slot), Some(labels)) =
-                (renumbered.get_mut(old as usize), self.read().labels(old))
-            {
-                *slot = Some(contents.insert(&labels).0);
-            }
-        }
-        (
-            Self {
-                contents: RwLock::new(contents),
-            },
-            renumbered,
-        )
     }
 
     /// Lends the contents, to be encoded.
@@ -368,15 +343,6 @@ impl Posting {
 pub(crate) struct HeadIndexView {
     index: Arc<HeadIndex>,
     count: u32,
-}
-
-impl HeadIndexView {
-    /// Returns the number of the series with these labels.
-    pub(crate) fn find(&self, labels: &Labels) -> Option<SeriesId> {
-        self.index
-            .find(labels)
-            .filter(|series| *series < self.count)
-    }
 }
 
 impl IndexRead for HeadIndexView {

@@ -53,7 +53,7 @@ fn rounded(value: f64) -> i64 {
 }
 
 /// Returns the smallest scale from `from` on at which `value` has a decimal form.
-fn scale_of(value: f64, from: u8) -> Option<u8> {
+pub(super) fn scale_of(value: f64, from: u8) -> Option<u8> {
     if !value.is_finite() || (value == 0.0 && value.is_sign_negative()) {
         return None;
     }
@@ -62,10 +62,10 @@ fn scale_of(value: f64, from: u8) -> Option<u8> {
         .find(|scale| to_whole(value, *scale).is_some())
 }
 
-/// Returns a scale at which all but a few values have a decimal form; `None` when there is none.
-pub(super) fn common_scale(values: &[f64]) -> Option<u8> {
+/// Returns a scale, `from` or more, at which all but a few values have a decimal form; `None` when there is none.
+pub(super) fn common_scale(values: &[f64], from: u8) -> Option<u8> {
     let exceptions_max = values.len() / 8 + 1;
-    let mut scale = starting_scale(values);
+    let mut scale = from;
     let mut formless = 0;
     let mut outliers = 0;
     let mut outlier_scale = scale;
@@ -93,7 +93,7 @@ pub(super) fn common_scale(values: &[f64]) -> Option<u8> {
 }
 
 /// Returns the middle one of the scales of three values: a single strange one does not set it.
-fn starting_scale(values: &[f64]) -> u8 {
+pub(super) fn starting_scale(values: &[f64]) -> u8 {
     let at = |index: usize| {
         values
             .get(index)

@@ -2,8 +2,12 @@
 //!
 //! The layout is drawn in FORMAT.md, section "Float stream".
 
-use super::decimal::{POWERS, SCALE_MAX, common_scale, to_float, to_whole};
-use super::ints::{Differences, IntScratch, decode_ints, encode_ints, peek};
+use super::decimal::{
+    POWERS, SCALE_MAX, common_scale, scale_of, starting_scale, to_float, to_whole,
+};
+use super::ints::{
+    Differences, IntScratch, decode_ints, encode_constant, encode_ints, peek, take_constant,
+};
 use super::varint::{put_length, put_varint, put_zigzag, take_length, take_varint, take_zigzag};
 use super::xor::{decode_xor, encode_xor};
 use crate::bytes::{Malformed, Reader};
@@ -41,27 +45,55 @@ pub(super) fn encode_floats(
     let Some(head) = values.first() else {
         return;
     };
-    let same = values.iter().all(|value| value.to_bits() == head.to_bits());
-    if same
-        && to_whole(*head, 0).is_none()
-        && common_scale(&values[..1])
-            .and_then(|scale| to_whole(*head, scale))
-            .is_none()
-    {
-        out.push(FORM_SAME);
-        out.extend_from_slice(&head.to_bits().to_le_bytes());
+    if values.iter().all(|value| value.to_bits() == head.to_bits()) {
+        put_same(*head, out);
         return;
     }
-    match common_scale(values) {
-        Some(scale) if encode_decimals(values, scale, with_bounds, scratch, out) => {}
-        _ => put_xor(values, with_bounds, scratch, out),
+    if !encode_decimals(values, with_bounds, scratch, out) {
+        put_xor(values, with_bounds, scratch, out);
     }
+}
+
+/// Appends a column whose values all have the bits of this one.
+fn put_same(value: f64, out: &mut Vec<u8>) {
+    match scale_of(value, 0).and_then(|scale| Some((scale, to_whole(value, scale)?))) {
+        Some((scale, whole)) => {
+            out.push(scale);
+            encode_constant(whole, out);
+        }
+        None => {
+            out.push(FORM_SAME);
+            out.extend_from_slice(&value.to_bits().to_le_bytes());
+        }
+    }
+}
+
+/// Puts the column as whole numbers into `whole` and returns their scale and how many values have no decimal form there. Those get the
+/// number before them, which costs the frame nothing. `None` when they are too many.
+fn to_wholes(values: &[f64], whole: &mut Vec<i64>) -> Option<(u8, usize)> {
+    let scale = starting_scale(values);
+    whole.clear();
+    whole.extend(values.iter().map_while(|value| to_whole(*value, scale)));
+    if whole.len() == values.len() {
+        return Some((scale, 0));
+    }
+    let scale = common_scale(values, scale)?;
+    let mut exceptions = 0;
+    let mut last = values.iter().find_map(|value| to_whole(*value, scale))?;
+    whole.clear();
+    whole.extend(values.iter().map(|value| {
+        match to_whole(*value, scale) {
+            Some(m) => last = m,
+            None => exceptions += 1,
+        }
+        last
+    }));
+    (exceptions <= values.len() / 4 + 1).then_some((scale, exceptions))
 }
 
 /// Appends the decimal form, or something shorter; `false` when too many values have none and nothing was written.
 fn encode_decimals(
     values: &[f64],
-    scale: u8,
     with_bounds: bool,
     scratch: &mut FloatScratch,
     out: &mut Vec<u8>,
@@ -69,23 +101,9 @@ fn encode_decimals(
     let FloatScratch {
         ints, whole, bytes, ..
     } = scratch;
-    whole.clear();
-    let mut exceptions = 0;
-    // An exception's place in the column is taken by the value before it, so that it costs the frame nothing.
-    let mut last = values
-        .iter()
-        .find_map(|value| to_whole(*value, scale))
-        .unwrap_or(0);
-    for value in values {
-        match to_whole(*value, scale) {
-            Some(m) => last = m,
-            None => exceptions += 1,
-        }
-        whole.push(last);
-    }
-    if exceptions > values.len() / 4 + 1 || exceptions == values.len() {
+    let Some((scale, exceptions)) = to_wholes(values, whole) else {
         return false;
-    }
+    };
     bytes.clear();
     let anchor = encode_ints(whole, Differences::First, ints, bytes);
     let constant = whole.iter().all(|m| *m == anchor);
@@ -259,13 +277,17 @@ pub(super) fn decode_floats(
     } else {
         0
     };
-    decode_ints(from, count, &mut scratch.ints, &mut scratch.whole)?;
     let start = out.len();
-    if head.form == 0 {
-        out.extend(scratch.whole.iter().map(|m| to_float(*m, 1.0)));
+    let power = POWERS[usize::from(head.form)];
+    if let Some(constant) = take_constant(from)? {
+        out.resize(start + count, to_float(constant, power));
     } else {
-        let power = POWERS[usize::from(head.form)];
-        out.extend(scratch.whole.iter().map(|m| to_float(*m, power)));
+        decode_ints(from, count, &mut scratch.ints, &mut scratch.whole)?;
+        if head.form == 0 {
+            out.extend(scratch.whole.iter().map(|m| to_float(*m, 1.0)));
+        } else {
+            out.extend(scratch.whole.iter().map(|m| to_float(*m, power)));
+        }
     }
     if exceptions > 0 {
         patch(exceptions_at, exceptions, &mut out[start..])?;

@@ -64,8 +64,7 @@ pub(crate) fn encode_ints(
         return 0;
     };
     if tail.iter().all(|value| *value == head) {
-        out.push(CONSTANT);
-        put_zigzag(out, head);
+        encode_constant(head, out);
         return head;
     }
     let IntScratch {
@@ -75,14 +74,19 @@ pub(crate) fn encode_ints(
         ..
     } = scratch;
     differentiate(values, first);
-    let mut best = (0, values, Frame::of(values));
-    let candidate = Frame::of(first);
-    if candidate.bits < best.2.bits {
-        best = (1, first, candidate);
+    let (whole_values, whole_first) = (Frame::whole(values), Frame::whole(first));
+    let mut best = (1, &**first, whole_first.narrow(first));
+    // A column that only rises or only falls is no frame with some outliers: its differences are.
+    let monotone = whole_first.low >= 0 || whole_first.high <= 0;
+    if !monotone || whole_values.bits < best.2.bits {
+        let candidate = whole_values.narrow(values);
+        if candidate.bits <= best.2.bits {
+            best = (0, values, candidate);
+        }
     }
     if differences == Differences::Second && values.len() > 2 {
         differentiate(first, second);
-        let candidate = Frame::of(second);
+        let candidate = Frame::whole(second).narrow(second);
         if candidate.bits < best.2.bits {
             best = (2, second, candidate);
         }
@@ -121,7 +125,7 @@ fn sparse_frame(residuals: &[i64], frame: &Frame, nonzero: &mut Vec<i64>) -> Opt
     if nonzero.len() > residuals.len() / 8 * 7 {
         return None;
     }
-    let sparse = Frame::of(nonzero);
+    let sparse = Frame::whole(nonzero).narrow(nonzero);
     (sparse.bits + residuals.len() < frame.bits).then_some(sparse)
 }
 
@@ -203,8 +207,8 @@ impl Costs {
 }
 
 impl Frame {
-    /// Returns the cheapest frame found: all residuals, or fewer bits a field and a list of exceptions.
-    fn of(residuals: &[i64]) -> Self {
+    /// Returns the frame that holds all residuals.
+    fn whole(residuals: &[i64]) -> Self {
         let Some(&head) = residuals.first() else {
             return Self {
                 low: 0,
@@ -216,31 +220,39 @@ impl Frame {
         let (low, high) = residuals
             .iter()
             .fold((head, head), |(low, high), x| (low.min(*x), high.max(*x)));
-        let mut frame = Self {
+        Self {
             low,
             high,
             exceptions: 0,
-            bits: 0,
-        };
+            bits: residuals.len() * bits_between(low, high),
+        }
+    }
+
+    /// Returns the cheapest frame found: the same, or fewer bits a field and a list of exceptions.
+    fn narrow(mut self, residuals: &[i64]) -> Self {
+        let width = bits_between(self.low, self.high);
+        if width <= 1 {
+            return self;
+        }
         // What the divisor saves of every field, in whole bits; outliers that break it are not looked for.
-        let saved = bits_of(frame.divisor(residuals)) as usize - 1;
-        frame.bits = residuals.len() * bits_between(low, high).saturating_sub(saved);
+        let saved = bits_of(self.divisor(residuals)) as usize - 1;
+        self.bits = residuals.len() * width.saturating_sub(saved);
         // A byte of gap and the residual, zigzag, in groups of seven bits.
-        let outlier_bits = 8 + (bits_between(low, high) + 1).div_ceil(7) * 8;
+        let outlier_bits = 8 + (width + 1).div_ceil(7) * 8;
         let costs = Costs {
             saved,
             outlier_bits,
         };
         for _ in 0..ROUNDS_MAX {
-            if bits_between(frame.low, frame.high) <= 1 {
+            if bits_between(self.low, self.high) <= 1 {
                 break;
             }
-            match frame.narrowed(residuals, costs) {
-                Some(narrower) => frame = narrower,
+            match self.narrowed(residuals, costs) {
+                Some(narrower) => self = narrower,
                 None => break,
             }
         }
-        frame
+        self
     }
 
     /// Returns the frame with the outliers of one side cut off, when that is cheaper.
@@ -343,6 +355,21 @@ pub(crate) struct Peek {
     pub(crate) anchor: i64,
     /// Whether all values are the anchor.
     pub(crate) constant: bool,
+}
+
+/// Appends the stream of a constant column.
+pub(crate) fn encode_constant(value: i64, out: &mut Vec<u8>) {
+    out.push(CONSTANT);
+    put_zigzag(out, value);
+}
+
+/// Reads a stream from the front of `from` if it is that of a constant column, and returns the constant.
+pub(crate) fn take_constant(from: &mut Reader<'_>) -> Result<Option<i64>, Malformed> {
+    if from.rest().first() != Some(&CONSTANT) {
+        return Ok(None);
+    }
+    from.u8("integer stream ends in its head")?;
+    take_zigzag(from, "bad constant").map(Some)
 }
 
 /// Reads what the first bytes of a stream of at least one value tell.

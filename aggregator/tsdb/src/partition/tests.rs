@@ -158,7 +158,7 @@ proptest! {
         prop_assert_eq!(summary.series, expected.len() as u64);
 
         let partition = fixture.open().unwrap();
-        prop_assert_eq!((partition.key(), partition.summary()), (KEY, summary));
+        prop_assert_eq!((partition.header.key, partition.header.summary), (KEY, summary));
         let range = TimeRange::new(TimestampMs(range.0), TimestampMs(range.0 + range.1));
         for (id, (labels, samples_expected)) in (0..).zip(&expected) {
             let found = partition.labels(id).unwrap();

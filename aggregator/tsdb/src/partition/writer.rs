@@ -293,7 +293,7 @@ impl<'a> PartitionWriter<'a> {
         Ok(place)
     }
 
-    fn put(&mut self, mut open: OpenBlock) -> Result<(), PartitionError> {
+    fn put(&self, mut open: OpenBlock) -> Result<(), PartitionError> {
         self.blocks.put(open.number, &mut open.bytes)
     }
 
