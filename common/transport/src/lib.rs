@@ -25,6 +25,7 @@ mod closing;
 mod connection;
 mod connector;
 mod crypto;
+mod dialer;
 mod folder;
 mod frames;
 mod identity;

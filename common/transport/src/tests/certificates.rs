@@ -6,7 +6,7 @@ use std::time::Duration;
 use files::Disk;
 
 use super::world::*;
-use crate::connector::Dialer;
+use crate::dialer::Dialer;
 use crate::frames::FrameLimit;
 use crate::{ConnectError, IdentityStore, PendingKey, RefusalReason, Transports};
 
