@@ -152,7 +152,7 @@ fn check<I: IndexRead<Error: Debug>>(index: &I, series: &[Labels], matchers: &[M
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn a_head_index_answers_as_a_scan_would(

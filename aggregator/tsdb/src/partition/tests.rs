@@ -326,7 +326,7 @@ impl Small {
             .collect();
         let id = writer.add_times(&times).unwrap();
         let mut expected = Vec::new();
-        for number in 0..40u64 {
+        for number in 0..15u64 {
             writer
                 .start_series(
                     &Labels::from_pairs([
@@ -458,7 +458,7 @@ fn damage_outside_blocks_gives_errors_not_wrong_values() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        for _ in 0..400 {
+        for _ in 0..300 {
             // The first pages hold the database's own structure.
             let within = if random.bool() {
                 small.bytes.len().min(16_384)
