@@ -434,7 +434,8 @@ mod tests {
         while at < slots.len() {
             let mut out = Vec::new();
             let of = (&source.agent, source.epoch, CohortId(2), "c");
-            let held = put_definition(&mut out, of, at as Slot, &slots[at..]);
+            let first = Slot::try_from(at).unwrap();
+            let held = put_definition(&mut out, of, first, &slots[at..]);
             let Ok(Some(Record::Definition(read))) = read(DEFINITION, &out) else {
                 panic!("a definition");
             };

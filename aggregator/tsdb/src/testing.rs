@@ -48,7 +48,7 @@ impl World {
         Tsdb::open(
             self.config.clone(),
             Arc::new(self.disk.clone()),
-            self.clock.clone(),
+            Arc::<SimulatedClock>::clone(&self.clock),
         )
     }
 }

@@ -1,5 +1,11 @@
 //! The store as a whole, on a disk that loses, tears and fills up.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "the numbers of these tests are small"
+)]
+
 mod basics;
 mod faults;
 mod model;
