@@ -8,9 +8,12 @@ pub(crate) mod quantile;
 mod reset;
 mod text;
 pub(crate) mod trim;
+mod view;
 
 pub(crate) use buckets::Bucket;
 pub(crate) use combine::{Combined, Incompatible};
+pub use view::{BucketView, HistogramView};
+
 pub(crate) use kahan::{KahanHistogram, MeanHistogram, ResetsSeen};
 
 use model::{CUSTOM_BUCKETS_SCHEMA, CounterReset};

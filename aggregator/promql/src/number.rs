@@ -2,7 +2,12 @@
 
 /// Returns the shortest decimal that reads back as `value`, as Go's `%v` writes a float: exponents from 1e+21 and below 1e-4.
 pub fn format(value: f64) -> String {
-    format_with(value, 21)
+    format_between(value, -4)
+}
+
+/// Returns `value` as samples stand in Prometheus' JSON: like [`format`], but exponents only below 1e-6.
+pub fn format_sample(value: f64) -> String {
+    format_between(value, -6)
 }
 
 /// Returns `value` as Go's `strconv.FormatFloat(v, 'f', -1, 64)` does: never with an exponent.
@@ -16,15 +21,15 @@ pub fn format_plain(value: f64) -> String {
     }
 }
 
-/// Like [`format`], with another first exponent written as such.
-pub(crate) fn format_with(value: f64, exponent_from: i32) -> String {
+/// Writes exponents below `exponent_min` and from 21.
+fn format_between(value: f64, exponent_min: i32) -> String {
     if !value.is_finite() {
         return format_plain(value);
     }
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..exponent_from).contains(&exponent) || value == 0.0 {
+    if (exponent_min..21).contains(&exponent) || value == 0.0 {
         return format!("{value}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -66,6 +71,8 @@ mod tests {
         ] {
             assert_eq!(format(value), text);
         }
+        assert_eq!(format_sample(0.00001), "0.00001");
+        assert_eq!(format_sample(1e-7), "1e-07");
     }
 
     #[test]

@@ -108,3 +108,6 @@ pub fn run(text: &str, config: &EngineConfig) -> Report {
     }
     report
 }
+
+#[cfg(test)]
+mod tests;

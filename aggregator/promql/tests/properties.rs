@@ -386,3 +386,32 @@ fn extreme_times_do_not_overflow() {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn mangled_expressions_never_panic(
+        store in store(), text in expression(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), select(vec!["", "(", ")", "[5m]", "-", "@ 1", "offset", "1", "\"x\"", ",", "by", "NaN", "bool", "{", "}"])), 1..4),
+    ) {
+        let mut text = text;
+        for (place, insertion) in edits {
+            let place = place.index(text.len());
+            // All of it is ASCII.
+            text.replace_range(place..=place, insertion);
+            if text.is_empty() {
+                break;
+            }
+        }
+        let grid = Grid { start: TimestampMs(0), end: TimestampMs(120_000), step_ms: 30_000 };
+        let options = QueryOptions::default();
+        let results = [
+            engine(true).instant(&store, &text, TimestampMs(100_000), &options, &Unlimited),
+            engine(false).range(&store, &text, grid, &options, &Unlimited),
+        ];
+        for error in results.into_iter().filter_map(Result::err) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
