@@ -4,6 +4,8 @@
 //! Its contents are small and kept in memory too. After a failed transaction nothing is known of the file's unsynced pages, so it is not
 //! written again: the next commit makes a whole new file beside it and renames it over the old one. Until that has happened the truth is
 //! the old contents *or* the failed transaction's, so callers keep whatever either names.
+//!
+//! redb checks its pages only when it repairs, so a checksum over all contents stands beside them: what it does not match is not believed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -89,8 +91,11 @@ impl Catalogue {
         if !files.exists(&path)? {
             return Ok(None);
         }
-        let database = open_database(&files, &path, Open::write())?;
-        let contents = read_all(&database)?;
+        let (database, contents) = guarded(|| {
+            let database = open_database(&files, &path, Open::write())?;
+            let contents = read_all(&database)?;
+            Ok((database, contents))
+        })?;
         Ok(Some(Self {
             files,
             folder,
@@ -150,6 +155,13 @@ impl Catalogue {
     }
 }
 
+/// Turns a panic of redb's, which trusts the structure of its files, into an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, CatalogueError>) -> Result<T, CatalogueError> {
+    // Nothing that a panic may have left half done is used afterwards.
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    result.unwrap_or_else(|_| Err(Malformed("its structure is damaged").into()))
+}
+
 fn remove_if_there(files: &SharedFileSystem, path: &Path) -> io::Result<()> {
     match files.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -175,10 +187,11 @@ fn change(database: &Database, old: &Contents, new: &Contents) -> Result<(), Cat
     transaction.set_quick_repair(true);
     {
         let mut store = transaction.open_table(STORE).map_err(redb_error)?;
-        let fields: [(&str, &[u8]); 3] = [
+        let fields: [(&str, &[u8]); 4] = [
             ("version", &VERSION.to_le_bytes()),
             ("store_id", &new.store_id.0.to_le_bytes()),
             ("shards", &(new.sealed.len() as u64).to_le_bytes()),
+            ("checksum", &checksum(new).to_le_bytes()),
         ];
         for (name, value) in fields {
             store.insert(name, value).map_err(redb_error)?;
@@ -258,12 +271,34 @@ fn read_all(database: &Database) -> Result<Contents, CatalogueError> {
         let (key, value) = entry.map_err(redb_error)?;
         numbers.insert(decode_epoch(key.value())?, decode_known(value.value())?);
     }
-    Ok(Contents {
+    let contents = Contents {
         store_id,
         sealed,
         partitions,
         numbers,
-    })
+    };
+    if Reader::new(&field("checksum")?).u32("checksum")? != checksum(&contents) {
+        return Err(Malformed("its contents do not match their checksum").into());
+    }
+    Ok(contents)
+}
+
+/// Returns the checksum over everything that the catalogue says, in order of its tables and keys.
+fn checksum(contents: &Contents) -> u32 {
+    let mut sum = crc32c::crc32c(&contents.store_id.0.to_le_bytes());
+    let mut add = |bytes: &[u8]| sum = crc32c::crc32c_append(sum, bytes);
+    for position in &contents.sealed {
+        add(&position.to_le_bytes());
+    }
+    for (name, entry) in &contents.partitions {
+        add(name.as_bytes());
+        add(&encode_entry(entry));
+    }
+    for (key, known) in &contents.numbers {
+        add(&encode_epoch(key));
+        add(&encode_known(known));
+    }
+    sum
 }
 
 fn encode_entry(entry: &PartitionEntry) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 use roaring::RoaringBitmap;
@@ -24,6 +25,8 @@ const CHECK_EVERY: usize = 256;
 /// What a sample takes beside its value: its place in a time column or a presence.
 const SAMPLE_BYTES: u64 = 16;
 const SERIES_BYTES: u64 = 256;
+/// An exemplar this far from any sample of its partition may not be found.
+const EXEMPLAR_DISTANCE: Duration = Duration::from_hours(24);
 
 /// A store as it was at one moment.
 #[derive(Debug)]
@@ -453,8 +456,12 @@ impl Querier for Snapshot {
             found.entry(labels).or_default().extend(exemplars);
             Ok::<(), QueryError>(())
         };
-        // An exemplar's time may lie beside those of the samples, so partitions are asked whatever their times.
-        self.each_partition(TimeRange::ALL, |partition| {
+        // An exemplar's time may lie beside those of the samples that it came with.
+        let beside = TimeRange::new(
+            range.start.saturating_sub(EXEMPLAR_DISTANCE),
+            range.end.saturating_add(EXEMPLAR_DISTANCE),
+        );
+        self.each_partition(beside, |partition| {
             for id in index::select_any(partition.index(), matcher_sets)? {
                 let exemplars = partition.exemplars(id, range)?;
                 if !exemplars.is_empty() {

@@ -7,5 +7,6 @@
 )]
 
 mod basics;
+mod concurrent;
 mod faults;
 mod model;

@@ -255,13 +255,28 @@ fn open_catalogue(
     report: &mut RecoveryReport,
 ) -> Result<Catalogue, OpenError> {
     let path = Catalogue::path(&config.folder);
+    let catalogue_path = path.clone();
     let failed = |error: CatalogueError| OpenError::Catalogue {
-        path: path.clone(),
+        path: catalogue_path.clone(),
         what: error.to_string(),
     };
     let folder = config.folder.clone();
     if let Some(catalogue) = Catalogue::open(Arc::clone(files), folder.clone()).map_err(failed)? {
         return Ok(catalogue);
+    }
+    for used in [LOG_FOLDER, PARTITION_FOLDER] {
+        let used = config.folder.join(used);
+        let entries = files.list(&used);
+        if !entries
+            .map_err(OpenError::io("read folder", &used))?
+            .is_empty()
+        {
+            // To begin anew here would remove what the lost catalogue names.
+            return Err(OpenError::Catalogue {
+                path,
+                what: format!("it is missing, but {} is not empty", used.display()),
+            });
+        }
     }
     report.created = true;
     let shards = config

@@ -405,3 +405,78 @@ fn exemplars_metadata_and_start_times_survive_seals_and_starts() {
         }
     }
 }
+
+#[test]
+fn a_series_of_several_cohorts_comes_once_and_the_first_in_the_log_stands() {
+    let mut world = World::new();
+    for seal in [u64::MAX, 1] {
+        world.disk = files::Simulated::new();
+        world.config.seal.head_bytes = seal;
+        let (store, _) = world.open();
+        let series = [labels(&[("__name__", "a")])];
+        let mut agents: Vec<_> = (0..4)
+            .map(|id| Agent::new(&format!("node-{id}"), 1))
+            .collect();
+        for agent in &agents {
+            store
+                .define(&agent.source, definition(0, "fast", &series))
+                .unwrap();
+        }
+        // Each agent has a value for the same time, and one for a time of its own.
+        for (id, agent) in agents.iter_mut().enumerate() {
+            let id = id as i64;
+            for at in [START_MS, START_MS + 1 + id] {
+                let row = agent.row(0, at, &[Some(id as f64)]);
+                let batch = agent.batch(&[row], &[]);
+                assert_eq!(append(&store, &agent.source, &batch), stored());
+            }
+        }
+        store.close();
+        for store in [store, world.open().0] {
+            let value = |value: f64| format!("{:016x}", value.to_bits());
+            let expected: Vec<_> = [(0, 0.0), (1, 0.0), (2, 1.0), (3, 2.0), (4, 3.0)]
+                .map(|(at, found)| (START_MS + at, value(found)))
+                .into();
+            assert_eq!(contents(&store)[&series[0]], expected, "seal at {seal}");
+            assert_eq!(dump(&store).len(), 8);
+        }
+    }
+}
+
+#[test]
+fn a_folder_whose_catalogue_is_lost_or_damaged_is_left_alone() {
+    let world = World::new();
+    let (store, _) = world.open();
+    let mut agent = Agent::new("node-1", 1);
+    store
+        .define(
+            &agent.source,
+            definition(0, "fast", &[labels(&[("a", "b")])]),
+        )
+        .unwrap();
+    let row = agent.row(0, START_MS, &[Some(1.0)]);
+    let batch = agent.batch(&[row], &[]);
+    append(&store, &agent.source, &batch);
+    drop(store);
+    let path = Path::new("/data/catalogue.redb");
+    let original = world.disk.contents(path).unwrap();
+    let bits = original.len() as u64 * 8;
+    let mut refused = 0;
+    for trial in 0..80u64 {
+        let bit = trial * 7_919 * 101 % bits;
+        world.disk.flip_bit(path, bit).unwrap();
+        match world.try_open() {
+            Ok((store, _)) => assert_eq!(dump(&store).len(), 1, "bit {bit}"),
+            Err(crate::OpenError::Catalogue { .. }) => refused += 1,
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+        // Opening may have repaired the file, so it is put back as a whole.
+        let file = world.disk.open(path, files::Open::write()).unwrap();
+        file.set_len(original.len() as u64).unwrap();
+        file.write_at(0, &original).unwrap();
+    }
+    assert!(refused < 80);
+    world.disk.remove(path).unwrap();
+    let error = world.try_open().map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("missing"), "{error}");
+}

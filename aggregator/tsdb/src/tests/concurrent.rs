@@ -1,0 +1,100 @@
+//! Writers, seals and queries at the same time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use model::{Matcher, TimeRange};
+use storage::{AppendOutcome, Queryable, Refusals, Select, Unlimited};
+
+use crate::testing::*;
+
+const WRITERS: i64 = 3;
+const ROWS: i64 = 300;
+
+#[test]
+fn queries_see_whole_rows_that_never_go_away_while_heads_are_sealed() {
+    let mut world = World::new();
+    world.config.seal.head_bytes = 10_000;
+    world.config.log.segment_bytes = 16 * 1024;
+    let (store, _) = world.open();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let store = &store;
+                scope.spawn(move || write(store, writer))
+            })
+            .collect();
+        let reader = scope.spawn(|| read(&store, &done));
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        done.store(true, Ordering::Release);
+        reader.join().unwrap();
+    });
+    assert!(store.stats().seals > 3, "{:?}", store.stats().seals);
+    store.close();
+    assert_eq!(dump(&store).len() as i64, WRITERS * ROWS * 4);
+    drop(store);
+    assert_eq!(dump(&world.open().0).len() as i64, WRITERS * ROWS * 4);
+}
+
+fn write(store: &crate::Tsdb, writer: i64) {
+    let mut agent = Agent::new(&format!("node-{writer}"), 1);
+    let series: Vec<_> = (0..4)
+        .map(|id| labels(&[("node", &writer.to_string()), ("id", &id.to_string())]))
+        .collect();
+    storage::Appender::define(store, &agent.source, definition(0, "fast", &series)).unwrap();
+    let mut pending = Vec::new();
+    for second in 0..ROWS {
+        let values = [Some(second as f64), Some(1.0), Some(2.0), Some(3.0)];
+        let row = agent.row(0, START_MS + second * 1_000, &values);
+        let batch = agent.batch(&[row], &[]);
+        pending.push(send(store, &agent.source, &batch));
+        if pending.len() > 8 {
+            let outcome = pending.remove(0).recv().unwrap();
+            assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+        }
+    }
+    for told in pending {
+        assert_eq!(
+            told.recv().unwrap(),
+            AppendOutcome::Stored(Refusals::default())
+        );
+    }
+}
+
+fn read(store: &crate::Tsdb, done: &AtomicBool) {
+    let mut last = [0; WRITERS as usize];
+    loop {
+        let ended = done.load(Ordering::Acquire);
+        let querier = store.querier().unwrap();
+        let of_writer = |writer: usize| {
+            let select = Select {
+                matchers: &[Matcher::equal("node", writer.to_string())],
+                range: TimeRange::ALL,
+                hints: Default::default(),
+            };
+            let series = querier.select(&select, &Unlimited).unwrap();
+            let counts: Vec<usize> = series
+                .iter()
+                .map(|series| series.samples(TimeRange::ALL).count())
+                .collect();
+            // Rows are whole, and without gaps from the first on.
+            assert!(
+                counts.windows(2).all(|pair| pair[0] == pair[1]),
+                "{counts:?}"
+            );
+            counts.first().copied().unwrap_or(0)
+        };
+        for (writer, last) in last.iter_mut().enumerate() {
+            let count = of_writer(writer);
+            assert!(count >= *last, "{count} rows, {last} before");
+            assert_eq!(of_writer(writer), count, "a view does not change");
+            *last = count;
+        }
+        if ended {
+            return;
+        }
+    }
+}
