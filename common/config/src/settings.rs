@@ -102,9 +102,18 @@ pub struct Sources {
 #[derive(Clone, Debug)]
 pub struct Settings {
     definitions: Vec<Setting>,
-    values: BTreeMap<&'static str, (Checked, String)>,
+    values: BTreeMap<&'static str, Value>,
     sources: Sources,
     file: Option<(PathBuf, String)>,
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug)]
+struct Value {
+    checked: Checked,
+    written: String,
+    /// Where it stands; `None`: it is the default.
+    origin: Option<Origin>,
 }
 
 impl Program {
@@ -198,7 +207,7 @@ impl Settings {
             let written = self
                 .values
                 .get(setting.name)
-                .map_or("", |(_, written)| written.as_str());
+                .map_or("", |value| value.written.as_str());
             let hidden = setting.kind == Kind::Secret && !written.is_empty();
             (setting.name, if hidden { "<secret>" } else { written })
         })
@@ -207,6 +216,21 @@ impl Settings {
     /// Returns whether the setting has a value.
     pub fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// Returns whether the setting has the value that it has when nobody sets it.
+    pub fn is_default(&self, name: &str) -> bool {
+        let origin = self.values.get(name).map(|value| &value.origin);
+        origin.is_none_or(Option::is_none)
+    }
+
+    /// Returns a mistake in the value of a setting that only its user can see, with the place where the value stands.
+    pub fn mistake(&self, name: &str, what: impl Into<String>) -> Mistake {
+        let origin = self.values.get(name).and_then(|value| value.origin.clone());
+        Mistake {
+            origin: origin.unwrap_or_else(|| Origin::Flag(format!("--{name}"))),
+            what: what.into(),
+        }
     }
 
     /// Returns a text, address or choice; `None` when unset.
@@ -287,7 +311,7 @@ impl Settings {
             self.definitions.iter().any(|setting| setting.name == name),
             "{name} is not a setting"
         );
-        self.values.get(name).map(|(checked, _)| checked)
+        self.values.get(name).map(|value| &value.checked)
     }
 }
 
@@ -300,10 +324,13 @@ fn unset(name: &str) -> ! {
     panic!("setting {name} is read as if it had a default")
 }
 
+/// What the names of our environment variables begin with.
+const PREFIX: &str = "PROMONTORY_";
+
 /// Values under assembly; later sources overwrite earlier ones.
 struct Assembly<'a> {
     definitions: &'a [Setting],
-    values: BTreeMap<&'static str, (Checked, String)>,
+    values: BTreeMap<&'static str, Value>,
     mistakes: Vec<Mistake>,
 }
 
@@ -315,8 +342,12 @@ impl Assembly<'_> {
                 let checked = checked.unwrap_or_else(|error| {
                     panic!("the default of {} is wrong: {error}", setting.name)
                 });
-                self.values
-                    .insert(setting.name, (checked, default.to_owned()));
+                let value = Value {
+                    checked,
+                    written: default.to_owned(),
+                    origin: None,
+                };
+                self.values.insert(setting.name, value);
             }
         }
     }
@@ -330,18 +361,18 @@ impl Assembly<'_> {
         for (name, text) in environment
             .0
             .iter()
-            .filter(|(name, _)| name.starts_with("PROMONTORY_"))
+            .filter(|(name, _)| name.starts_with(PREFIX))
         {
             let origin = || Origin::Variable(name.clone());
             match known.iter().find(|(variable, _)| variable == name) {
                 Some((_, setting)) => self.take(setting, text, origin, report),
                 // Variables of the other program, and of tests, share the prefix: only what looks mistyped is refused.
                 None => {
-                    if let Some(near) =
-                        nearest(name, known.iter().map(|(variable, _)| variable.as_str()))
-                            .filter(|_| report)
-                    {
-                        let what = format!("unknown variable; did you mean {near}?");
+                    // What all have in common says nothing about likeness.
+                    let own = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
+                    let known = known.iter().map(|(variable, _)| own(variable.as_str()));
+                    if let Some(near) = nearest(own(name), known).filter(|_| report) {
+                        let what = format!("unknown variable; did you mean {PREFIX}{near}?");
                         self.mistakes.push(Mistake {
                             origin: origin(),
                             what,
@@ -367,7 +398,14 @@ impl Assembly<'_> {
 
     fn take(&mut self, setting: &Setting, text: &str, origin: impl Fn() -> Origin, report: bool) {
         match setting.kind.check(text) {
-            Ok(checked) => drop(self.values.insert(setting.name, (checked, text.to_owned()))),
+            Ok(checked) => {
+                let value = Value {
+                    checked,
+                    written: text.to_owned(),
+                    origin: Some(origin()),
+                };
+                self.values.insert(setting.name, value);
+            }
             Err(what) if report => self.mistakes.push(Mistake {
                 origin: origin(),
                 what,
@@ -377,7 +415,7 @@ impl Assembly<'_> {
     }
 
     fn take_file(&mut self, sections: &[&str]) -> Option<(PathBuf, String)> {
-        let (Checked::Path(path), _) = self.values.get("config.file")? else {
+        let Checked::Path(path) = &self.values.get("config.file")?.checked else {
             return None;
         };
         let path = path.clone();
@@ -442,6 +480,10 @@ impl Assembly<'_> {
                 (Some(setting), NodeValue::Null) => {
                     self.take(&setting, "", || origin(value.at), true)
                 }
+                // A setting may stand above others: `collector: {cpu: false}`, `collector: {cpu: {info: true}}`.
+                (Some(_), NodeValue::Map(_)) if self.has_below(&name) => {
+                    self.walk(path, &format!("{name}."), value, sections);
+                }
                 (Some(setting), NodeValue::List(_) | NodeValue::Map(_)) => {
                     let what = format!(
                         "expected a value for {}, found {}",
@@ -453,7 +495,7 @@ impl Assembly<'_> {
                         what,
                     });
                 }
-                (None, _) if !self.keys_below(&format!("{name}.")).is_empty() => {
+                (None, _) if self.has_below(&name) => {
                     self.walk(path, &format!("{name}."), value, sections);
                 }
                 (None, _) => {
@@ -465,6 +507,10 @@ impl Assembly<'_> {
                 }
             }
         }
+    }
+
+    fn has_below(&self, name: &str) -> bool {
+        !self.keys_below(&format!("{name}.")).is_empty()
     }
 
     fn unknown_key(&self, prefix: &str, key: &str, name: &str, sections: &[&str]) -> String {
@@ -631,6 +677,53 @@ mod tests {
             "f.yml:5:1: unknown key \"scrape_config\"; did you mean scrape_configs? (accepted here: config, storage, web, scrape_configs)",
         ];
         assert_eq!(case.assemble().expect_err("mistakes"), expected.join("\n"));
+    }
+
+    #[test]
+    fn a_setting_may_stand_above_others() {
+        const NESTED: &[Setting] = &[
+            DEFINITIONS[0],
+            switch("collector.cpu"),
+            switch("collector.cpu.info"),
+            switch("collector.stat"),
+        ];
+        let assemble = |file| {
+            let case = Case::new(file);
+            let settings = Settings::assemble(NESTED.to_vec(), case.sources.clone());
+            settings.map(|settings| {
+                ["collector.cpu", "collector.cpu.info"].map(|name| settings.switch(name))
+            })
+        };
+        let both = "collector: {cpu: true, cpu.info: true}";
+        assert_eq!(assemble(both).expect("valid"), [true, true]);
+        let nested = "collector: {cpu: {info: true}}";
+        assert_eq!(assemble(nested).expect("valid"), [false, true]);
+        assert!(assemble("collector: {stat: {info: true}}").is_err());
+    }
+
+    #[test]
+    fn mistakes_found_later_know_their_places_too() {
+        let case = Case::new("web: {listen_address: 'f:1'}")
+            .environment(&[("PROMONTORY_SPOOL_PATH", "of another program")])
+            .flag("web.enable-lifecycle", "true");
+        let settings = case.assemble().expect("valid");
+        let mistake = |name| settings.mistake(name, "is odd").to_string();
+        assert!(mistake("web.listen-address").ends_with("f.yml:1:23: is odd"));
+        assert_eq!(
+            mistake("web.enable-lifecycle"),
+            "--web.enable-lifecycle: is odd"
+        );
+        assert_eq!(mistake("storage.path"), "--storage.path: is odd");
+        assert!(
+            settings.is_default("storage.path") && !settings.is_default("web.enable-lifecycle")
+        );
+    }
+
+    const fn switch(name: &'static str) -> Setting {
+        Setting {
+            name,
+            ..DEFINITIONS[4]
+        }
     }
 
     #[test]
