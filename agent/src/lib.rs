@@ -1,3 +1,41 @@
-//! Placeholder until the crate's first code.
+//! The agent as a library: what the binary `promontory-agent` runs, and `promontory up` beside its aggregator.
+//!
+//! ```text
+//! clock ─> schedule ─> collection ──(queue of updates)──> uplink ─> spool ─> aggregator
+//!                        │   └─ rows of host and own metrics
+//!                        └─> latest rows ─> /metrics
+//! ```
+//!
+//! [`Agent::start`] opens identity and spool; [`Agent::run`] joins if need be, collects and sends until it is told to stop.
+//! [`AgentView`] is what others may see of it meanwhile.
+//!
+//! Invariants:
+//! - Ticks stand at fixed multiples of the interval on the monotonic clock. What could not be done in time is counted, never done
+//!   later; a tick for which the queue has no room is not collected at all, so that rows are counted without gaps.
+//! - Stopping has an order: collecting ends, the uplink drains and syncs the spool, then the caller's HTTP server goes.
+//! - A restart needs no token: identity and certificates lie beside the spool.
+//!
+//! Never here: what a collector reads (`host`), how rows travel (`uplink`), how they wait (`spool`).
 
 #![forbid(unsafe_code)]
+
+mod agent;
+mod collection;
+mod collector;
+mod config;
+mod error;
+mod flags;
+mod joining;
+mod latest;
+mod metrics;
+mod program;
+mod run_of_rows;
+mod schedule;
+mod view;
+
+pub use agent::{Agent, Surroundings};
+pub use config::{AgentConfig, TokenSource, host_config};
+pub use error::AgentError;
+pub use flags::{COLLECTORS, INTERVAL, PATHS};
+pub use program::{COLLECT, RUN, program};
+pub use view::AgentView;

@@ -1,0 +1,244 @@
+//! The agent: its parts, the order in which they start and stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::SharedClock;
+use files::SharedFileSystem;
+use host::Host;
+use rows::{AgentId, Epoch};
+use runtime::{Task, TaskError, Tasks, Token, WhenFull, queue};
+use spool::Spool;
+use telemetry::Registry;
+use tokio::time::timeout;
+use transport::{Connector, ConnectorConfig, IdentityStore};
+use uplink::{DeliveryConfig, Introduction, Uplink, UplinkConfig};
+
+use crate::collection::Collection;
+use crate::collector::Collector;
+use crate::joining::{self, Joining};
+use crate::metrics::Metrics;
+use crate::{AgentConfig, AgentError, AgentView};
+
+/// Updates between the collector and the uplink: what a disk that hesitates may hold up. When full, ticks are not collected.
+const UPDATES_MAX: usize = 32;
+/// The time that a stopping agent may take: the uplink waits at most 2 s for acknowledgements, and as long for its connection.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What an agent lives in.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The disk.
+    pub files: SharedFileSystem,
+    /// The clocks.
+    pub clock: SharedClock,
+    /// The agent's own metrics, of which it makes rows with the job `promontory-agent`: a registry that is not the aggregator's.
+    pub registry: Registry,
+    /// The tasks that the agent's will be among.
+    pub tasks: Tasks,
+}
+
+/// An agent whose spool is open.
+#[derive(Debug)]
+pub struct Agent {
+    config: AgentConfig,
+    surroundings: Surroundings,
+    host: Host,
+    spool: Spool,
+    identity: Option<IdentityStore>,
+    view: AgentView,
+}
+
+impl Agent {
+    /// Opens identity and spool, away from the async threads; neither collects nor connects.
+    pub async fn start(
+        config: AgentConfig,
+        surroundings: Surroundings,
+    ) -> Result<Self, AgentError> {
+        let tasks = surroundings.tasks.clone();
+        let opening = tasks.spawn_blocking("open the spool", || Self::open(config, surroundings));
+        opening
+            .await
+            .unwrap_or_else(|error| Err(part_ended("open the spool", &error)))
+    }
+
+    fn open(config: AgentConfig, surroundings: Surroundings) -> Result<Self, AgentError> {
+        let Surroundings { files, clock, .. } = &surroundings;
+        let host = Host::new(&config.host, Arc::clone(clock))?;
+        let identity = joining::open_identity(&config, files, clock)?;
+        let epoch = Epoch(getrandom::u64().map_err(|error| AgentError::Random(error.to_string()))?);
+        let settings = spool::Settings {
+            bytes_max: config.spool_bytes_max,
+            ..spool::Settings::default()
+        };
+        let folder = &config.spool_folder;
+        let (mut spool, report) = Spool::open(Arc::clone(files), folder, settings, epoch)?;
+        for damage in &report.damages {
+            tracing::warn!(
+                file = %damage.file.display(),
+                offset = damage.offset,
+                bytes = damage.bytes,
+                kind = ?damage.kind,
+                "a damaged place in the spool was passed over"
+            );
+        }
+        spool.destination(&config.aggregator)?;
+        spool.retain_destinations(&[&config.aggregator]);
+        Ok(Self {
+            view: AgentView::new(&surroundings.registry),
+            config,
+            surroundings,
+            host,
+            spool,
+            identity,
+        })
+    }
+
+    /// Returns a view of the agent, valid also while it runs and after.
+    pub fn view(&self) -> AgentView {
+        self.view.clone()
+    }
+
+    /// Joins when that is needed (again and again while the aggregator is not there), then collects and sends until `stop`; then
+    /// drains and syncs the spool, within 10 s.
+    ///
+    /// An error is final: a refusal, or a part that broke.
+    pub async fn run(mut self, stop: Token) -> Result<(), AgentError> {
+        let present = self.identity.take();
+        let joining = Joining {
+            config: &self.config,
+            surroundings: &self.surroundings,
+            condition: self.view.identity_condition(),
+        };
+        let Some(identity) = stop.run(joining.identity(present)).await else {
+            return Ok(());
+        };
+        self.run_as(Arc::new(identity?), &stop).await
+    }
+
+    async fn run_as(self, identity: Arc<IdentityStore>, stop: &Token) -> Result<(), AgentError> {
+        let Self {
+            config,
+            surroundings,
+            host,
+            spool,
+            view,
+            ..
+        } = self;
+        let Surroundings {
+            files,
+            clock,
+            registry,
+            tasks,
+        } = surroundings;
+        let id = identity.peer().agent().clone();
+        tracing::info!(agent = %id, aggregator = config.aggregator, interval = ?config.interval, "agent starts");
+        let metrics = Metrics::new(&registry);
+        let (sender, receiver) = queue("updates", UPDATES_MAX, WhenFull::Reject);
+        let connector = Connector::new(&connector_config(&config), &identity);
+        let connector = connector.map_err(AgentError::Connector)?;
+        let uplink = Uplink::new(
+            uplink_config(&config, &id),
+            spool,
+            files,
+            (identity, connector),
+            receiver,
+            Arc::clone(&clock),
+        )?;
+        view.connect(uplink.view());
+        metrics.follow(&registry, uplink.view());
+        let collection = Collection::new(host, &id, registry, view.latest(), metrics.clone());
+        let collector = Collector::new(collection, config.interval, clock, sender, metrics);
+        let (collecting, sending) = (Token::new(), Token::new());
+        let parts = Parts {
+            collector: {
+                let (stop, condition) = (collecting.clone(), view.collection_condition());
+                tasks.spawn_blocking("collector", move || collector.run(&stop, &condition))
+            },
+            uplink: tasks.spawn("uplink", uplink.run(sending.clone())),
+            collecting,
+            sending,
+        };
+        parts.run(stop).await
+    }
+}
+
+/// What runs.
+struct Parts {
+    collector: Task<()>,
+    uplink: Task<()>,
+    collecting: Token,
+    sending: Token,
+}
+
+impl Parts {
+    async fn run(mut self, stop: &Token) -> Result<(), AgentError> {
+        let outcome = tokio::select! {
+            () = stop.stopped() => Ok(()),
+            ended = &mut self.collector => Err(ended_early("collector", ended)),
+            ended = &mut self.uplink => Err(ended_early("uplink", ended)),
+        };
+        if timeout(GRACE, self.stop()).await.is_err() {
+            tracing::warn!(
+                grace = ?GRACE,
+                "the agent stops without having drained; what was not acknowledged is in the spool"
+            );
+        }
+        outcome
+    }
+
+    /// Collectors first, so that the uplink sees the last of their rows.
+    async fn stop(&mut self) {
+        self.collecting.stop();
+        wait(&mut self.collector).await;
+        self.sending.stop();
+        wait(&mut self.uplink).await;
+        tracing::info!("agent stopped");
+    }
+}
+
+/// Waits for a task that may have been waited for already.
+async fn wait(task: &mut Task<()>) {
+    if !task.is_finished()
+        && let Err(error) = task.await
+    {
+        tracing::error!(%error, "a part of the agent failed while stopping");
+    }
+}
+
+fn ended_early(part: &'static str, ended: Result<(), TaskError>) -> AgentError {
+    match ended {
+        Ok(()) => AgentError::PartEnded {
+            part,
+            why: "it was not told to".to_owned(),
+        },
+        Err(error) => part_ended(part, &error),
+    }
+}
+
+fn part_ended(part: &'static str, error: &TaskError) -> AgentError {
+    AgentError::PartEnded {
+        part,
+        why: error.to_string(),
+    }
+}
+
+pub(crate) fn connector_config(config: &AgentConfig) -> ConnectorConfig {
+    ConnectorConfig {
+        transports: config.transports,
+        ..ConnectorConfig::default()
+    }
+}
+
+fn uplink_config(config: &AgentConfig, id: &AgentId) -> UplinkConfig {
+    UplinkConfig {
+        aggregator: config.aggregator.clone(),
+        introduction: Introduction {
+            node: id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            interval: config.interval,
+        },
+        delivery: DeliveryConfig::default(),
+        quarantine: config.quarantine_folder(),
+    }
+}

@@ -1,0 +1,201 @@
+//! From settings to what the agent is started with.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Mistakes, Settings};
+use host::{
+    CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig, NetdevOptions, Paths,
+};
+use rows::AgentId;
+use transport::{JoinToken, Transports};
+
+/// What an agent is started with.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The aggregator, `HOST:PORT`.
+    pub aggregator: String,
+    /// How to join, should there be no identity yet.
+    pub token: TokenSource,
+    /// The agent's id, also the node's name; `None`: that of the identity, and the host name when joining.
+    pub id: Option<AgentId>,
+    /// What to connect over.
+    pub transports: Transports,
+    /// The spool's folder; identity and quarantine lie in it as well. Made when missing.
+    pub spool_folder: PathBuf,
+    /// The most bytes that the spool may take.
+    pub spool_bytes_max: u64,
+    /// The time between two rows of what is collected often.
+    pub interval: Duration,
+    /// What to collect.
+    pub host: HostConfig,
+}
+
+/// Where a join token comes from.
+#[derive(Clone, Debug)]
+pub enum TokenSource {
+    /// There is none: the agent must have an identity.
+    None,
+    /// It was given.
+    Given(JoinToken),
+    /// It stands in a file, read only when it is needed.
+    File(PathBuf),
+}
+
+impl AgentConfig {
+    /// Returns what an agent has that sends to `aggregator` and spools in `spool_folder`: no token, everything else by default.
+    pub fn new(aggregator: impl Into<String>, spool_folder: impl Into<PathBuf>) -> Self {
+        Self {
+            aggregator: aggregator.into(),
+            token: TokenSource::None,
+            id: None,
+            transports: Transports::Both,
+            spool_folder: spool_folder.into(),
+            spool_bytes_max: spool::Settings::default().bytes_max,
+            interval: Duration::from_secs(1),
+            host: HostConfig::default(),
+        }
+    }
+
+    /// Returns what the settings of `promontory-agent run` say; all mistakes that single settings do not show come together.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Vec::new();
+        let mut refuse = |name: &str, what: String| mistakes.push(settings.mistake(name, what));
+        let aggregator = settings.optional_text("aggregator");
+        if aggregator.is_none() {
+            refuse(
+                "aggregator",
+                "is not set; give the aggregator's HOST:PORT".to_owned(),
+            );
+        }
+        let mut token = match settings.optional_path("token-file") {
+            Some(path) => TokenSource::File(path.to_owned()),
+            None => TokenSource::None,
+        };
+        if let Some(secret) = settings.secret("token") {
+            if settings.is_set("token-file") {
+                refuse(
+                    "token",
+                    "is set, and --token-file as well; remove one of them".to_owned(),
+                );
+            }
+            match secret.expose().parse() {
+                Ok(given) => token = TokenSource::Given(given),
+                Err(error) => refuse("token", error.to_string()),
+            }
+        }
+        let id = settings.optional_text("agent.id").map(str::parse);
+        if let Some(Err(error)) = &id {
+            refuse("agent.id", rows::AgentIdError::to_string(error));
+        }
+        for (include, exclude) in exclusive(settings) {
+            refuse(
+                include,
+                format!("is set, and --{exclude} as well; remove one of them"),
+            );
+        }
+        let config = Self {
+            token,
+            id: id.and_then(Result::ok),
+            transports: match settings.text("transport") {
+                "quic" => Transports::QuicOnly,
+                "tcp" => Transports::TcpOnly,
+                _ => Transports::Both,
+            },
+            spool_bytes_max: settings.number("spool.max-bytes"),
+            interval: settings.duration("interval"),
+            host: host_config(settings),
+            ..Self::new(aggregator.unwrap_or_default(), settings.path("spool.path"))
+        };
+        Mistakes::none_in(mistakes, config)
+    }
+
+    /// Where the identity lies.
+    pub(crate) fn identity_folder(&self) -> PathBuf {
+        self.spool_folder.join("identity")
+    }
+
+    /// Where batches lie that no aggregator can decode.
+    pub(crate) fn quarantine_folder(&self) -> PathBuf {
+        self.spool_folder.join("quarantine")
+    }
+}
+
+/// Include and exclude patterns that are both set although only one may be.
+fn exclusive(settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    let given = |name: &str| {
+        settings
+            .pattern(name)
+            .is_some_and(|p| !p.as_str().is_empty())
+    };
+    crate::flags::EXCLUSIVE
+        .iter()
+        .filter(|(include, exclude)| {
+            // A default gives way.
+            let is_default = settings.is_default(exclude);
+            given(include) && given(exclude) && !is_default
+        })
+        .copied()
+        .collect()
+}
+
+/// Returns what the settings [`PATHS`](crate::PATHS) and [`COLLECTORS`](crate::COLLECTORS) say.
+pub fn host_config(settings: &Settings) -> HostConfig {
+    let path = |name| settings.path(name).to_owned();
+    let pattern = |name| settings.pattern(name).map(|p| p.as_str().to_owned());
+    let devices = |include, exclude| DeviceOptions {
+        include: pattern(include),
+        exclude: pattern(exclude),
+    };
+    HostConfig {
+        paths: Paths {
+            procfs: path("path.procfs"),
+            sysfs: path("path.sysfs"),
+            rootfs: path("path.rootfs"),
+            udev_data: path("path.udev.data"),
+        },
+        collectors: CollectorName::ALL
+            .into_iter()
+            .filter(|name| settings.switch(&format!("collector.{name}")))
+            .map(|name| (name, name.default_tier()))
+            .collect(),
+        cpu: CpuOptions {
+            guest: settings.switch("collector.cpu.guest"),
+            info: settings.switch("collector.cpu.info"),
+            flags_include: pattern("collector.cpu.info.flags-include"),
+            bugs_include: pattern("collector.cpu.info.bugs-include"),
+        },
+        diskstats: devices(
+            "collector.diskstats.device-include",
+            "collector.diskstats.device-exclude",
+        ),
+        filesystem: FilesystemOptions {
+            mount_points_include: pattern("collector.filesystem.mount-points-include"),
+            mount_points_exclude: pattern("collector.filesystem.mount-points-exclude"),
+            fs_types_include: pattern("collector.filesystem.fs-types-include"),
+            fs_types_exclude: pattern("collector.filesystem.fs-types-exclude"),
+            mount_timeout: settings.duration("collector.filesystem.mount-timeout"),
+            stat_workers: usize::try_from(settings.number("collector.filesystem.stat-workers"))
+                .unwrap_or(usize::MAX),
+        },
+        netdev: NetdevOptions {
+            devices: devices(
+                "collector.netdev.device-include",
+                "collector.netdev.device-exclude",
+            ),
+            netlink: settings.switch("collector.netdev.netlink"),
+            detailed_metrics: settings.switch("collector.netdev.enable-detailed-metrics"),
+        },
+        stat_softirq: settings.switch("collector.stat.softirq"),
+        vmstat_fields: pattern("collector.vmstat.fields").unwrap_or_default(),
+    }
+}
+
+/// The longest host name that is read.
+const HOST_NAME_BYTES_MAX: usize = 253;
+
+/// Returns the name of this machine; empty where there is no procfs.
+pub(crate) fn host_name() -> String {
+    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
+    name.trim().chars().take(HOST_NAME_BYTES_MAX + 1).collect()
+}

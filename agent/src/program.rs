@@ -1,0 +1,173 @@
+//! The command line of `promontory-agent`: commands, settings, examples. Help, completion, man pages, environment and configuration
+//! keys all come from here.
+
+use config::{Argument, Kind, Program, Setting, Shell};
+
+use crate::{COLLECTORS, INTERVAL, PATHS};
+
+/// The command that runs the agent.
+pub const RUN: &str = "run";
+/// The command that prints one exposition.
+pub const COLLECT: &str = "collect";
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+const CONFIG_FILE: Setting = Setting {
+    name: "config.file",
+    kind: Kind::Path,
+    default: None,
+    value_name: "FILE",
+    help: "Configuration file (YAML): every setting by its name, a map per dot. On SIGHUP it is read again for log.level.",
+};
+
+const UPLINK: &[Setting] = &[
+    Setting {
+        name: "aggregator",
+        kind: Kind::Address,
+        default: None,
+        value_name: "HOST:PORT",
+        help: "The aggregator's --ingest.listen-address, as it is reached from here; its port is 4433 by default. Must be given.",
+    },
+    Setting {
+        name: "token",
+        kind: Kind::Secret,
+        default: None,
+        value_name: "TOKEN",
+        help: "Join token, for the first start only; better given by its environment variable or --token-file.",
+    },
+    Setting {
+        name: "token-file",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "File that holds the join token; read only when the agent has no identity, or one of another authority.",
+    },
+    Setting {
+        name: "transport",
+        kind: Kind::Choice(&["auto", "quic", "tcp"]),
+        default: Some("auto"),
+        value_name: "TRANSPORT",
+        help: "What to connect over: auto tries QUIC (UDP), falls back to TLS over TCP, and returns to QUIC by itself.",
+    },
+    Setting {
+        name: "agent.id",
+        kind: Kind::Text,
+        default: None,
+        value_name: "NAME",
+        help: "The agent's id: the node's name, and the label instance. The host name when not given, and then kept.",
+    },
+    Setting {
+        name: "spool.path",
+        kind: Kind::Path,
+        default: Some("promontory-spool"),
+        value_name: "DIR",
+        help: "Folder of the spool, with the identity beside it; made when it does not exist, used by one process at a time.",
+    },
+    Setting {
+        name: "spool.max-bytes",
+        kind: Kind::Size(MIB, TIB),
+        default: Some("512MiB"),
+        value_name: "SIZE",
+        help: "The most that the spool may take, and never more than 10% of its volume; when full, the oldest goes and is counted.",
+    },
+];
+
+const WEB: &[Setting] = &[
+    Setting {
+        name: "web.listen-address",
+        kind: Kind::Address,
+        default: Some("127.0.0.1:9100"),
+        value_name: "HOST:PORT",
+        help: "Where /metrics is served; port 0 takes a free one.",
+    },
+    Setting {
+        name: "web.config.file",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "TLS, basic authentication and headers, in exporter-toolkit's format.",
+    },
+];
+
+const LOG: &[Setting] = &[
+    Setting {
+        name: "log.level",
+        kind: Kind::Choice(&["error", "warn", "info", "debug"]),
+        default: Some("info"),
+        value_name: "LEVEL",
+        help: "What is logged to standard error.",
+    },
+    Setting {
+        name: "log.format",
+        kind: Kind::Choice(&["logfmt", "json"]),
+        default: Some("logfmt"),
+        value_name: "FORMAT",
+        help: "How it is written.",
+    },
+];
+
+/// Returns the whole command line.
+pub fn program() -> Program {
+    Program {
+        name: "promontory-agent",
+        about: "Collects a node's metrics and brings them to the aggregator, losing none.",
+        examples: "# Join with a token, and run\npromontory-agent run --aggregator monitoring:4433 --token-file token --spool.path /var/lib/promontory-agent\n# See what would be collected here\npromontory-agent collect",
+        commands: vec![run(), collect(), completion(), man()],
+        ..Program::default()
+    }
+}
+
+fn run() -> Program {
+    const OFTEN: &[Setting] = &[INTERVAL];
+    Program {
+        name: RUN,
+        about: "Runs the agent. Exit codes: 0 after SIGTERM or SIGINT, 2 for wrong settings, 3 when it cannot join or its identity is unusable, 1 for anything else.",
+        examples: "# The first start; later ones need no token\npromontory-agent run --aggregator monitoring:4433 --token-file token --spool.path /var/lib/promontory-agent\n# In a container, with the node's folders mounted below /host\npromontory-agent run --aggregator monitoring:4433 --path.procfs /host/proc --path.sysfs /host/sys --path.rootfs /host/root",
+        settings: vec![&[CONFIG_FILE], UPLINK, OFTEN, PATHS, COLLECTORS, WEB, LOG],
+        ..Program::default()
+    }
+}
+
+fn collect() -> Program {
+    Program {
+        name: COLLECT,
+        about: "Prints one text exposition of everything this agent would collect of the node. Exit codes: 0, 2 for wrong settings, 1 for anything else.",
+        examples: "# This machine\npromontory-agent collect\n# The models of its CPUs\npromontory-agent collect --collector.cpu.info",
+        settings: vec![&[CONFIG_FILE], PATHS, COLLECTORS, LOG],
+        ..Program::default()
+    }
+}
+
+fn completion() -> Program {
+    const SHELL: &[Argument] = &[Argument {
+        name: "SHELL",
+        help: "bash, zsh or fish",
+        optional: false,
+        repeated: false,
+    }];
+    debug_assert_eq!(Shell::WORDS, ["bash", "zsh", "fish"]);
+    Program {
+        name: "completion",
+        about: "Prints the completion script for a shell.",
+        examples: "# In ~/.bashrc\nsource <(promontory-agent completion bash)",
+        arguments: SHELL,
+        ..Program::default()
+    }
+}
+
+fn man() -> Program {
+    const COMMAND: &[Argument] = &[Argument {
+        name: "COMMAND",
+        help: "The command, such as `run`; the program itself when not given",
+        optional: true,
+        repeated: false,
+    }];
+    Program {
+        name: "man",
+        about: "Prints a man page (roff).",
+        examples: "# Read it\npromontory-agent man run | man -l -",
+        arguments: COMMAND,
+        ..Program::default()
+    }
+}

@@ -1,0 +1,90 @@
+//! What others may see of a running agent.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use exposition::Format;
+use telemetry::{Condition, Readiness, Registry, Unmet};
+use uplink::{UplinkStats, UplinkView};
+
+use crate::latest::Latest;
+
+/// How often somebody who waits for the first session looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A view of an agent. Clones see the same; it outlives the agent.
+#[derive(Clone, Debug)]
+pub struct AgentView(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    latest: Arc<Latest>,
+    registry: Registry,
+    readiness: Readiness,
+    identity: Condition,
+    collection: Condition,
+    /// Set once the agent has an identity.
+    uplink: OnceLock<UplinkView>,
+}
+
+impl AgentView {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let readiness = Readiness::new();
+        Self(Arc::new(Inner {
+            latest: Arc::default(),
+            registry: registry.clone(),
+            identity: readiness.condition("identity", "the agent has not joined yet"),
+            collection: readiness.condition("collection", "nothing was collected yet"),
+            readiness,
+            uplink: OnceLock::new(),
+        }))
+    }
+
+    /// Returns how delivery goes; `None` before the agent has an identity.
+    pub fn uplink(&self) -> Option<UplinkStats> {
+        self.0.uplink.get().map(UplinkView::stats)
+    }
+
+    /// Waits until the aggregator has opened the first session of this run. Cancel it as you like; it never ends if there is none.
+    pub async fn session_opened(&self) {
+        while !self
+            .uplink()
+            .is_some_and(|stats| stats.delivered.sessions > 0)
+        {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Returns why the agent is not ready; empty when it is: it has an identity and has collected. An aggregator that is not there
+    /// does not make it unready, for rows wait in the spool.
+    pub fn unmet(&self) -> Vec<Unmet> {
+        self.0.readiness.unmet()
+    }
+
+    /// Returns the last rows of the node as an exposition, without the labels `job` and `instance`, as node_exporter has it.
+    pub fn expose_node(&self, format: Format) -> String {
+        self.0.latest.expose(format)
+    }
+
+    /// Returns the agent's own metrics.
+    pub fn expose_self(&self, format: Format) -> String {
+        self.0.registry.expose(format)
+    }
+
+    pub(crate) fn latest(&self) -> Arc<Latest> {
+        Arc::clone(&self.0.latest)
+    }
+
+    pub(crate) fn identity_condition(&self) -> Condition {
+        self.0.identity.clone()
+    }
+
+    pub(crate) fn collection_condition(&self) -> Condition {
+        self.0.collection.clone()
+    }
+
+    pub(crate) fn connect(&self, uplink: UplinkView) {
+        // An agent runs once: nothing is there yet.
+        drop(self.0.uplink.set(uplink));
+    }
+}
