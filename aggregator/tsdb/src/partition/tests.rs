@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use files::Disk;
+use files::{Disk, Fault, Operation, Simulated};
 use model::{Histogram, MatchOp, Matcher, MetricType, STALE_NAN, TimestampMs, Value};
 use proptest::prelude::*;
 use rows::Presence;
@@ -517,4 +517,91 @@ fn damage_costs_one_block() {
         lost += usize::from(in_block);
     }
     assert!(lost > 0 && lost < 15, "{lost} of 30");
+}
+
+/// Writes a partition of three series on a simulated disk.
+fn write_simulated(disk: &Simulated) -> Result<PartitionSummary, PartitionError> {
+    let mut writer = PartitionWriter::create(disk, Path::new("/partition"), KEY)?;
+    let times: Vec<TimestampMs> = (0..500).map(TimestampMs).collect();
+    let id = writer.add_times(&times)?;
+    let mut random = fastrand::Rng::with_seed(3);
+    for name in ["a", "b", "c"] {
+        writer.start_series(&Labels::from_pairs([("__name__", name)]).unwrap())?;
+        let values: Vec<Option<f64>> = (0..500).map(|_| Some(random.f64())).collect();
+        writer.add_page(id, 0, 0, &page_of(&values))?;
+    }
+    writer.finish()
+}
+
+fn check_simulated(disk: &Simulated) {
+    let partition = Partition::open(
+        disk,
+        Path::new("/partition"),
+        &Arc::new(Cache::new(1 << 20)),
+    )
+    .unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    for id in 0..3 {
+        let found = samples(&merge_runs(partition.read(id, TimeRange::ALL).unwrap()));
+        assert!(
+            found
+                .iter()
+                .all(|(_, bits)| *bits == random.f64().to_bits())
+                && found.len() == 500
+        );
+    }
+}
+
+#[test]
+fn a_finished_partition_survives_a_power_cut() {
+    let disk = Simulated::new();
+    write_simulated(&disk).unwrap();
+    let changes = disk.changes();
+    for cut in 0..changes + 2 {
+        let disk = Simulated::new();
+        disk.cut_power_in(cut);
+        let written = write_simulated(&disk);
+        assert_eq!(
+            written.is_ok(),
+            cut >= changes,
+            "cut at change {cut} of {changes}"
+        );
+        disk.crash(cut);
+        if written.is_ok() {
+            check_simulated(&disk);
+        }
+    }
+}
+
+#[test]
+fn failing_and_full_disks_give_errors() {
+    let disk = Simulated::new();
+    let bytes = write_simulated(&disk).unwrap().bytes;
+    for operation in [
+        Operation::Write,
+        Operation::SetLen,
+        Operation::SyncData,
+        Operation::SyncFolder,
+        Operation::Open,
+    ] {
+        for which in 0..24 {
+            for fault in [Fault::Error(std::io::ErrorKind::StorageFull), Fault::Short] {
+                let disk = Simulated::new();
+                disk.fail(operation, which..which + 1, fault);
+                match write_simulated(&disk) {
+                    Ok(_) => {
+                        disk.heal();
+                        check_simulated(&disk);
+                    }
+                    Err(error) => assert!(matches!(error, PartitionError::File { .. }), "{error}"),
+                }
+            }
+        }
+    }
+    for capacity in (0..bytes).step_by(65_536) {
+        let disk = Simulated::new();
+        disk.set_capacity(Some(capacity));
+        let error = write_simulated(&disk).unwrap_err();
+        assert!(matches!(error, PartitionError::File { .. }), "{error}");
+    }
 }
