@@ -5,7 +5,7 @@ pub fn format(value: f64) -> String {
     format_between(value, -4)
 }
 
-/// Returns `value` as samples stand in Prometheus' JSON: like [`format`], but exponents only below 1e-6.
+/// Returns `value` as samples stand in Prometheus' JSON: like [`format()`], but exponents only below 1e-6.
 pub fn format_sample(value: f64) -> String {
     format_between(value, -6)
 }
@@ -19,6 +19,33 @@ pub fn format_plain(value: f64) -> String {
     } else {
         format!("{value}")
     }
+}
+
+/// Returns `value` as Go's `%f` does: six decimals.
+pub(crate) fn format_fixed(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.6}")
+    } else {
+        format_plain(value)
+    }
+}
+
+/// Returns `value` as Go's `%.2g` does: two digits that matter.
+pub(crate) fn format_two_digits(value: f64) -> String {
+    if !value.is_finite() {
+        return format_plain(value);
+    }
+    let scientific = format!("{value:.1e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..2).contains(&exponent) {
+        // Rounded to two digits already; the shortest form drops zeros, as %g does.
+        let rounded: f64 = scientific.parse().unwrap_or(value);
+        return format!("{rounded}");
+    }
+    let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
 /// Writes exponents below `exponent_min` and from 21.
@@ -73,6 +100,18 @@ mod tests {
         }
         assert_eq!(format_sample(0.00001), "0.00001");
         assert_eq!(format_sample(1e-7), "1e-07");
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.123, "0.12"),
+            (12.6, "13"),
+            (123.0, "1.2e+02"),
+            (100.0, "1e+02"),
+            (99.9, "1e+02"),
+            (0.000_01, "1e-05"),
+        ] {
+            assert_eq!(format_two_digits(value), text, "{value}");
+        }
     }
 
     #[test]

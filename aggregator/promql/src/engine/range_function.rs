@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::{Histogram, Value};
 
+use super::either_range;
 use super::histogram_range::{self, HistogramPoints};
 use super::range_call::Notes;
 use crate::ast::Extended;
@@ -136,7 +137,7 @@ pub(crate) fn apply(
     let value = match function {
         RangeFunction::Rate(kind) => return Ok(rate(kind, context, notes)),
         RangeFunction::Instant(per_second) => {
-            return Ok(histogram_range::instant(context, per_second, notes));
+            return Ok(either_range::instant(context, per_second, notes));
         }
         RangeFunction::Average | RangeFunction::Sum => {
             return Ok(sum_or_average(function, context, notes));
@@ -144,8 +145,8 @@ pub(crate) fn apply(
         RangeFunction::First | RangeFunction::Last => {
             return Ok(first_or_last(function == RangeFunction::Last, context));
         }
-        RangeFunction::Changes => histogram_range::changes(context),
-        RangeFunction::Resets => histogram_range::resets(context),
+        RangeFunction::Changes => either_range::changes(context),
+        RangeFunction::Resets => either_range::resets(context),
         RangeFunction::Count => Some(as_float(context.floats.len() + context.histograms.len())),
         RangeFunction::Present => Some(1.0),
         RangeFunction::TimeOfFirst => Some(time_of_end(context, false)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Histogram, TimeRange, TimestampMs};
-use storage::{Select, SelectHints, SeriesData};
+use storage::{SegmentValues, Select, SelectHints, SeriesData};
 
 use super::evaluator::{Evaluator, Scope};
 use super::track::{Stale, Track, TrackMaker, Tracks, detect_resets};
@@ -100,6 +100,16 @@ impl Evaluator<'_> {
         };
         self.budget.check()?;
         let data = self.querier.select(&select, self.budget)?;
+        let has_rollup = data
+            .iter()
+            .flat_map(|series| &series.segments)
+            .any(|segment| matches!(segment.values, SegmentValues::Rollup(_)));
+        if has_rollup {
+            return Err(QueryError::Execution(
+                "downsampled data are not supported yet; query the time that is kept raw"
+                    .to_owned(),
+            ));
+        }
         self.stats.series_read += data.len() as u64;
         self.stats.samples_read += data
             .iter()

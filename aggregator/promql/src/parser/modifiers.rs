@@ -144,7 +144,10 @@ impl Parser<'_> {
         }
         self.report(
             of,
-            format!("timestamp out of bounds for @ modifier: {seconds:.6}"),
+            format!(
+                "timestamp out of bounds for @ modifier: {}",
+                crate::number::format_fixed(seconds)
+            ),
             None,
         );
         Ok((AtModifier::Time(0), end))

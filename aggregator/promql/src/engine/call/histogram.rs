@@ -289,7 +289,9 @@ impl Evaluator<'_> {
             self.note(
                 Note::QuantileForcedMonotonicity {
                     metric,
-                    at,
+                    first: at,
+                    last: at,
+                    times: 1,
                     bucket_min: forced.bucket_min,
                     bucket_max: forced.bucket_max,
                     difference_max: forced.difference_max,
