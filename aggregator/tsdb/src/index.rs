@@ -2,7 +2,7 @@
 //!
 //! A series is a number within its index ([`SeriesId`]). Per label name there is a list of distinct values, and per value the set of
 //! series that have it. [`HeadIndex`] is the form that grows, in memory; [`EncodedIndex`] is the form that never changes, in blocks of a
-//! partition. Both are read through [`IndexRead`], and [`select`], [`label_names`] and [`label_values`] know only that.
+//! partition. Both are read through [`IndexRead`], and [`select()`], [`label_names`] and [`label_values`] know only that.
 //!
 //! How a matcher is answered: equality looks one value up. A regular expression that is a set of literals looks each up; one that
 //! begins with a literal is tried on the values that begin so; any other is tried on every distinct value, which is fast because the
@@ -15,6 +15,7 @@ mod encoded;
 mod head;
 mod pattern;
 mod postings;
+mod root;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,9 @@ use roaring::RoaringBitmap;
 
 pub(crate) use self::area::{AREA_BLOCK_BYTES, Area, BlockSource, LastBlock, read_area};
 pub(crate) use self::encode::encode_index;
-pub(crate) use self::encoded::{EncodedIndex, IndexAreas};
+pub(crate) use self::encoded::EncodedIndex;
 pub(crate) use self::head::{HeadIndex, HeadIndexView};
+pub(crate) use self::root::IndexAreas;
 pub(crate) use self::select::{label_names, label_values, select, select_any};
 
 /// The number of a series within its index, counted from 0.

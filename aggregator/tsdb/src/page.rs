@@ -13,6 +13,7 @@
 mod bits;
 mod decimal;
 mod floats;
+mod frame;
 mod histograms;
 pub(crate) mod ints;
 mod presence;

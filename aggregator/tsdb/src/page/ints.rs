@@ -9,6 +9,7 @@
 //! The layout is drawn in FORMAT.md, section "Integer stream".
 
 use super::bits::{pack, packed_len, unpack};
+use super::frame::Frame;
 use super::varint::{
     bits_of, put_length, put_varint, put_zigzag, take_length, take_varint, take_zigzag,
 };
@@ -20,9 +21,6 @@ const EXCEPTIONS: u8 = 1 << 3;
 const DIVISOR: u8 = 1 << 4;
 const CONSTANT: u8 = 1 << 5;
 const RESERVED: u8 = 0b1100_0000;
-
-/// Narrowing rounds: each trims one side of the frame.
-const ROUNDS_MAX: usize = 3;
 
 /// The highest order of differences that is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +38,6 @@ pub(crate) struct IntScratch {
     second: Vec<i64>,
     nonzero: Vec<i64>,
     residuals: Vec<i64>,
-}
-
-/// Where most residuals lie.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    low: i64,
-    high: i64,
-    /// Residuals outside `low..=high`.
-    exceptions: usize,
-    /// What frame and exceptions are estimated to take.
-    bits: usize,
 }
 
 /// Appends `values` to `out`; nothing for no values. Returns the stream's anchor (see [`peek`]).
@@ -189,151 +176,6 @@ fn put_framed(
         );
     }
     starts.first().copied().unwrap_or(frame.low)
-}
-
-/// What a frame's parts take.
-#[derive(Clone, Copy)]
-struct Costs {
-    /// Bits that the divisor takes off each field.
-    saved: usize,
-    /// Bits of an exception.
-    outlier_bits: usize,
-}
-
-impl Costs {
-    const fn bits(self, fields: usize, width: usize, exceptions: usize) -> usize {
-        fields * width.saturating_sub(self.saved) + exceptions * self.outlier_bits
-    }
-}
-
-impl Frame {
-    /// Returns the frame that holds all residuals.
-    fn whole(residuals: &[i64]) -> Self {
-        let Some(&head) = residuals.first() else {
-            return Self {
-                low: 0,
-                high: 0,
-                exceptions: 0,
-                bits: 0,
-            };
-        };
-        let (low, high) = residuals
-            .iter()
-            .fold((head, head), |(low, high), x| (low.min(*x), high.max(*x)));
-        Self {
-            low,
-            high,
-            exceptions: 0,
-            bits: residuals.len() * bits_between(low, high),
-        }
-    }
-
-    /// Returns the cheapest frame found: the same, or fewer bits a field and a list of exceptions.
-    fn narrow(mut self, residuals: &[i64]) -> Self {
-        let width = bits_between(self.low, self.high);
-        if width <= 1 {
-            return self;
-        }
-        // What the divisor saves of every field, in whole bits; outliers that break it are not looked for.
-        let saved = bits_of(self.divisor(residuals)) as usize - 1;
-        self.bits = residuals.len() * width.saturating_sub(saved);
-        // A byte of gap and the residual, zigzag, in groups of seven bits.
-        let outlier_bits = 8 + (width + 1).div_ceil(7) * 8;
-        let costs = Costs {
-            saved,
-            outlier_bits,
-        };
-        for _ in 0..ROUNDS_MAX {
-            if bits_between(self.low, self.high) <= 1 {
-                break;
-            }
-            match self.narrowed(residuals, costs) {
-                Some(narrower) => self = narrower,
-                None => break,
-            }
-        }
-        self
-    }
-
-    /// Returns the frame with the outliers of one side cut off, when that is cheaper.
-    fn narrowed(&self, residuals: &[i64], costs: Costs) -> Option<Self> {
-        let mut above = [0u32; 65];
-        let mut below = [0u32; 65];
-        for x in residuals {
-            if self.holds(*x) {
-                above[bits_between(self.low, *x)] += 1;
-                below[bits_between(*x, self.high)] += 1;
-            }
-        }
-        let mut best: Option<(usize, bool)> = None;
-        let mut bits = self.bits;
-        for (counts, from_above) in [(&above, true), (&below, false)] {
-            let mut exceptions = self.exceptions;
-            for width in (0..bits_between(self.low, self.high)).rev() {
-                exceptions += counts[width + 1] as usize;
-                let candidate = costs.bits(residuals.len(), width, exceptions);
-                if candidate < bits {
-                    bits = candidate;
-                    best = Some((width, from_above));
-                }
-            }
-        }
-        let (width, from_above) = best?;
-        let stays = |x: i64| {
-            let distance = if from_above {
-                bits_between(self.low, x)
-            } else {
-                bits_between(x, self.high)
-            };
-            self.holds(x) && distance <= width
-        };
-        let mut kept = residuals.iter().copied().filter(|x| stays(*x));
-        let head = kept.next()?;
-        let (mut low, mut high, mut count) = (head, head, 1);
-        for x in kept {
-            (low, high, count) = (low.min(x), high.max(x), count + 1);
-        }
-        let exceptions = residuals.len() - count;
-        let bits = costs.bits(residuals.len(), bits_between(low, high), exceptions);
-        Some(Self {
-            low,
-            high,
-            exceptions,
-            bits,
-        })
-    }
-
-    const fn holds(&self, residual: i64) -> bool {
-        self.low <= residual && residual <= self.high
-    }
-
-    /// Returns the greatest number that divides the distance of every residual in the frame from its minimum; 1 at least.
-    fn divisor(&self, residuals: &[i64]) -> u64 {
-        let mut divisor = 0u64;
-        for x in residuals {
-            if self.holds(*x) {
-                let offset = x.wrapping_sub(self.low).cast_unsigned();
-                divisor = greatest_common_divisor(offset, divisor);
-                if divisor == 1 {
-                    break;
-                }
-            }
-        }
-        divisor.max(1)
-    }
-}
-
-fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    let (mut a, mut b) = (a, b);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-/// Returns the width of the distance from `low` to `high`, which is not below it.
-const fn bits_between(low: i64, high: i64) -> usize {
-    bits_of(high.wrapping_sub(low).cast_unsigned()) as usize
 }
 
 /// What stands before an integer stream's fields.
