@@ -1,2 +1,62 @@
-//! Placeholder.
-fn main() {}
+//! `promontory`: the aggregator, `up` (aggregator and agent in one process), and the command-line tools. Wiring only.
+
+#![forbid(unsafe_code)]
+
+mod config_of;
+mod control;
+mod own_series;
+mod program;
+mod service;
+mod store;
+mod terminal;
+mod tools;
+mod up;
+
+use std::process::ExitCode;
+
+use config::{Environment, Information, Invocation, Refusal};
+
+/// The command line, a variable or the configuration file is wrong.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let invocation =
+        match program::program().read(std::env::args_os(), Environment::of_process(), &[]) {
+            Ok(invocation) => invocation,
+            Err(Refusal::Information(Information(text))) => {
+                terminal::print(&text);
+                return ExitCode::SUCCESS;
+            }
+            Err(Refusal::Mistakes(mistakes)) => {
+                terminal::complain(&mistakes);
+                return ExitCode::from(EXIT_USAGE);
+            }
+        };
+    match run(invocation) {
+        Ok(code) => code,
+        Err(error) => {
+            terminal::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
+    let Invocation {
+        command,
+        settings,
+        arguments,
+    } = invocation;
+    match command.as_slice() {
+        ["up"] => up::run(settings),
+        ["aggregator"] => service::run(settings),
+        ["query"] => tools::query(&settings, &arguments["EXPRESSION"]),
+        ["agents"] => tools::agents(&settings),
+        ["token", "create"] => tools::create_token(&settings),
+        ["token", "list"] => tools::list_tokens(&settings),
+        ["token", "revoke"] => tools::revoke_token(&settings, &arguments["ID"]),
+        ["completion"] => tools::completion(&arguments["SHELL"]),
+        ["man"] => tools::man(&arguments["COMMAND"]),
+        other => anyhow::bail!("no such command: {}", other.join(" ")),
+    }
+}

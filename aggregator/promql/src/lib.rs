@@ -23,6 +23,7 @@ mod parser;
 mod position;
 mod printer;
 mod result;
+mod selector;
 pub mod testscript;
 mod token;
 mod unquote;
@@ -39,4 +40,5 @@ pub use position::{LineColumn, TextRange};
 pub use result::{
     Column, Grid, GridSeries, Output, QueryResult, QueryStats, SampleSeries, VectorSample,
 };
+pub use selector::selectors;
 pub use token::{AggregateOp, Modifier, Operator};

@@ -1,0 +1,154 @@
+//! What the HTTP API may ask of the process: state, settings, reload.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use api::{Control, RuntimeInfo};
+use clock::SharedClock;
+use config::Settings;
+use model::{TimestampMs, format_duration};
+use runtime::Tasks;
+use telemetry::{LogHandle, Readiness};
+
+use crate::config_of;
+use crate::program::RELOADABLE;
+use crate::store::LateStore;
+
+/// The process, as the API sees it. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Process(Arc<Inner>);
+
+struct Inner {
+    started: TimestampMs,
+    clock: SharedClock,
+    store: LateStore,
+    readiness: Readiness,
+    tasks: Tasks,
+    log: LogHandle,
+    reloadable: Mutex<Reloadable>,
+}
+
+struct Reloadable {
+    settings: Settings,
+    succeeded: bool,
+    at: TimestampMs,
+}
+
+impl Process {
+    pub(crate) fn new(
+        settings: Settings,
+        log: LogHandle,
+        clock: SharedClock,
+        (store, readiness, tasks): (LateStore, Readiness, Tasks),
+    ) -> Self {
+        let now = TimestampMs::from(clock.wall());
+        let reloadable = Mutex::new(Reloadable {
+            settings,
+            succeeded: true,
+            at: now,
+        });
+        Self(Arc::new(Inner {
+            started: now,
+            clock,
+            store,
+            readiness,
+            tasks,
+            log,
+            reloadable,
+        }))
+    }
+
+    fn reloadable(&self) -> MutexGuard<'_, Reloadable> {
+        self.0
+            .reloadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control for Process {
+    fn runtime(&self) -> RuntimeInfo {
+        let reloadable = self.reloadable();
+        RuntimeInfo {
+            started: self.0.started,
+            working_folder: std::env::current_dir()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
+            hostname: host_name(),
+            reload_succeeded: reloadable.succeeded,
+            last_reload: reloadable.at,
+            damages: self.0.store.get().map_or(0, |store| store.stats().damages),
+            tasks: self.0.tasks.count(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            retention: format_duration(reloadable.settings.duration("storage.retention.time")),
+        }
+    }
+
+    fn configuration(&self) -> String {
+        self.reloadable()
+            .settings
+            .file()
+            .map(|(_, text)| text.to_owned())
+            .unwrap_or_default()
+    }
+
+    fn flags(&self) -> Vec<(String, String)> {
+        let reloadable = self.reloadable();
+        reloadable
+            .settings
+            .shown()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        let unmet: Vec<String> = self
+            .0
+            .readiness
+            .unmet()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        (!unmet.is_empty()).then(|| unmet.join("; "))
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let mut reloadable = self.reloadable();
+        reloadable.at = TimestampMs::from(self.0.clock.wall());
+        let read = reloadable.settings.reloaded();
+        reloadable.succeeded = read.is_ok();
+        let settings = read.map_err(|mistakes| {
+            tracing::error!(%mistakes, "configuration not reloaded; the old one stays");
+            mistakes.to_string()
+        })?;
+        self.0.log.set_level(config_of::log_level(&settings));
+        let changed: Vec<&str> = settings
+            .shown()
+            .zip(reloadable.settings.shown())
+            .filter(|(new, old)| new != old && !RELOADABLE.contains(&new.0))
+            .map(|(new, _)| new.0)
+            .collect();
+        if !changed.is_empty() {
+            tracing::warn!(
+                settings = changed.join(", "),
+                "changed settings take effect at the next start"
+            );
+        }
+        tracing::info!("configuration reloaded");
+        reloadable.settings = settings;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").finish_non_exhaustive()
+    }
+}
+
+/// Returns the machine's name, as the kernel has it.
+pub(crate) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,458 @@
+//! The command line of `promontory`: commands, settings, examples. Help, completion, man pages, environment and configuration keys
+//! all come from here.
+
+use std::time::Duration;
+
+use config::{Argument, Kind, Program, Setting, Shell};
+
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// Where the HTTP API listens by default.
+pub(crate) const WEB_ADDRESS: &str = "127.0.0.1:9090";
+/// Where agents connect by default.
+pub(crate) const INGEST_ADDRESS: &str = "127.0.0.1:4433";
+
+const CONFIG_FILE: Setting = Setting {
+    name: "config.file",
+    kind: Kind::Path,
+    default: None,
+    value_name: "FILE",
+    help: "Configuration file (YAML): every setting by its name, a map per dot. Read again on SIGHUP and POST /-/reload.",
+};
+
+const STORAGE_PATH: Setting = Setting {
+    name: "storage.path",
+    kind: Kind::Path,
+    default: Some("promontory-data"),
+    value_name: "DIR",
+    help: "Data folder; made when it does not exist, used by one process at a time.",
+};
+
+const STORAGE: &[Setting] = &[
+    STORAGE_PATH,
+    Setting {
+        name: "storage.retention.time",
+        kind: Kind::Duration(
+            Duration::from_secs(3_600),
+            Duration::from_secs(100 * 365 * 86_400),
+        ),
+        default: Some("15d"),
+        value_name: "DURATION",
+        help: "How long samples are kept, by their timestamps; older ones are refused.",
+    },
+    Setting {
+        name: "storage.shards",
+        kind: Kind::Integer(1, 256),
+        default: None,
+        value_name: "N",
+        help: "Storage threads of a new data folder, fixed from then on; one per core when not given.",
+    },
+    Setting {
+        name: "storage.head.max-bytes",
+        kind: Kind::Size(64 * MIB, 1024 * GIB),
+        default: Some("1GiB"),
+        value_name: "SIZE",
+        help: "Memory for samples that are not in partitions yet; at half of it shards seal early, at it new series are refused.",
+    },
+];
+
+const LIMITS: &[Setting] = &[
+    Setting {
+        name: "limits.series-per-agent",
+        kind: Kind::Integer(1, 1_000_000_000),
+        default: Some("50000"),
+        value_name: "N",
+        help: "Active series of one agent; new series beyond it are refused singly, known ones flow on.",
+    },
+    Setting {
+        name: "limits.series-per-metric",
+        kind: Kind::Integer(1, 1_000_000_000),
+        default: None,
+        value_name: "N",
+        help: "Active series of one metric name over all agents; no limit when not given.",
+    },
+    Setting {
+        name: "limits.series-per-tenant",
+        kind: Kind::Integer(1, 1_000_000_000),
+        default: None,
+        value_name: "N",
+        help: "Active series of one tenant; no limit when not given.",
+    },
+    Setting {
+        name: "limits.new-series-per-minute",
+        kind: Kind::Integer(1, 1_000_000_000),
+        default: None,
+        value_name: "N",
+        help: "New series of one agent in a minute; no limit when not given.",
+    },
+];
+
+const QUERY: &[Setting] = &[
+    Setting {
+        name: "query.timeout",
+        kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(86_400)),
+        default: Some("2m"),
+        value_name: "DURATION",
+        help: "How long a query may take.",
+    },
+    Setting {
+        name: "query.max-samples",
+        kind: Kind::Integer(1, 1_000_000_000_000),
+        default: Some("50000000"),
+        value_name: "N",
+        help: "Samples that one query may read.",
+    },
+    Setting {
+        name: "query.max-memory",
+        kind: Kind::Size(MIB, 1024 * GIB),
+        default: Some("256MiB"),
+        value_name: "SIZE",
+        help: "Memory that one query may use.",
+    },
+    Setting {
+        name: "query.max-concurrency",
+        kind: Kind::Integer(1, 1_000),
+        default: Some("20"),
+        value_name: "N",
+        help: "Queries evaluated at once; more wait.",
+    },
+    Setting {
+        name: "query.lookback-delta",
+        kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(86_400)),
+        default: Some("5m"),
+        value_name: "DURATION",
+        help: "How long a sample stands for its series.",
+    },
+];
+
+const WEB: &[Setting] = &[
+    Setting {
+        name: "web.listen-address",
+        kind: Kind::Address,
+        default: Some(WEB_ADDRESS),
+        value_name: "HOST:PORT",
+        help: "Where the HTTP API listens; port 0 takes a free one.",
+    },
+    Setting {
+        name: "web.config.file",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "TLS, basic authentication and headers, in exporter-toolkit's format.",
+    },
+    Setting {
+        name: "web.max-connections",
+        kind: Kind::Integer(1, 100_000),
+        default: Some("512"),
+        value_name: "N",
+        help: "HTTP connections at once; more wait.",
+    },
+    Setting {
+        name: "web.enable-lifecycle",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Allow POST /-/reload over HTTP; SIGHUP always works.",
+    },
+];
+
+const INGEST: &[Setting] = &[
+    Setting {
+        name: "ingest.listen-address",
+        kind: Kind::Address,
+        default: Some(INGEST_ADDRESS),
+        value_name: "HOST:PORT",
+        help: "Where agents connect, by QUIC (UDP) and by TLS over TCP on the same port.",
+    },
+    Setting {
+        name: "ingest.max-agents",
+        kind: Kind::Integer(1, 1_000_000),
+        default: Some("10000"),
+        value_name: "N",
+        help: "Agents connected at once.",
+    },
+    Setting {
+        name: "ingest.window",
+        kind: Kind::Integer(1, 1_024),
+        default: Some("32"),
+        value_name: "BATCHES",
+        help: "Batches that one agent may have on their way, unacknowledged.",
+    },
+];
+
+const LOG: &[Setting] = &[
+    Setting {
+        name: "log.level",
+        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        default: Some("info"),
+        value_name: "LEVEL",
+        help: "What is logged to standard error.",
+    },
+    Setting {
+        name: "log.format",
+        kind: Kind::Choice(&["logfmt", "json"]),
+        default: Some("logfmt"),
+        value_name: "FORMAT",
+        help: "How it is written.",
+    },
+];
+
+/// How the tools reach a running aggregator.
+const SERVER: &[Setting] = &[
+    Setting {
+        name: "url",
+        kind: Kind::Text,
+        default: Some("http://127.0.0.1:9090"),
+        value_name: "URL",
+        help: "The aggregator's HTTP address.",
+    },
+    Setting {
+        name: "http.user",
+        kind: Kind::Text,
+        default: None,
+        value_name: "USER",
+        help: "User for basic authentication.",
+    },
+    Setting {
+        name: "http.password",
+        kind: Kind::Secret,
+        default: None,
+        value_name: "PASSWORD",
+        help: "Password for basic authentication; better given by its environment variable.",
+    },
+    Setting {
+        name: "timeout",
+        kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(86_400)),
+        default: Some("2m"),
+        value_name: "DURATION",
+        help: "How long to wait for the answer.",
+    },
+];
+
+const QUERY_COMMAND: &[Setting] = &[
+    Setting {
+        name: "time",
+        kind: Kind::Text,
+        default: None,
+        value_name: "TIME",
+        help: "Instant to evaluate at: seconds since 1970, or RFC 3339; now when not given. The end, with --range.",
+    },
+    Setting {
+        name: "range",
+        kind: Kind::Duration(Duration::from_millis(1), YEAR),
+        default: None,
+        value_name: "DURATION",
+        help: "Evaluate over this long, ending at --time.",
+    },
+    Setting {
+        name: "step",
+        kind: Kind::Duration(Duration::from_millis(1), YEAR),
+        default: Some("15s"),
+        value_name: "DURATION",
+        help: "Distance between two instants of a --range.",
+    },
+    OUTPUT_WITH_CSV,
+];
+
+const OUTPUT_WITH_CSV: Setting = Setting {
+    name: "output",
+    kind: Kind::Choice(&["table", "json", "csv"]),
+    default: Some("table"),
+    value_name: "FORMAT",
+    help: "table for people; json and csv for machines.",
+};
+
+const OUTPUT: &[Setting] = &[Setting {
+    kind: Kind::Choice(&["table", "json"]),
+    ..OUTPUT_WITH_CSV
+}];
+
+const TOKEN_TERMS: &[Setting] = &[
+    Setting {
+        name: "cluster",
+        kind: Kind::Text,
+        default: None,
+        value_name: "NAME",
+        help: "The label `cluster` of all series of the agents that join with it.",
+    },
+    Setting {
+        name: "tenant",
+        kind: Kind::Text,
+        default: None,
+        value_name: "NAME",
+        help: "The label `tenant` of all series of the agents that join with it.",
+    },
+    Setting {
+        name: "expires",
+        kind: Kind::Duration(Duration::from_secs(1), YEAR),
+        default: Some("1h"),
+        value_name: "DURATION",
+        help: "How long agents may join with it.",
+    },
+    Setting {
+        name: "uses",
+        kind: Kind::Integer(1, 1_000_000),
+        default: None,
+        value_name: "N",
+        help: "How many agents may join with it; any number when not given.",
+    },
+];
+
+/// Settings that a change of the configuration file reaches without a restart.
+pub(crate) const RELOADABLE: &[&str] = &["log.level"];
+
+/// Returns the whole command line.
+pub(crate) fn program() -> Program {
+    Program {
+        name: "promontory",
+        about: "Monitoring in one program: collects, stores, answers PromQL.",
+        examples: "# See this machine's metrics at http://127.0.0.1:9090 in three seconds\npromontory up\n# Run the service\npromontory aggregator --storage.path /var/lib/promontory",
+        commands: vec![
+            up(),
+            aggregator(),
+            query(),
+            token(),
+            agents(),
+            completion(),
+            man(),
+        ],
+        ..Program::default()
+    }
+}
+
+fn up() -> Program {
+    Program {
+        name: "up",
+        about: "Runs aggregator and agent in one process on loopback: this machine's metrics in three seconds.",
+        examples: "# Everything with defaults; Ctrl-C stops it, and the next start shows the old data\npromontory up\n# Another folder, another port\npromontory up --storage.path /tmp/p --web.listen-address 127.0.0.1:9191",
+        settings: vec![
+            &[CONFIG_FILE],
+            STORAGE,
+            &[agent::INTERVAL],
+            agent::PATHS,
+            agent::COLLECTORS,
+            WEB,
+            INGEST,
+            QUERY,
+            LIMITS,
+            LOG,
+        ],
+        ..Program::default()
+    }
+}
+
+fn aggregator() -> Program {
+    Program {
+        name: "aggregator",
+        about: "Runs the service that agents send to.",
+        examples: "# Listen on all addresses, with TLS and passwords for HTTP\npromontory aggregator --storage.path /var/lib/promontory --web.listen-address :9090 --ingest.listen-address :4433 --web.config.file web.yml",
+        settings: vec![&[CONFIG_FILE], STORAGE, WEB, INGEST, QUERY, LIMITS, LOG],
+        ..Program::default()
+    }
+}
+
+fn query() -> Program {
+    Program {
+        name: "query",
+        about: "Evaluates a PromQL expression.",
+        examples: "# CPU use by mode, now\npromontory query 'sum by (mode) (rate(node_cpu_seconds_total[1m]))'\n# The last five minutes as CSV\npromontory query --range 5m --step 15s --output csv node_load1",
+        settings: vec![QUERY_COMMAND, SERVER],
+        arguments: &[Argument {
+            name: "EXPRESSION",
+            help: "The expression",
+            optional: false,
+            repeated: false,
+        }],
+        ..Program::default()
+    }
+}
+
+fn token() -> Program {
+    let command = |name, about, examples, settings, arguments| Program {
+        name,
+        about,
+        examples,
+        settings,
+        arguments,
+        commands: Vec::new(),
+    };
+    const ID: &[Argument] = &[Argument {
+        name: "ID",
+        help: "The token's id",
+        optional: false,
+        repeated: false,
+    }];
+    Program {
+        name: "token",
+        about: "Makes, lists and revokes the tokens that agents join with, over a socket in the data folder.",
+        commands: vec![
+            command(
+                "create",
+                "Makes a join token; it is shown once.",
+                "# One token for the agents of a cluster, good for an hour\npromontory token create --cluster prod",
+                vec![&[STORAGE_PATH], TOKEN_TERMS, OUTPUT],
+                &[],
+            ),
+            command(
+                "list",
+                "Lists join tokens, without their secrets.",
+                "",
+                vec![&[STORAGE_PATH], OUTPUT],
+                &[],
+            ),
+            command(
+                "revoke",
+                "Makes a join token useless; agents that have joined stay.",
+                "",
+                vec![&[STORAGE_PATH]],
+                ID,
+            ),
+        ],
+        ..Program::default()
+    }
+}
+
+fn agents() -> Program {
+    Program {
+        name: "agents",
+        about: "Lists the agents: who is connected, how, how late, how full their spools are.",
+        examples: "# As a table\npromontory agents",
+        settings: vec![OUTPUT, SERVER],
+        ..Program::default()
+    }
+}
+
+fn completion() -> Program {
+    const SHELL: &[Argument] = &[Argument {
+        name: "SHELL",
+        help: "bash, zsh or fish",
+        optional: false,
+        repeated: false,
+    }];
+    debug_assert_eq!(Shell::WORDS, ["bash", "zsh", "fish"]);
+    Program {
+        name: "completion",
+        about: "Prints the completion script for a shell.",
+        examples: "# In ~/.bashrc\nsource <(promontory completion bash)",
+        arguments: SHELL,
+        ..Program::default()
+    }
+}
+
+fn man() -> Program {
+    const COMMAND: &[Argument] = &[Argument {
+        name: "COMMAND",
+        help: "The command, such as `up`; the program itself when not given",
+        optional: true,
+        repeated: false,
+    }];
+    Program {
+        name: "man",
+        about: "Prints a man page (roff).",
+        examples: "# Read it\npromontory man up | man -l -",
+        arguments: COMMAND,
+        ..Program::default()
+    }
+}

@@ -1,0 +1,399 @@
+//! `promontory aggregator`: the parts, the order in which they start, and the order in which they stop.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use api::{Api, LocalApi, Parts};
+use clock::{SharedClock, SystemClock};
+use config::Settings;
+use files::{Disk, FolderLock, KeyValue, SharedFileSystem};
+use http_shell::{Handler, Limits, Listen, Server};
+use ingest::{Agents, Metrics, Service, Shared, Tokens};
+use promql::Engine;
+use rows::Epoch;
+use runtime::{Signal, Signals, Tasks, Token};
+use telemetry::{LogHandle, Readiness, Registry};
+use transport::{Authority, Listener, ListenerConfig};
+use tsdb::Tsdb;
+
+use crate::control::Process;
+use crate::own_series::OwnSeries;
+use crate::store::LateStore;
+use crate::{config_of, terminal};
+
+/// How often the service samples itself.
+const OWN_INTERVAL: Duration = Duration::from_secs(15);
+/// The unix socket for the tools of the operator, in the data folder.
+pub(crate) const SOCKET: &str = "promontory.sock";
+const AUTHORITY_FOLDER: &str = "authority";
+const DATABASE: &str = "service.redb";
+
+/// What every program of this binary begins with.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) clock: SharedClock,
+    pub(crate) files: SharedFileSystem,
+    pub(crate) registry: Registry,
+    pub(crate) log: LogHandle,
+    pub(crate) tasks: Tasks,
+}
+
+impl Base {
+    pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let registry = Registry::new();
+        telemetry::register_build_info(&registry, config_of::VERSION, "");
+        telemetry::register_process(&registry, Path::new("/proc"));
+        let log = telemetry::init_logging(config_of::log(settings), Arc::clone(&clock))?;
+        Ok(Self {
+            clock,
+            files: Arc::new(Disk),
+            registry,
+            log,
+            tasks: Tasks::new("aggregator"),
+        })
+    }
+}
+
+/// Where an aggregator listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) web: String,
+    pub(crate) ingest: String,
+}
+
+impl Addresses {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let text = |name| settings.text(name).to_owned();
+        Self {
+            web: text("web.listen-address"),
+            ingest: text("ingest.listen-address"),
+        }
+    }
+}
+
+/// A running aggregator.
+pub(crate) struct Aggregator {
+    pub(crate) web_address: SocketAddr,
+    pub(crate) ingest_address: SocketAddr,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) process: Process,
+    store: Arc<Tsdb>,
+    tasks: Tasks,
+    /// Stopped in this order.
+    sampling: Token,
+    ingesting: Token,
+    serving: Token,
+    _lock: FolderLock,
+}
+
+/// Runs the service until a signal stops it.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let base = Base::new(&settings)?;
+    let runtime = runtime::multi_thread("promontory", workers())?;
+    runtime.block_on(async {
+        let mut signals = Signals::install()?;
+        let addresses = Addresses::of(&settings);
+        let aggregator = Aggregator::start(&base, settings, &addresses, OWN_INTERVAL).await?;
+        terminal::print(&format!(
+            "promontory {}: HTTP on {}, agents on {}",
+            config_of::VERSION,
+            aggregator.web_address,
+            aggregator.ingest_address
+        ));
+        wait_for_stop(&mut signals, &aggregator.process).await;
+        aggregator.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Reloads on SIGHUP; returns on SIGINT and SIGTERM.
+pub(crate) async fn wait_for_stop(signals: &mut Signals, process: &Process) {
+    loop {
+        match signals.next().await {
+            Signal::Reload => {
+                if let Err(mistakes) = api::Control::reload(process) {
+                    terminal::complain(&format!("not reloaded:\n{mistakes}"));
+                }
+            }
+            Signal::Shutdown => return,
+        }
+    }
+}
+
+/// Threads of the async shell: it moves bytes; storage and queries have threads of their own.
+pub(crate) fn workers() -> usize {
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, 8)
+}
+
+impl Aggregator {
+    /// Starts everything: HTTP first, so that health can be asked; then the store, then what feeds it.
+    pub(crate) async fn start(
+        base: &Base,
+        settings: Settings,
+        addresses: &Addresses,
+        own_interval: Duration,
+    ) -> anyhow::Result<Self> {
+        let folder = settings.path("storage.path").to_owned();
+        base.files
+            .create_folders(&folder)
+            .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+        let lock = FolderLock::take(&*base.files, &folder)?;
+        let (store, readiness) = (LateStore::default(), Readiness::new());
+        let recovering = readiness.condition("storage", "the log is being replayed");
+        let tasks = base.tasks.clone();
+        let process = Process::new(
+            settings.clone(),
+            base.log.clone(),
+            Arc::clone(&base.clock),
+            (store.clone(), readiness, tasks.clone()),
+        );
+        let agents = Agents::new(config_of::count(&settings, "ingest.max-agents") as usize);
+        let authority = open_authority(base, &folder)?;
+        let tokens = Arc::new(open_tokens(base, &folder, &authority)?);
+        let api = Api::new(
+            config_of::api(&settings),
+            Parts {
+                engine: Arc::new(Engine::new(config_of::engine(&settings))),
+                store: Arc::new(store.clone()),
+                agents: agents.clone(),
+                control: Arc::new(process.clone()),
+                registry: base.registry.clone(),
+                clock: Arc::clone(&base.clock),
+                tasks: tasks.clone(),
+            },
+        );
+        let (sampling, ingesting, serving) = (Token::new(), Token::new(), Token::new());
+        let (listen, limits) = config_of::web(&settings, &addresses.web);
+        let web_address = serve(&tasks, &listen, limits, Arc::new(api), &serving).await?;
+        let socket = Listen::Unix {
+            path: folder.join(SOCKET),
+        };
+        let local = LocalApi::new(Arc::clone(&tokens), Arc::clone(&base.clock), tasks.clone());
+        serve(
+            &tasks,
+            &socket,
+            Limits::default(),
+            Arc::new(local),
+            &serving,
+        )
+        .await?;
+
+        let tsdb = open_store(base, &settings).await?;
+        store.arrived(Arc::clone(&tsdb));
+        recovering.met();
+        let shared = Shared {
+            agents: agents.clone(),
+            store: Arc::<Tsdb>::clone(&tsdb),
+            metrics: Metrics::register(&base.registry),
+            window_batches: config_of::count(&settings, "ingest.window"),
+        };
+        let listener =
+            Arc::new(bind_ingest(&settings, &addresses.ingest, Arc::clone(&authority)).await?);
+        let ingest_address = listener.address();
+        let service = Service::new(
+            shared,
+            Arc::clone(&tokens),
+            authority,
+            listener,
+            Arc::clone(&base.clock),
+            &base.registry,
+        );
+        let stop = ingesting.clone();
+        tasks
+            .spawn("ingest", async move { service.run(&stop).await })
+            .detach();
+        show_store(&base.registry, &tsdb);
+        let own = OwnSeries::new(
+            Arc::clone(&tsdb),
+            base.registry.clone(),
+            agents,
+            Arc::clone(&base.clock),
+            (web_address.to_string(), random_epoch()?),
+        )?;
+        tasks
+            .spawn("own series", own.run(own_interval, sampling.clone()))
+            .detach();
+        Ok(Self {
+            web_address,
+            ingest_address,
+            tokens,
+            process,
+            store: tsdb,
+            tasks,
+            sampling,
+            ingesting,
+            serving,
+            _lock: lock,
+        })
+    }
+
+    /// Stops in order: what feeds the store, the store, HTTP. Bounded by a grace period.
+    pub(crate) async fn stop(self) {
+        self.sampling.stop();
+        self.ingesting.stop();
+        self.serving.stop();
+        if tokio::time::timeout(config_of::GRACE, self.tasks.join())
+            .await
+            .is_err()
+        {
+            tracing::warn!(tasks = ?self.tasks.names(), "not everything stopped within the grace period");
+            self.tasks.abort_all();
+        }
+        tokio::task::block_in_place(|| self.store.close());
+        tracing::info!("stopped");
+    }
+}
+
+impl fmt::Debug for Aggregator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aggregator")
+            .field("web_address", &self.web_address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns an epoch that no run before has had.
+pub(crate) fn random_epoch() -> anyhow::Result<Epoch> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
+    Ok(Epoch(u64::from_le_bytes(bytes)))
+}
+
+async fn serve(
+    tasks: &Tasks,
+    listen: &Listen,
+    limits: Limits,
+    handler: Arc<dyn Handler>,
+    stop: &Token,
+) -> anyhow::Result<SocketAddr> {
+    let server = Server::bind(listen, limits, tasks).await?;
+    let address = server
+        .local_address()
+        .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+    tasks
+        .spawn("http", server.serve(handler, stop.clone()))
+        .detach();
+    Ok(address)
+}
+
+fn open_authority(base: &Base, folder: &Path) -> anyhow::Result<Arc<Authority>> {
+    let folder = folder.join(AUTHORITY_FOLDER);
+    Ok(Arc::new(Authority::open_or_create(
+        &*base.files,
+        &folder,
+        Arc::clone(&base.clock),
+    )?))
+}
+
+fn open_tokens(base: &Base, folder: &Path, authority: &Authority) -> anyhow::Result<Tokens> {
+    let path: PathBuf = folder.join(DATABASE);
+    Ok(Tokens::new(
+        KeyValue::open(Arc::clone(&base.files), &path)?,
+        authority.fingerprint(),
+    ))
+}
+
+async fn open_store(base: &Base, settings: &Settings) -> anyhow::Result<Arc<Tsdb>> {
+    let (config, files, clock) = (
+        config_of::tsdb(settings),
+        Arc::clone(&base.files),
+        Arc::clone(&base.clock),
+    );
+    let opening = base
+        .tasks
+        .spawn_blocking("open the store", move || Tsdb::open(config, files, clock));
+    let (store, report) = opening.await?.context("cannot open the store")?;
+    for damage in &report.damages {
+        terminal::complain(&format!("damaged data: {damage}"));
+    }
+    Ok(Arc::new(store))
+}
+
+async fn bind_ingest(
+    settings: &Settings,
+    text: &str,
+    authority: Arc<Authority>,
+) -> anyhow::Result<Listener> {
+    let address = text
+        .to_socket_addrs()
+        .with_context(|| format!("cannot resolve {text}"))?
+        .next();
+    let address = address.with_context(|| format!("{text} has no address"))?;
+    let mut config = ListenerConfig::new(address);
+    config.connections_max = config_of::count(settings, "ingest.max-agents").saturating_add(1_000);
+    Ok(Listener::bind(config, authority).await?)
+}
+
+/// Shows what the store counts.
+fn show_store(registry: &Registry, store: &Arc<Tsdb>) {
+    let gauge = |name, help| registry.gauge(name, help);
+    let counter = |name, help| registry.counter(name, help);
+    let head_series = gauge("promontory_storage_head_series", "Series in the heads.");
+    let head_bytes = gauge("promontory_storage_head_bytes", "Bytes in the heads.");
+    let partitions = gauge("promontory_storage_partitions", "Partition files.");
+    let partition_bytes = gauge(
+        "promontory_storage_partition_bytes",
+        "Bytes of partition files.",
+    );
+    let unsynced = gauge(
+        "promontory_storage_unsynced_bytes",
+        "Received bytes that wait for their sync.",
+    );
+    let failing = gauge(
+        "promontory_storage_log_failing",
+        "1 while the log cannot be written.",
+    );
+    let samples = counter("promontory_storage_samples_total", "Samples stored.");
+    let log_bytes = counter(
+        "promontory_storage_log_written_bytes_total",
+        "Bytes written to the log.",
+    );
+    let syncs = counter("promontory_storage_log_syncs_total", "Syncs of the log.");
+    let failures = counter(
+        "promontory_storage_log_failures_total",
+        "Writes or syncs of the log that failed.",
+    );
+    let seals = counter(
+        "promontory_storage_seals_total",
+        "Heads sealed into partitions.",
+    );
+    let damages = counter(
+        "promontory_storage_damages_total",
+        "Damaged places met in stored data.",
+    );
+    let store = Arc::downgrade(store);
+    registry.on_gather(move || {
+        let Some(store) = store.upgrade() else { return };
+        let stats = store.stats();
+        head_series.set(float(stats.head_series));
+        head_bytes.set(float(stats.head_bytes));
+        partitions.set(float(stats.partitions));
+        partition_bytes.set(float(stats.partition_bytes));
+        unsynced.set(float(stats.unsynced_bytes));
+        failing.set(if stats.log_failing.is_some() {
+            1.0
+        } else {
+            0.0
+        });
+        samples.raise_to(float(stats.samples_stored));
+        log_bytes.raise_to(float(stats.log_bytes_written));
+        syncs.raise_to(float(stats.log_syncs));
+        failures.raise_to(float(stats.log_failures));
+        seals.raise_to(float(stats.seals));
+        damages.raise_to(float(stats.damages));
+    });
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

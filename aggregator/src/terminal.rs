@@ -1,0 +1,30 @@
+//! The one place that writes to standard output and standard error.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// Prints a result; a closed pipe is nobody's mistake.
+pub(crate) fn print(text: &dyn Display) {
+    let text = text.to_string();
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    let written =
+        write!(io::stdout().lock(), "{text}{newline}").and_then(|()| io::stdout().flush());
+    if let Err(error) = written.or_else(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }) {
+        complain(&format!("cannot write to standard output: {error}"));
+    }
+}
+
+/// Prints what is wrong, for people.
+#[expect(
+    clippy::print_stderr,
+    reason = "this is where the program speaks to people"
+)]
+pub(crate) fn complain(what: &dyn Display) {
+    eprintln!("promontory: {what}");
+}

@@ -1,0 +1,96 @@
+//! The command-line tools: each asks a running aggregator over HTTP or its local socket, and prints a table or JSON.
+
+mod client;
+mod query;
+mod rows;
+mod table;
+
+use std::process::ExitCode;
+
+use config::{Program, Settings, Shell};
+use http_shell::Form;
+use serde_json::Value;
+
+use crate::{program, terminal};
+use client::Caller;
+pub(crate) use query::query;
+use rows::{agent_rows, token_rows};
+use table::Table;
+
+/// `promontory agents`
+pub(crate) fn agents(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let data = Caller::of_server(settings)?.get("/api/v1/agents")?;
+    show(settings, &data, || agent_rows(&data["agents"]))
+}
+
+/// `promontory token create`
+pub(crate) fn create_token(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let mut form = Form::default();
+    for name in ["cluster", "tenant"] {
+        form = form.with(name, settings.optional_text(name).unwrap_or_default());
+    }
+    form = form.with(
+        "expires",
+        settings.duration("expires").as_secs().to_string(),
+    );
+    if let Some(uses) = settings.optional_number("uses") {
+        form = form.with("uses", uses.to_string());
+    }
+    let data = Caller::of_socket(settings).post("/tokens", &form)?;
+    match settings.text("output") {
+        "json" => terminal::print(&serde_json::to_string_pretty(&data)?),
+        _ => terminal::print(&data["token"].as_str().unwrap_or_default()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `promontory token list`
+pub(crate) fn list_tokens(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let data = Caller::of_socket(settings).get("/tokens")?;
+    show(settings, &data, || token_rows(&data))
+}
+
+/// `promontory token revoke`
+pub(crate) fn revoke_token(settings: &Settings, id: &[String]) -> anyhow::Result<ExitCode> {
+    let id = id.first().map(String::as_str).unwrap_or_default();
+    Caller::of_socket(settings).post("/tokens/revoke", &Form::default().with("id", id))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `promontory completion`
+pub(crate) fn completion(shell: &[String]) -> anyhow::Result<ExitCode> {
+    let word = shell.first().map(String::as_str).unwrap_or_default();
+    let Some(shell) = Shell::from_word(word) else {
+        anyhow::bail!("{word:?} is not one of {}", Shell::WORDS.join(", "));
+    };
+    terminal::print(&config::completion(&program::program(), shell));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `promontory man`
+pub(crate) fn man(command: &[String]) -> anyhow::Result<ExitCode> {
+    let whole = program::program();
+    let page: &Program = match command.first() {
+        None => &whole,
+        Some(word) => {
+            let found = whole.commands.iter().find(|command| command.name == word);
+            found.ok_or_else(|| {
+                anyhow::anyhow!("no such command: {word}; `promontory --help` lists them")
+            })?
+        }
+    };
+    terminal::print(&config::man_page(page));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(
+    settings: &Settings,
+    data: &Value,
+    table: impl FnOnce() -> Table,
+) -> anyhow::Result<ExitCode> {
+    match settings.text("output") {
+        "json" => terminal::print(&serde_json::to_string_pretty(data)?),
+        _ => terminal::print(&table()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,169 @@
+//! `promontory up`: aggregator and agent in one process on loopback, for the first five minutes and for one machine.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::{Agent, AgentConfig, AgentError, Surroundings, TokenSource};
+use anyhow::Context;
+use config::Settings;
+use ingest::TokenTerms;
+use model::TimestampMs;
+use rows::AgentId;
+use runtime::{Signals, Task, Token};
+use telemetry::Registry;
+
+use crate::program::{INGEST_ADDRESS, WEB_ADDRESS};
+use crate::service::{Addresses, Aggregator, Base, wait_for_stop, workers};
+use crate::{config_of, control, terminal};
+
+/// The agent's folder within the data folder.
+const AGENT_FOLDER: &str = "agent";
+/// The join token of the agent is used at once, and once.
+const TOKEN_LIFE: Duration = Duration::from_secs(300);
+/// What the agent is called when the machine's name cannot be an id.
+const NAMELESS: &str = "localhost";
+
+/// Runs both until a signal stops them.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let base = Base::new(&settings)?;
+    let runtime = runtime::multi_thread("promontory", workers())?;
+    runtime.block_on(async {
+        let mut signals = Signals::install()?;
+        let addresses = free_addresses(&settings);
+        let interval = settings.duration("interval");
+        let aggregator = Aggregator::start(&base, settings.clone(), &addresses, interval).await?;
+        let stop = Token::new();
+        let mut agent = start_agent(&base, &settings, &aggregator, &stop).await?;
+        terminal::print(&banner(&settings, &aggregator, &addresses));
+        let outcome = tokio::select! {
+            () = wait_for_stop(&mut signals, &aggregator.process) => Ok(()),
+            ended = &mut agent => Err(match ended {
+                Ok(Ok(())) => anyhow::anyhow!("the agent ended by itself"),
+                Ok(Err(error)) => error.into(),
+                Err(error) => error.into(),
+            }),
+        };
+        stop.stop();
+        if outcome.is_ok() {
+            agent.await??;
+        }
+        aggregator.stop().await;
+        outcome.map(|()| ExitCode::SUCCESS)
+    })
+}
+
+async fn start_agent(
+    base: &Base,
+    settings: &Settings,
+    aggregator: &Aggregator,
+    stop: &Token,
+) -> anyhow::Result<Task<Result<(), AgentError>>> {
+    let folder = settings.path("storage.path").join(AGENT_FOLDER);
+    let has_joined = base.files.exists(&folder.join("identity")).unwrap_or(false);
+    let terms = TokenTerms {
+        expires: Some(TOKEN_LIFE),
+        uses: Some(1),
+        ..TokenTerms::default()
+    };
+    let now = TimestampMs::from(base.clock.wall());
+    let token = if has_joined {
+        None
+    } else {
+        Some(aggregator.tokens.create(&terms, now)?)
+    };
+    let id: AgentId = control::host_name().parse().or_else(|_| NAMELESS.parse())?;
+    let config = AgentConfig {
+        token: token.map_or(TokenSource::None, TokenSource::Given),
+        id: Some(id),
+        interval: settings.duration("interval"),
+        host: agent::host_config(settings),
+        ..AgentConfig::new(aggregator.ingest_address.to_string(), folder)
+    };
+    let surroundings = Surroundings {
+        files: Arc::clone(&base.files),
+        clock: Arc::clone(&base.clock),
+        registry: Registry::new(),
+        tasks: base.tasks.clone(),
+    };
+    let agent = Agent::start(config, surroundings)
+        .await
+        .context("cannot start the agent")?;
+    Ok(base.tasks.spawn("agent", agent.run(stop.clone())))
+}
+
+/// The addresses to listen on: when a default is taken by another program, any free port in its place.
+fn free_addresses(settings: &Settings) -> Addresses {
+    let mut addresses = Addresses::of(settings);
+    let is_free = |address: &str| TcpListener::bind(address).is_ok();
+    if addresses.web == WEB_ADDRESS && !is_free(WEB_ADDRESS) {
+        "127.0.0.1:0".clone_into(&mut addresses.web);
+    }
+    if addresses.ingest == INGEST_ADDRESS
+        && !(is_free(INGEST_ADDRESS) && UdpSocket::bind(INGEST_ADDRESS).is_ok())
+    {
+        "127.0.0.1:0".clone_into(&mut addresses.ingest);
+    }
+    addresses
+}
+
+fn banner(settings: &Settings, aggregator: &Aggregator, addresses: &Addresses) -> String {
+    let folder = settings.path("storage.path");
+    let shown = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let scheme = if settings.is_set("web.config.file") {
+        "http(s)"
+    } else {
+        "http"
+    };
+    let moved = match (
+        addresses.web != settings.text("web.listen-address"),
+        addresses.ingest != settings.text("ingest.listen-address"),
+    ) {
+        (false, false) => "",
+        (true, false) => " (port 9090 is taken)",
+        (false, true) => " (port 4433 is taken)",
+        (true, true) => " (ports 9090 and 4433 are taken)",
+    };
+    let url = format!("{scheme}://{}", aggregator.web_address);
+    let option = if aggregator.web_address.to_string() == WEB_ADDRESS {
+        String::new()
+    } else {
+        format!(" --url {url}")
+    };
+    format!(
+        "promontory {version} samples this machine every {interval}
+
+  HTTP API   {url}{moved}
+  agents     {ingest} (QUIC, and TLS over TCP)
+  data       {folder}
+
+Try, in three seconds:
+  {program} query{option} 'sum by (mode) (rate(node_cpu_seconds_total[5s]))'
+  {program} query{option} '1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes'
+  {program} query{option} --range 1m --step 5s 'rate(node_network_receive_bytes_total[5s])'
+
+Grafana: add {url} as a Prometheus data source. Ctrl-C stops; the next start shows the old data.",
+        version = config_of::VERSION,
+        program = program(),
+        interval = model::format_duration(settings.duration("interval")),
+        ingest = aggregator.ingest_address,
+        folder = display(&shown),
+    )
+}
+
+/// How this program is called again from here.
+fn program() -> String {
+    let Ok(path) = std::env::current_exe() else {
+        return "promontory".to_owned();
+    };
+    let here = std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    display(&here.unwrap_or(path))
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
