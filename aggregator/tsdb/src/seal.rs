@@ -2,7 +2,8 @@
 //!
 //! A cohort's stretches are cut at the ends of spans and laid end to end into **bands** of up to [`BAND_ROWS`] rows, which share one time
 //! column; a series has one page per band in which it is present. Late stretches lie in bands of their own, each extended only by the
-//! next: then the band that began first in the log has, at equal times, the row that came first, as the stretches had.
+//! next, and only until another main band begins: then the band that began first in the log has, at equal times, the row that came first,
+//! as the stretches had.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -197,7 +198,10 @@ fn lay_out(stretches: Vec<View>, range: TimeRange) -> Vec<Band> {
             let last = bands.iter().rposition(|band| band.late == late);
             let fits = |at: &usize| {
                 let band = &bands[*at];
+                // No main band has begun since: its rows may be repeated here, and stand.
+                let latest = !late || *at + 1 == bands.len();
                 band.generation == generation
+                    && latest
                     && band.times.len() < BAND_ROWS
                     && band.times.last().is_none_or(|last| *last < times[from])
             };

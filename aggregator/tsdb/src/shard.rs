@@ -199,25 +199,18 @@ impl ShardThread {
 
     fn apply(&mut self, group: ShardGroup) {
         self.log_bytes += group.log_bytes;
+        let mut under_way = 0;
         for item in group.items {
-            match item {
-                ShardItem::Row {
-                    layout,
-                    row,
-                    position,
-                } => self.writer.push_row(&layout, &row, position),
-                ShardItem::Sample {
-                    layout,
-                    sample,
-                    position,
-                } => {
-                    self.writer.push_sample(&layout, &sample, position);
+            if let ShardItem::Row { position, .. } | ShardItem::Sample { position, .. } = &item
+                && *position > under_way
+            {
+                // Batch by batch: a large group must not keep its first rows from sight until its last.
+                if under_way > 0 {
+                    self.shard.applied.store(under_way, Ordering::Release);
                 }
-                ShardItem::Metadata { metadata } => {
-                    self.writer
-                        .push_metadata(&metadata.metric, &metadata.metadata);
-                }
+                under_way = *position;
             }
+            self.push(item);
         }
         if self.writer.head().is_empty() {
             self.writer.head().set_after(group.position);
@@ -225,6 +218,25 @@ impl ShardThread {
             self.began = self.clock.monotonic();
         }
         self.shard.applied.store(group.position, Ordering::Release);
+    }
+
+    fn push(&mut self, item: ShardItem) {
+        match item {
+            ShardItem::Row {
+                layout,
+                row,
+                position,
+            } => self.writer.push_row(&layout, &row, position),
+            ShardItem::Sample {
+                layout,
+                sample,
+                position,
+            } => self.writer.push_sample(&layout, &sample, position),
+            ShardItem::Metadata { metadata } => {
+                self.writer
+                    .push_metadata(&metadata.metric, &metadata.metadata);
+            }
+        }
     }
 
     fn freeze_if_due(&mut self) {

@@ -341,7 +341,7 @@ fn run(seal_bytes: u64, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn histories_agree_with_the_twin(steps in prop::collection::vec(step(), 1..40), seal in seal_bytes()) {
