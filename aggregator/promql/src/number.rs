@@ -1,13 +1,13 @@
 //! Numbers as Prometheus writes them.
 
-/// Returns the shortest decimal that reads back as `value`, as Go's `%v` writes a float: exponents from 1e+21 and below 1e-4.
+/// Returns the shortest decimal that reads back as `value`, as Go's `%v` writes a float: exponents from 1e+06 and below 1e-4.
 pub fn format(value: f64) -> String {
-    format_between(value, -4)
+    format_between(value, -4, 6)
 }
 
-/// Returns `value` as samples stand in Prometheus' JSON: like [`format()`], but exponents only below 1e-6.
+/// Returns `value` as samples stand in Prometheus' JSON: exponents from 1e+21 and below 1e-6.
 pub fn format_sample(value: f64) -> String {
-    format_between(value, -6)
+    format_between(value, -6, 21)
 }
 
 /// Returns `value` as Go's `strconv.FormatFloat(v, 'f', -1, 64)` does: never with an exponent.
@@ -48,15 +48,15 @@ pub(crate) fn format_two_digits(value: f64) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
-/// Writes exponents below `exponent_min` and from 21.
-fn format_between(value: f64, exponent_min: i32) -> String {
+/// Writes exponents below `exponent_min` and from `exponent_from`.
+fn format_between(value: f64, exponent_min: i32, exponent_from: i32) -> String {
     if !value.is_finite() {
         return format_plain(value);
     }
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (exponent_min..21).contains(&exponent) || value == 0.0 {
+    if (exponent_min..exponent_from).contains(&exponent) || value == 0.0 {
         return format!("{value}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -88,8 +88,8 @@ mod tests {
             (1.0, "1"),
             (0.1, "0.1"),
             (-0.0, "-0"),
-            (1e20, "100000000000000000000"),
-            (1e21, "1e+21"),
+            (100_000.0, "100000"),
+            (1_234_567.0, "1.234567e+06"),
             (1.5e-7, "1.5e-07"),
             (0.0001, "0.0001"),
             (0.00001, "1e-05"),
@@ -99,6 +99,8 @@ mod tests {
             assert_eq!(format(value), text);
         }
         assert_eq!(format_sample(0.00001), "0.00001");
+        assert_eq!(format_sample(1e20), "100000000000000000000");
+        assert_eq!(format_sample(1e21), "1e+21");
         assert_eq!(format_sample(1e-7), "1e-07");
         for (value, text) in [
             (0.0, "0"),

@@ -134,12 +134,17 @@ impl Note {
     }
 }
 
+/// Names the metric where there is a name.
 fn of_metric(name: &str) -> String {
     if name.is_empty() {
         String::new()
     } else {
-        format!(" for metric name {name:?}")
+        format!(" for metric name {}", quoted(name))
     }
+}
+
+fn quoted(text: &str) -> String {
+    crate::unquote::quote(text.as_bytes())
 }
 
 /// Writes a number as Go's `%g` does, as far as quantiles and ratios go.
@@ -167,13 +172,14 @@ impl fmt::Display for Note {
             ),
             Self::BadBucketLabel(name, label) => write!(
                 f,
-                "bucket label \"le\" is missing or has a malformed value of {label:?}{}",
+                "bucket label \"le\" is missing or has a malformed value of {}{}",
+                quoted(label),
                 of_metric(name)
             ),
             Self::MixedFloatsHistograms(name) => write!(
                 f,
-                "encountered a mix of histograms and floats{}",
-                of_metric(name)
+                "encountered a mix of histograms and floats for metric name {}",
+                quoted(name)
             ),
             Self::MixedFloatsHistogramsAggregation => {
                 f.write_str("encountered a mix of histograms and floats for aggregation")
@@ -191,8 +197,8 @@ impl fmt::Display for Note {
             }
             Self::MixedExponentialCustom(name) => write!(
                 f,
-                "vector contains a mix of histograms with exponential and custom buckets schemas{}",
-                of_metric(name)
+                "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}",
+                quoted(name)
             ),
             Self::IncompatibleBucketLayout(operator) => write!(
                 f,
@@ -226,8 +232,8 @@ impl fmt::Display for Note {
             }
             Self::HistogramIgnoredInMixedRange(name) => write!(
                 f,
-                "ignored histograms in a range containing both floats and histograms{}",
-                of_metric(name)
+                "ignored histograms in a range containing both floats and histograms for metric name {}",
+                quoted(name)
             ),
             Self::NativeQuantileNanResult(name) => write!(
                 f,
