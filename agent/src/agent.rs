@@ -134,6 +134,7 @@ impl Agent {
         let id = identity.peer().agent().clone();
         tracing::info!(agent = %id, aggregator = config.aggregator, interval = ?config.interval, "agent starts");
         let metrics = Metrics::new(&registry);
+        let epoch = spool.epoch();
         let (sender, receiver) = queue("updates", UPDATES_MAX, WhenFull::Reject);
         let connector = Connector::new(&connector_config(&config), &identity);
         let connector = connector.map_err(AgentError::Connector)?;
@@ -147,7 +148,10 @@ impl Agent {
         )?;
         view.connect(uplink.view());
         metrics.follow(&registry, uplink.view());
-        let collection = Collection::new(host, &id, registry, view.latest(), metrics.clone());
+        let mut collection = Collection::new(host, &id, registry, view.latest(), metrics.clone());
+        if let Some(series) = config.ledger {
+            collection.keep_ledger(&id, epoch, series);
+        }
         let collector = Collector::new(collection, config.interval, clock, sender, metrics);
         let (collecting, sending) = (Token::new(), Token::new());
         let parts = Parts {

@@ -7,11 +7,12 @@ use clock::{Clock, SharedClock};
 use exposition::Part;
 use host::{Host, Tier};
 use model::{Metadata, TimestampMs};
-use rows::{AgentId, CohortBuilder, CohortId, Collected, Family, MetricMetadata, RowSink, Sink};
+use rows::{AgentId, CohortBuilder, CohortId, Collected, Epoch, Family, MetricMetadata, RowSink, Sink};
 use telemetry::{Registry, Visitor};
 use uplink::Update;
 
 use crate::latest::Latest;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
 static UP: Family = Family::gauge(
@@ -31,6 +32,7 @@ pub(crate) struct Collection {
     fast: CohortBuilder,
     slow: CohortBuilder,
     own: Own,
+    ledger: Option<Ledger>,
     cohorts: Cohorts,
     latest: Arc<Latest>,
     metrics: Metrics,
@@ -84,6 +86,7 @@ impl Collection {
                 generation: None,
                 described: HashSet::new(),
             },
+            ledger: None,
             instance,
             cohorts,
             latest,
@@ -91,11 +94,19 @@ impl Collection {
         }
     }
 
+    /// Adds the ledger, of so many series, to what is collected often.
+    pub(crate) fn keep_ledger(&mut self, agent: &AgentId, epoch: Epoch, series: u16) {
+        self.ledger = Some(Ledger::new(agent, epoch, series, self.cohorts.next()));
+    }
+
     /// Collects what is due into rows with the time `at`.
     pub(crate) fn collect(&mut self, clock: &SharedClock, at: TimestampMs, slow: bool) -> Update {
         let mut update = Update::default();
         self.renew_worn(&mut update);
         self.collect_tier(Tier::Fast, &**clock, at, &mut update);
+        if let Some(collected) = self.ledger.as_mut().map(|ledger| ledger.collect(at)) {
+            self.take(collected, None, &mut update);
+        }
         if slow {
             self.collect_tier(Tier::Slow, &**clock, at, &mut update);
             self.collect_own(at, &mut update);

@@ -1,5 +1,6 @@
 //! The collector's thread: ticks, and updates into the queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Deadline, Monotonic, SharedClock};
@@ -51,7 +52,7 @@ impl Collector {
 
     /// Collects until `stop`, on this thread, which belongs to the runtime.
     pub(crate) fn run(mut self, stop: &Token, ready: &Condition) {
-        let (runtime, timer) = (Handle::current(), Timer::new(self.clock.clone()));
+        let (runtime, timer) = (Handle::current(), Timer::new(Arc::clone(&self.clock)));
         loop {
             let now = self.clock.monotonic();
             let wait = self.schedule.next_due().saturating_since(now);

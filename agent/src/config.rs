@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Mistakes, Settings};
+use config::{Mistake, Mistakes, Settings};
 use host::{
     CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig, NetdevOptions, Paths,
 };
@@ -29,6 +29,8 @@ pub struct AgentConfig {
     pub interval: Duration,
     /// What to collect.
     pub host: HostConfig,
+    /// The series of the ledger, whose values can be derived: a proof of delivery; `None`: there is none.
+    pub ledger: Option<u16>,
 }
 
 /// Where a join token comes from.
@@ -54,6 +56,7 @@ impl AgentConfig {
             spool_bytes_max: spool::Settings::default().bytes_max,
             interval: Duration::from_secs(1),
             host: HostConfig::default(),
+            ledger: None,
         }
     }
 
@@ -88,12 +91,7 @@ impl AgentConfig {
         if let Some(Err(error)) = &id {
             refuse("agent.id", rows::AgentIdError::to_string(error));
         }
-        for (include, exclude) in exclusive(settings) {
-            refuse(
-                include,
-                format!("is set, and --{exclude} as well; remove one of them"),
-            );
-        }
+        mistakes.extend(exclusive(settings));
         let config = Self {
             token,
             id: id.and_then(Result::ok),
@@ -105,6 +103,9 @@ impl AgentConfig {
             spool_bytes_max: settings.number("spool.max-bytes"),
             interval: settings.duration("interval"),
             host: host_config(settings),
+            ledger: settings
+                .optional_number("collector.ledger")
+                .and_then(|series| u16::try_from(series).ok()),
             ..Self::new(aggregator.unwrap_or_default(), settings.path("spool.path"))
         };
         Mistakes::none_in(mistakes, config)
@@ -121,21 +122,23 @@ impl AgentConfig {
     }
 }
 
-/// Include and exclude patterns that are both set although only one may be.
-fn exclusive(settings: &Settings) -> Vec<(&'static str, &'static str)> {
+/// Returns what the settings of `promontory-agent collect` say.
+pub fn collecting(settings: &Settings) -> Result<HostConfig, Mistakes> {
+    Mistakes::none_in(exclusive(settings), host_config(settings))
+}
+
+/// Returns the mistakes of include and exclude patterns that are both set although only one may be.
+fn exclusive(settings: &Settings) -> Vec<Mistake> {
     let given = |name: &str| {
-        settings
-            .pattern(name)
-            .is_some_and(|p| !p.as_str().is_empty())
+        let pattern = settings.pattern(name);
+        pattern.is_some_and(|pattern| !pattern.as_str().is_empty()) && !settings.is_default(name)
     };
-    crate::flags::EXCLUSIVE
-        .iter()
-        .filter(|(include, exclude)| {
-            // A default gives way.
-            let is_default = settings.is_default(exclude);
-            given(include) && given(exclude) && !is_default
+    (crate::flags::EXCLUSIVE.iter())
+        .filter(|(include, exclude)| given(include) && given(exclude))
+        .map(|(include, exclude)| {
+            let what = format!("is set, and --{exclude} as well; remove one of them");
+            settings.mistake(include, what)
         })
-        .copied()
         .collect()
 }
 

@@ -27,6 +27,7 @@ mod error;
 mod flags;
 mod joining;
 mod latest;
+mod ledger;
 mod metrics;
 mod program;
 mod run_of_rows;
@@ -34,8 +35,9 @@ mod schedule;
 mod view;
 
 pub use agent::{Agent, Surroundings};
-pub use config::{AgentConfig, TokenSource, host_config};
+pub use config::{AgentConfig, TokenSource, collecting, host_config};
 pub use error::AgentError;
 pub use flags::{COLLECTORS, INTERVAL, PATHS};
+pub use ledger::{LEDGER_JOB, ledger_value};
 pub use program::{COLLECT, RUN, program};
 pub use view::AgentView;

@@ -73,6 +73,14 @@ const UPLINK: &[Setting] = &[
     },
 ];
 
+const LEDGER: Setting = Setting {
+    name: "collector.ledger",
+    kind: Kind::Integer(1, 16_384),
+    default: None,
+    value_name: "N",
+    help: "Collect N series, every --interval, whose values are derived from the agent's id, epoch and row, to prove that nothing is lost on the way; none when not given.",
+};
+
 const WEB: &[Setting] = &[
     Setting {
         name: "web.listen-address",
@@ -119,7 +127,7 @@ pub fn program() -> Program {
 }
 
 fn run() -> Program {
-    const OFTEN: &[Setting] = &[INTERVAL];
+    const OFTEN: &[Setting] = &[INTERVAL, LEDGER];
     Program {
         name: RUN,
         about: "Runs the agent. Exit codes: 0 after SIGTERM or SIGINT, 2 for wrong settings, 3 when it cannot join or its identity is unusable, 1 for anything else.",

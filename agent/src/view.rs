@@ -47,9 +47,9 @@ impl AgentView {
 
     /// Waits until the aggregator has opened the first session of this run. Cancel it as you like; it never ends if there is none.
     pub async fn session_opened(&self) {
-        while !self
+        while self
             .uplink()
-            .is_some_and(|stats| stats.delivered.sessions > 0)
+            .is_none_or(|stats| stats.delivered.sessions == 0)
         {
             tokio::time::sleep(LOOK_EVERY).await;
         }

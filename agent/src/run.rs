@@ -1,0 +1,180 @@
+//! `promontory-agent run`: the agent, its HTTP server and the signals of its process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::{Agent, AgentConfig, AgentError, Surroundings};
+use clock::{SharedClock, SystemClock};
+use config::{Mistakes, Settings, WebConfig};
+use files::Disk;
+use http_shell::{Limits, Listen, Server};
+use runtime::{Signal, Signals, Task, TaskError, Tasks, Token};
+use telemetry::{LogHandle, Registry, register_build_info, register_process};
+use tokio::time::timeout;
+
+use crate::web::Routes;
+use crate::{Failure, tools};
+
+/// Threads for connections and the spool; collecting has its own.
+const WORKERS: usize = 2;
+/// The time that requests under way have at the end.
+const HTTP_GRACE: Duration = Duration::from_secs(2);
+/// Scrapers and probes; more wait.
+const CONNECTIONS_MAX: u32 = 32;
+/// Nothing that is served takes a body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Runs until a signal, or until the agent cannot go on.
+pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
+    let config = check(&settings)?;
+    let clock: SharedClock = Arc::new(SystemClock::new());
+    let log = tools::log(&settings, Arc::clone(&clock))?;
+    let runtime = runtime::multi_thread("agent", WORKERS)
+        .map_err(|error| Failure::System("start threads", error))?;
+    runtime.block_on(serve(config, clock, Reload { settings, log }))
+}
+
+/// Reads what single settings do not show; all mistakes together.
+fn check(settings: &Settings) -> Result<AgentConfig, Mistakes> {
+    let web = settings
+        .optional_path("web.config.file")
+        .map(WebConfig::read);
+    let of_web = web
+        .and_then(Result::err)
+        .map_or_else(Vec::new, |found| found.0);
+    match AgentConfig::from_settings(settings) {
+        Ok(config) => Mistakes::none_in(of_web, config),
+        Err(mut mistakes) => {
+            mistakes.0.extend(of_web);
+            Err(mistakes)
+        }
+    }
+}
+
+async fn serve(config: AgentConfig, clock: SharedClock, mut reload: Reload) -> Result<(), Failure> {
+    let mut signals = Signals::install().map_err(|error| Failure::System("take signals", error))?;
+    let registry = Registry::new();
+    register_process(&registry, Path::new("/proc"));
+    register_build_info(&registry, env!("CARGO_PKG_VERSION"), "");
+    let web = Web::bind(&reload.settings).await?;
+    let tasks = Tasks::new("agent");
+    let surroundings = Surroundings {
+        files: Arc::new(Disk),
+        clock,
+        registry,
+        tasks: tasks.clone(),
+    };
+    let agent = Agent::start(config, surroundings).await?;
+    let web = web.serve(Routes::new(agent.view()));
+    let stop = Token::new();
+    let running = tasks.spawn("agent", agent.run(stop.child()));
+    let outcome = until_end(running, &stop, &mut signals, &mut reload).await;
+    // Last, so that probes and scrapes see how the agent ends.
+    web.stop().await;
+    outcome
+}
+
+async fn until_end(
+    mut running: Task<Result<(), AgentError>>,
+    stop: &Token,
+    signals: &mut Signals,
+    reload: &mut Reload,
+) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            ended = &mut running => return Ok(ended.unwrap_or_else(|error| Err(broken(&error)))?),
+            signal = signals.next() => match signal {
+                Signal::Reload => reload.log_level(),
+                Signal::Shutdown if stop.is_stopped() => return Err(Failure::Impatient),
+                Signal::Shutdown => {
+                    tracing::info!("stopping");
+                    stop.stop();
+                }
+            }
+        }
+    }
+}
+
+fn broken(error: &TaskError) -> AgentError {
+    AgentError::PartEnded {
+        part: "agent",
+        why: error.to_string(),
+    }
+}
+
+/// What SIGHUP changes.
+struct Reload {
+    settings: Settings,
+    log: LogHandle,
+}
+
+impl Reload {
+    fn log_level(&mut self) {
+        match self.settings.reloaded() {
+            Ok(settings) => {
+                self.settings = settings;
+                let level = self.settings.text("log.level").parse().unwrap_or_default();
+                self.log.set_level(level);
+                tracing::info!(%level, "read the configuration file again for log.level");
+            }
+            Err(mistakes) => {
+                tracing::error!(%mistakes, "configuration not reloaded; the old one stays");
+            }
+        }
+    }
+}
+
+/// The HTTP server, with tasks and a stop of its own.
+struct Web {
+    server: Server,
+    tasks: Tasks,
+}
+
+/// A server that serves.
+struct Serving {
+    tasks: Tasks,
+    stop: Token,
+}
+
+impl Web {
+    async fn bind(settings: &Settings) -> Result<Self, Failure> {
+        let listen = Listen::Tcp {
+            address: settings.text("web.listen-address").to_owned(),
+            web_config: settings
+                .optional_path("web.config.file")
+                .map(Path::to_owned),
+        };
+        let limits = Limits {
+            connections_max: CONNECTIONS_MAX,
+            body_bytes_max: BODY_BYTES_MAX,
+            ..Limits::default()
+        };
+        let tasks = Tasks::new("http");
+        let server = Server::bind(&listen, limits, &tasks).await?;
+        if let Some(address) = server.local_address() {
+            tracing::info!(%address, tls = server.is_tls(), "listening for HTTP");
+        }
+        Ok(Self { server, tasks })
+    }
+
+    fn serve(self, routes: Routes) -> Serving {
+        let Self { server, tasks } = self;
+        let stop = Token::new();
+        let serving = server.serve(Arc::new(routes), stop.child());
+        tasks.spawn("http server", serving).detach();
+        Serving { tasks, stop }
+    }
+}
+
+impl Serving {
+    async fn stop(self) {
+        self.stop.stop();
+        if timeout(HTTP_GRACE, self.tasks.join()).await.is_err() {
+            tracing::warn!(
+                connections = self.tasks.count(),
+                "http connections were cut"
+            );
+        }
+    }
+}
