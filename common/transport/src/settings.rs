@@ -46,6 +46,8 @@ const UDP_PAYLOAD_BYTES_MAX: u16 = 1_472;
 /// Returns the settings of a QUIC endpoint.
 pub(crate) fn endpoint() -> EndpointConfig {
     let mut config = EndpointConfig::default();
+    // Without it the second bit of every packet is set, and a datagram that is not QUIC can be told by its outside.
+    config.grease_quic_bit(false);
     config
         .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX)
         .expect("between 1,200 and 65,527");

@@ -48,6 +48,7 @@ async fn both_transports_carry_both_streams_in_order() {
     }
     let stats = listener.stats();
     assert_eq!((stats.accepted_quic, stats.accepted_tcp), (1, 1));
+    assert_eq!(stats.garbage_datagrams, 0, "our own packets are QUIC");
 }
 
 #[tokio::test]
