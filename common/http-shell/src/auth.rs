@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
@@ -14,8 +14,6 @@ use runtime::{Permits, Tasks};
 const REMEMBERED_MAX: usize = 1_000;
 /// Hashes checked at once; more wait, so that a flood of wrong passwords cannot take all cores.
 const CHECKS_MAX: u32 = 2;
-/// What an unknown user's password is checked against, so that it takes as long as a known one's.
-const NOBODY: &str = "$2b$10$CwTycUXWue0Thq9StjUM0uJ8yRPCuKxmdO2jWIyA4WxFPCTVW3jAu";
 
 /// Checks users and passwords.
 #[derive(Clone)]
@@ -36,7 +34,15 @@ impl Authenticator {
     pub(crate) fn new(users: BTreeMap<String, Secret>, tasks: Tasks) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
         let checks = Permits::new("password checks", CHECKS_MAX);
-        Self { shared: Arc::new(Shared { users, keys, remembered: Mutex::default(), checks, tasks }) }
+        Self {
+            shared: Arc::new(Shared {
+                users,
+                keys,
+                remembered: Mutex::default(),
+                checks,
+                tasks,
+            }),
+        }
     }
 
     /// Returns whether anybody may call without a password.
@@ -48,20 +54,29 @@ impl Authenticator {
     pub(crate) async fn user(&self, authorization: Option<&str>) -> Option<String> {
         let (user, password) = decode_basic(authorization?)?;
         let known = self.shared.users.get(&user);
-        let fingerprint = self.shared.keys.each_ref().map(|key| {
-            key.hash_one((&user, &password, known.map(Secret::expose)))
-        });
+        let fingerprint = self
+            .shared
+            .keys
+            .each_ref()
+            .map(|key| key.hash_one((&user, &password, known.map(Secret::expose))));
         if self.remembered().contains(&fingerprint) {
             return Some(user);
         }
         let is_known = known.is_some();
-        let hash = known.map_or_else(|| NOBODY.to_owned(), |hash| hash.expose().to_owned());
+        // An unknown user's password is checked against somebody's, so that the refusal takes as long as any other.
+        let hash = known
+            .or_else(|| self.shared.users.values().next())?
+            .expose()
+            .to_owned();
         let permit = self.shared.checks.acquire(1).await;
-        let check = self.shared.tasks.spawn_blocking("check a password", move || {
-            let right = bcrypt::verify(&password, &hash).unwrap_or(false);
-            drop(permit);
-            right
-        });
+        let check = self
+            .shared
+            .tasks
+            .spawn_blocking("check a password", move || {
+                let right = bcrypt::verify(&password, &hash).unwrap_or(false);
+                drop(permit);
+                right
+            });
         if !(check.await.unwrap_or(false) && is_known) {
             return None;
         }
@@ -73,14 +88,20 @@ impl Authenticator {
         Some(user)
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashSet<[u64; 2]>> {
-        self.shared.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remembered(&self) -> MutexGuard<'_, HashSet<[u64; 2]>> {
+        // A set of hashes: losing or keeping one costs time at most.
+        self.shared
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator").field("users", &self.shared.users.len()).finish_non_exhaustive()
+        f.debug_struct("Authenticator")
+            .field("users", &self.shared.users.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,9 +122,22 @@ mod tests {
 
     #[test]
     fn credentials_are_read() {
-        assert_eq!(decode_basic("Basic YW5uOnA6dw=="), Some(("ann".to_owned(), "p:w".to_owned())));
-        assert_eq!(decode_basic("basic Og=="), Some((String::new(), String::new())));
-        for bad in ["Basic", "Bearer YW5uOnA6dw==", "Basic YW5u", "Basic YW5uOnA6dw=", "Basic ????", "Basic /w=="] {
+        assert_eq!(
+            decode_basic("Basic YW5uOnA6dw=="),
+            Some(("ann".to_owned(), "p:w".to_owned()))
+        );
+        assert_eq!(
+            decode_basic("basic Og=="),
+            Some((String::new(), String::new()))
+        );
+        for bad in [
+            "Basic",
+            "Bearer YW5uOnA6dw==",
+            "Basic YW5u",
+            "Basic YW5uOnA6dw=",
+            "Basic ????",
+            "Basic /w==",
+        ] {
             assert_eq!(decode_basic(bad), None, "{bad}");
         }
     }
@@ -114,9 +148,15 @@ mod tests {
         let users = BTreeMap::from([("ann".to_owned(), Secret::new(hash))]);
         let authenticator = Authenticator::new(users, Tasks::new("test"));
         for _ in 0..2 {
-            assert_eq!(authenticator.user(Some("Basic YW5uOnNlY3JldA==")).await, Some("ann".to_owned()));
+            assert_eq!(
+                authenticator.user(Some("Basic YW5uOnNlY3JldA==")).await,
+                Some("ann".to_owned())
+            );
             assert_eq!(authenticator.user(Some("Basic YW5uOndyb25n")).await, None);
-            assert_eq!(authenticator.user(Some("Basic Ym9iOnNlY3JldA==")).await, None);
+            assert_eq!(
+                authenticator.user(Some("Basic Ym9iOnNlY3JldA==")).await,
+                None
+            );
             assert_eq!(authenticator.user(None).await, None);
         }
     }

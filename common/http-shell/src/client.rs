@@ -1,5 +1,6 @@
 //! A client for one request at a time: what the command-line tools and tests need.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +18,9 @@ use runtime::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use transport::{ClientTls, ClientTlsConfig};
 
+use crate::web::with_causes;
 use crate::{Form, Method, StatusCode};
 
 /// Where a client calls.
@@ -49,7 +52,10 @@ impl Target {
             None => (false, url),
         };
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        let (host, port) = match authority
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'))
+        {
             Some((host, port)) => (host, port.parse().map_err(|_| refuse())?),
             None => (authority, if tls { 443 } else { 80 }),
         };
@@ -58,17 +64,35 @@ impl Target {
             return Err(refuse());
         }
         let prefix = prefix.trim_end_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
-        Ok(Self::Url { tls, host: host.to_owned(), port, prefix })
+        let prefix = if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("/{prefix}")
+        };
+        Ok(Self::Url {
+            tls,
+            host: host.to_owned(),
+            port,
+            prefix,
+        })
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url { tls, host, port, prefix } => {
+            Self::Url {
+                tls,
+                host,
+                port,
+                prefix,
+            } => {
                 let scheme = if *tls { "https" } else { "http" };
-                let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+                let (open, close) = if host.contains(':') {
+                    ("[", "]")
+                } else {
+                    ("", "")
+                };
                 write!(f, "{scheme}://{open}{host}{close}:{port}{prefix}")
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -83,12 +107,22 @@ pub enum ClientError {
     #[error("{0:?} is not a URL: expected http://HOST:PORT or https://HOST:PORT")]
     Url(String),
     /// Nobody answers there.
-    #[error("cannot connect to {target}: {source}; is it running, and is this the right address?")]
+    #[error("cannot connect to {target}: {reason}; is it running, and is this the right address?")]
     Connect {
         /// Where.
         target: String,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
+    },
+    /// The server is not who it should be, or speaks no TLS.
+    #[error(
+        "cannot trust {target}: {reason}; does it speak TLS (https), and is its authority one of those trusted here?"
+    )]
+    Tls {
+        /// Where.
+        target: String,
+        /// What happened.
+        reason: String,
     },
     /// The answer broke the protocol, or is too large.
     #[error("cannot read the answer of {target}: {reason}")]
@@ -99,7 +133,7 @@ pub enum ClientError {
         reason: String,
     },
     /// It took too long.
-    #[error("no answer from {target} within {} s", within.as_secs())]
+    #[error("no answer from {target} within {} ms", within.as_millis())]
     Time {
         /// Where.
         target: String,
@@ -126,13 +160,30 @@ pub struct Client {
     within: Duration,
     body_bytes_max: usize,
     credentials: Option<(String, Secret)>,
+    tls: ClientTlsConfig,
     tasks: Tasks,
 }
 
 impl Client {
     /// Returns a client that gives up after `within` and reads bodies of at most 1 GiB.
     pub fn new(target: Target, within: Duration) -> Self {
-        Self { target, within, body_bytes_max: 1 << 30, credentials: None, tasks: Tasks::new("http client") }
+        let tls = ClientTlsConfig::default();
+        let tasks = Tasks::new("http client");
+        Self {
+            target,
+            within,
+            body_bytes_max: 1 << 30,
+            credentials: None,
+            tls,
+            tasks,
+        }
+    }
+
+    /// Uses these files and checks where the target speaks TLS; otherwise the system's authorities are trusted.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ClientTlsConfig) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Sends this user and password with each call.
@@ -154,7 +205,13 @@ impl Client {
 
     /// Posts a form.
     pub async fn post_form(&self, path: &str, form: &Form) -> Result<Reply, ClientError> {
-        self.call(Method::POST, path, Some("application/x-www-form-urlencoded"), form.encode().into()).await
+        self.call(
+            Method::POST,
+            path,
+            Some("application/x-www-form-urlencoded"),
+            form.encode().into(),
+        )
+        .await
     }
 
     /// Makes any call.
@@ -167,7 +224,10 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let request = self.request(method, path, content_type, body)?;
         let answered = timeout(self.within, self.exchange(request)).await;
-        answered.map_err(|_| ClientError::Time { target: self.target.to_string(), within: self.within })?
+        answered.map_err(|_| ClientError::Time {
+            target: self.target.to_string(),
+            within: self.within,
+        })?
     }
 
     fn request(
@@ -178,10 +238,18 @@ impl Client {
         body: Bytes,
     ) -> Result<hyper::Request<Full<Bytes>>, ClientError> {
         let (host, prefix) = match &self.target {
-            Target::Url { host, port, prefix, .. } => (format!("{host}:{port}"), prefix.as_str()),
+            Target::Url {
+                host, port, prefix, ..
+            } if host.contains(':') => (format!("[{host}]:{port}"), prefix.as_str()),
+            Target::Url {
+                host, port, prefix, ..
+            } => (format!("{host}:{port}"), prefix.as_str()),
             Target::Unix(_) => ("localhost".to_owned(), ""),
         };
-        let mut request = hyper::Request::builder().method(method).uri(format!("{prefix}{path}")).header(HOST, host);
+        let mut request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("{prefix}{path}"))
+            .header(HOST, host);
         if let Some(content_type) = content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }
@@ -189,17 +257,29 @@ impl Client {
             let pair = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
             request = request.header(AUTHORIZATION, format!("Basic {pair}"));
         }
-        request.body(Full::new(body)).map_err(|error| self.broken(&error))
+        request
+            .body(Full::new(body))
+            .map_err(|error| self.broken(&error))
     }
 
     async fn exchange(&self, request: hyper::Request<Full<Bytes>>) -> Result<Reply, ClientError> {
-        let connect_failed = |source| ClientError::Connect { target: self.target.to_string(), source };
+        let connect_failed = |reason| ClientError::Connect {
+            target: self.target.to_string(),
+            reason,
+        };
         match &self.target {
-            Target::Url { tls, host, port, .. } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(connect_failed)?;
+            Target::Url {
+                tls, host, port, ..
+            } => {
+                let stream = TcpStream::connect((host.as_str(), *port))
+                    .await
+                    .map_err(connect_failed)?;
                 if *tls {
-                    let connector = transport::TlsConnector::with_system_roots().map_err(|error| self.broken(&error))?;
-                    let stream = connector.connect(host, stream).await.map_err(connect_failed)?;
+                    let tls = ClientTls::open(&self.tls).map_err(|error| self.untrusted(&error))?;
+                    let stream = tls
+                        .connect(host, stream)
+                        .await
+                        .map_err(|error| self.untrusted(&error))?;
                     self.speak_http(stream, request).await
                 } else {
                     self.speak_http(stream, request).await
@@ -217,22 +297,43 @@ impl Client {
         stream: S,
         request: hyper::Request<Full<Bytes>>,
     ) -> Result<Reply, ClientError> {
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.broken(&error))?;
         let driver = self.tasks.spawn("http exchange", connection);
         let answer = async {
-            let answer = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
+            let answer = sender
+                .send_request(request)
+                .await
+                .map_err(|error| self.broken(&error))?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, self.body_bytes_max).collect().await.map_err(|error| self.broken(&*error))?;
-            Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
+            let body = Limited::new(body, self.body_bytes_max)
+                .collect()
+                .await
+                .map_err(|error| self.broken(&*error))?;
+            Ok(Reply {
+                status: head.status,
+                headers: head.headers,
+                body: body.to_bytes(),
+            })
         };
         let reply = answer.await;
         driver.abort();
         reply
     }
 
-    fn broken(&self, reason: &dyn fmt::Display) -> ClientError {
-        ClientError::Broken { target: self.target.to_string(), reason: reason.to_string() }
+    fn broken(&self, reason: &(dyn Error + 'static)) -> ClientError {
+        ClientError::Broken {
+            target: self.target.to_string(),
+            reason: with_causes(reason),
+        }
+    }
+
+    fn untrusted(&self, reason: &(dyn Error + 'static)) -> ClientError {
+        ClientError::Tls {
+            target: self.target.to_string(),
+            reason: with_causes(reason),
+        }
     }
 }
 
@@ -251,7 +352,14 @@ mod tests {
         ] {
             assert_eq!(Target::parse(url).expect(url).to_string(), shown);
         }
-        for bad in ["", "ftp://h", "http://:80", "http://h:x", "http://u@h", "http://h?x"] {
+        for bad in [
+            "",
+            "ftp://h",
+            "http://:80",
+            "http://h:x",
+            "http://u@h",
+            "http://h?x",
+        ] {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }
     }

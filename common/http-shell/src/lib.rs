@@ -14,12 +14,19 @@
 mod auth;
 mod client;
 mod encoding;
+mod exchange;
 mod form;
+mod limits;
+mod listen;
 mod message;
 mod serve;
+mod stall;
+mod web;
 
 pub use client::{Client, ClientError, Reply, Target};
 pub use form::{Form, decode_component, encode_component};
 pub use hyper::{Method, StatusCode, header};
+pub use limits::Limits;
+pub use listen::{BindError, Listen};
 pub use message::{Caller, Handler, HandlerFuture, Request, Response};
-pub use serve::{BindError, Limits, Listen, Server, ServerStats};
+pub use serve::{Server, ServerStats};

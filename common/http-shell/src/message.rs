@@ -50,13 +50,18 @@ impl Request {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Returns the parameters: of the query string, and of the body when it is a form.
+    /// Returns the parameters: of the query string, and of the body when it is a form and the method is one that has a body.
     pub fn form(&self) -> Form {
-        let is_form = self
-            .header(CONTENT_TYPE)
-            .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
+        let kind = self.header(CONTENT_TYPE).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        let is_form = has_body && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
         // As in Go's ParseForm, values of the body come first.
-        let body = if is_form { String::from_utf8_lossy(&self.body).into_owned() } else { String::new() };
+        let body = if is_form {
+            String::from_utf8_lossy(&self.body).into_owned()
+        } else {
+            String::new()
+        };
         Form::parse([body.as_str(), self.query.as_str()])
     }
 }
@@ -75,12 +80,18 @@ pub struct Response {
 impl Response {
     /// Returns a response without a body.
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// Returns a response with a body of this content type.
     pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self::empty(status).with_header(CONTENT_TYPE, HeaderValue::from_static(content_type)).with_body(body)
+        Self::empty(status)
+            .with_header(CONTENT_TYPE, HeaderValue::from_static(content_type))
+            .with_body(body)
     }
 
     /// Returns a plain text, a newline added.

@@ -1,0 +1,41 @@
+//! What clients may cost.
+
+use std::time::Duration;
+
+/// What clients may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's backlog. Each costs up to `head_bytes_max` while it is idle.
+    pub connections_max: u32,
+    /// Bytes of request line and headers, at least 8 KiB; more is refused with 431.
+    pub head_bytes_max: usize,
+    /// Bytes of a body; more is refused with 413.
+    pub body_bytes_max: usize,
+    /// Bodies of more than 64 KiB, or of unknown length, in memory at once, until they are answered; more wait, at most
+    /// `body_time_max`, and are then refused with 503.
+    pub large_bodies_max: u32,
+    /// How long a head may take to come, from the moment the connection is idle; then the connection is closed.
+    pub head_time_max: Duration,
+    /// How long a body may take to come; then the answer is 408.
+    pub body_time_max: Duration,
+    /// How long a client may take nothing of an answer; then the connection is closed.
+    pub stall_time_max: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_time_max: Duration,
+}
+
+impl Default for Limits {
+    /// With these, all clients together hold at most 320 MiB of requests and 32 MiB of heads.
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            head_bytes_max: 64 * 1024,
+            body_bytes_max: 10 * 1024 * 1024,
+            large_bodies_max: 32,
+            head_time_max: Duration::from_secs(60),
+            body_time_max: Duration::from_secs(30),
+            stall_time_max: Duration::from_secs(60),
+            handshake_time_max: Duration::from_secs(5),
+        }
+    }
+}

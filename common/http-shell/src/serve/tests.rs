@@ -1,0 +1,6 @@
+//! Real sockets on loopback, and unix sockets.
+
+mod bounds;
+mod conversation;
+mod doors;
+mod world;
