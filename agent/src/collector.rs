@@ -103,3 +103,6 @@ impl Collector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

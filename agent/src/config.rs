@@ -202,3 +202,6 @@ pub(crate) fn host_name() -> String {
     let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
     name.trim().chars().take(HOST_NAME_BYTES_MAX + 1).collect()
 }
+
+#[cfg(test)]
+mod tests;
