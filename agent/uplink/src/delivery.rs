@@ -7,7 +7,7 @@ use std::time::Duration;
 use clock::Monotonic;
 use model::TimestampMs;
 use rows::{BatchNumber, Epoch, NumberSet, StoreId, TranscodeError};
-use spool::{DestinationId, Offer, ReadError, ReadFrom, Record, Spool};
+use spool::{DestinationId, Gap, Offer, ReadError, ReadFrom, Record, Spool};
 use wire::{
     AgentHello, AgentMessage, AgentStatus, EPOCHS_MAX, EpochKnown, EpochOffer, RefusedSamples,
     SessionRefusal, StoreMessage, StreamId, Welcome,
@@ -118,6 +118,8 @@ pub enum Event {
         /// Samples in it.
         samples: u32,
     },
+    /// The spool was full: batches were dropped before every destination had them.
+    Gap(Gap),
     /// A new certificate, leaf first.
     Certificate(Vec<Vec<u8>>),
     /// There is none.
@@ -388,6 +390,7 @@ impl Delivery {
             clock_ahead_ms: wall.0.saturating_sub(welcome.wall.0),
         });
         self.believe(&welcome.known, &offers, spool);
+        report_gaps(&mut self.events, spool);
         let mut outbox = VecDeque::new();
         let offered: BTreeSet<Epoch> = offers.iter().map(|offer| offer.epoch).collect();
         let all = spool.offers(self.destination);
@@ -455,17 +458,9 @@ impl Delivery {
             || (spool.epoch(), BatchNumber(0)),
             |own| (own.epoch, own.next),
         );
-        let Some(oldest) = spool.backlog(self.destination).oldest else {
+        let Some((oldest, created)) = oldest_pending(spool, self.destination) else {
             return (next, None);
         };
-        let mut reader = spool.reader(ReadFrom::Batch(oldest.0, oldest.1));
-        let mut created = None;
-        while let Ok(Some(record)) = spool.next_record(&mut reader) {
-            if let Record::Batch(batch) = record {
-                created = Some(batch.created);
-                break;
-            }
-        }
         let in_order = TimestampMs(wall.0).saturating_sub(self.config.backlog_in_order);
         if created.is_none_or(|created| created >= in_order) {
             (oldest, None)
@@ -569,6 +564,7 @@ impl Delivery {
             if session.status_due <= now {
                 session.status_due = now + self.config.status_interval;
                 session.tell_floors(self.destination, spool);
+                report_gaps(&mut self.events, spool);
                 let status = status(spool, self.destination);
                 session
                     .outbox
@@ -644,11 +640,24 @@ impl Delivery {
     }
 
     fn event(&mut self, event: Event) {
-        if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
+        push_event(&mut self.events, event);
     }
+}
+
+fn push_event(events: &mut VecDeque<Event>, event: Event) {
+    if events.len() >= EVENTS_MAX {
+        events.pop_front();
+    }
+    events.push_back(event);
+}
+
+/// Tells once what the spool had to drop; the aggregator learns of it by the floors.
+fn report_gaps(events: &mut VecDeque<Event>, spool: &mut Spool) {
+    let gaps = spool.gaps().to_vec();
+    for gap in &gaps {
+        push_event(events, Event::Gap(*gap));
+    }
+    spool.forget_gaps(&gaps);
 }
 
 impl Session {
@@ -829,16 +838,31 @@ fn missing_below(numbers: &NumberSet, floor: BatchNumber) -> u64 {
     floor.0 - present
 }
 
-fn status(spool: &Spool, destination: DestinationId) -> AgentStatus {
+fn status(spool: &mut Spool, destination: DestinationId) -> AgentStatus {
+    let oldest_unacknowledged = oldest_pending(spool, destination).and_then(|(_, created)| created);
     let stats = spool.stats();
-    let pending = spool.backlog(destination).oldest.is_some();
     AgentStatus {
         spool_bytes: stats.bytes,
         spool_bytes_max: stats.bytes_max,
-        oldest_unacknowledged: stats.oldest.filter(|_| pending),
+        oldest_unacknowledged,
         dropped_batches: stats.dropped_batches,
         dropped_samples: stats.dropped_samples,
     }
+}
+
+/// The oldest batch that is not acknowledged, and when it was made (`None` when it cannot be read).
+fn oldest_pending(
+    spool: &mut Spool,
+    destination: DestinationId,
+) -> Option<(BatchId, Option<TimestampMs>)> {
+    let oldest = spool.backlog(destination).oldest?;
+    let mut reader = spool.reader(ReadFrom::Batch(oldest.0, oldest.1));
+    while let Ok(Some(record)) = spool.next_record(&mut reader) {
+        if let Record::Batch(batch) = record {
+            return Some((oldest, Some(batch.created)));
+        }
+    }
+    Some((oldest, None))
 }
 
 fn read_body(spool: &mut Spool, (epoch, number): BatchId) -> Option<Arc<[u8]>> {

@@ -393,6 +393,13 @@ impl Uplink {
                             .put((epoch, number), body.as_deref().unwrap_or_default())
                     });
                 }
+                Event::Gap(gap) => {
+                    tracing::error!(
+                        epoch = %gap.epoch, first = %gap.first, last = %gap.last, batches = gap.batches, samples = gap.samples,
+                        from = %gap.from, to = %gap.to,
+                        "rows were dropped: the spool was full; raise --spool.max-bytes"
+                    );
+                }
                 Event::Unreadable {
                     epoch,
                     number,
