@@ -7,7 +7,7 @@ pub const ALPN_JOIN: &[u8] = b"promontory-join/1";
 
 /// A stream of frames within a session's connection.
 ///
-/// Over QUIC these are bidirectional streams that the agent opens in this order; over TCP they share one connection ([`Mux`](crate::Mux)).
+/// Over QUIC these are pairs of one-way streams that begin with their number; over TCP they share one connection ([`Mux`](crate::Mux)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StreamId {
     /// Hello, definitions, live batches, status; all that the store says.
