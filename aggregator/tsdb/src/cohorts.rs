@@ -8,7 +8,7 @@ use clock::Monotonic;
 use model::TimestampMs;
 use rows::{
     AgentId, BatchNumber, CohortDefinition, CohortId, DecodedRow, Epoch, NumberSet, RowCounter,
-    SLOTS_MAX,
+    SLOTS_MAX, Slot,
 };
 use storage::{Lane, RefusalReason};
 
@@ -125,6 +125,8 @@ pub(crate) struct CohortState {
     pub(crate) defined_in: u64,
     /// As many slots as that segment has the definition of, and the layout's `changes` then.
     pub(crate) defined: (usize, u64),
+    /// Since when the counters in these slots count, as the log has said so far: batches say only what changes.
+    pub(crate) starts: BTreeMap<Slot, TimestampMs>,
     used: Monotonic,
     /// Whether its series count against limits.
     counted: bool,
@@ -242,6 +244,18 @@ impl Cohorts {
         Some(cohort)
     }
 
+    /// Takes start times that the log has.
+    pub(crate) fn learn_starts(
+        &mut self,
+        key: &EpochKey,
+        cohort: CohortId,
+        starts: &[(Slot, TimestampMs)],
+    ) -> Option<Arc<Layout>> {
+        let cohort = self.epochs.get_mut(key)?.cohorts.get_mut(&cohort)?;
+        cohort.starts.extend(starts.iter().copied());
+        Some(Arc::clone(&cohort.layout))
+    }
+
     /// Stops counting cohorts that have been idle, and forgets those that have been for long; `segment` is the open one.
     pub(crate) fn sweep(&mut self, now: Monotonic, segment: u64) {
         let admission = &mut self.admission;
@@ -324,6 +338,7 @@ fn cohort<'a>(
         },
         defined_in: 0,
         defined: (0, 0),
+        starts: BTreeMap::new(),
         used: now,
         counted: true,
     });

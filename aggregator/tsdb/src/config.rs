@@ -53,7 +53,7 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Received bytes that may wait for their sync before intake says busy; default 8 MiB.
     pub unsynced_bytes_max: usize,
-    /// The pause after a failed write or sync before the next attempt; default 1 s.
+    /// The pause after a failed write or sync, of a seal too, before the next attempt; default 1 s.
     pub retry_after: Duration,
 }
 

@@ -27,7 +27,7 @@ use crate::partitions::{OpenPartitions, PartitionHandle};
 use crate::seal::{SPAN_MS, Sealing};
 use crate::shard::{Frozen, Shard};
 
-/// How long the keeper waits before it looks around by itself, and before it tries again what failed.
+/// How long the keeper waits before it looks around by itself.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the keeper looks for what retention ends.
 const RETAIN_EVERY: Duration = Duration::from_mins(1);
@@ -45,6 +45,8 @@ pub(crate) struct Keeper {
     pub(crate) intake: Arc<Intake>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) retention: Duration,
+    /// The pause before what failed is tried again.
+    pub(crate) retry_after: Duration,
     /// By shard, files that are written but not committed yet.
     pub(crate) built: BTreeMap<u16, Built>,
 }
@@ -72,8 +74,9 @@ impl Keeper {
     /// Works until the wakers are gone.
     pub(crate) fn run(mut self, wake: &Receiver<()>) {
         let mut retained = self.clock.monotonic();
+        let mut patience = TICK;
         loop {
-            match wake.recv_timeout(TICK) {
+            match wake.recv_timeout(patience) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -83,6 +86,7 @@ impl Keeper {
                 retained = now;
                 kept = self.retain();
             }
+            patience = if kept.is_ok() { TICK } else { self.retry_after };
             if let Err(error) = kept {
                 self.counters.seal_failures.add(1);
                 tracing::error!(%error, "cannot seal, trying again; check space and health of the disk");

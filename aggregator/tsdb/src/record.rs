@@ -49,6 +49,13 @@ pub(crate) enum Record<'a> {
         epoch: Epoch,
         floor: BatchNumber,
     },
+    /// Since when counters of a cohort count, as known before the next row.
+    Starts {
+        agent: AgentId,
+        epoch: Epoch,
+        cohort: CohortId,
+        starts: Vec<(Slot, TimestampMs)>,
+    },
     /// The durable numbers of an epoch before this record's group.
     Numbers {
         agent: AgentId,
@@ -81,6 +88,7 @@ pub(crate) const BASE: u8 = 2;
 pub(crate) const DEFINITION: u8 = 3;
 pub(crate) const SETTLE: u8 = 4;
 pub(crate) const NUMBERS: u8 = 5;
+pub(crate) const STARTS: u8 = 6;
 
 /// Appends the body of a batch record.
 pub(crate) fn put_batch(
@@ -112,6 +120,22 @@ pub(crate) fn put_settle(out: &mut Vec<u8>, agent: &AgentId, epoch: Epoch, floor
 pub(crate) fn put_numbers(out: &mut Vec<u8>, agent: &AgentId, epoch: Epoch, numbers: &NumberSet) {
     put_epoch(out, agent, epoch);
     put_number_set(out, numbers);
+}
+
+/// Appends the body of a starts record.
+pub(crate) fn put_starts<'a>(
+    out: &mut Vec<u8>,
+    (agent, epoch, cohort): (&AgentId, Epoch, CohortId),
+    starts: impl ExactSizeIterator<Item = (&'a Slot, &'a TimestampMs)>,
+) {
+    put_epoch(out, agent, epoch);
+    out.extend_from_slice(&cohort.0.to_le_bytes());
+    let count = u16::try_from(starts.len()).expect("slots are bounded to 16,384");
+    out.extend_from_slice(&count.to_le_bytes());
+    for (slot, start) in starts {
+        out.extend_from_slice(&slot.to_le_bytes());
+        out.extend_from_slice(&start.0.to_le_bytes());
+    }
 }
 
 /// Appends a number set: a count in 16 bits, then first and last of each interval.
@@ -234,6 +258,20 @@ pub(crate) fn read(kind: u8, body: &[u8]) -> Result<Option<Record<'_>>, Malforme
                 numbers: read_number_set(from)?,
             }
         }
+        STARTS => {
+            let (agent, epoch) = read_epoch(from)?;
+            let cohort = CohortId(from.u32("cohort")?);
+            let count = from.u16("start count")?;
+            let mut start = || Ok((from.u16("slot")?, TimestampMs(from.i64("start time")?)));
+            Record::Starts {
+                agent,
+                epoch,
+                cohort,
+                starts: (0..count)
+                    .map(|_| start())
+                    .collect::<Result<_, Malformed>>()?,
+            }
+        }
         _ => return Ok(None),
     }))
 }
@@ -325,6 +363,8 @@ fn read_labels(from: &mut Reader<'_>) -> Result<Labels, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn source() -> LogSource {
@@ -375,6 +415,14 @@ mod tests {
         body(NUMBERS, &|out| {
             put_numbers(out, &source.agent, source.epoch, &numbers)
         });
+        let starts = BTreeMap::from([(3, TimestampMs(-9)), (16_000, TimestampMs(5))]);
+        body(STARTS, &|out| {
+            put_starts(
+                out,
+                (&source.agent, source.epoch, CohortId(2)),
+                starts.iter(),
+            );
+        });
 
         let expected = [
             Record::Batch {
@@ -404,6 +452,12 @@ mod tests {
                 agent: source.agent.clone(),
                 epoch: source.epoch,
                 numbers,
+            },
+            Record::Starts {
+                agent: source.agent.clone(),
+                epoch: source.epoch,
+                cohort: CohortId(2),
+                starts: starts.clone().into_iter().collect(),
             },
         ];
         for ((kind, body), expected) in bodies.iter().zip(&expected) {

@@ -12,7 +12,8 @@ use std::sync::mpsc::SyncSender;
 use clock::SharedClock;
 use files::{Open, SharedFileSystem};
 use model::{TimeRange, TimestampMs};
-use rows::{BatchDecoder, BatchNumber, NumberSet, StoreId, decode_key_row};
+use rows::{BatchDecoder, BatchNumber, CohortId, NumberSet, Row, Slot, StoreId, decode_key_row};
+use storage::Lane;
 
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
@@ -257,6 +258,15 @@ impl Replay<'_> {
                     .add((agent, epoch), |known| known.settle_below(floor), used);
                 Ok(())
             }
+            Some(Record::Starts {
+                agent,
+                epoch,
+                cohort,
+                starts,
+            }) => {
+                self.learn_starts(state, &(agent, epoch), cohort, (0, &starts));
+                Ok(())
+            }
             Some(Record::Base { source, row }) => {
                 let row = decode_key_row(row)
                     .map_err(|error| format!("a base row is unreadable: {error}"))?;
@@ -274,6 +284,28 @@ impl Replay<'_> {
         }
     }
 
+    /// Tells the log since when counters count, and the cohort's shard when the row at `position` that says so is sealed.
+    fn learn_starts(
+        &mut self,
+        state: &mut State,
+        key: &EpochKey,
+        cohort: CohortId,
+        (position, starts): (u64, &[(Slot, TimestampMs)]),
+    ) {
+        let Some(layout) = self.cohorts.learn_starts(key, cohort, starts) else {
+            return;
+        };
+        let shard = usize::from(layout.shard);
+        if self
+            .sealed
+            .get(shard)
+            .is_some_and(|sealed| position <= *sealed)
+        {
+            let starts = starts.to_vec();
+            state.pending[shard].push(ShardItem::Starts { layout, starts });
+        }
+    }
+
     fn batch(
         &mut self,
         state: &mut State,
@@ -283,6 +315,7 @@ impl Replay<'_> {
         body: &[u8],
     ) -> Result<(), String> {
         let key = (source.agent.clone(), source.epoch);
+        let live = source.lane == Lane::Live;
         let decoder = state.decoders.entry(source).or_default();
         let batch = decoder.decode(number, Arc::from(body)).map_err(|error| {
             format!(
@@ -302,6 +335,16 @@ impl Replay<'_> {
             },
             wall,
         );
+        for row in batch.rows.iter().filter(|_| live) {
+            let Row {
+                cohort,
+                start_times,
+                ..
+            } = &*row.row;
+            if !start_times.is_empty() {
+                self.learn_starts(state, &key, *cohort, (position, start_times));
+            }
+        }
         let now = self.clock.monotonic();
         let cohorts = &mut *self.cohorts;
         let (items, _, stored) = shard_items(&batch, position, taken, &mut |cohort| {

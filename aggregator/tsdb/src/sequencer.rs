@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use model::{TimeRange, TimestampMs};
-use rows::{AgentId, Batch, BatchNumber, CohortId, Epoch, NumberSet, encode_key_row};
-use storage::{AppendOutcome, Done, RefusalReason, Refusals, Source};
+use rows::{AgentId, Batch, BatchNumber, CohortId, Epoch, NumberSet, Row, encode_key_row};
+use storage::{AppendOutcome, Done, Lane, RefusalReason, Refusals, Source};
 
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::counters::Counters;
@@ -332,6 +332,16 @@ impl Sequencer {
         out.put(record::BATCH, *position, |out| {
             record::put_batch(out, source, batch.number, decided.taken, &batch.bytes);
         });
+        for row in &batch.rows {
+            let Row {
+                cohort,
+                start_times,
+                ..
+            } = &*row.row;
+            if !start_times.is_empty() && source.lane == Lane::Live {
+                self.cohorts.learn_starts(&key, *cohort, start_times);
+            }
+        }
     }
 
     /// The group is durable: says so.
@@ -427,6 +437,12 @@ impl RecordBuffer {
         let (slots, changes) = cohort.defined;
         let same = cohort.defined_in == self.target.segment && changes == layout.changes;
         let mut from = if same { slots } else { 0 };
+        if cohort.defined_in != self.target.segment && !cohort.starts.is_empty() {
+            let of = (&layout.key.agent, layout.epoch, layout.cohort);
+            self.put(record::STARTS, position, |out| {
+                record::put_starts(out, of, cohort.starts.iter());
+            });
+        }
         cohort.defined_in = self.target.segment;
         cohort.defined = (layout.slots.len(), layout.changes);
         let of = (

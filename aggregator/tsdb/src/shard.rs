@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
-use rows::{MetricMetadata, Row, SeriesSample};
+use model::TimestampMs;
+use rows::{MetricMetadata, Row, SeriesSample, Slot};
 
 use crate::config::SealConfig;
 use crate::head::{Head, HeadWriter};
@@ -51,6 +52,11 @@ pub(crate) enum ShardItem {
     },
     Metadata {
         metadata: MetricMetadata,
+    },
+    /// Since when counters of a cohort count: replay says it, for the rows that said so may be sealed.
+    Starts {
+        layout: Arc<Layout>,
+        starts: Vec<(Slot, TimestampMs)>,
     },
 }
 
@@ -232,6 +238,7 @@ impl ShardThread {
                 sample,
                 position,
             } => self.writer.push_sample(&layout, &sample, position),
+            ShardItem::Starts { layout, starts } => self.writer.push_starts(&layout, &starts),
             ShardItem::Metadata { metadata } => {
                 self.writer
                     .push_metadata(&metadata.metric, &metadata.metadata);

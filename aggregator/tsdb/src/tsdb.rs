@@ -373,6 +373,7 @@ impl Opening {
             intake: Arc::clone(&intake),
             counters: Arc::clone(&counters),
             retention: self.config.retention,
+            retry_after: self.config.log.retry_after,
             built: Default::default(),
         };
         let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&wake))?;

@@ -105,6 +105,21 @@ impl HeadWriter {
         self.head.describe(metric, metadata);
     }
 
+    /// Takes start times that hold for the rows to come of this epoch's cohort.
+    pub(crate) fn push_starts(&mut self, layout: &Layout, starts: &[(Slot, TimestampMs)]) {
+        let of_layout =
+            |one: &&mut Numbering| (one.epoch, one.cohort) == (layout.epoch, layout.cohort);
+        let cohort = self.cohorts.get_mut(&layout.key);
+        let known = match cohort.and_then(|cohort| cohort.numberings.iter_mut().find(of_layout)) {
+            Some(numbering) => &mut numbering.starts,
+            None => {
+                let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
+                self.carried.0.entry(key).or_default()
+            }
+        };
+        known.extend(starts.iter().copied());
+    }
+
     /// Stores a row of a cohort with this layout; values of slots that the layout refuses are left out.
     pub(crate) fn push_row(&mut self, layout: &Layout, row: &Arc<Row>, position: u64) {
         let Self {

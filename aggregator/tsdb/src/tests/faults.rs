@@ -181,6 +181,12 @@ fn feed_until_power_goes(world: &World, feed: &Feed) -> BTreeSet<usize> {
         match feed.append(&store, batch) {
             AppendOutcome::Stored(_) => {
                 acknowledged.insert(batch);
+                if world.config.seal.head_bytes == 1 {
+                    let sealed = acknowledged.len() as u64;
+                    wait_until("it is sealed or the power is gone", || {
+                        store.stats().seals == sealed || world.disk.power_is_cut()
+                    });
+                }
             }
             _ => break,
         }
@@ -237,7 +243,47 @@ fn no_crash_point_of_a_seal_loses_or_doubles_a_batch() {
         world.config.log.segment_bytes = 2_048;
         world.config.seal.head_bytes = 1;
     };
-    every_crash_point(seal_often, 6, 3);
+    every_crash_point(seal_often, 6, 5);
+}
+
+#[test]
+fn a_seal_that_fails_is_tried_again_and_loses_and_doubles_nothing() {
+    for (operation, fault) in [
+        (Operation::SyncData, Fault::Error(ErrorKind::Other)),
+        (Operation::Write, Fault::Short),
+        (Operation::SetLen, Fault::Error(ErrorKind::StorageFull)),
+        (Operation::Rename, Fault::Error(ErrorKind::Other)),
+        (Operation::SyncFolder, Fault::Error(ErrorKind::Other)),
+        (Operation::Open, Fault::Error(ErrorKind::PermissionDenied)),
+    ] {
+        for which in [0, 1, 3, 7, 20] {
+            let mut world = World::new();
+            world.config.seal.age = std::time::Duration::from_secs(60);
+            let (store, _) = world.open();
+            let feed = Feed::new(20);
+            feed.define(&store);
+            for batch in 0..20 {
+                assert_eq!(feed.append(&store, batch), stored());
+            }
+            world.disk.fail(operation, which..which + 2, fault);
+            world.clock.advance(std::time::Duration::from_secs(60));
+            wait_until("it is sealed", || store.stats().head_series == 0);
+            world.disk.heal();
+            let all = feed.samples(&(0..20).collect());
+            assert_eq!(dump(&store), all, "{operation:?} {which}");
+            world.disk.crash(which);
+            drop(store);
+            let (store, report) = world.open();
+            assert_eq!(
+                (report.damages, report.samples),
+                (vec![], 0),
+                "{operation:?} {which}"
+            );
+            assert_eq!(dump(&store), all, "{operation:?} {which}");
+            let partitions = world.disk.list(Path::new("/data/partitions")).unwrap();
+            assert_eq!(partitions.len() as u64, store.stats().partitions);
+        }
+    }
 }
 
 #[test]
