@@ -4,8 +4,6 @@ mod note;
 
 pub use note::{HistogramOperation, MetricName, Note};
 
-use std::collections::BTreeMap;
-
 use crate::TextRange;
 
 /// How much an annotation matters.
@@ -136,14 +134,5 @@ impl Annotations {
         if self.list.len() < ANNOTATIONS_MAX {
             self.list.push(Annotation { note, range });
         }
-    }
-
-    /// Returns how often each text occurs; for tests and tools.
-    pub fn counts(&self, query: &str) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for annotation in &self.list {
-            *counts.entry(annotation.render(query)).or_default() += 1;
-        }
-        counts
     }
 }

@@ -70,7 +70,7 @@ impl Default for EngineConfig {
 /// What one query may have of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryOptions {
-    /// Replaces [`EngineConfig::lookback`] (parameter `lookback_delta`).
+    /// Replaces [`EngineConfig::lookback`] (parameter `lookback_delta`), unless zero.
     pub lookback: Option<Duration>,
 }
 
@@ -209,7 +209,10 @@ impl Engine {
         options: &QueryOptions,
         budget: &'a dyn Budget,
     ) -> Result<Evaluator<'a>, QueryError> {
-        let lookback = options.lookback.unwrap_or(self.config.lookback);
+        let lookback = options
+            .lookback
+            .filter(|lookback| !lookback.is_zero())
+            .unwrap_or(self.config.lookback);
         let lookback_ms = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         Ok(Evaluator::new(
             &self.config,

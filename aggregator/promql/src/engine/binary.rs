@@ -290,7 +290,7 @@ fn scaled(histogram: &Arc<Histogram>, change: impl FnOnce(&mut FloatHistogram)) 
 }
 
 /// Whether it cuts histograms.
-const fn is_trim(op: Operator) -> bool {
+pub(crate) const fn is_trim(op: Operator) -> bool {
     matches!(op, Operator::TrimLower | Operator::TrimUpper)
 }
 
@@ -387,5 +387,41 @@ fn each(column: &mut [f64], scalar: &[f64], scalar_left: bool, operate: impl Fn(
             operate(*value, *scalar)
         };
         *value = if is_stale(*value) { ABSENT } else { result };
+    }
+}
+
+/// Combines two columns into a third, which holds nothing yet.
+pub(crate) fn float_columns(
+    (op, return_bool): (Operator, bool),
+    left: &[f64],
+    right: &[f64],
+    out: &mut [f64],
+) {
+    match op {
+        op if op.is_comparison() && return_bool => {
+            each_pair(left, right, out, |left, right| scalars(op, left, right));
+        }
+        op if op.is_comparison() => each_pair(left, right, out, |left, right| {
+            if compare(op, left, right) == Some(true) {
+                left
+            } else {
+                ABSENT
+            }
+        }),
+        Operator::Add => each_pair(left, right, out, |left, right| left + right),
+        Operator::Sub => each_pair(left, right, out, |left, right| left - right),
+        Operator::Mul => each_pair(left, right, out, |left, right| left * right),
+        Operator::Div => each_pair(left, right, out, |left, right| left / right),
+        op => each_pair(left, right, out, |left, right| arithmetic(op, left, right)),
+    }
+}
+
+fn each_pair(left: &[f64], right: &[f64], out: &mut [f64], operate: impl Fn(f64, f64) -> f64) {
+    for ((left, right), out) in left.iter().zip(right).zip(out) {
+        *out = if is_stale(*left) || is_stale(*right) {
+            ABSENT
+        } else {
+            operate(*left, *right)
+        };
     }
 }

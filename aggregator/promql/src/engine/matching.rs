@@ -1,13 +1,14 @@
 //! Operators between two vectors: one to one, or many to one.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use model::{Labels, Value};
 
-use super::binary::{Operand, Outcome, changes_meaning};
+use super::binary::{Operand, Outcome, changes_meaning, float_columns, is_trim};
 use super::evaluator::Evaluator;
 use super::signature::{Group, Groups, signature};
-use super::value::{Series, without_metadata};
+use super::value::{Series, same_labelset, without_metadata};
 use crate::ast::{Binary, GroupSide, Matching};
 use crate::{Column, QueryError, TextRange};
 
@@ -19,20 +20,22 @@ struct Results {
 }
 
 impl Results {
-    fn column(&mut self, labels: Labels, drop_name: bool, instants: usize) -> &mut Column {
+    /// Returns where the series of these labels is, and whether it is new.
+    fn place(&mut self, labels: Labels, drop_name: bool, instants: usize) -> (usize, bool) {
         let next = self.series.len();
         let place = *self
             .places
             .entry((labels.clone(), drop_name))
             .or_insert(next);
-        if place == next {
+        let is_new = place == next;
+        if is_new {
             self.series.push(Series {
                 labels,
                 drop_name,
                 column: Column::absent(instants),
             });
         }
-        &mut self.series[place].column
+        (place, is_new)
     }
 }
 
@@ -50,6 +53,22 @@ struct Sides<'a> {
     swapped: bool,
     fill_many: Option<f64>,
     fill_one: Option<f64>,
+    /// At which instants there is anything among the many; found when first asked for.
+    present: OnceCell<Vec<bool>>,
+}
+
+impl Sides<'_> {
+    fn any_many(&self, instants: usize) -> &[bool] {
+        self.present.get_or_init(|| {
+            let mut present = vec![false; instants];
+            for series in self.many {
+                for (index, present) in present.iter_mut().enumerate() {
+                    *present |= series.column.is_present(index);
+                }
+            }
+            present
+        })
+    }
 }
 
 impl Evaluator<'_> {
@@ -80,6 +99,7 @@ impl Evaluator<'_> {
             // As in Prometheus, `group_right` does not swap these: `fill_left` stands for what is missing among the many.
             fill_many: fills.0,
             fill_one: fills.1,
+            present: OnceCell::new(),
         };
         let mut results = Results::default();
         for group in &groups.groups {
@@ -110,14 +130,20 @@ impl Evaluator<'_> {
         {
             return self.check_one_side(sides, binary, one, instants);
         }
-        let mut labels = ResultLabels::default();
+        if let ([many], [one]) = (many.as_slice(), one.as_slice())
+            && self.match_columns(binary, sides, (*many, *one), instants, results)
+        {
+            return Ok(());
+        }
+        let mut pairs = Pairs::default();
+        let mut seen: HashSet<usize> = HashSet::new();
         for index in 0..instants {
             if index.is_multiple_of(64) {
                 self.budget.check()?;
             }
             let found = only_one(sides, &binary.matching, one, index)?;
             let mut matched = 0;
-            let mut seen: Vec<Labels> = Vec::new();
+            seen.clear();
             for member in many {
                 if !sides.many[*member].column.is_present(index) {
                     continue;
@@ -128,31 +154,77 @@ impl Evaluator<'_> {
                     (None, None) => continue,
                 };
                 matched += 1;
-                let result = labels.of(binary, sides, Side::Series(*member), other);
-                check_unique(binary, matched, &result, &mut seen, many.len())?;
-                self.apply(
-                    binary,
-                    range,
-                    sides,
-                    (Side::Series(*member), other),
-                    (result, index, instants),
-                    results,
-                );
-            }
-            if let (0, Some(one), Some(fill)) = (matched, found, sides.fill_many) {
-                let pair = (Side::Fill(fill), Side::Series(one));
-                let result = labels.of(binary, sides, pair.0, pair.1);
+                let pair = (Side::Series(*member), other);
+                let place = pairs.place(self, binary, sides, pair, instants, results);
+                check_unique(binary, matched, seen.insert(place))?;
                 self.apply(
                     binary,
                     range,
                     sides,
                     pair,
-                    (result, index, instants),
-                    results,
-                );
+                    index,
+                    &mut results.series[place],
+                )?;
+            }
+            if let (0, Some(one), Some(fill)) = (matched, found, sides.fill_many) {
+                let pair = (Side::Fill(fill), Side::Series(one));
+                let place = pairs.place(self, binary, sides, pair, instants, results);
+                self.apply(
+                    binary,
+                    range,
+                    sides,
+                    pair,
+                    index,
+                    &mut results.series[place],
+                )?;
             }
         }
         Ok(())
+    }
+
+    /// Combines two columns of floats at once, the common case; says no when it takes the long way.
+    fn match_columns(
+        &self,
+        binary: &Binary,
+        sides: &Sides<'_>,
+        (many, one): (usize, usize),
+        instants: usize,
+        results: &mut Results,
+    ) -> bool {
+        let (many, one) = (&sides.many[many], &sides.one[one]);
+        let only_floats = many.column.histograms.is_empty() && one.column.histograms.is_empty();
+        let fills = sides.fill_many.is_some() || sides.fill_one.is_some();
+        if !only_floats || fills || is_trim(binary.op) {
+            return false;
+        }
+        let (labels, drop_name) = self.final_labels(binary, &many.labels, &one.labels);
+        let (place, is_new) = results.place(labels, drop_name, instants);
+        if !is_new {
+            return false;
+        }
+        let (left, right) = if sides.swapped {
+            (one, many)
+        } else {
+            (many, one)
+        };
+        float_columns(
+            (binary.op, binary.return_bool),
+            &left.column.floats,
+            &right.column.floats,
+            &mut results.series[place].column.floats,
+        );
+        true
+    }
+
+    /// Returns the labels of a result, and whether its name is to be removed in the end.
+    fn final_labels(&self, binary: &Binary, many: &Labels, one: &Labels) -> (Labels, bool) {
+        let labels = result_labels(binary, many, one);
+        let delayed = self.config.delayed_name_removal;
+        if binary.return_bool && !delayed {
+            (without_metadata(&labels), false)
+        } else {
+            (labels, delayed && binary.return_bool)
+        }
     }
 
     /// Even without a match, several series on the side that has one are refused, when the other side has any at all.
@@ -166,12 +238,9 @@ impl Evaluator<'_> {
         if one.len() < 2 {
             return Ok(());
         }
-        for index in 0..instants {
-            let any_many = sides
-                .many
-                .iter()
-                .any(|series| series.column.is_present(index));
-            if any_many {
+        self.budget.check()?;
+        for (index, any_many) in sides.any_many(instants).iter().enumerate() {
+            if *any_many {
                 only_one(sides, &binary.matching, one, index)?;
             }
         }
@@ -184,15 +253,15 @@ impl Evaluator<'_> {
         range: TextRange,
         sides: &Sides<'_>,
         (many, one): (Side, Side),
-        (labels, index, instants): (Labels, usize, usize),
-        results: &mut Results,
-    ) {
+        index: usize,
+        result: &mut Series,
+    ) -> Result<(), QueryError> {
         let value = |side: Side, series: &[Series]| match side {
             Side::Fill(fill) => Some(Value::Float(fill)),
             Side::Series(at) => series[at].column.value(index),
         };
         let (Some(many), Some(one)) = (value(many, sides.many), value(one, sides.one)) else {
-            return;
+            return Ok(());
         };
         let (left, right) = if sides.swapped {
             (&one, &many)
@@ -200,23 +269,22 @@ impl Evaluator<'_> {
             (&many, &one)
         };
         let outcome = self.operate(binary.op, operand(left), operand(right), range);
-        let delayed = self.config.delayed_name_removal;
-        let drop_name = delayed && binary.return_bool;
-        let labels = if binary.return_bool && !delayed {
-            without_metadata(&labels)
-        } else {
-            labels
-        };
-        let column = results.column(labels, drop_name, instants);
-        match outcome {
-            Outcome::Nothing => {}
+        let value = match outcome {
+            Outcome::Nothing => return Ok(()),
             Outcome::Float { keep, .. } | Outcome::Histogram { keep, .. } if binary.return_bool => {
-                column.set(index, Value::Float(f64::from(u8::from(keep))));
+                Value::Float(f64::from(u8::from(keep)))
             }
-            Outcome::Float { value, keep: true } => column.set(index, Value::Float(value)),
-            Outcome::Histogram { value, keep: true } => column.set_histogram(index, value),
-            Outcome::Float { keep: false, .. } | Outcome::Histogram { keep: false, .. } => {}
+            Outcome::Float { keep: false, .. } | Outcome::Histogram { keep: false, .. } => {
+                return Ok(());
+            }
+            Outcome::Float { value, keep: true } => Value::Float(value),
+            Outcome::Histogram { value, keep: true } => Value::Histogram(value),
+        };
+        if result.column.is_present(index) {
+            return Err(same_labelset());
         }
+        result.column.set(index, value);
+        Ok(())
     }
 }
 
@@ -265,62 +333,53 @@ fn braced(labels: &Labels) -> String {
     format!("{{{}}}", pairs.join(", "))
 }
 
-fn check_unique(
-    binary: &Binary,
-    matched: usize,
-    labels: &Labels,
-    seen: &mut Vec<Labels>,
-    members: usize,
-) -> Result<(), QueryError> {
+fn check_unique(binary: &Binary, matched: usize, is_first: bool) -> Result<(), QueryError> {
     let refused = |message: &str| Err(QueryError::Execution(message.to_owned()));
-    if binary.matching.group.is_none() {
-        if matched > 1 {
-            return refused(
-                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-            );
-        }
-        return Ok(());
+    if binary.matching.group.is_none() && matched > 1 {
+        return refused(
+            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+        );
     }
-    // A single member cannot clash with itself.
-    if members > 1 {
-        if seen.contains(labels) {
-            return refused(
-                "multiple matches for labels: grouping labels must ensure unique matches",
-            );
-        }
-        seen.push(labels.clone());
+    if !is_first {
+        return refused("multiple matches for labels: grouping labels must ensure unique matches");
     }
     Ok(())
 }
 
-/// The labels of results, computed once per pair of series.
+/// The places of results within one group, found once per pair of series.
 #[derive(Debug, Default)]
-struct ResultLabels {
-    known: HashMap<(Option<usize>, Option<usize>), Labels>,
+struct Pairs {
+    known: HashMap<(Option<usize>, Option<usize>), usize>,
 }
 
-impl ResultLabels {
-    fn of(&mut self, binary: &Binary, sides: &Sides<'_>, many: Side, one: Side) -> Labels {
+impl Pairs {
+    fn place(
+        &mut self,
+        evaluator: &Evaluator<'_>,
+        binary: &Binary,
+        sides: &Sides<'_>,
+        (many, one): (Side, Side),
+        instants: usize,
+        results: &mut Results,
+    ) -> usize {
         let key = |side| match side {
             Side::Series(at) => Some(at),
             Side::Fill(_) => None,
         };
         // Members of a group share their signature, so "fill" means the same for all of them.
-        self.known
-            .entry((key(many), key(one)))
-            .or_insert_with(|| {
-                let labels = |side, series: &[Series], other: &[Series], partner| match side {
-                    Side::Series(at) => series[at].labels.clone(),
-                    Side::Fill(_) => match partner {
-                        Side::Series(at) => signature(&other[at].labels, &binary.matching),
-                        Side::Fill(_) => Labels::empty(),
-                    },
-                };
-                let many_labels = labels(many, sides.many, sides.one, one);
-                let one_labels = labels(one, sides.one, sides.many, many);
-                result_labels(binary, &many_labels, &one_labels)
-            })
-            .clone()
+        *self.known.entry((key(many), key(one))).or_insert_with(|| {
+            let labels = |side, series: &[Series], other: &[Series], partner| match side {
+                Side::Series(at) => series[at].labels.clone(),
+                Side::Fill(_) => match partner {
+                    Side::Series(at) => signature(&other[at].labels, &binary.matching),
+                    Side::Fill(_) => Labels::empty(),
+                },
+            };
+            let many_labels = labels(many, sides.many, sides.one, one);
+            let one_labels = labels(one, sides.one, sides.many, many);
+            let (labels, drop_name) = evaluator.final_labels(binary, &many_labels, &one_labels);
+            results.place(labels, drop_name, instants).0
+        })
     }
 }
 

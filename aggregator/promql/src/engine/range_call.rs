@@ -7,7 +7,7 @@ use model::{Histogram, TimestampMs, Value};
 use super::evaluator::{Evaluator, Scope, metric_name};
 use super::range_function::{self, Arguments, Context, RangeFunction};
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
-use super::value::{Series, merge_same_labels, without_metadata};
+use super::value::{Series, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
 use crate::functions::rate::{self, Points};
@@ -405,9 +405,4 @@ fn window_samples<T>(
             value: value(held),
         })
         .collect()
-}
-
-/// Brings equal series together after labels were rewritten.
-pub(crate) fn relabelled(series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
-    merge_same_labels(series)
 }

@@ -4,7 +4,7 @@ use super::{Abandoned, EXPRESSION_HEIGHT_MAX, NESTING_MAX, Parsed, Parser};
 use crate::TextRange;
 use crate::ast::{DurationExpr, DurationKind, NumberLiteral};
 use crate::engine::duration;
-use crate::token::{AggregateOp, Keyword, Modifier, Operator, TokenKind};
+use crate::token::{Keyword, Modifier, Operator, TokenKind};
 
 impl Parser<'_> {
     /// Parses a whole duration expression, as brackets hold.
@@ -155,9 +155,6 @@ impl Parser<'_> {
 
     fn extreme(&self, keyword: Option<Keyword>, range: TextRange) -> Option<bool> {
         match keyword {
-            // What 3.14 calls min_of and max_of went by the aggregations' names before.
-            Some(Keyword::Aggregate(AggregateOp::Min)) => Some(false),
-            Some(Keyword::Aggregate(AggregateOp::Max)) => Some(true),
             Some(_) => None,
             None if self.slice(range).eq_ignore_ascii_case("min_of") => Some(false),
             None if self.slice(range).eq_ignore_ascii_case("max_of") => Some(true),

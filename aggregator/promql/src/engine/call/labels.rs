@@ -6,8 +6,7 @@ use regex::RegexBuilder;
 use crate::QueryError;
 use crate::ast::{Call, ExprKind};
 use crate::engine::evaluator::{Evaluator, Scope};
-use crate::engine::range_call::relabelled;
-use crate::engine::value::Series;
+use crate::engine::value::{Series, merge_same_labels};
 use crate::functions::labels::expand;
 
 /// The memory that a compiled expression may take.
@@ -51,7 +50,7 @@ impl Evaluator<'_> {
                 self.set_label(series, &target, &value)?;
             }
         }
-        relabelled(series)
+        merge_same_labels(series)
     }
 
     pub(super) fn label_join(
@@ -84,7 +83,7 @@ impl Evaluator<'_> {
             let joined = values.join(&separator);
             self.set_label(series, &target, &joined)?;
         }
-        relabelled(series)
+        merge_same_labels(series)
     }
 }
 
