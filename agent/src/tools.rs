@@ -38,12 +38,8 @@ pub(crate) fn completion(shell: Option<&String>) -> Result<(), Failure> {
 /// Prints a man page.
 pub(crate) fn man(command: Option<&String>) -> Result<(), Failure> {
     let program = agent::program();
-    let page = match command {
-        None => Some(&program),
-        Some(word) => program.commands.iter().find(|below| below.name == word),
-    };
-    match page {
-        Some(page) => terminal::print(&config::man_page(page)),
+    match config::man_page(&program, command.map(String::as_str)) {
+        Some(page) => terminal::print(&page),
         None => {
             let names: Vec<&str> = program.commands.iter().map(command_name).collect();
             let word = command.map_or("", String::as_str);

@@ -92,3 +92,88 @@ pub(crate) fn log_level(settings: &Settings) -> LogLevel {
 
 /// The grace of an orderly stop.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use config::{Environment, Refusal};
+
+    use super::*;
+    use crate::program::{RELOADABLE, program};
+
+    fn settings(line: &[&str]) -> Settings {
+        let arguments = line.iter().map(std::ffi::OsString::from);
+        match program().read(arguments, Environment::default(), &[]) {
+            Ok(invocation) => invocation.settings,
+            Err(Refusal::Mistakes(mistakes)) => panic!("{mistakes}"),
+            Err(Refusal::Information(information)) => panic!("{}", information.0),
+        }
+    }
+
+    #[test]
+    fn defaults_make_whole_configurations_for_both_ways_to_serve() {
+        for command in ["up", "aggregator"] {
+            let settings = settings(&["promontory", command]);
+            assert_eq!(tsdb(&settings).retention, Duration::from_secs(15 * 86_400));
+            assert_eq!(engine(&settings).lookback, Duration::from_secs(300));
+            assert_eq!(api(&settings).query_concurrency, 20);
+            assert_eq!(web(&settings, "127.0.0.1:0").1.connections_max, 512);
+            assert_eq!(log_level(&settings), LogLevel::Info);
+            assert_eq!(count(&settings, "ingest.window"), 32);
+            assert!(RELOADABLE.iter().all(|name| settings.is_set(name)));
+        }
+    }
+
+    #[test]
+    fn what_is_given_reaches_the_parts() {
+        let settings = settings(&[
+            "promontory",
+            "aggregator",
+            "--storage.path=d",
+            "--storage.retention.time=2d",
+            "--storage.shards=3",
+            "--storage.head.max-bytes=128MiB",
+            "--limits.series-per-agent=7",
+            "--limits.series-per-metric=8",
+            "--limits.series-per-tenant=9",
+            "--limits.new-series-per-minute=10",
+            "--query.timeout=3s",
+            "--query.max-samples=11",
+            "--query.max-memory=2MiB",
+            "--query.lookback-delta=1m",
+            "--web.enable-lifecycle",
+            "--log.level=warn",
+        ]);
+        let store = tsdb(&settings);
+        assert_eq!(store.folder, std::path::Path::new("d/tsdb"));
+        assert_eq!(
+            (store.retention, store.shards),
+            (Duration::from_secs(2 * 86_400), NonZeroU16::new(3))
+        );
+        let limits = &store.limits;
+        assert_eq!(
+            (limits.head_bytes_max, limits.series_per_agent),
+            (128 << 20, 7)
+        );
+        assert_eq!(
+            (
+                limits.series_per_metric,
+                limits.series_per_tenant,
+                limits.new_series_per_minute
+            ),
+            (Some(8), Some(9), Some(10))
+        );
+        let api = api(&settings);
+        assert_eq!(
+            (api.query_limits.timeout, api.query_limits.samples_max),
+            (Duration::from_secs(3), 11)
+        );
+        assert_eq!(
+            (api.query_limits.memory_bytes_max, api.lifecycle),
+            (2 << 20, true)
+        );
+        assert_eq!(
+            (engine(&settings).lookback, log_level(&settings)),
+            (Duration::from_secs(60), LogLevel::Warn)
+        );
+    }
+}

@@ -7,7 +7,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use config::{Program, Settings, Shell};
+use config::{Settings, Shell};
 use http_shell::Form;
 use serde_json::Value;
 
@@ -69,17 +69,14 @@ pub(crate) fn completion(shell: &[String]) -> anyhow::Result<ExitCode> {
 
 /// `promontory man`
 pub(crate) fn man(command: &[String]) -> anyhow::Result<ExitCode> {
-    let whole = program::program();
-    let page: &Program = match command.first() {
-        None => &whole,
-        Some(word) => {
-            let found = whole.commands.iter().find(|command| command.name == word);
-            found.ok_or_else(|| {
-                anyhow::anyhow!("no such command: {word}; `promontory --help` lists them")
-            })?
-        }
-    };
-    terminal::print(&config::man_page(page));
+    let word = command.first().map(String::as_str);
+    let page = config::man_page(&program::program(), word).ok_or_else(|| {
+        anyhow::anyhow!(
+            "no such command: {}; `promontory --help` lists them",
+            word.unwrap_or_default()
+        )
+    })?;
+    terminal::print(&page);
     Ok(ExitCode::SUCCESS)
 }
 

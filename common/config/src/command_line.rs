@@ -52,12 +52,22 @@ pub fn completion(program: &Program, shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Returns the man page (roff) of a program or command.
-pub fn man_page(program: &Program) -> String {
+/// Returns the man page (roff) of a program, or of one of its commands; `None` when it has no such command.
+pub fn man_page(program: &Program, word: Option<&str>) -> Option<String> {
+    let (shown, name) = match word {
+        None => (program, program.name.to_owned()),
+        Some(word) => {
+            let found = program.commands.iter().find(|below| below.name == word)?;
+            (found, format!("{} {word}", program.name))
+        }
+    };
+    let command = command(shown)
+        .name(Str::from(name.replace(' ', "-")))
+        .bin_name(name);
     let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(command(program)).render(&mut page);
+    let rendered = clap_mangen::Man::new(command).render(&mut page);
     rendered.expect("writing to memory cannot fail");
-    String::from_utf8_lossy(&page).into_owned()
+    Some(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// What stands on a command line.
@@ -260,11 +270,12 @@ fn flag(setting: &Setting) -> Arg {
         | Kind::Integer(..)
         | Kind::Pattern => arg.allow_hyphen_values(true),
     };
-    if setting.value_name.is_empty() {
-        arg.hide_possible_values(true)
-    } else {
-        arg.value_name(setting.value_name)
-    }
+    let value_name = match (setting.value_name, setting.kind) {
+        ("", Kind::Switch) => "true|false",
+        ("", _) => "VALUE",
+        (name, _) => name,
+    };
+    arg.value_name(value_name)
 }
 
 #[cfg(test)]
@@ -395,6 +406,11 @@ mod tests {
                 "{shell:?}"
             );
         }
-        assert!(man_page(&program().commands[0]).contains("storage.path"));
+        let page = man_page(&program(), Some("run")).expect("a command");
+        assert!(
+            page.contains("storage.path") && page.contains("tool"),
+            "{page}"
+        );
+        assert_eq!(man_page(&program(), Some("walk")), None);
     }
 }
