@@ -246,3 +246,6 @@ fn uplink_config(config: &AgentConfig, id: &AgentId) -> UplinkConfig {
         quarantine: config.quarantine_folder(),
     }
 }
+
+#[cfg(test)]
+mod tests;

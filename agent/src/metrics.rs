@@ -205,7 +205,7 @@ const GAUGES: &[Definition] = &[
     ),
     (
         "promontory_agent_spool_unsynced_bytes",
-        "Bytes written to the spool that a power cut would cost.",
+        "Bytes written to the spool and not synced; a power cut costs those of them that are not acknowledged.",
         |s| s.spool.unsynced_bytes,
     ),
     (

@@ -32,7 +32,10 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
     let log = tools::log(&settings, Arc::clone(&clock))?;
     let runtime = runtime::multi_thread("agent", WORKERS)
         .map_err(|error| Failure::System("start threads", error))?;
-    runtime.block_on(serve(config, clock, Reload { settings, log }))
+    let outcome = runtime.block_on(serve(config, clock, Reload { settings, log }));
+    // A collector that the kernel holds, or a second signal, must not hold up the end of the process.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Reads what single settings do not show; all mistakes together.

@@ -53,3 +53,96 @@ fn exposition(request: &Request, expose: impl FnOnce(Format) -> String) -> Respo
     let format = Format::negotiate(request.header(header::ACCEPT).unwrap_or_default());
     Response::new(StatusCode::OK, format.content_type(), expose(format))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agent::{Agent, AgentConfig, Surroundings};
+    use clock::SystemClock;
+    use files::Disk;
+    use http_shell::Caller;
+    use runtime::Tasks;
+    use telemetry::Registry;
+
+    use super::*;
+
+    async fn routes() -> Routes {
+        let folder = tempfile::tempdir().unwrap();
+        let surroundings = Surroundings {
+            files: Arc::new(Disk),
+            clock: Arc::new(SystemClock::new()),
+            registry: Registry::new(),
+            tasks: Tasks::new("test"),
+        };
+        let own = surroundings
+            .registry
+            .counter("own_total", "What is said of oneself.");
+        own.add(7);
+        let config = AgentConfig::new("127.0.0.1:1", folder.path().join("spool"));
+        Routes::new(Agent::start(config, surroundings).await.unwrap().view())
+    }
+
+    fn request(method: Method, path: &str, accept: &'static str) -> Request {
+        let headers = [(header::ACCEPT, header::HeaderValue::from_static(accept))];
+        Request {
+            method,
+            path: path.to_owned(),
+            query: String::new(),
+            headers: headers.into_iter().collect(),
+            body: Default::default(),
+            caller: Caller::Local { uid: 0 },
+        }
+    }
+
+    #[tokio::test]
+    async fn every_route_answers_before_anything_was_collected() {
+        let routes = routes().await;
+        const OPEN_METRICS: &str = "application/openmetrics-text";
+        for (method, path, accept, status, content_type, part) in [
+            (Method::GET, "/", "", 200, "text/plain", "/metrics/self"),
+            (
+                Method::GET,
+                "/metrics",
+                "",
+                200,
+                "text/plain; version=0.0.4",
+                "",
+            ),
+            (
+                Method::GET,
+                "/metrics",
+                OPEN_METRICS,
+                200,
+                OPEN_METRICS,
+                "# EOF",
+            ),
+            (
+                Method::HEAD,
+                "/metrics/self",
+                "*/*",
+                200,
+                "text/plain; version=0.0.4",
+                "own_total 7",
+            ),
+            (Method::GET, "/-/healthy", "", 200, "text/plain", "healthy"),
+            (
+                Method::GET,
+                "/-/ready",
+                "",
+                503,
+                "text/plain",
+                "identity: the agent has not joined",
+            ),
+            (Method::GET, "/other", "", 404, "text/plain", "not found"),
+            (Method::POST, "/metrics", "", 405, "text/plain", "only GET"),
+        ] {
+            let answer = routes.handle(request(method, path, accept)).await;
+            assert_eq!(answer.status.as_u16(), status, "{path}");
+            let kind = answer.headers[header::CONTENT_TYPE].to_str().unwrap();
+            assert!(kind.starts_with(content_type), "{path}: {kind}");
+            let body = String::from_utf8(answer.body.to_vec()).unwrap();
+            assert!(body.contains(part), "{path}: {body}");
+        }
+    }
+}
