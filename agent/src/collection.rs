@@ -7,7 +7,9 @@ use clock::{Clock, SharedClock};
 use exposition::Part;
 use host::{Host, Tier};
 use model::{Metadata, TimestampMs};
-use rows::{AgentId, CohortBuilder, CohortId, Collected, Epoch, Family, MetricMetadata, RowSink, Sink};
+use rows::{
+    AgentId, CohortBuilder, CohortId, Collected, Epoch, Family, MetricMetadata, RowSink, Sink,
+};
 use telemetry::{Registry, Visitor};
 use uplink::Update;
 

@@ -120,7 +120,11 @@ mod tests {
             ledger_value(&agent, Epoch(epoch), row, slot).map(f64::to_bits)
         };
         let one = value("a", 1, 1, 2);
-        for other in [value("b", 1, 1, 2), value("a", 2, 1, 2), value("a", 1, 2, 2)] {
+        for other in [
+            value("b", 1, 1, 2),
+            value("a", 2, 1, 2),
+            value("a", 1, 2, 2),
+        ] {
             assert_ne!(one, other);
         }
         assert_ne!(one, value("a", 1, 1, 6));
