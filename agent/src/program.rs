@@ -1,7 +1,7 @@
 //! The command line of `promontory-agent`: commands, settings, examples. Help, completion, man pages, environment and configuration
 //! keys all come from here.
 
-use config::{Argument, Kind, Program, Setting, Shell};
+use config::{Kind, LOG, Program, Setting, completion_command, man_command};
 
 use crate::{COLLECTORS, INTERVAL, PATHS};
 
@@ -98,30 +98,18 @@ const WEB: &[Setting] = &[
     },
 ];
 
-const LOG: &[Setting] = &[
-    Setting {
-        name: "log.level",
-        kind: Kind::Choice(&["error", "warn", "info", "debug"]),
-        default: Some("info"),
-        value_name: "LEVEL",
-        help: "What is logged to standard error.",
-    },
-    Setting {
-        name: "log.format",
-        kind: Kind::Choice(&["logfmt", "json"]),
-        default: Some("logfmt"),
-        value_name: "FORMAT",
-        help: "How it is written.",
-    },
-];
-
 /// Returns the whole command line.
 pub fn program() -> Program {
     Program {
         name: "promontory-agent",
         about: "Collects a node's metrics and brings them to the aggregator, losing none.",
         examples: "# Join with a token, and run\npromontory-agent run --aggregator monitoring:4433 --token-file token --spool.path /var/lib/promontory-agent\n# See what would be collected here\npromontory-agent collect",
-        commands: vec![run(), collect(), completion(), man()],
+        commands: vec![
+            run(),
+            collect(),
+            completion_command("# In ~/.bashrc\nsource <(promontory-agent completion bash)"),
+            man_command("# Read it\npromontory-agent man run | man -l -"),
+        ],
         ..Program::default()
     }
 }
@@ -143,39 +131,6 @@ fn collect() -> Program {
         about: "Prints one text exposition of everything this agent would collect of the node. Exit codes: 0, 2 for wrong settings, 1 for anything else.",
         examples: "# This machine\npromontory-agent collect\n# The models of its CPUs\npromontory-agent collect --collector.cpu.info",
         settings: vec![&[CONFIG_FILE], PATHS, COLLECTORS, LOG],
-        ..Program::default()
-    }
-}
-
-fn completion() -> Program {
-    const SHELL: &[Argument] = &[Argument {
-        name: "SHELL",
-        help: "bash, zsh or fish",
-        optional: false,
-        repeated: false,
-    }];
-    debug_assert_eq!(Shell::WORDS, ["bash", "zsh", "fish"]);
-    Program {
-        name: "completion",
-        about: "Prints the completion script for a shell.",
-        examples: "# In ~/.bashrc\nsource <(promontory-agent completion bash)",
-        arguments: SHELL,
-        ..Program::default()
-    }
-}
-
-fn man() -> Program {
-    const COMMAND: &[Argument] = &[Argument {
-        name: "COMMAND",
-        help: "The command, such as `run`; the program itself when not given",
-        optional: true,
-        repeated: false,
-    }];
-    Program {
-        name: "man",
-        about: "Prints a man page (roff).",
-        examples: "# Read it\npromontory-agent man run | man -l -",
-        arguments: COMMAND,
         ..Program::default()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use config::{Argument, Kind, Program, Setting, Shell};
+use config::{Argument, Kind, LOG, Program, Setting, completion_command, man_command};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -182,23 +182,6 @@ const INGEST: &[Setting] = &[
     },
 ];
 
-const LOG: &[Setting] = &[
-    Setting {
-        name: "log.level",
-        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
-        default: Some("info"),
-        value_name: "LEVEL",
-        help: "What is logged to standard error.",
-    },
-    Setting {
-        name: "log.format",
-        kind: Kind::Choice(&["logfmt", "json"]),
-        default: Some("logfmt"),
-        value_name: "FORMAT",
-        help: "How it is written.",
-    },
-];
-
 /// How the tools reach a running aggregator.
 const SERVER: &[Setting] = &[
     Setting {
@@ -315,8 +298,8 @@ pub(crate) fn program() -> Program {
             query(),
             token(),
             agents(),
-            completion(),
-            man(),
+            completion_command("# In ~/.bashrc\nsource <(promontory completion bash)"),
+            man_command("# Read it\npromontory man up | man -l -"),
         ],
         ..Program::default()
     }
@@ -420,39 +403,6 @@ fn agents() -> Program {
         about: "Lists the agents: who is connected, how, how late, how full their spools are.",
         examples: "# As a table\npromontory agents",
         settings: vec![OUTPUT, SERVER],
-        ..Program::default()
-    }
-}
-
-fn completion() -> Program {
-    const SHELL: &[Argument] = &[Argument {
-        name: "SHELL",
-        help: "bash, zsh or fish",
-        optional: false,
-        repeated: false,
-    }];
-    debug_assert_eq!(Shell::WORDS, ["bash", "zsh", "fish"]);
-    Program {
-        name: "completion",
-        about: "Prints the completion script for a shell.",
-        examples: "# In ~/.bashrc\nsource <(promontory completion bash)",
-        arguments: SHELL,
-        ..Program::default()
-    }
-}
-
-fn man() -> Program {
-    const COMMAND: &[Argument] = &[Argument {
-        name: "COMMAND",
-        help: "The command, such as `up`; the program itself when not given",
-        optional: true,
-        repeated: false,
-    }];
-    Program {
-        name: "man",
-        about: "Prints a man page (roff).",
-        examples: "# Read it\npromontory man up | man -l -",
-        arguments: COMMAND,
         ..Program::default()
     }
 }

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod command_line;
+mod common;
 mod mistake;
 mod secret;
 mod setting;
@@ -23,6 +24,7 @@ mod web;
 mod yaml;
 
 pub use command_line::{Information, Shell, completion, man_page};
+pub use common::{LOG, completion_command, man_command};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use secret::Secret;
 pub use setting::{Checked, Kind, Setting};
