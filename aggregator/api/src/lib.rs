@@ -1,3 +1,26 @@
-//! Placeholder until the crate's first code.
+//! The HTTP API of the aggregator: Prometheus' routes, envelopes, codes and JSON, and our own beside them.
+//!
+//! [`Api`] answers whole requests; whoever owns the sockets (`http_shell`) hands them in. Queries run on blocking threads, as many
+//! at once as [`ApiConfig::query_concurrency`] says; each has a budget of time, samples and memory, and stops when its caller goes
+//! away. JSON is written straight from the engine's columns.
+//!
+//! All JSON shapes of the HTTP API stand here and nowhere else; no library may use this crate.
 
 #![forbid(unsafe_code)]
+
+mod agents;
+mod budget;
+mod envelope;
+mod histogram;
+mod json;
+mod local;
+mod metadata;
+mod own_metrics;
+mod parameters;
+mod query;
+mod route;
+mod status;
+
+pub use budget::QueryLimits;
+pub use local::LocalApi;
+pub use route::{Api, ApiConfig, Build, Control, Parts, RuntimeInfo};

@@ -1,0 +1,135 @@
+//! What a query may spend, and how it is stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use clock::{Deadline, SharedClock};
+use storage::{Budget, BudgetExceeded};
+
+/// Bounds on one query.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryLimits {
+    /// How long it may take (`--query.timeout`).
+    pub timeout: Duration,
+    /// Samples it may read (`--query.max-samples`).
+    pub samples_max: u64,
+    /// Bytes it may hold (`--query.max-memory`).
+    pub memory_bytes_max: u64,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(120), samples_max: 50_000_000, memory_bytes_max: 256 * 1024 * 1024 }
+    }
+}
+
+/// The account of one query.
+#[derive(Debug)]
+pub(crate) struct QueryBudget {
+    limits: QueryLimits,
+    clock: SharedClock,
+    deadline: Deadline,
+    cancelled: AtomicBool,
+    samples: AtomicU64,
+    memory: AtomicU64,
+    memory_peak: AtomicU64,
+}
+
+impl QueryBudget {
+    pub(crate) fn new(limits: QueryLimits, clock: SharedClock) -> Arc<Self> {
+        let deadline = Deadline::after(clock.monotonic(), limits.timeout);
+        Arc::new(Self {
+            limits,
+            clock,
+            deadline,
+            cancelled: AtomicBool::new(false),
+            samples: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns a guard that cancels the query when it is dropped.
+    pub(crate) fn cancel_on_drop(self: &Arc<Self>) -> CancelOnDrop {
+        CancelOnDrop(Arc::clone(self))
+    }
+
+    /// Returns the most memory held at once, in bytes.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        self.memory_peak.load(Ordering::Relaxed)
+    }
+}
+
+impl Budget for QueryBudget {
+    fn charge(&self, samples: u64, bytes: u64) -> Result<(), BudgetExceeded> {
+        if self.samples.fetch_add(samples, Ordering::Relaxed) + samples > self.limits.samples_max {
+            return Err(BudgetExceeded::Samples { limit: self.limits.samples_max, flag: "--query.max-samples" });
+        }
+        let held = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.memory_peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.limits.memory_bytes_max {
+            return Err(BudgetExceeded::Memory { limit: self.limits.memory_bytes_max, flag: "--query.max-memory" });
+        }
+        self.check()
+    }
+
+    fn release(&self, bytes: u64) {
+        self.memory.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), BudgetExceeded> {
+        const PHASE: &str = "expression evaluation";
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(BudgetExceeded::Cancelled { phase: PHASE });
+        }
+        if self.deadline.passed(self.clock.monotonic()) {
+            let limit_ms = u64::try_from(self.limits.timeout.as_millis()).unwrap_or(u64::MAX);
+            return Err(BudgetExceeded::Deadline { phase: PHASE, limit_ms, flag: "--query.timeout" });
+        }
+        Ok(())
+    }
+}
+
+/// Cancels a query when whoever waits for it goes away.
+#[derive(Debug)]
+pub(crate) struct CancelOnDrop(Arc<QueryBudget>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use clock::SimulatedClock;
+
+    use super::*;
+
+    #[test]
+    fn each_bound_stops_a_query_and_names_its_flag() {
+        let clock = Arc::new(SimulatedClock::starting_at(SystemTime::UNIX_EPOCH));
+        let limits = QueryLimits { timeout: Duration::from_secs(2), samples_max: 10, memory_bytes_max: 100 };
+        let new = || QueryBudget::new(limits, Arc::<SimulatedClock>::clone(&clock));
+
+        let budget = new();
+        budget.charge(10, 60).expect("within");
+        budget.release(60);
+        budget.charge(0, 90).expect("what was released can be used again");
+        assert_eq!(budget.memory_peak(), 90);
+        let refused = budget.charge(0, 20).expect_err("too much memory");
+        assert!(refused.to_string().contains("--query.max-memory"), "{refused}");
+        assert!(budget.charge(1, 0).expect_err("too many samples").to_string().contains("--query.max-samples"));
+
+        let budget = new();
+        clock.advance(Duration::from_secs(2));
+        assert!(matches!(budget.check(), Err(BudgetExceeded::Deadline { limit_ms: 2_000, .. })));
+
+        let budget = new();
+        drop(budget.cancel_on_drop());
+        assert!(matches!(budget.check(), Err(BudgetExceeded::Cancelled { .. })));
+    }
+}
