@@ -1,0 +1,4 @@
+//! The simulator's tests: many seeds, any one seed by name, and stories.
+
+mod seeds;
+mod stories;
