@@ -95,8 +95,7 @@ pub(crate) struct Aggregator {
 /// Runs the service until a signal stops it.
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let base = Base::new(&settings)?;
-    let runtime = runtime::multi_thread("promontory", workers())?;
-    runtime.block_on(async {
+    run_to_end(async {
         let mut signals = Signals::install()?;
         let addresses = Addresses::of(&settings);
         let aggregator = Aggregator::start(&base, settings, &addresses, OWN_INTERVAL).await?;
@@ -110,6 +109,17 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         aggregator.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Runs the whole of a service on an async runtime of its own.
+pub(crate) fn run_to_end(
+    service: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = runtime::multi_thread("promontory", workers())?;
+    let outcome = runtime.block_on(service);
+    // A thread that the kernel holds, in a statfs of a dead mount say, must not hold the process.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Reloads on SIGHUP; returns on SIGINT and SIGTERM.
@@ -127,7 +137,7 @@ pub(crate) async fn wait_for_stop(signals: &mut Signals, process: &Process) {
 }
 
 /// Threads of the async shell: it moves bytes; storage and queries have threads of their own.
-pub(crate) fn workers() -> usize {
+fn workers() -> usize {
     std::thread::available_parallelism()
         .map_or(2, usize::from)
         .clamp(2, 8)

@@ -16,7 +16,7 @@ use runtime::{Signals, Task, Token};
 use telemetry::Registry;
 
 use crate::program::{INGEST_ADDRESS, WEB_ADDRESS};
-use crate::service::{Addresses, Aggregator, Base, wait_for_stop, workers};
+use crate::service::{Addresses, Aggregator, Base, run_to_end, wait_for_stop};
 use crate::{config_of, control, terminal};
 
 /// The agent's folder within the data folder.
@@ -29,8 +29,7 @@ const NAMELESS: &str = "localhost";
 /// Runs both until a signal stops them.
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let base = Base::new(&settings)?;
-    let runtime = runtime::multi_thread("promontory", workers())?;
-    runtime.block_on(async {
+    run_to_end(async {
         let mut signals = Signals::install()?;
         let addresses = free_addresses(&settings);
         let interval = settings.duration("interval");

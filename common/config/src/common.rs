@@ -7,7 +7,7 @@ use crate::{Kind, Setting};
 pub const LOG: &[Setting] = &[
     Setting {
         name: "log.level",
-        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        kind: Kind::Choice(&["error", "warn", "info", "debug"]),
         default: Some("info"),
         value_name: "LEVEL",
         help: "What is logged to standard error.",
