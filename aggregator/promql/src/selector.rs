@@ -1,50 +1,45 @@
-//! The selectors of an expression, for those who ask about its series rather than its value.
+//! The selectors of an expression, wherever they stand in it.
 
-use model::Matcher;
+use model::{Matcher, MatcherError};
 
-use crate::ast::{Expr, ExprKind, VectorSelector};
+use crate::ast::{Expr, ExprKind};
 use crate::{ParseErrors, ParserOptions, parse};
 
-/// Returns the matchers of every selector in an expression, in order; selectors that come twice are listed once.
+/// Returns the matchers of each selector in `text`, in order of place: which series the expression looks at.
 pub fn selectors(text: &str, options: ParserOptions) -> Result<Vec<Vec<Matcher>>, ParseErrors> {
     let expr = parse(text, options)?;
     let mut found = Vec::new();
-    collect(&expr, &mut found);
-    let mut sets: Vec<Vec<Matcher>> = Vec::with_capacity(found.len());
-    for selector in found {
-        let set = selector.to_matchers();
-        let set = set.map_err(|error| ParseErrors::single(expr.range, text, &error.to_string()))?;
-        if !sets.contains(&set) {
-            sets.push(set);
-        }
-    }
-    Ok(sets)
+    collect(&expr, &mut found)
+        .map_err(|error| ParseErrors::single(expr.range, text, &error.to_string()))?;
+    Ok(found)
 }
 
-/// The height of trees is bounded by the parser, so this recursion is.
-fn collect<'a>(expr: &'a Expr, found: &mut Vec<&'a VectorSelector>) {
+/// Recurses at most as deep as trees are high, [`crate::EXPRESSION_HEIGHT_MAX`].
+fn collect(expr: &Expr, found: &mut Vec<Vec<Matcher>>) -> Result<(), MatcherError> {
     match &expr.kind {
         ExprKind::Number(_) | ExprKind::String(_) => {}
-        ExprKind::Vector(selector) => found.push(selector),
-        ExprKind::Matrix(matrix) => found.push(&matrix.selector),
-        ExprKind::Subquery(subquery) => collect(&subquery.expr, found),
-        ExprKind::Call(call) => call
-            .args
-            .iter()
-            .for_each(|argument| collect(argument, found)),
+        ExprKind::Vector(selector) => found.push(selector.to_matchers()?),
+        ExprKind::Matrix(matrix) => found.push(matrix.selector.to_matchers()?),
+        ExprKind::Subquery(subquery) => collect(&subquery.expr, found)?,
+        ExprKind::Call(call) => {
+            for arg in &call.args {
+                collect(arg, found)?;
+            }
+        }
         ExprKind::Aggregate(aggregate) => {
             if let Some(param) = &aggregate.param {
-                collect(param, found);
+                collect(param, found)?;
             }
-            collect(&aggregate.expr, found);
+            collect(&aggregate.expr, found)?;
         }
         ExprKind::Binary(binary) => {
-            collect(&binary.left, found);
-            collect(&binary.right, found);
+            collect(&binary.left, found)?;
+            collect(&binary.right, found)?;
         }
-        ExprKind::Unary(unary) => collect(&unary.expr, found),
-        ExprKind::Paren(inner) => collect(inner, found),
+        ExprKind::Unary(unary) => collect(&unary.expr, found)?,
+        ExprKind::Paren(inner) => collect(inner, found)?,
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -52,19 +47,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_selector_is_found_once() {
-        let text = "topk(scalar(k), sum(rate(a{x=\"1\"}[5m])) / -(b) + max_over_time(a{x=\"1\"}[1h:1m])) or vector(1)";
-        let sets = selectors(text, ParserOptions::default()).expect("valid");
-        let shown: Vec<String> = sets
-            .iter()
-            .map(|set| {
-                set.iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(",")
-            })
-            .collect();
-        assert_eq!(shown.len(), 3, "{shown:?}");
-        assert!(selectors("sum(", ParserOptions::default()).is_err());
+    fn every_selector_is_found() {
+        let found = |text: &str| -> Vec<String> {
+            let sets = selectors(text, ParserOptions::default()).unwrap();
+            let set = |set: &Vec<Matcher>| {
+                let mut pairs: Vec<_> = set
+                    .iter()
+                    .map(|m| format!("{}{}", m.name(), m.value()))
+                    .collect();
+                pairs.sort();
+                pairs.join(" ")
+            };
+            sets.iter().map(set).collect()
+        };
+        assert_eq!(found("1 + 2"), Vec::<String>::new());
+        assert_eq!(
+            found(
+                "-(a{x=\"1\"}) / topk(scalar(b), sum by (y) (rate(c[5m]))) + max_over_time(d[1h:5m] offset 1m)"
+            ),
+            ["__name__a x1", "__name__b", "__name__c", "__name__d"]
+        );
+        assert!(selectors("a{", ParserOptions::default()).is_err());
     }
 }
