@@ -4,11 +4,12 @@ use http_shell::Response;
 use ingest::AgentView;
 use model::TimestampMs;
 
+use crate::api::Api;
 use crate::envelope::{Notes, success};
 use crate::json::Json;
-use crate::route::Api;
 
 impl Api {
+    /// `/api/v1/agents`
     pub(crate) fn agents(&self) -> Response {
         let now = TimestampMs::from(self.parts.clock.wall());
         let agents = self.parts.agents.list();
@@ -32,7 +33,10 @@ fn write(json: &mut Json, agent: &AgentView, now: TimestampMs) {
         json.key("epoch").string(&agent.epoch.to_string());
         json.key("connected").raw(agent.connected);
         json.key("transport").string(agent.transport);
-        for (key, value) in [("cluster", agent.peer.cluster()), ("tenant", agent.peer.tenant())] {
+        for (key, value) in [
+            ("cluster", agent.peer.cluster()),
+            ("tenant", agent.peer.tenant()),
+        ] {
             if let Some(value) = value {
                 json.key(key).string(value);
             }
@@ -43,9 +47,11 @@ fn write(json: &mut Json, agent: &AgentView, now: TimestampMs) {
             }
         }
         if let Some(last_row) = agent.last_row {
-            json.key("lagSeconds").raw(TimestampMs(now.0.saturating_sub(last_row.0)).as_seconds());
+            json.key("lagSeconds")
+                .raw(TimestampMs(now.0.saturating_sub(last_row.0)).as_seconds());
         }
-        json.key("clockAheadSeconds").raw(TimestampMs(agent.clock_ahead_ms).as_seconds());
+        json.key("clockAheadSeconds")
+            .raw(TimestampMs(agent.clock_ahead_ms).as_seconds());
         json.key("spool").object(|json| {
             json.key("bytes").raw(agent.status.spool_bytes);
             json.key("bytesMax").raw(agent.status.spool_bytes_max);

@@ -20,7 +20,11 @@ pub struct QueryLimits {
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(120), samples_max: 50_000_000, memory_bytes_max: 256 * 1024 * 1024 }
+        Self {
+            timeout: Duration::from_secs(120),
+            samples_max: 50_000_000,
+            memory_bytes_max: 256 * 1024 * 1024,
+        }
     }
 }
 
@@ -55,6 +59,11 @@ impl QueryBudget {
         CancelOnDrop(Arc::clone(self))
     }
 
+    /// Returns whether the deadline has passed.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline.passed(self.clock.monotonic())
+    }
+
     /// Returns the most memory held at once, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.memory_peak.load(Ordering::Relaxed)
@@ -64,12 +73,18 @@ impl QueryBudget {
 impl Budget for QueryBudget {
     fn charge(&self, samples: u64, bytes: u64) -> Result<(), BudgetExceeded> {
         if self.samples.fetch_add(samples, Ordering::Relaxed) + samples > self.limits.samples_max {
-            return Err(BudgetExceeded::Samples { limit: self.limits.samples_max, flag: "--query.max-samples" });
+            return Err(BudgetExceeded::Samples {
+                limit: self.limits.samples_max,
+                flag: "--query.max-samples",
+            });
         }
         let held = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.memory_peak.fetch_max(held, Ordering::Relaxed);
         if held > self.limits.memory_bytes_max {
-            return Err(BudgetExceeded::Memory { limit: self.limits.memory_bytes_max, flag: "--query.max-memory" });
+            return Err(BudgetExceeded::Memory {
+                limit: self.limits.memory_bytes_max,
+                flag: "--query.max-memory",
+            });
         }
         self.check()
     }
@@ -83,9 +98,13 @@ impl Budget for QueryBudget {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(BudgetExceeded::Cancelled { phase: PHASE });
         }
-        if self.deadline.passed(self.clock.monotonic()) {
+        if self.is_late() {
             let limit_ms = u64::try_from(self.limits.timeout.as_millis()).unwrap_or(u64::MAX);
-            return Err(BudgetExceeded::Deadline { phase: PHASE, limit_ms, flag: "--query.timeout" });
+            return Err(BudgetExceeded::Deadline {
+                phase: PHASE,
+                limit_ms,
+                flag: "--query.timeout",
+            });
         }
         Ok(())
     }
@@ -112,24 +131,48 @@ mod tests {
     #[test]
     fn each_bound_stops_a_query_and_names_its_flag() {
         let clock = Arc::new(SimulatedClock::starting_at(SystemTime::UNIX_EPOCH));
-        let limits = QueryLimits { timeout: Duration::from_secs(2), samples_max: 10, memory_bytes_max: 100 };
+        let limits = QueryLimits {
+            timeout: Duration::from_secs(2),
+            samples_max: 10,
+            memory_bytes_max: 100,
+        };
         let new = || QueryBudget::new(limits, Arc::<SimulatedClock>::clone(&clock));
 
         let budget = new();
         budget.charge(10, 60).expect("within");
         budget.release(60);
-        budget.charge(0, 90).expect("what was released can be used again");
+        budget
+            .charge(0, 90)
+            .expect("what was released can be used again");
         assert_eq!(budget.memory_peak(), 90);
         let refused = budget.charge(0, 20).expect_err("too much memory");
-        assert!(refused.to_string().contains("--query.max-memory"), "{refused}");
-        assert!(budget.charge(1, 0).expect_err("too many samples").to_string().contains("--query.max-samples"));
+        assert!(
+            refused.to_string().contains("--query.max-memory"),
+            "{refused}"
+        );
+        assert!(
+            budget
+                .charge(1, 0)
+                .expect_err("too many samples")
+                .to_string()
+                .contains("--query.max-samples")
+        );
 
         let budget = new();
         clock.advance(Duration::from_secs(2));
-        assert!(matches!(budget.check(), Err(BudgetExceeded::Deadline { limit_ms: 2_000, .. })));
+        assert!(matches!(
+            budget.check(),
+            Err(BudgetExceeded::Deadline {
+                limit_ms: 2_000,
+                ..
+            })
+        ));
 
         let budget = new();
         drop(budget.cancel_on_drop());
-        assert!(matches!(budget.check(), Err(BudgetExceeded::Cancelled { .. })));
+        assert!(matches!(
+            budget.check(),
+            Err(BudgetExceeded::Cancelled { .. })
+        ));
     }
 }

@@ -1,31 +1,66 @@
 //! JSON, written straight into bytes: what Prometheus' API prints, to the character.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use model::{Labels, TimestampMs};
+use storage::{Budget as _, BudgetExceeded};
 
-/// Writes JSON from left to right. Commas come by themselves; whoever writes keeps the brackets balanced.
+use crate::budget::QueryBudget;
+
+/// Writes JSON from left to right. Commas come by themselves; brackets are balanced by closures.
 #[derive(Debug, Default)]
 pub(crate) struct Json {
     out: String,
     /// Whether the next value or key needs a comma before it.
     comma: bool,
+    account: Option<Account>,
+}
+
+/// Who pays for the memory.
+#[derive(Debug)]
+struct Account {
+    budget: Arc<QueryBudget>,
+    charged: usize,
+    refused: Option<BudgetExceeded>,
 }
 
 impl Json {
-    /// Returns an empty writer with room for `bytes`.
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { out: String::with_capacity(bytes), comma: false }
+    /// Returns an empty writer whose memory is charged to `budget` (see [`Json::settle`]).
+    pub(crate) fn charged_to(budget: Arc<QueryBudget>) -> Self {
+        let account = Account {
+            budget,
+            charged: 0,
+            refused: None,
+        };
+        Self {
+            account: Some(account),
+            ..Self::default()
+        }
     }
 
-    /// Returns the text.
-    pub(crate) fn finish(self) -> String {
-        self.out
+    /// Charges the memory taken since the last call. Returns whether the budget allows to go on; once it does not, whatever is
+    /// written is lost, and [`Json::finish`] says why. To be called between items of lists without a bound.
+    pub(crate) fn settle(&mut self) -> bool {
+        let held = self.out.capacity();
+        let Some(account) = &mut self.account else {
+            return true;
+        };
+        let more = held.saturating_sub(account.charged) as u64;
+        account.charged = held;
+        if account.refused.is_none() {
+            account.refused = account.budget.charge(0, more).err();
+        }
+        account.refused.is_none()
     }
 
-    /// Returns the length so far.
-    pub(crate) fn len(&self) -> usize {
-        self.out.len()
+    /// Returns the text, or why it must not be written.
+    pub(crate) fn finish(mut self) -> Result<String, BudgetExceeded> {
+        self.settle();
+        match self.account.and_then(|account| account.refused) {
+            Some(refused) => Err(refused),
+            None => Ok(self.out),
+        }
     }
 
     /// Writes `{...}`.
@@ -78,26 +113,43 @@ impl Json {
         })
     }
 
-    /// Writes a time as seconds with at most three decimals.
+    /// Writes a time as seconds, with three decimals or none.
     pub(crate) fn time(&mut self, at: TimestampMs) -> &mut Self {
         self.separate();
-        let millis = at.0.unsigned_abs();
-        let sign = if at.0 < 0 { "-" } else { "" };
-        let (seconds, fraction) = (millis / 1_000, millis % 1_000);
-        let written = if fraction == 0 {
-            write!(self.out, "{sign}{seconds}")
-        } else {
-            write!(self.out, "{sign}{seconds}.{fraction:03}")
-        };
-        written.expect("writing to a string cannot fail");
+        push_time(&mut self.out, at);
         self
     }
 
-    /// Writes a value as a quoted number.
+    /// Writes a time as seconds, with as many decimals as it needs: scalars and texts have it so.
+    pub(crate) fn short_time(&mut self, at: TimestampMs) -> &mut Self {
+        self.separate();
+        push_time(&mut self.out, at);
+        if at.0 % 1_000 != 0 {
+            let trimmed = self.out.trim_end_matches('0').len();
+            self.out.truncate(trimmed);
+        }
+        self
+    }
+
+    /// Writes a value as a quoted number: very small and very large ones get an exponent.
     pub(crate) fn value(&mut self, value: f64) -> &mut Self {
         self.separate();
         self.out.push('"');
-        push_float(&mut self.out, value);
+        let magnitude = value.abs();
+        if magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
+            push_plain(&mut self.out, value);
+        } else {
+            exposition::write_go_g(&mut self.out, value);
+        }
+        self.out.push('"');
+        self
+    }
+
+    /// Writes a value as a quoted number, never with an exponent: scalars have it so.
+    pub(crate) fn plain_value(&mut self, value: f64) -> &mut Self {
+        self.separate();
+        self.out.push('"');
+        push_plain(&mut self.out, value);
         self.out.push('"');
         self
     }
@@ -120,36 +172,85 @@ impl Json {
     }
 }
 
-/// Very small and very large numbers get an exponent, as in Prometheus; all others are written out.
-fn push_float(out: &mut String, value: f64) {
-    let magnitude = value.abs();
-    let plain = magnitude == 0.0 || (1e-6..1e21).contains(&magnitude);
-    if plain {
-        write!(out, "{value}").expect("writing to a string cannot fail");
-    } else {
-        exposition::write_go_g(out, value);
+fn push_time(out: &mut String, at: TimestampMs) {
+    if at.0 < 0 {
+        out.push('-');
+    }
+    let millis = at.0.unsigned_abs();
+    push_integer(out, millis / 1_000);
+    let fraction = millis % 1_000;
+    if fraction != 0 {
+        out.push('.');
+        for place in [100, 10, 1] {
+            push_digit(out, fraction / place);
+        }
     }
 }
 
+fn push_plain(out: &mut String, value: f64) {
+    /// Up to here every whole number is a double, and the conversion back exact.
+    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+    let magnitude = value.abs();
+    if magnitude < WHOLE_MAX && magnitude.fract() == 0.0 {
+        if value.is_sign_negative() {
+            out.push('-');
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number below 2^53"
+        )]
+        push_integer(out, magnitude as u64);
+    } else {
+        exposition::write_go_f(out, value);
+    }
+}
+
+/// Most numbers of an answer are whole: this is several times faster than formatting.
+fn push_integer(out: &mut String, number: u64) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [0_u8; DIGITS_MAX];
+    let mut at = DIGITS_MAX;
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = digit(rest);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+}
+
+fn push_digit(out: &mut String, number: u64) {
+    out.push(char::from(digit(number)));
+}
+
+fn digit(number: u64) -> u8 {
+    b"0123456789"[usize::try_from(number % 10).unwrap_or(0)]
+}
+
+/// Escapes what JSON demands, and nothing else.
 fn quote(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}' | '<' | '>' | '&') || c < ' ' || c == '\u{7f}') {
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || c < ' ') {
         let (plain, tail) = rest.split_at(at);
         out.push_str(plain);
-        let mut tail_chars = tail.chars();
-        match tail_chars.next() {
+        let mut tail = tail.chars();
+        match tail.next() {
             Some('"') => out.push_str("\\\""),
             Some('\\') => out.push_str("\\\\"),
             Some('\n') => out.push_str("\\n"),
             Some('\r') => out.push_str("\\r"),
             Some('\t') => out.push_str("\\t"),
-            // jsoniter, which Prometheus uses, leaves these as they are.
-            Some(c @ ('<' | '>' | '&' | '\u{7f}')) => out.push(c),
-            Some(c) => write!(out, "\\u{:04x}", u32::from(c)).expect("writing to a string cannot fail"),
+            Some(c) => {
+                write!(out, "\\u{:04x}", u32::from(c)).expect("writing to a string cannot fail");
+            }
             None => {}
         }
-        rest = tail_chars.as_str();
+        rest = tail.as_str();
     }
     out.push_str(rest);
     out.push('"');
@@ -157,12 +258,14 @@ fn quote(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn write(body: impl FnOnce(&mut Json)) -> String {
         let mut json = Json::default();
         body(&mut json);
-        json.finish()
+        json.finish().unwrap()
     }
 
     #[test]
@@ -176,31 +279,80 @@ mod tests {
             });
         });
         assert_eq!(text, r#"{"a":[1,true,{},[]],"b\n":"c\"<\u0001"}"#);
-        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
     }
 
     #[test]
     fn numbers_are_written_as_prometheus_writes_them() {
-        for (value, text) in [
-            (0.0, "0"),
-            (-0.0, "-0"),
-            (1.0, "1"),
-            (0.1, "0.1"),
-            (1e6, "1000000"),
-            (123_456_789.125, "123456789.125"),
-            (1e-6, "0.000001"),
-            (1e-7, "1e-07"),
-            (1.5e-300, "1.5e-300"),
-            (1e20, "100000000000000000000"),
-            (1e21, "1e+21"),
-            (f64::NAN, "NaN"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NEG_INFINITY, "-Inf"),
+        for (value, text, plain) in [
+            (0.0, "0", "0"),
+            (-0.0, "-0", "-0"),
+            (1.0, "1", "1"),
+            (-25.0, "-25", "-25"),
+            (0.1, "0.1", "0.1"),
+            (1e6, "1000000", "1000000"),
+            (123_456_789.125, "123456789.125", "123456789.125"),
+            (
+                9_007_199_254_740_993.0,
+                "9007199254740992",
+                "9007199254740992",
+            ),
+            (1e-6, "0.000001", "0.000001"),
+            (1e-7, "1e-07", "0.0000001"),
+            (1e20, "100000000000000000000", "100000000000000000000"),
+            (1e21, "1e+21", "1000000000000000000000"),
+            (f64::NAN, "NaN", "NaN"),
+            (f64::INFINITY, "+Inf", "+Inf"),
+            (f64::NEG_INFINITY, "-Inf", "-Inf"),
         ] {
-            assert_eq!(write(|json| drop(json.value(value))), format!("\"{text}\""));
+            assert_eq!(
+                write(|json| {
+                    json.value(value);
+                }),
+                format!("\"{text}\"")
+            );
+            assert_eq!(
+                write(|json| {
+                    json.plain_value(value);
+                }),
+                format!("\"{plain}\"")
+            );
         }
-        for (ms, text) in [(0, "0"), (1_500, "1.500"), (1_001, "1.001"), (-1_010, "-1.010"), (2_000, "2")] {
-            assert_eq!(write(|json| drop(json.time(TimestampMs(ms)))), text);
+        for (ms, text, short) in [
+            (0, "0", "0"),
+            (1_500, "1.500", "1.5"),
+            (1_001, "1.001", "1.001"),
+            (-1_010, "-1.010", "-1.01"),
+            (-5, "-0.005", "-0.005"),
+            (10_000, "10", "10"),
+            (i64::MIN, "-9223372036854775.808", "-9223372036854775.808"),
+        ] {
+            assert_eq!(
+                write(|json| {
+                    json.time(TimestampMs(ms));
+                }),
+                text
+            );
+            assert_eq!(
+                write(|json| {
+                    json.short_time(TimestampMs(ms));
+                }),
+                short
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn texts_and_numbers_read_back(text in any::<String>(), bits in any::<u64>(), whole in any::<i32>()) {
+            let written = write(|json| { json.string(&text); });
+            prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+            for value in [f64::from_bits(bits), f64::from(whole), f64::from(whole) / 64.0] {
+                prop_assume!(!value.is_nan());
+                for written in [write(|json| { json.value(value); }), write(|json| { json.plain_value(value); })] {
+                    let back: f64 = written.trim_matches('"').parse().unwrap();
+                    prop_assert_eq!(back.to_bits(), value.to_bits(), "{}", written);
+                }
+            }
         }
     }
 }

@@ -9,9 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod agents;
+mod api;
 mod budget;
+mod control;
 mod envelope;
-mod histogram;
 mod json;
 mod local;
 mod metadata;
@@ -19,8 +20,11 @@ mod own_metrics;
 mod parameters;
 mod query;
 mod route;
+mod samples;
 mod status;
+mod thread;
 
+pub use api::{Api, ApiConfig, Parts};
 pub use budget::QueryLimits;
+pub use control::{Build, Control, RuntimeInfo};
 pub use local::LocalApi;
-pub use route::{Api, ApiConfig, Build, Control, Parts, RuntimeInfo};

@@ -26,17 +26,26 @@ pub struct LocalApi {
 impl LocalApi {
     /// Returns the local API over these tokens.
     pub const fn new(tokens: Arc<Tokens>, clock: SharedClock, tasks: Tasks) -> Self {
-        Self { tokens, clock, tasks }
+        Self {
+            tokens,
+            clock,
+            tasks,
+        }
     }
 
     async fn answer(&self, request: Request) -> Response {
         if !matches!(request.caller, Caller::Local { .. }) {
-            return Response::text(StatusCode::FORBIDDEN, "only over the socket in the data folder");
+            return Response::text(
+                StatusCode::FORBIDDEN,
+                "only over the socket in the data folder",
+            );
         }
         let (method, path, form) = (request.method.clone(), request.path.clone(), request.form());
         let local = self.clone();
         // Tokens are made durable: a sync, so not on a thread of the async shell.
-        let answering = self.tasks.spawn_blocking("local api", move || local.act(&method, &path, &form));
+        let answering = self
+            .tasks
+            .spawn_blocking("local api", move || local.act(&method, &path, &form));
         let answered = match answering.await {
             Ok(answered) => answered,
             Err(error) => Err(ApiError::new(ErrorType::Internal, error.to_string())),
@@ -58,7 +67,10 @@ impl LocalApi {
                 }))
             }
             (&Method::POST, "/tokens") => {
-                let token = self.tokens.create(&terms(form)?, now).map_err(|error| refusal(&error))?;
+                let token = self
+                    .tokens
+                    .create(&terms(form)?, now)
+                    .map_err(|error| refusal(&error))?;
                 Ok(success(&Notes::default(), |json| {
                     json.object(|json| {
                         json.key("id").string(&token.id().to_string());
@@ -68,13 +80,18 @@ impl LocalApi {
             }
             (&Method::POST, "/tokens/revoke") => {
                 let text = form.get("id").unwrap_or_default();
-                let id = text.parse().map_err(|_| ApiError::parameter("id", format!("{text:?} is not the id of a token")))?;
+                let id = text.parse().map_err(|_| {
+                    ApiError::parameter("id", format!("{text:?} is not the id of a token"))
+                })?;
                 self.tokens.revoke(id).map_err(|error| refusal(&error))?;
                 Ok(success(&Notes::default(), |json| {
                     json.object(|_| {});
                 }))
             }
-            _ => Err(ApiError::new(ErrorType::NotFound, format!("no such endpoint: {method} {path}"))),
+            _ => Err(ApiError::new(
+                ErrorType::NotFound,
+                format!("no such endpoint: {method} {path}"),
+            )),
         }
     }
 }
@@ -92,13 +109,18 @@ impl fmt::Debug for LocalApi {
 }
 
 fn terms(form: &Form) -> Result<TokenTerms, ApiError> {
-    let name = |key: &str| form.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
-    let uses = parameters::limit(form, "uses")?;
+    let name = |key: &str| {
+        form.get(key)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    let uses = u32::try_from(parameters::limit(form, "uses")?)
+        .map_err(|_| ApiError::parameter("uses", format!("at most {} can be counted", u32::MAX)))?;
     Ok(TokenTerms {
         cluster: name("cluster"),
         tenant: name("tenant"),
         expires: parameters::duration(form, "expires")?,
-        uses: u32::try_from(uses).ok().filter(|uses| *uses > 0),
+        uses: Some(uses).filter(|uses| *uses > 0),
     })
 }
 

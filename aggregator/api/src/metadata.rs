@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use http_shell::{Form, Response};
+use http_shell::{Form, Response, StatusCode};
 use model::{Matcher, TimeRange};
-use storage::{Budget, Querier, QueryError};
+use storage::{Budget, Names, Querier, QueryError};
 
-use crate::budget::QueryBudget;
-use crate::envelope::{ApiError, ErrorType, Notes, success};
-use crate::parameters;
-use crate::route::Api;
+use crate::api::Api;
+use crate::envelope::{ApiError, ErrorType, Notes, success_within};
+use crate::json::Json;
+use crate::{parameters, query};
 
 /// Escapes of UTF-8 names in paths begin so (`U__a_2e_b` is `a.b`), as in Prometheus.
 const ESCAPED_PREFIX: &str = "U__";
+/// So many items are written between two looks at the budget.
+const ITEMS_PER_LOOK: usize = 256;
 
 /// Which series are asked about.
 struct Asked {
@@ -21,139 +23,217 @@ struct Asked {
     limit: usize,
 }
 
-impl Asked {
-    fn of(form: &Form, selectors_required: bool) -> Result<Self, ApiError> {
-        Ok(Self {
-            selectors: parameters::selectors(form, selectors_required)?,
-            range: parameters::range(form)?,
-            limit: parameters::limit(form, "limit")?,
-        })
-    }
-}
-
 impl Api {
     /// `/api/v1/series`
     pub(crate) async fn series(&self, form: &Form) -> Result<Response, ApiError> {
-        let asked = Asked::of(form, true)?;
-        let (found, truncated) = self
-            .on_store(move |querier, budget| querier.series(&asked.selectors, asked.range, asked.limit, budget))
-            .await?;
-        Ok(success(&Notes::truncated(truncated), |json| {
-            json.array(|json| {
-                for labels in &found {
+        let selectors = self
+            .selectors(form)
+            .map_err(|why| ApiError::parameter("match[]", why))?;
+        if selectors.is_empty() {
+            return Err(ApiError::new(
+                ErrorType::BadData,
+                "no match[] parameter provided",
+            ));
+        }
+        let asked = Asked::of(form, selectors)?;
+        let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
+            if asked.is_empty() {
+                return Ok((Vec::new(), false));
+            }
+            querier.series(&asked.selectors, asked.range, asked.limit, budget)
+        };
+        self.ask(ask, |(found, truncated)| {
+            let notes = Notes::truncated(truncated);
+            let write = move |json: &mut Json| {
+                write_all(json, &found, |json, labels| {
                     json.labels(labels);
-                }
-            });
-        }))
+                });
+            };
+            (notes, write)
+        })
+        .await
     }
 
     /// `/api/v1/labels`
     pub(crate) async fn labels(&self, form: &Form) -> Result<Response, ApiError> {
-        let asked = Asked::of(form, false)?;
-        let found = self
-            .on_store(move |querier, budget| querier.label_names(&asked.selectors, asked.range, asked.limit, budget))
-            .await?;
-        Ok(success(&Notes::truncated(found.truncated), |json| {
-            json.strings(found.names.iter().map(String::as_str));
-        }))
+        let asked = Asked::of(form, self.list_selectors(form)?)?;
+        let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
+            if asked.is_empty() {
+                return Ok(Names::default());
+            }
+            querier.label_names(&asked.selectors, asked.range, asked.limit, budget)
+        };
+        self.ask(ask, names).await
     }
 
     /// `/api/v1/label/{name}/values`
     pub(crate) async fn label_values(&self, name: &str, form: &Form) -> Result<Response, ApiError> {
         let name = unescape(name);
         if name.is_empty() {
-            return Err(ApiError::new(ErrorType::BadData, format!("invalid label name: {name:?}")));
+            return Err(ApiError::new(
+                ErrorType::BadData,
+                "invalid label name: \"\"",
+            ));
         }
-        let asked = Asked::of(form, false)?;
-        let found = self
-            .on_store(move |querier, budget| {
-                querier.label_values(&name, &asked.selectors, asked.range, asked.limit, budget)
-            })
-            .await?;
-        Ok(success(&Notes::truncated(found.truncated), |json| {
-            json.strings(found.names.iter().map(String::as_str));
-        }))
+        let asked = Asked::of(form, self.list_selectors(form)?)?;
+        let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
+            if asked.is_empty() {
+                return Ok(Names::default());
+            }
+            querier.label_values(&name, &asked.selectors, asked.range, asked.limit, budget)
+        };
+        self.ask(ask, names).await
     }
 
     /// `/api/v1/query_exemplars`
     pub(crate) async fn exemplars(&self, form: &Form) -> Result<Response, ApiError> {
         let range = parameters::range(form)?;
-        let text = form.get("query").unwrap_or_default();
-        let selectors = promql::selectors(text, promql::ParserOptions::default()).map_err(|error| ApiError::parameter("query", error))?;
-        if selectors.is_empty() {
-            // No selector in the expression: nothing can have exemplars, and "no set" would mean "everything".
-            return Ok(success(&Notes::default(), |json| drop(json.array(|_| {}))));
+        if range.end < range.start {
+            let why = "end timestamp must not be before start timestamp";
+            return Err(ApiError::new(ErrorType::BadData, why));
         }
-        let found = self.on_store(move |querier, budget| querier.exemplars(&selectors, range, budget)).await?;
-        Ok(success(&Notes::default(), |json| {
-            json.array(|json| {
-                for series in &found {
+        let options = self.parts.engine.config().parser;
+        let selectors = promql::selectors(query::expression(form)?, options);
+        let selectors =
+            selectors.map_err(|error| ApiError::new(ErrorType::BadData, error.to_string()))?;
+        if selectors.is_empty() {
+            // Nothing in the expression can have exemplars; no set of matchers at all would mean "everything".
+            return Ok(Response::empty(StatusCode::NO_CONTENT));
+        }
+        let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
+            querier.exemplars(&selectors, range, budget)
+        };
+        self.ask(ask, |found| {
+            let write = move |json: &mut Json| {
+                write_all(json, &found, |json, series| {
                     json.object(|json| {
                         json.key("seriesLabels").labels(&series.labels);
-                        json.key("exemplars").array(|json| {
-                            for exemplar in &series.exemplars {
-                                json.object(|json| {
-                                    json.key("labels").labels(&exemplar.labels);
-                                    json.key("value").value(exemplar.value);
-                                    json.key("timestamp").time(exemplar.at);
-                                });
-                            }
+                        json.key("exemplars");
+                        write_all(json, &series.exemplars, |json, exemplar| {
+                            json.object(|json| {
+                                json.key("labels").labels(&exemplar.labels);
+                                json.key("value").value(exemplar.value);
+                                json.key("timestamp").time(exemplar.at);
+                            });
                         });
                     });
-                }
-            });
-        }))
+                });
+            };
+            (Notes::default(), write)
+        })
+        .await
     }
 
     /// `/api/v1/metadata`
     pub(crate) async fn metric_metadata(&self, form: &Form) -> Result<Response, ApiError> {
-        let limit = parameters::limit(form, "limit")?;
-        let per_metric = parameters::limit(form, "limit_per_metric")?;
-        let metric = form.get("metric").filter(|metric| !metric.is_empty()).map(str::to_owned);
-        let found = self.on_store(move |querier, _| querier.metadata(metric.as_deref(), limit)).await?;
-        Ok(success(&Notes::default(), |json| {
-            json.object(|json| {
-                for family in &found {
-                    let kept = if per_metric == 0 { usize::MAX } else { per_metric };
-                    json.key(&family.metric).array(|json| {
-                        for metadata in family.metadata.iter().take(kept) {
-                            json.object(|json| {
-                                json.key("type").string(metadata.kind.as_str());
-                                json.key("help").string(&metadata.help);
-                                json.key("unit").string(&metadata.unit);
-                            });
+        let limit = parameters::loose_limit(form, "limit")?;
+        let per_metric = parameters::loose_limit(form, "limit_per_metric")?;
+        let metric = form
+            .get("metric")
+            .filter(|metric| !metric.is_empty())
+            .map(str::to_owned);
+        let ask =
+            move |querier: &dyn Querier, _: &dyn Budget| querier.metadata(metric.as_deref(), limit);
+        self.ask(ask, move |found| {
+            let kept = if per_metric == 0 {
+                usize::MAX
+            } else {
+                per_metric
+            };
+            let write = move |json: &mut Json| {
+                json.object(|json| {
+                    for family in &found {
+                        json.key(&family.metric).array(|json| {
+                            for metadata in family.metadata.iter().take(kept) {
+                                json.object(|json| {
+                                    json.key("type").string(metadata.kind.as_str());
+                                    json.key("help").string(&metadata.help);
+                                    json.key("unit").string(&metadata.unit);
+                                });
+                            }
+                        });
+                        if !json.settle() {
+                            return;
                         }
-                    });
-                }
-            });
-        }))
+                    }
+                });
+            };
+            (Notes::default(), write)
+        })
+        .await
     }
 
-    /// Runs a question to the store on a thread of its own, under the budget of a query.
-    async fn on_store<T: Send + 'static>(
+    fn selectors(&self, form: &Form) -> Result<Vec<Vec<Matcher>>, String> {
+        parameters::selectors(form, self.parts.engine.config().parser)
+    }
+
+    /// The lists name no parameter in their refusals.
+    fn list_selectors(&self, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.selectors(form)
+            .map_err(|why| ApiError::new(ErrorType::BadData, why))
+    }
+
+    /// Asks the store on a thread, under the budget of a query; `shape` makes of its answer what is noted and written.
+    async fn ask<T, W: FnOnce(&mut Json)>(
         &self,
         ask: impl FnOnce(&dyn Querier, &dyn Budget) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let budget = QueryBudget::new(self.config.query_limits, Arc::clone(&self.parts.clock));
-        let wait = tokio::time::timeout(self.config.query_limits.timeout, self.query_permits.acquire(1)).await;
-        let permit = wait.map_err(|_| ApiError::new(ErrorType::Timeout, "query timed out in query queue"))?;
-        let cancel = budget.cancel_on_drop();
+        shape: impl FnOnce(T) -> (Notes, W) + Send + 'static,
+    ) -> Result<Response, ApiError> {
         let store = Arc::clone(&self.parts.store);
-        let asking = self.parts.tasks.spawn_blocking("metadata query", move || {
-            let answer = store.querier().and_then(|querier| ask(&*querier, &*budget));
-            drop(permit);
-            answer
-        });
-        let answer = asking.await;
-        drop(cancel);
-        let answer = answer.map_err(|error| ApiError::new(ErrorType::Internal, format!("query failed: {error}")))?;
-        answer.map_err(|error| crate::query::refusal(&promql::QueryError::from(error)))
+        self.on_thread(self.config.query_limits, move |place| {
+            let found = store
+                .querier()
+                .and_then(|querier| ask(&*querier, &*place.budget));
+            let found = found.map_err(|error| query::refusal(&error.into()))?;
+            let (notes, write) = shape(found);
+            success_within(&place.budget, &notes, write)
+        })
+        .await
     }
+}
+
+impl Asked {
+    fn of(form: &Form, selectors: Vec<Vec<Matcher>>) -> Result<Self, ApiError> {
+        Ok(Self {
+            selectors,
+            range: parameters::range(form)?,
+            limit: parameters::limit(form, "limit")?,
+        })
+    }
+
+    /// Whether nothing can lie in the range.
+    fn is_empty(&self) -> bool {
+        self.range.end < self.range.start
+    }
+}
+
+fn names(found: Names) -> (Notes, impl FnOnce(&mut Json)) {
+    let notes = Notes::truncated(found.truncated);
+    let write = move |json: &mut Json| {
+        write_all(json, &found.names, |json, name| {
+            json.string(name);
+        });
+    };
+    (notes, write)
+}
+
+/// Writes a list; stops short when the budget refuses.
+fn write_all<T>(json: &mut Json, items: &[T], write: impl Fn(&mut Json, &T)) {
+    json.array(|json| {
+        for (count, item) in items.iter().enumerate() {
+            if count % ITEMS_PER_LOOK == 0 && !json.settle() {
+                return;
+            }
+            write(json, item);
+        }
+    });
 }
 
 /// Undoes Prometheus' escaping of UTF-8 names: `U__` before, `_` doubled, other characters as `_hex_`.
 fn unescape(name: &str) -> String {
-    let Some(escaped) = name.strip_prefix(ESCAPED_PREFIX) else { return name.to_owned() };
+    let Some(escaped) = name.strip_prefix(ESCAPED_PREFIX) else {
+        return name.to_owned();
+    };
     let mut out = String::with_capacity(escaped.len());
     let mut rest = escaped;
     while let Some((plain, tail)) = rest.split_once('_') {
@@ -163,12 +243,19 @@ fn unescape(name: &str) -> String {
             rest = tail;
             continue;
         }
-        let code = tail.split_once('_').filter(|(hex, _)| (1..=6).contains(&hex.len()));
+        let code = tail
+            .split_once('_')
+            .filter(|(hex, _)| (1..=6).contains(&hex.len()));
         let decoded = code.and_then(|(hex, tail)| {
-            Some((u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?, tail))
+            Some((
+                u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?,
+                tail,
+            ))
         });
         // What is not an escape is a name that merely looks like one.
-        let Some((c, tail)) = decoded else { return name.to_owned() };
+        let Some((c, tail)) = decoded else {
+            return name.to_owned();
+        };
         out.push(c);
         rest = tail;
     }

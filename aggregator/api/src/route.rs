@@ -1,220 +1,10 @@
-//! Which path does what.
+//! Which path means what, and by which methods.
 
-use std::fmt;
-use std::sync::Arc;
+use http_shell::{Method, decode_component};
 
-use clock::SharedClock;
-use http_shell::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, HeaderValue};
-use http_shell::{Handler, HandlerFuture, Method, Request, Response, StatusCode, decode_component};
-use ingest::Agents;
-use model::TimestampMs;
-use promql::Engine;
-use runtime::{Permits, Tasks};
-use storage::Queryable;
-
-use crate::QueryLimits;
-use crate::envelope::{ApiError, ErrorType};
-use crate::own_metrics::OwnMetrics;
-
-/// How the API behaves.
-#[derive(Clone, Debug)]
-pub struct ApiConfig {
-    /// Bounds on each query.
-    pub query_limits: QueryLimits,
-    /// Queries at once; more wait, at most as long as a query may take.
-    pub query_concurrency: u32,
-    /// Whether `/-/reload` works (`--web.enable-lifecycle`).
-    pub lifecycle: bool,
-    /// What `buildinfo` says.
-    pub build: Build,
-}
-
-/// What this program is.
-#[derive(Clone, Copy, Debug)]
-pub struct Build {
-    /// Our version.
-    pub version: &'static str,
-    /// The commit, when known.
-    pub revision: &'static str,
-    /// The version of Prometheus whose API this is.
-    pub prometheus_version: &'static str,
-}
-
-/// The parts that the API shows.
-#[derive(Clone)]
-pub struct Parts {
-    /// Evaluates queries.
-    pub engine: Arc<Engine>,
-    /// What they are evaluated over.
-    pub store: Arc<dyn Queryable>,
-    /// Who sends.
-    pub agents: Agents,
-    /// The process.
-    pub control: Arc<dyn Control>,
-    /// The process's metrics.
-    pub registry: telemetry::Registry,
-    /// Time.
-    pub clock: SharedClock,
-    /// Where queries run.
-    pub tasks: Tasks,
-}
-
-/// What the API may ask of the process around it.
-pub trait Control: Send + Sync {
-    /// Returns what runs.
-    fn runtime(&self) -> RuntimeInfo;
-    /// Returns the configuration file's text; empty when there is none.
-    fn configuration(&self) -> String;
-    /// Returns all settings with their values, secrets hidden.
-    fn flags(&self) -> Vec<(String, String)>;
-    /// Returns why requests cannot be served yet; `None` when they can.
-    fn not_ready(&self) -> Option<String>;
-    /// Reads the configuration again; on an error the old one stays.
-    fn reload(&self) -> Result<(), String>;
-}
-
-/// What runs.
-#[derive(Clone, Debug)]
-pub struct RuntimeInfo {
-    /// Since when.
-    pub started: TimestampMs,
-    /// In which folder.
-    pub working_folder: String,
-    /// On which machine.
-    pub hostname: String,
-    /// Whether the last reload succeeded.
-    pub reload_succeeded: bool,
-    /// When the present configuration was read.
-    pub last_reload: TimestampMs,
-    /// Damages found in stored data since the start.
-    pub damages: u64,
-    /// Tasks that run.
-    pub tasks: usize,
-    /// Cores.
-    pub cores: usize,
-    /// How long samples are kept.
-    pub retention: String,
-}
-
-/// Answers the aggregator's HTTP requests. Cloning shares it.
-#[derive(Clone)]
-pub struct Api {
-    pub(crate) config: ApiConfig,
-    pub(crate) parts: Parts,
-    pub(crate) query_permits: Permits,
-    pub(crate) metrics: OwnMetrics,
-}
-
-impl Api {
-    /// Returns the API over these parts.
-    pub fn new(config: ApiConfig, parts: Parts) -> Self {
-        let query_permits = Permits::new("queries", config.query_concurrency);
-        let metrics = OwnMetrics::register(&parts.registry);
-        Self { config, parts, query_permits, metrics }
-    }
-
-    async fn answer(&self, found: Option<(Route, &'static [Method])>, request: &Request) -> Response {
-        let Some((route, methods)) = found else {
-            return Response::text(StatusCode::NOT_FOUND, "404 page not found");
-        };
-        if !methods.contains(&request.method) {
-            let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
-            let allow = HeaderValue::from_str(&allowed.join(", ")).unwrap_or(HeaderValue::from_static("GET"));
-            return Response::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").with_header(ALLOW, allow);
-        }
-        if route.needs_store()
-            && let Some(why) = self.parts.control.not_ready()
-        {
-            return Response::text(StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}"));
-        }
-        let form = request.form();
-        let answered = match route {
-            Route::Query => self.query(&form).await,
-            Route::QueryRange => self.query_range(&form).await,
-            Route::Exemplars => self.exemplars(&form).await,
-            Route::Series => self.series(&form).await,
-            Route::Labels => self.labels(&form).await,
-            Route::LabelValues(name) => self.label_values(&name, &form).await,
-            Route::Metadata => self.metric_metadata(&form).await,
-            Route::Agents => Ok(self.agents()),
-            Route::BuildInfo => Ok(self.build_info()),
-            Route::RuntimeInfo => Ok(self.runtime_info()),
-            Route::Config => Ok(self.configuration()),
-            Route::Flags => Ok(self.flags()),
-            Route::Metrics => Ok(self.own_metrics(request)),
-            Route::Healthy => Ok(Self::healthy()),
-            Route::Ready => Ok(self.ready()),
-            Route::Reload if self.config.lifecycle => Ok(self.reload()),
-            Route::Reload => Ok(Response::text(
-                StatusCode::FORBIDDEN,
-                "Lifecycle API is not enabled; start with --web.enable-lifecycle, or send SIGHUP",
-            )),
-            Route::UnknownApi => Err(ApiError::new(ErrorType::NotFound, format!("no such endpoint: {}", request.path))),
-        };
-        answered.unwrap_or_else(|error| error.response())
-    }
-
-    fn find(path: &str) -> Option<(Route, &'static [Method])> {
-        const READ: &[Method] = &[Method::GET, Method::HEAD];
-        const ASK: &[Method] = &[Method::GET, Method::POST, Method::HEAD];
-        const ACT: &[Method] = &[Method::POST, Method::PUT];
-        let found = match path {
-            "/metrics" => (Route::Metrics, READ),
-            "/-/healthy" => (Route::Healthy, READ),
-            "/-/ready" => (Route::Ready, READ),
-            "/-/reload" => (Route::Reload, ACT),
-            _ => {
-                let endpoint = path.strip_prefix("/api/v1/")?;
-                match endpoint {
-                    "query" => (Route::Query, ASK),
-                    "query_range" => (Route::QueryRange, ASK),
-                    "query_exemplars" => (Route::Exemplars, ASK),
-                    "series" => (Route::Series, ASK),
-                    "labels" => (Route::Labels, ASK),
-                    "metadata" => (Route::Metadata, READ),
-                    "agents" => (Route::Agents, READ),
-                    "status/buildinfo" => (Route::BuildInfo, READ),
-                    "status/runtimeinfo" => (Route::RuntimeInfo, READ),
-                    "status/config" => (Route::Config, READ),
-                    "status/flags" => (Route::Flags, READ),
-                    _ => {
-                        let name = endpoint.strip_prefix("label/").and_then(|rest| rest.strip_suffix("/values"));
-                        name.map_or((Route::UnknownApi, ASK), |name| (Route::LabelValues(decode_component(name)), READ))
-                    }
-                }
-            }
-        };
-        Some(found)
-    }
-}
-
-impl Handler for Api {
-    fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        Box::pin(async move {
-            let found = Self::find(&request.path);
-            let handler = found.as_ref().map_or("unknown", |(route, _)| route.name());
-            let response = self.answer(found, &request).await;
-            self.metrics.answered(handler, response.status);
-            // Prometheus lets every origin read by default (--web.cors.origin=".*").
-            response.with_header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
-        })
-    }
-}
-
-impl fmt::Debug for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").finish_non_exhaustive()
-    }
-}
-
+/// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Route {
+pub(crate) enum Route {
     Query,
     QueryRange,
     Exemplars,
@@ -231,12 +21,63 @@ enum Route {
     Healthy,
     Ready,
     Reload,
-    UnknownApi,
 }
 
+/// Paths of the API begin so: all of them have CORS headers, and answer OPTIONS whether there is something or not.
+pub(crate) const API: &str = "/api/v1/";
+
 impl Route {
-    /// The value of the label `handler`: the path, parameters left out.
-    const fn name(&self) -> &'static str {
+    /// Returns what a path asks for; `None`: there is nothing.
+    pub(crate) fn find(path: &str) -> Option<Self> {
+        let Some(endpoint) = path.strip_prefix(API) else {
+            return match path {
+                "/metrics" => Some(Self::Metrics),
+                "/-/healthy" => Some(Self::Healthy),
+                "/-/ready" => Some(Self::Ready),
+                "/-/reload" => Some(Self::Reload),
+                _ => None,
+            };
+        };
+        match endpoint {
+            "query" => Some(Self::Query),
+            "query_range" => Some(Self::QueryRange),
+            "query_exemplars" => Some(Self::Exemplars),
+            "series" => Some(Self::Series),
+            "labels" => Some(Self::Labels),
+            "metadata" => Some(Self::Metadata),
+            "agents" => Some(Self::Agents),
+            "status/buildinfo" => Some(Self::BuildInfo),
+            "status/runtimeinfo" => Some(Self::RuntimeInfo),
+            "status/config" => Some(Self::Config),
+            "status/flags" => Some(Self::Flags),
+            _ => {
+                let name = endpoint.strip_prefix("label/")?.strip_suffix("/values")?;
+                (!name.contains('/')).then(|| Self::LabelValues(decode_component(name)))
+            }
+        }
+    }
+
+    /// Returns the methods by which it may be asked for, in alphabetical order; OPTIONS is answered everywhere.
+    pub(crate) const fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Query | Self::QueryRange | Self::Exemplars | Self::Series | Self::Labels => {
+                &[Method::GET, Method::OPTIONS, Method::POST]
+            }
+            Self::Healthy | Self::Ready => &[Method::GET, Method::HEAD, Method::OPTIONS],
+            Self::Reload => &[Method::OPTIONS, Method::POST, Method::PUT],
+            Self::LabelValues(_)
+            | Self::Metadata
+            | Self::Agents
+            | Self::BuildInfo
+            | Self::RuntimeInfo
+            | Self::Config
+            | Self::Flags
+            | Self::Metrics => &[Method::GET, Method::OPTIONS],
+        }
+    }
+
+    /// Returns the value of the label `handler`: the path, parameters left out.
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Query => "/api/v1/query",
             Self::QueryRange => "/api/v1/query_range",
@@ -254,22 +95,56 @@ impl Route {
             Self::Healthy => "/-/healthy",
             Self::Ready => "/-/ready",
             Self::Reload => "/-/reload",
-            Self::UnknownApi => "unknown",
         }
     }
 
-    /// Whether the store must have recovered first.
-    const fn needs_store(&self) -> bool {
-        matches!(
-            self,
+    /// Returns whether the store must have recovered first.
+    pub(crate) const fn needs_store(&self) -> bool {
+        match self {
             Self::Query
-                | Self::QueryRange
-                | Self::Exemplars
-                | Self::Series
-                | Self::Labels
-                | Self::LabelValues(_)
-                | Self::Metadata
-                | Self::Agents
-        )
+            | Self::QueryRange
+            | Self::Exemplars
+            | Self::Series
+            | Self::Labels
+            | Self::LabelValues(_)
+            | Self::Metadata => true,
+            Self::Agents
+            | Self::BuildInfo
+            | Self::RuntimeInfo
+            | Self::Config
+            | Self::Flags
+            | Self::Metrics
+            | Self::Healthy
+            | Self::Ready
+            | Self::Reload => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_whole() {
+        assert_eq!(Route::find("/api/v1/query"), Some(Route::Query));
+        let name = |name: &str| Some(Route::LabelValues(name.to_owned()));
+        assert_eq!(Route::find("/api/v1/label/job/values"), name("job"));
+        assert_eq!(Route::find("/api/v1/label/a%2Fb/values"), name("a/b"));
+        assert_eq!(Route::find("/api/v1/label//values"), name(""));
+        for none in [
+            "",
+            "/",
+            "/api/v1",
+            "/api/v1/",
+            "/api/v1/query/",
+            "/api/v1/label/values",
+            "/api/v1/label/a/b/values",
+            "/api/v2/query",
+            "/query",
+            "/metrics/",
+        ] {
+            assert_eq!(Route::find(none), None, "{none}");
+        }
     }
 }

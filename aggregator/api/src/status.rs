@@ -1,10 +1,12 @@
 //! `status/*`, health, reload: the server about itself.
 
+use std::sync::Arc;
+
 use http_shell::{Response, StatusCode};
 use model::TimestampMs;
 
+use crate::api::{Api, unavailable};
 use crate::envelope::{Notes, success};
-use crate::route::Api;
 
 impl Api {
     /// `/api/v1/status/buildinfo`; without `features`, which Grafana takes for Mimir.
@@ -33,9 +35,11 @@ impl Api {
                 json.key("startTime").string(&rfc3339(info.started));
                 json.key("CWD").string(&info.working_folder);
                 json.key("hostname").string(&info.hostname);
-                json.key("serverTime").string(&rfc3339(TimestampMs::from(self.parts.clock.wall())));
+                json.key("serverTime")
+                    .string(&rfc3339(TimestampMs::from(self.parts.clock.wall())));
                 json.key("reloadConfigSuccess").raw(info.reload_succeeded);
-                json.key("lastConfigTime").string(&rfc3339(info.last_reload));
+                json.key("lastConfigTime")
+                    .string(&rfc3339(info.last_reload));
                 json.key("corruptionCount").raw(info.damages);
                 json.key("goroutineCount").raw(info.tasks);
                 json.key("GOMAXPROCS").raw(info.cores);
@@ -78,18 +82,29 @@ impl Api {
     pub(crate) fn ready(&self) -> Response {
         match self.parts.control.not_ready() {
             None => Response::text(StatusCode::OK, "Promontory is Ready."),
-            Some(why) => Response::text(StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}")),
+            Some(why) => unavailable(&why),
         }
     }
 
     /// `/-/reload`
-    pub(crate) fn reload(&self) -> Response {
-        match self.parts.control.reload() {
-            Ok(()) => Response::text(StatusCode::OK, ""),
-            Err(mistakes) => {
-                Response::text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {mistakes}"))
-            }
+    pub(crate) async fn reload(&self) -> Response {
+        if !self.config.lifecycle {
+            let why =
+                "Lifecycle API is not enabled; start with --web.enable-lifecycle, or send SIGHUP";
+            return Response::text(StatusCode::FORBIDDEN, why);
         }
+        let control = Arc::clone(&self.parts.control);
+        let reloading = self
+            .parts
+            .tasks
+            .spawn_blocking("reload", move || control.reload());
+        let mistakes = match reloading.await {
+            Ok(Ok(())) => return Response::empty(StatusCode::OK),
+            Ok(Err(mistakes)) => mistakes,
+            Err(error) => error.to_string(),
+        };
+        let why = format!("failed to reload config: {mistakes}");
+        Response::text(StatusCode::INTERNAL_SERVER_ERROR, why)
     }
 }
 

@@ -1,0 +1,213 @@
+//! The API as a whole: its parts, and a request's way through it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use clock::{Monotonic, SharedClock};
+use http_shell::header::{self, ALLOW, HeaderName, HeaderValue, ORIGIN, VARY};
+use http_shell::{Handler, HandlerFuture, Method, Request, Response, StatusCode};
+use ingest::Agents;
+use promql::Engine;
+use runtime::{Permits, Tasks};
+use storage::Queryable;
+
+use crate::control::Control;
+use crate::envelope::{ApiError, ErrorType};
+use crate::own_metrics::OwnMetrics;
+use crate::route::{API, Route};
+use crate::{Build, QueryLimits};
+
+/// How the API behaves.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Bounds on each query.
+    pub query_limits: QueryLimits,
+    /// Queries at once; more wait, at most as long as a query may take.
+    pub query_concurrency: u32,
+    /// Whether `/-/reload` works (`--web.enable-lifecycle`).
+    pub lifecycle: bool,
+    /// What `buildinfo` says.
+    pub build: Build,
+}
+
+/// The parts that the API shows.
+#[derive(Clone)]
+pub struct Parts {
+    /// Evaluates queries.
+    pub engine: Arc<Engine>,
+    /// What they are evaluated over.
+    pub store: Arc<dyn Queryable>,
+    /// Who sends.
+    pub agents: Agents,
+    /// The process.
+    pub control: Arc<dyn Control>,
+    /// The process's metrics.
+    pub registry: telemetry::Registry,
+    /// Time.
+    pub clock: SharedClock,
+    /// Where queries run.
+    pub tasks: Tasks,
+}
+
+/// Answers the aggregator's HTTP requests. Cloning shares it.
+#[derive(Clone)]
+pub struct Api {
+    pub(crate) config: ApiConfig,
+    pub(crate) parts: Parts,
+    pub(crate) query_permits: Permits,
+    pub(crate) metrics: OwnMetrics,
+}
+
+impl Api {
+    /// Returns the API over these parts.
+    pub fn new(config: ApiConfig, parts: Parts) -> Self {
+        let query_permits = Permits::new("queries", config.query_concurrency.max(1));
+        let metrics = OwnMetrics::register(&parts.registry);
+        Self {
+            config,
+            parts,
+            query_permits,
+            metrics,
+        }
+    }
+
+    async fn answer(&self, route: Option<Route>, request: &Request) -> Response {
+        let is_api = request.path.starts_with(API);
+        if is_api && request.method == Method::OPTIONS {
+            return Response::empty(StatusCode::NO_CONTENT);
+        }
+        let Some(route) = route else {
+            return Response::text(StatusCode::NOT_FOUND, "404 page not found");
+        };
+        if request.method == Method::OPTIONS {
+            return Response::empty(StatusCode::OK).with_header(ALLOW, allowed(&route));
+        }
+        if !route.methods().contains(&request.method) {
+            return Response::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+                .with_header(ALLOW, allowed(&route));
+        }
+        if route.needs_store()
+            && let Some(why) = self.parts.control.not_ready()
+        {
+            return unavailable(&why);
+        }
+        let answered = self.dispatch(route, request).await;
+        answered.unwrap_or_else(|error| error.response())
+    }
+
+    async fn dispatch(&self, route: Route, request: &Request) -> Result<Response, ApiError> {
+        let form = request.form();
+        if form.is_cut() {
+            let why = "too many parameters: at most 10000 are read";
+            return Err(ApiError::new(ErrorType::BadData, why));
+        }
+        match route {
+            Route::Query => self.query(&form).await,
+            Route::QueryRange => self.query_range(&form).await,
+            Route::Exemplars => self.exemplars(&form).await,
+            Route::Series => self.series(&form).await,
+            Route::Labels => self.labels(&form).await,
+            Route::LabelValues(name) => self.label_values(&name, &form).await,
+            Route::Metadata => self.metric_metadata(&form).await,
+            Route::Agents => Ok(self.agents()),
+            Route::BuildInfo => Ok(self.build_info()),
+            Route::RuntimeInfo => Ok(self.runtime_info()),
+            Route::Config => Ok(self.configuration()),
+            Route::Flags => Ok(self.flags()),
+            Route::Metrics => Ok(self.own_metrics(request)),
+            Route::Healthy => Ok(Self::healthy()),
+            Route::Ready => Ok(self.ready()),
+            Route::Reload => Ok(self.reload().await),
+        }
+    }
+}
+
+/// What a client is told while the store recovers.
+pub(crate) fn unavailable(why: &str) -> Response {
+    let why = format!("Service Unavailable: {why}");
+    Response::text(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+fn allowed(route: &Route) -> HeaderValue {
+    let methods: Vec<&str> = route.methods().iter().map(Method::as_str).collect();
+    HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static("GET"))
+}
+
+impl Handler for Api {
+    fn handle(&self, request: Request) -> HandlerFuture<'_> {
+        Box::pin(async move {
+            let route = Route::find(&request.path);
+            let mut account = Account::open(self, route.as_ref());
+            let mut response = self.answer(route, &request).await;
+            account.status = response.status;
+            if request.path.starts_with(API) && request.headers.contains_key(ORIGIN) {
+                let_browsers_read(&mut response);
+            }
+            response
+        })
+    }
+}
+
+/// Counts a request when it ends, also when its client goes away before the answer.
+struct Account<'a> {
+    api: &'a Api,
+    handler: &'static str,
+    begun: Monotonic,
+    status: StatusCode,
+}
+
+impl<'a> Account<'a> {
+    fn open(api: &'a Api, route: Option<&Route>) -> Self {
+        Self {
+            api,
+            handler: route.map_or("unknown", Route::name),
+            begun: api.parts.clock.monotonic(),
+            status: ErrorType::Canceled.status(),
+        }
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        let took = (self.api.parts.clock.monotonic()).saturating_since(self.begun);
+        self.api.metrics.answered(self.handler, self.status, took);
+    }
+}
+
+/// Prometheus lets the pages of every origin read by default (`--web.cors.origin=".*"`).
+fn let_browsers_read(response: &mut Response) {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "Accept, Authorization, Content-Type, Origin",
+        ),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+    ];
+    for (name, value) in HEADERS {
+        response
+            .headers
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+        .headers
+        .append(VARY, HeaderValue::from_static("Origin"));
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
