@@ -1,0 +1,50 @@
+//! Whole systems of real processes, on good days and bad ones.
+
+mod blocked_udp;
+mod first_minute;
+mod full_disk;
+mod joining;
+mod ledger;
+mod limits;
+mod reload;
+mod strangers;
+mod tools;
+
+use tests::processes::{Agent, Aggregator, PATIENCE, wait_until};
+
+/// What an agent collects in tests that are about something else: little, since machines are busy while tests run.
+const LEAN: &[&str] = &[
+    "--no-collector.filesystem",
+    "--no-collector.netdev",
+    "--no-collector.diskstats",
+    "--no-collector.vmstat",
+    "--no-collector.pressure",
+    "--no-collector.meminfo",
+    "--no-collector.os",
+];
+
+/// The flags of a lean agent, and more.
+fn lean<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    LEAN.iter().copied().chain(more.iter().copied()).collect()
+}
+
+/// Waits until a counter of an aggregator is above a value.
+#[track_caller]
+fn await_counter(aggregator: &Aggregator, series: &str, above: f64) {
+    wait_until(PATIENCE, &format!("{series} above {above}"), || {
+        (aggregator.metric(series) > above).then_some(())
+    });
+}
+
+/// Waits until rows of an agent are stored that were made after this call.
+#[track_caller]
+fn await_new_rows(aggregator: &Aggregator, agent: &Agent) {
+    let last_row = |agent: &Agent| aggregator.agent(agent.id())?["lastRow"].as_f64();
+    let before = last_row(agent).unwrap_or(0.0);
+    let what = format!("new rows of {}", agent.id());
+    wait_until(PATIENCE, &what, || {
+        last_row(agent)
+            .is_some_and(|last| last > before + 0.5)
+            .then_some(())
+    });
+}

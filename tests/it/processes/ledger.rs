@@ -1,0 +1,160 @@
+//! Nothing written to a spool is lost, doubled or bent, however often processes die.
+
+use std::path::Path;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tests::processes::ledger::{Written, audit, copy_folder, read_spool};
+use tests::processes::{Agent, Aggregator, PATIENCE, now, pause, wait_until};
+
+use super::{await_new_rows, lean};
+
+/// The series of each agent's ledger.
+const SERIES: u16 = 40;
+const AGENTS: usize = 3;
+/// Stops in order until every spool is drained.
+const DRAINS_MAX: usize = 10;
+
+/// How many processes die, and how far apart.
+struct Storm {
+    seed: u64,
+    aggregator_kills: usize,
+    agent_kills: usize,
+    /// The most milliseconds between two deaths.
+    apart_ms: u64,
+}
+
+#[test]
+fn every_row_that_was_spooled_is_stored_once() {
+    Storm {
+        seed: 0x5eed,
+        aggregator_kills: 30,
+        agent_kills: 10,
+        apart_ms: 1_800,
+    }
+    .rage();
+}
+
+#[test]
+#[ignore = "takes ten minutes"]
+fn every_row_that_was_spooled_is_stored_once_in_a_long_storm() {
+    for seed in 0..4 {
+        Storm {
+            seed,
+            aggregator_kills: 60,
+            agent_kills: 30,
+            apart_ms: 3_000,
+        }
+        .rage();
+    }
+}
+
+impl Storm {
+    fn rage(self) {
+        let began = now();
+        let mut rng = Rng::with_seed(self.seed);
+        let mut aggregator = Aggregator::new(&[]);
+        let mut agents: Vec<Agent> = (0..AGENTS)
+            .map(|number| join_with_ledger(&aggregator, &format!("ledger-{number}")))
+            .collect();
+        let mut victims = vec![true; self.aggregator_kills];
+        victims.extend(vec![false; self.agent_kills]);
+        rng.shuffle(&mut victims);
+
+        let mut written = Written::default();
+        for is_aggregator in victims {
+            pause(Duration::from_millis(rng.u64(50..self.apart_ms)));
+            if is_aggregator {
+                aggregator.kill();
+                pause(Duration::from_millis(rng.u64(0..200)));
+                aggregator.start();
+            } else {
+                let victim = rng.usize(..AGENTS);
+                let agent = &mut agents[victim];
+                agent.kill();
+                written.note(agent.id(), &read_spool(agent.spool(), agent.aggregator()));
+                agent.start();
+            }
+        }
+        drain(&aggregator, &mut agents, &mut written);
+        aggregator.stop();
+
+        let found = audit(&aggregator.data().join("tsdb"), SERIES, &written);
+        println!(
+            "ledger: {} + {} kills, {found}; seed {:#x}, {:.0?}",
+            self.aggregator_kills,
+            self.agent_kills,
+            self.seed,
+            now().saturating_since(began)
+        );
+        assert!(found.is_clean(), "{found:?}");
+        assert!(found.runs >= AGENTS + self.agent_kills && written.runs() >= self.agent_kills);
+        assert!(found.rows > 500, "the storm was not becalmed");
+    }
+}
+
+fn join_with_ledger(aggregator: &Aggregator, id: &str) -> Agent {
+    let series = SERIES.to_string();
+    let flags = ["--interval", "50ms", "--collector.ledger", &series];
+    Agent::join(aggregator, id, &lean(&flags))
+}
+
+/// Stops all agents once everything that they spooled is acknowledged.
+fn drain(aggregator: &Aggregator, agents: &mut [Agent], written: &mut Written) {
+    for agent in agents {
+        for attempt in 1.. {
+            aggregator.await_fresh(agent.id());
+            agent.stop();
+            let spool = read_spool(agent.spool(), agent.aggregator());
+            written.note(agent.id(), &spool);
+            if spool.backlog == 0 {
+                break;
+            }
+            assert!(attempt < DRAINS_MAX, "{} keeps {spool:?}", agent.id());
+            agent.start();
+        }
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_data_folder_is_reported_and_wedges_nobody() {
+    const WITHIN: Duration = Duration::from_secs(20);
+    let mut aggregator = Aggregator::new(&[]);
+    let mut agents: Vec<Agent> = (0..2)
+        .map(|number| join_with_ledger(&aggregator, &format!("restored-{number}")))
+        .collect();
+    let older = aggregator.folder().join("older");
+    aggregator.stop();
+    copy_folder(aggregator.data(), &older);
+    aggregator.start();
+    for agent in &agents {
+        aggregator.await_fresh(agent.id());
+        await_new_rows(&aggregator, agent);
+    }
+
+    aggregator.kill();
+    replace(aggregator.data(), &older);
+    let began = now();
+    aggregator.start();
+    let mut slowest = Duration::ZERO;
+    for agent in &mut agents {
+        let what = format!("fresh rows of {}", agent.id());
+        wait_until(PATIENCE, &what, || {
+            aggregator.is_fresh(agent.id()).then_some(())
+        });
+        slowest = slowest.max(now().saturating_since(began));
+        agent
+            .process()
+            .await_line("the aggregator has less than it had acknowledged");
+    }
+    println!("restored copy: reported by both agents, fresh rows after {slowest:.1?}");
+    assert!(slowest < WITHIN, "{slowest:?}");
+    for agent in &agents {
+        await_new_rows(&aggregator, agent);
+    }
+}
+
+fn replace(folder: &Path, by: &Path) {
+    std::fs::remove_dir_all(folder).expect("nobody uses it");
+    copy_folder(by, folder);
+}

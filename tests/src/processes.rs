@@ -1,0 +1,29 @@
+//! Real processes for whole-system tests: both programs as they are shipped, on real ports, with folders of their own.
+//!
+//! - [`Aggregator`] and [`Agent`] start, stop, kill and restart the programs, and ask them.
+//! - [`Relay`] stands between them and forwards UDP only while it is told to.
+//! - [`ledger`](crate::processes::ledger) compares what agents wrote with what a store holds.
+//!
+//! Everything that was started ends with its value, whatever the test does. Whoever waits, waits for a condition, with
+//! [`wait_until`]; whoever fails shows what the process said.
+
+mod agent;
+mod aggregator;
+mod binaries;
+mod http;
+pub mod ledger;
+mod ports;
+mod process;
+mod relay;
+mod up;
+mod waiting;
+
+pub use agent::Agent;
+pub use aggregator::Aggregator;
+pub use binaries::{AGENT, PROMONTORY, binary, tool};
+pub use http::{Answer, get, metric, post, query};
+pub use ports::free_port;
+pub use process::{Outcome, Process, Signal};
+pub use relay::{Relay, Udp};
+pub use up::Up;
+pub use waiting::{PATIENCE, now, pause, wait_until};

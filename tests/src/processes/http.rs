@@ -1,0 +1,81 @@
+//! HTTP as simple as it gets: one request, one answer, one connection.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// Returns the body as JSON; `null` when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+/// Asks `http://address/path`; `None` when nobody answers.
+pub fn get(address: &str, path: &str) -> Option<Answer> {
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n"),
+    )
+}
+
+/// Posts nothing to `http://address/path`; `None` when nobody answers.
+pub fn post(address: &str, path: &str) -> Option<Answer> {
+    let head = format!("POST {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n");
+    ask(address, &head)
+}
+
+fn ask(address: &str, request: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some(Answer {
+        status: head.split(' ').nth(1)?.parse().ok()?,
+        body: body.to_owned(),
+    })
+}
+
+/// Returns the value of a series in an exposition, named just as it stands there (`name{label="value"}`).
+pub fn metric(exposition: &str, series: &str) -> Option<f64> {
+    let rest =
+        (exposition.lines()).find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// Evaluates an expression now: the values of the result, also while nobody answers, when there are none.
+pub fn query(address: &str, expression: &str) -> Vec<f64> {
+    let path = format!("/api/v1/query?query={}", percent_encode(expression));
+    let answer = get(address, &path).map(|answer| answer.json());
+    let answer = answer.unwrap_or_default();
+    let result = answer["data"]["result"].as_array();
+    let value = |series: &Value| series["value"][1].as_str()?.parse().ok();
+    result.into_iter().flatten().filter_map(value).collect()
+}
+
+/// Returns `text` as it stands in the query of a URL.
+fn percent_encode(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
