@@ -261,6 +261,7 @@ impl ShardThread {
         let frozen = self.writer.freeze();
         self.writer.head().set_after(position);
         self.log_bytes = 0;
+        self.began = self.clock.monotonic();
         let active = Arc::clone(self.writer.head());
         self.shard.change(|view| {
             view.active = active;

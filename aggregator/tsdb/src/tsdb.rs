@@ -508,7 +508,12 @@ fn await_shards(senders: &[SyncSender<ShardMessage>]) {
 }
 
 fn join_all(threads: impl IntoIterator<Item = JoinHandle<()>>) {
-    for thread in threads {
+    let own = thread::current().id();
+    // A `done` that held the last reference to the store drops it on one of these threads, which cannot wait for itself.
+    for thread in threads
+        .into_iter()
+        .filter(|thread| thread.thread().id() != own)
+    {
         if thread.join().is_err() {
             tracing::error!("a storage thread ended by a panic");
         }

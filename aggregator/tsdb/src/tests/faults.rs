@@ -243,7 +243,7 @@ fn no_crash_point_of_a_seal_loses_or_doubles_a_batch() {
         world.config.log.segment_bytes = 2_048;
         world.config.seal.head_bytes = 1;
     };
-    every_crash_point(seal_often, 6, 5);
+    every_crash_point(seal_often, 6, 7);
 }
 
 #[test]
@@ -260,25 +260,29 @@ fn a_seal_that_fails_is_tried_again_and_loses_and_doubles_nothing() {
             let mut world = World::new();
             world.config.seal.age = std::time::Duration::from_secs(60);
             let (store, _) = world.open();
-            let feed = Feed::new(20);
+            let feed = Feed::new(21);
             feed.define(&store);
             for batch in 0..20 {
                 assert_eq!(feed.append(&store, batch), stored());
             }
+            wait_until("all rows are applied", || dump(&store).len() == 60);
             world.disk.fail(operation, which..which + 2, fault);
             world.clock.advance(std::time::Duration::from_secs(60));
-            wait_until("it is sealed", || store.stats().head_series == 0);
+            // A row, so that the shard looks at the age of its head. The log may meet the fault first, and go on in another segment.
+            while feed.append(&store, 20) != stored() {}
+            wait_until("it is sealed", || store.stats().seals > 0);
             world.disk.heal();
-            let all = feed.samples(&(0..20).collect());
+            let all = feed.samples(&(0..21).collect());
+            wait_until("the last row is applied", || {
+                dump(&store).len() == all.len()
+            });
             assert_eq!(dump(&store), all, "{operation:?} {which}");
             world.disk.crash(which);
             drop(store);
             let (store, report) = world.open();
-            assert_eq!(
-                (report.damages, report.samples),
-                (vec![], 0),
-                "{operation:?} {which}"
-            );
+            assert_eq!(report.damages, [], "{operation:?} {which}");
+            // The last row may have come behind the seal.
+            assert!(report.samples <= 3, "{operation:?} {which} {report:?}");
             assert_eq!(dump(&store), all, "{operation:?} {which}");
             let partitions = world.disk.list(Path::new("/data/partitions")).unwrap();
             assert_eq!(partitions.len() as u64, store.stats().partitions);
@@ -345,9 +349,10 @@ fn a_flipped_bit_in_a_partition_hides_what_it_hit_is_reported_and_never_gives_a_
     for batch in 0..100 {
         assert_eq!(feed.append(&store, batch), stored());
     }
+    wait_until("all rows are applied", || dump(&store).len() == 300);
     world.clock.advance(std::time::Duration::from_secs(10));
     wait_until("it is sealed", || {
-        store.stats().seals == 1 && store.stats().head_series == 0
+        store.stats().seals > 0 && store.stats().head_series == 0
     });
     drop(store);
     let folder = Path::new("/data/partitions");
