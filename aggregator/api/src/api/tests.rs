@@ -1,1 +1,9 @@
+//! Whole requests, without a socket.
 
+mod answers;
+mod grafana;
+mod process;
+mod running;
+mod socket;
+mod speed;
+mod world;
