@@ -234,6 +234,19 @@ impl Spool {
         &self.gaps
     }
 
+    /// Returns the ranges of an epoch's numbers in which there are some that nobody can get any more, as far as that is still known: the
+    /// gaps, and what damage took from the segments that are there. In no order; ranges may overlap.
+    pub fn lost(&self, epoch: Epoch) -> Vec<(BatchNumber, BatchNumber)> {
+        let gaps = self.gaps.iter().filter(|gap| gap.epoch == epoch);
+        let gaps = gaps.map(|gap| (gap.first, gap.last));
+        let segments = self.segments.values();
+        let holes = segments
+            .filter(|segment| segment.identity.epoch == epoch)
+            .flat_map(|segment| &segment.holes)
+            .map(|(first, last)| (BatchNumber(*first), BatchNumber(*last)));
+        gaps.chain(holes).collect()
+    }
+
     /// Returns counters and sizes. Costs a look at each segment.
     pub fn stats(&self) -> Stats {
         let segments = self.segments.values();

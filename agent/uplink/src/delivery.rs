@@ -160,6 +160,10 @@ pub struct Delivery {
     destination: DestinationId,
     introduction: Introduction,
     state: State,
+    /// Numbers that were put aside or could not be read: the store need not have them.
+    given_up: BTreeMap<Epoch, NumberSet>,
+    /// The gaps of the spool that were told.
+    gaps_told: Vec<Gap>,
     events: VecDeque<Event>,
     stats: DeliveryStats,
 }
@@ -195,7 +199,8 @@ struct Session {
     paused_until: Monotonic,
     last_answer: Monotonic,
     status_due: Monotonic,
-    dropped_seen: u64,
+    /// How many batches were dropped or given up when the floors were told last.
+    never_coming_told: u64,
     outbox: VecDeque<(StreamId, AgentMessage)>,
 }
 
@@ -211,6 +216,8 @@ impl Delivery {
             destination,
             introduction,
             state: State::Down,
+            given_up: BTreeMap::new(),
+            gaps_told: Vec::new(),
             events: VecDeque::new(),
             stats: DeliveryStats::default(),
         }
@@ -390,7 +397,8 @@ impl Delivery {
             clock_ahead_ms: wall.0.saturating_sub(welcome.wall.0),
         });
         self.believe(&welcome.known, &offers, spool);
-        report_gaps(&mut self.events, spool);
+        self.forget_settled_gaps(&welcome.known, spool);
+        self.tell_gaps(spool);
         let mut outbox = VecDeque::new();
         let offered: BTreeSet<Epoch> = offers.iter().map(|offer| offer.epoch).collect();
         let all = spool.offers(self.destination);
@@ -420,7 +428,9 @@ impl Delivery {
             paused_until: now,
             last_answer: now,
             status_due: now,
-            dropped_seen: spool.stats().dropped_batches,
+            never_coming_told: spool.stats().dropped_batches
+                + self.stats.batches_quarantined
+                + self.stats.batches_unreadable,
             outbox,
         }));
         Ok(())
@@ -430,7 +440,11 @@ impl Delivery {
     fn believe(&mut self, known: &[EpochKnown], offers: &[Offer], spool: &mut Spool) {
         let mut knows_less = false;
         for (known, offer) in known.iter().zip(offers) {
-            let batches = missing_below(&known.numbers, offer.floor);
+            let mut lost = spool.lost(known.epoch);
+            let given_up = self.given_up.get(&known.epoch);
+            lost.extend(given_up.iter().flat_map(|numbers| numbers.intervals()));
+            lost.extend(known.numbers.intervals());
+            let batches = missing_below(offer.floor, lost);
             if batches > 0 {
                 knows_less = true;
                 self.event(Event::StoreKnowsLess {
@@ -441,10 +455,63 @@ impl Delivery {
         }
         if knows_less {
             spool.forget_acknowledgements(self.destination);
+            for (epoch, numbers) in &self.given_up {
+                spool.acknowledge_set(self.destination, *epoch, numbers);
+            }
         }
         for known in known {
             spool.acknowledge_set(self.destination, known.epoch, &known.numbers);
         }
+    }
+
+    /// Gaps are remembered until the store has settled their numbers: before, it seems to know less than it should.
+    fn forget_settled_gaps(&mut self, known: &[EpochKnown], spool: &mut Spool) {
+        let is_settled = |gap: &&Gap| {
+            let known = known.iter().find(|known| known.epoch == gap.epoch);
+            known.is_none_or(|known| {
+                let mut intervals = known.numbers.intervals();
+                intervals.any(|(first, last)| first <= gap.first && gap.last <= last)
+            })
+        };
+        let told = self.gaps_told.iter().filter(|gap| spool.gaps().contains(gap));
+        let settled: Vec<Gap> = told.filter(is_settled).copied().collect();
+        if !settled.is_empty() {
+            spool.forget_gaps(&settled);
+            self.gaps_told.retain(|gap| !settled.contains(gap));
+        }
+    }
+
+    /// Tells once what the spool had to drop; the aggregator learns of it by the floors.
+    fn tell_gaps(&mut self, spool: &Spool) {
+        if spool.gaps() == self.gaps_told {
+            return;
+        }
+        let told = std::mem::replace(&mut self.gaps_told, spool.gaps().to_vec());
+        for gap in spool.gaps() {
+            let mut news = *gap;
+            let before = told
+                .iter()
+                .find(|told| told.epoch == gap.epoch && told.first == gap.first);
+            if let Some(before) = before {
+                news.first = before.last.next();
+                news.from = before.to;
+                news.batches = gap.batches.saturating_sub(before.batches);
+                news.samples = gap.samples.saturating_sub(before.samples);
+            }
+            if news.batches > 0 {
+                self.event(Event::Gap(news));
+            }
+        }
+    }
+
+    /// Counts a batch that will never come, though it was not dropped.
+    fn give_up(&mut self, spool: &mut Spool, (epoch, number): BatchId) {
+        if self.given_up.len() >= EPOCHS_MAX && !self.given_up.contains_key(&epoch) {
+            self.given_up.pop_first();
+        }
+        // A set that is full forgets the number: the store will seem to lack it once.
+        self.given_up.entry(epoch).or_default().insert(number);
+        spool.acknowledge(self.destination, epoch, number);
     }
 
     /// Where the live lane starts and, when the backlog is long, where the catch-up lane does.
@@ -521,7 +588,7 @@ impl Delivery {
                 );
                 self.stats.batches_quarantined += 1;
                 let body = read_body(spool, (epoch, number));
-                spool.acknowledge(self.destination, epoch, number);
+                self.give_up(spool, (epoch, number));
                 self.event(Event::Quarantined {
                     epoch,
                     number,
@@ -563,12 +630,16 @@ impl Delivery {
             };
             if session.status_due <= now {
                 session.status_due = now + self.config.status_interval;
-                session.tell_floors(self.destination, spool);
-                report_gaps(&mut self.events, spool);
+                let never_coming = spool.stats().dropped_batches
+                    + self.stats.batches_quarantined
+                    + self.stats.batches_unreadable;
+                session.tell_floors(never_coming, self.destination, spool);
                 let status = status(spool, self.destination);
                 session
                     .outbox
                     .push_back((StreamId::Session, AgentMessage::Status(status)));
+                self.tell_gaps(spool);
+                continue;
             }
             if let Some(message) = session.outbox.pop_front() {
                 return Ok(Some(message));
@@ -587,7 +658,7 @@ impl Delivery {
                 } => {
                     self.stats.batches_sent += 1;
                     self.stats.body_bytes_sent += body.len() as u64;
-                    session.send(stream, batch, definitions, body);
+                    session.send(now, (stream, batch), definitions, body);
                 }
                 Next::Unreadable {
                     batch: (epoch, number),
@@ -598,11 +669,12 @@ impl Delivery {
                     tracing::error!(%epoch, %number, %error, "a spooled batch cannot be read any more");
                     session.again.remove(&(epoch, number));
                     session.on_their_way.remove(&(epoch, number));
-                    spool.acknowledge(self.destination, epoch, number);
+                    self.give_up(spool, (epoch, number));
                     self.put_aside((epoch, number), &error, samples, body);
                 }
                 Next::End => {
-                    if std::mem::take(&mut session.more_epochs) {
+                    let delivered = session.on_their_way.is_empty();
+                    if delivered && std::mem::take(&mut session.more_epochs) {
                         self.event(Event::MoreEpochs);
                     }
                     return Ok(None);
@@ -649,15 +721,6 @@ fn push_event(events: &mut VecDeque<Event>, event: Event) {
         events.pop_front();
     }
     events.push_back(event);
-}
-
-/// Tells once what the spool had to drop; the aggregator learns of it by the floors.
-fn report_gaps(events: &mut VecDeque<Event>, spool: &mut Spool) {
-    let gaps = spool.gaps().to_vec();
-    for gap in &gaps {
-        push_event(events, Event::Gap(*gap));
-    }
-    spool.forget_gaps(&gaps);
 }
 
 impl Session {
@@ -780,11 +843,15 @@ impl Session {
 
     fn send(
         &mut self,
-        stream: StreamId,
-        batch: BatchId,
+        now: Monotonic,
+        (stream, batch): (StreamId, BatchId),
         definitions: Vec<rows::CohortDefinition>,
         body: Arc<[u8]>,
     ) {
+        if self.on_their_way.is_empty() {
+            // Nothing was owed until now, however long ago the last answer came.
+            self.last_answer = now;
+        }
         let (epoch, number) = batch;
         for definition in definitions {
             self.outbox
@@ -801,13 +868,12 @@ impl Session {
         self.on_their_way.insert(batch, stream);
     }
 
-    /// When the spool has dropped batches, says that they will not come.
-    fn tell_floors(&mut self, destination: DestinationId, spool: &Spool) {
-        let dropped = spool.stats().dropped_batches;
-        if dropped == self.dropped_seen {
+    /// When batches were dropped or given up, says that they will not come.
+    fn tell_floors(&mut self, never_coming: u64, destination: DestinationId, spool: &Spool) {
+        if never_coming == self.never_coming_told {
             return;
         }
-        self.dropped_seen = dropped;
+        self.never_coming_told = never_coming;
         for offer in spool
             .offers(destination)
             .iter()
@@ -829,13 +895,15 @@ fn is_live(id: BatchId, live_from: BatchId) -> bool {
     id.0 == live_from.0 && id.1 >= live_from.1
 }
 
-/// Numbers below `floor` that are not in the set.
-fn missing_below(numbers: &NumberSet, floor: BatchNumber) -> u64 {
-    let below = numbers.intervals().filter(|(first, _)| *first < floor);
-    let present: u64 = below
-        .map(|(first, last)| last.0.min(floor.0 - 1) - first.0 + 1)
-        .sum();
-    floor.0 - present
+/// How many numbers below `floor` are in none of these closed intervals.
+fn missing_below(floor: BatchNumber, mut intervals: Vec<(BatchNumber, BatchNumber)>) -> u64 {
+    intervals.sort_unstable();
+    let (mut missing, mut from) = (0, 0);
+    for (first, last) in intervals {
+        missing += first.0.min(floor.0).saturating_sub(from);
+        from = from.max(last.0.saturating_add(1));
+    }
+    missing + floor.0.saturating_sub(from)
 }
 
 fn status(spool: &mut Spool, destination: DestinationId) -> AgentStatus {

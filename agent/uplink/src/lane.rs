@@ -147,11 +147,16 @@ impl Lane {
             );
             return;
         };
-        let end = usize::from(definition.first_slot) + definition.series.len();
+        let first = usize::from(definition.first_slot);
+        let end = first + definition.series.len();
         let known = self.defined.entry(definition.cohort).or_default();
-        if end > *known {
-            *known = end;
-            self.definitions.push(definition);
+        if end <= *known {
+            return;
         }
+        // Slots before it that are missing (damage) come with the next segment: they must not count as known.
+        if first <= *known {
+            *known = end;
+        }
+        self.definitions.push(definition);
     }
 }

@@ -85,6 +85,8 @@ pub struct Maker {
     encoder: BatchEncoder,
     /// The frames of each cohort's definitions: repeated at the start of every segment.
     definitions: BTreeMap<CohortId, Vec<Vec<u8>>>,
+    /// The open segment lacks a definition, or there is none: the next batch begins one.
+    segment_needed: bool,
     stats: MakerStats,
 }
 
@@ -96,6 +98,7 @@ impl Maker {
             next: BatchNumber(0),
             encoder: BatchEncoder::new(),
             definitions: BTreeMap::new(),
+            segment_needed: true,
             stats: MakerStats::default(),
         }
     }
@@ -106,30 +109,38 @@ impl Maker {
     }
 
     /// Puts an update into the spool, in as many batches as it needs. `None`: there was nothing to send. After an error the
-    /// rows that were not put are lost; the next update begins with key rows.
+    /// rows that were not put are lost and counted; the next update begins with key rows.
     pub fn make(
         &mut self,
         spool: &mut Spool,
         update: &Update,
         now: TimestampMs,
     ) -> Result<Option<Made>, MakeError> {
-        for definition in &update.definitions {
-            self.define(spool, definition.clone())?;
+        let rows_before = self.stats.rows;
+        let made = self.put(spool, update, now);
+        if made.is_err() {
+            // What was encoded went nowhere, so nothing may lean on it.
+            self.encoder.reset();
+            let put = self.stats.rows - rows_before;
+            self.stats.rows_lost += (update.rows.len() as u64).saturating_sub(put);
         }
+        made
+    }
+
+    fn put(
+        &mut self,
+        spool: &mut Spool,
+        update: &Update,
+        now: TimestampMs,
+    ) -> Result<Option<Made>, MakeError> {
+        self.define(spool, &update.definitions)?;
         for cohort in &update.ended {
             self.definitions.remove(cohort);
             self.encoder.forget(*cohort);
         }
         let mut made = None;
-        let mut parts = parts(update);
-        while let Some(part) = parts.next() {
-            if let Err(error) = self.make_batch(spool, &part, now) {
-                // What was encoded went nowhere, so nothing may lean on it.
-                self.encoder.reset();
-                self.stats.rows_lost +=
-                    (part.rows.len() + parts.map(|part| part.rows.len()).sum::<usize>()) as u64;
-                return Err(error);
-            }
+        for part in parts(update) {
+            self.make_batch(spool, &part, now)?;
             let batches = made.map_or(0, |made: Made| made.batches) + 1;
             made = Some(Made {
                 last: self.next,
@@ -140,34 +151,45 @@ impl Maker {
         Ok(made)
     }
 
-    fn define(&mut self, spool: &mut Spool, definition: CohortDefinition) -> Result<(), MakeError> {
-        let cohort = definition.cohort;
-        let frames = definition::encode(self.epoch, definition)?;
-        for frame in &frames {
-            match spool.append_definition(frame) {
-                // The next batch begins a segment, with all definitions.
-                Ok(()) | Err(AppendError::NeedsSegmentStart) => {}
-                Err(error) => {
-                    // Likewise: a definition that is missing from a segment must not be leaned on in it.
-                    self.remember(cohort, frames);
-                    self.begin_segment(spool)?;
-                    tracing::warn!(%error, "a definition was put into a new spool segment");
-                    return Ok(());
+    /// Remembers all definitions before any is written: they come only once, and whatever becomes of the writing, the rows to
+    /// come lean on them.
+    fn define(
+        &mut self,
+        spool: &mut Spool,
+        definitions: &[CohortDefinition],
+    ) -> Result<(), MakeError> {
+        let mut all = Vec::new();
+        for definition in definitions {
+            let cohort = definition.cohort;
+            let frames = definition::encode(self.epoch, definition.clone())?;
+            self.definitions
+                .entry(cohort)
+                .or_default()
+                .extend(frames.iter().cloned());
+            all.extend(frames);
+        }
+        for frame in all {
+            if self.segment_needed {
+                break;
+            }
+            if let Err(error) = spool.append_definition(&frame) {
+                // A definition that is missing from a segment must not be leaned on in it, though a smaller batch may still fit.
+                self.segment_needed = true;
+                if !matches!(error, AppendError::NeedsSegmentStart) {
+                    tracing::warn!(%error, "a definition goes into a new spool segment");
                 }
             }
         }
-        self.remember(cohort, frames);
         Ok(())
-    }
-
-    fn remember(&mut self, cohort: CohortId, frames: Vec<Vec<u8>>) {
-        self.definitions.entry(cohort).or_default().extend(frames);
     }
 
     fn begin_segment(&mut self, spool: &mut Spool) -> Result<(), AppendError> {
         self.encoder.reset();
+        self.segment_needed = true;
         let frames: Vec<&Vec<u8>> = self.definitions.values().flatten().collect();
-        spool.begin_segment(&frames)
+        spool.begin_segment(&frames)?;
+        self.segment_needed = false;
+        Ok(())
     }
 
     fn make_batch(
@@ -176,6 +198,9 @@ impl Maker {
         part: &BatchContents<'_>,
         now: TimestampMs,
     ) -> Result<(), MakeError> {
+        if self.segment_needed {
+            self.begin_segment(spool)?;
+        }
         let encoded = self.encoder.encode(part)?;
         let encoded = match self.append(spool, &encoded, now) {
             Ok(()) => encoded,
