@@ -62,6 +62,8 @@ pub const LIVE_WITHIN: Duration = Duration::from_secs(15);
 pub const QUIET_WITHIN: Duration = Duration::from_secs(180);
 /// The wall clock when a run begins, shortly before the end of a two-hour span, so that partitions of two spans come about.
 const WALL_START_MS: u64 = 1_699_999_200_000 + 6_900_000;
+/// How often the real store is dumped until it shows what it has acknowledged.
+const APPLY_ATTEMPTS: u32 = 300;
 /// Messages of one pump: far more than any backlog here has.
 const PUMP_MAX: usize = 100_000;
 
@@ -243,11 +245,17 @@ impl Sim {
 
     /// Compares everything stored with everything promised.
     pub fn verify(&mut self) {
-        let stored = self.stored();
         let running = self.machines.iter().filter_map(Machine::epoch);
         let present: BTreeSet<_> = running.collect();
-        if let Err(what) = self.ledger.verify(&stored, &present) {
-            self.violation(&what);
+        let mut attempts = if self.setting.real_store { APPLY_ATTEMPTS } else { 1 };
+        loop {
+            attempts -= 1;
+            match self.ledger.verify(&self.stored(), &present) {
+                Ok(()) => return,
+                // What is durable is still being applied by the threads of the real store.
+                Err(_) if attempts > 0 => std::thread::park_timeout(Duration::from_millis(10)),
+                Err(what) => self.violation(&what),
+            }
         }
     }
 
@@ -362,7 +370,8 @@ impl Sim {
 
     fn schedule(&mut self, at: Duration, event: Event) {
         self.scheduled += 1;
-        self.events.insert((at.max(self.now), self.scheduled), event);
+        self.events
+            .insert((at.max(self.now), self.scheduled), event);
     }
 
     fn start_aggregator(&mut self) {
@@ -400,17 +409,18 @@ impl Sim {
     }
 
     fn is_quiet(&self) -> bool {
-        let delivered = self
-            .machines
-            .iter()
-            .all(|machine| machine.exempt || (machine.process.is_some() && machine.backlog().batches == 0));
+        let delivered = self.machines.iter().all(|machine| {
+            machine.exempt || (machine.process.is_some() && machine.backlog().batches == 0)
+        });
         delivered && !self.host.has_waiting() && self.shared.is_some()
     }
 
     fn what_waits(&self) -> String {
-        let machines = self.machines.iter().enumerate().map(|(index, machine)| {
-            format!("machine {index}: {}", machine.describe())
-        });
+        let machines = self
+            .machines
+            .iter()
+            .enumerate()
+            .map(|(index, machine)| format!("machine {index}: {}", machine.describe()));
         machines.collect::<Vec<_>>().join("; ")
     }
 

@@ -141,7 +141,9 @@ impl Sim {
         // What an earlier run left has been synced by opening.
         let of_machine = self.ledger.epochs().filter(|(_, of)| *of == machine);
         let earlier: Vec<Epoch> = of_machine.map(|(epoch, _)| epoch).collect();
-        earlier.into_iter().for_each(|epoch| self.ledger.synced(epoch));
+        earlier
+            .into_iter()
+            .for_each(|epoch| self.ledger.synced(epoch));
         self.ledger.began(epoch, machine);
         let introduction = Introduction {
             node: self.machines[machine].id.to_string(),
@@ -374,8 +376,10 @@ impl Sim {
                 Said::Opened { .. } => {
                     process.opened_at = self.now;
                     process.live.clear();
-                    let (connection, backlog) =
-                        (process.connection, process.spool.backlog(process.destination));
+                    let (connection, backlog) = (
+                        process.connection,
+                        process.spool.backlog(process.destination),
+                    );
                     self.tell(format_args!(
                         "machine {machine}: session open on {connection:?}, {backlog:?}"
                     ));
@@ -384,21 +388,30 @@ impl Sim {
                     self.tell(format_args!(
                         "machine {machine}: the store lacks {batches} batches of {epoch}"
                     ));
-                    if !self.restored {
+                    let state = &self.machines[machine];
+                    // What an earlier run put aside or lost to a power cut is forgotten with it, unless the store was told.
+                    let forgiven =
+                        epoch != process.spool.epoch() && (state.mangled || state.power_was_cut);
+                    if !self.restored && !forgiven {
                         self.violation("the store is said to know less, and no copy was restored");
                     }
                     self.machines[machine].losses_reported += 1;
                     self.ledger.loss_reported(epoch);
                 }
                 Said::Quarantined { epoch, number, .. } => {
-                    self.tell(format_args!("machine {machine}: {epoch} {number} put aside"));
+                    self.tell(format_args!(
+                        "machine {machine}: {epoch} {number} put aside"
+                    ));
+                    process.live.retain(|(waiting, _)| *waiting != number);
                     if !self.machines[machine].mangled {
                         self.violation("a batch was put aside that nobody mangled");
                     }
                     self.ledger.excuse(epoch, number, Excuse::Quarantined);
                 }
                 Said::Unreadable { epoch, number, .. } => {
-                    self.tell(format_args!("machine {machine}: {epoch} {number} unreadable"));
+                    self.tell(format_args!(
+                        "machine {machine}: {epoch} {number} unreadable"
+                    ));
                     if !self.machines[machine].power_was_cut {
                         self.violation("a spooled batch cannot be read, and no power was cut");
                     }
@@ -453,7 +466,9 @@ impl Sim {
             StoreMessage::Acknowledged { epoch, numbers, .. } => {
                 self.ledger.acknowledged(*epoch, numbers);
                 if *epoch == process.spool.epoch() {
-                    process.live.retain(|(number, _)| !numbers.contains(*number));
+                    process
+                        .live
+                        .retain(|(number, _)| !numbers.contains(*number));
                 }
             }
             StoreMessage::Welcome(welcome) => {
@@ -463,7 +478,9 @@ impl Sim {
             }
             _ => {}
         }
-        let received = process.delivery.receive(now, wall, message, &mut process.spool);
+        let received = process
+            .delivery
+            .receive(now, wall, message, &mut process.spool);
         if process.delivery.is_open() {
             process.backoff.reset();
             self.machines[machine].refused = None;

@@ -14,22 +14,54 @@ const AFTERMATH: Duration = Duration::from_secs(25);
 /// Something that happens to a machine.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
-    StartAgent { machine: usize },
-    CrashAgent { machine: usize, power: bool, down: Duration },
+    StartAgent {
+        machine: usize,
+    },
+    CrashAgent {
+        machine: usize,
+        power: bool,
+        down: Duration,
+    },
     StartAggregator,
-    CrashAggregator { power: bool, down: Duration },
-    CutAggregatorPowerIn { changes: u64, down: Duration },
+    CrashAggregator {
+        power: bool,
+        down: Duration,
+    },
+    CutAggregatorPowerIn {
+        changes: u64,
+        down: Duration,
+    },
     BackUpAggregator,
     RestoreAggregator,
-    Break { machine: usize },
-    Part { machine: usize, lasts: Duration },
-    FillAgentDisk { machine: usize, lasts: Duration },
-    FreeAgentDisk { machine: usize },
-    FillAggregatorDisk { lasts: Duration },
+    Break {
+        machine: usize,
+    },
+    Part {
+        machine: usize,
+        lasts: Duration,
+    },
+    FillAgentDisk {
+        machine: usize,
+        lasts: Duration,
+    },
+    FreeAgentDisk {
+        machine: usize,
+    },
+    FillAggregatorDisk {
+        lasts: Duration,
+    },
     FreeAggregatorDisk,
-    Stall { lasts: Duration },
-    StepClock { machine: usize, offset_ms: i64 },
-    Mangle { machine: usize, batches: u32 },
+    Stall {
+        lasts: Duration,
+    },
+    StepClock {
+        machine: usize,
+        offset_ms: i64,
+    },
+    Mangle {
+        machine: usize,
+        batches: u32,
+    },
 }
 
 /// Stories: what breaks at a moment that the test chooses.
@@ -184,7 +216,8 @@ impl Sim {
     fn chosen_by_seed(mut self) -> Self {
         let rng = &mut self.rng;
         let setting = &mut self.setting;
-        setting.interval = Duration::from_millis([1_000, 2_000, 3_000, 5_000, 5_000, 40_000][rng.usize(..6)]);
+        setting.interval =
+            Duration::from_millis([1_000, 2_000, 3_000, 5_000, 5_000, 40_000][rng.usize(..6)]);
         setting.latency_ms = [(0, 2), (1, 40), (20, 200), (1, 1_500)][rng.usize(..4)];
         setting.sync_ms = [(0, 1), (1, 20), (5, 400)][rng.usize(..3)];
         setting.window = [2, 8, 64, 256][rng.usize(..4)];
@@ -370,7 +403,9 @@ impl Sim {
             self.host.set_full(self.store_full);
         }
         self.restored = true;
-        self.tell(format_args!("an old copy of the aggregator's folder is back"));
+        self.tell(format_args!(
+            "an old copy of the aggregator's folder is back"
+        ));
         // What is lost is excused before the start checks that nothing is.
         let started = self.host.start();
         let store = match started {

@@ -92,9 +92,8 @@ impl Host {
                 running,
             } => {
                 let clock: Arc<SimulatedClock> = Arc::clone(clock);
-                let (store, report) =
-                    Tsdb::open((**config).clone(), Arc::new(disk.clone()), clock)
-                        .map_err(|error| format!("the store does not open: {error}"))?;
+                let (store, report) = Tsdb::open((**config).clone(), Arc::new(disk.clone()), clock)
+                    .map_err(|error| format!("the store does not open: {error}"))?;
                 if report.damage_count > 0 {
                     return Err(format!("the store found damage: {:?}", report.damages));
                 }
@@ -224,7 +223,9 @@ impl Host {
     /// Returns every stored sample, repeats included; the store must be running.
     pub(crate) fn dump(&self) -> Result<Vec<StoredSample>, String> {
         match self {
-            Self::Twin { durable, running, .. } => Ok(running
+            Self::Twin {
+                durable, running, ..
+            } => Ok(running
                 .as_ref()
                 .map_or_else(|| Durable::samples(durable), |twin| twin.samples())),
             Self::Real { running, .. } => {

@@ -38,6 +38,8 @@ struct Made {
     synced: bool,
     acknowledged: bool,
     excuse: Option<Excuse>,
+    /// Whether the store had the number when an old copy without it was put back.
+    rolled_back: bool,
 }
 
 /// The batches of one run.
@@ -87,6 +89,7 @@ impl Ledger {
             synced: false,
             acknowledged: false,
             excuse: None,
+            rolled_back: false,
         });
         Ok(())
     }
@@ -143,8 +146,9 @@ impl Ledger {
         for made in &mut run.batches {
             let at = BatchNumber(number);
             number += 1;
-            if before.contains(at) && !after.contains(at) && made.excuse.is_none() {
-                made.excuse = Some(Excuse::Restored);
+            if before.contains(at) && !after.contains(at) {
+                made.rolled_back = true;
+                made.excuse = made.excuse.or(Some(Excuse::Restored));
             }
         }
     }
@@ -162,7 +166,7 @@ impl Ledger {
         let run = self.runs.get(&epoch)?;
         let numbers = (0..).map(BatchNumber).zip(&run.batches);
         numbers
-            .filter(|(_, made)| made.acknowledged && made.excuse != Some(Excuse::Restored))
+            .filter(|(_, made)| made.acknowledged && !made.rolled_back)
             .map(|(number, _)| number)
             .find(|number| !known.contains(*number))
     }
@@ -272,7 +276,13 @@ fn check_batch(made: &Made, copies: &HashMap<(&Labels, TimestampMs), u32>) -> Re
     } else if most > 1 {
         Err(format!("stored {most} times"))
     } else if least != most {
-        Err("torn: only some of its samples are stored".to_owned())
+        let missing = made.samples.iter().find(|sample| {
+            let key = (&sample.labels, sample.at);
+            !copies.contains_key(&key)
+        });
+        Err(format!(
+            "torn: only some of its samples are stored, not {missing:?}"
+        ))
     } else if most == 0 && made.excuse.is_none() {
         Err("missing".to_owned())
     } else {

@@ -79,13 +79,14 @@ impl Sampler {
     }
 
     fn change_cohorts(&mut self, update: &mut Update) {
-        let begins =
-            self.cohorts.is_empty() || (self.cohorts.len() < 4 && self.rng.u8(..40) == 0);
+        let begins = self.cohorts.is_empty() || (self.cohorts.len() < 4 && self.rng.u8(..40) == 0);
         if begins {
             self.begin_cohort();
         }
         if self.cohorts.len() > 1 && self.rng.u8(..80) == 0 {
-            let ended = self.cohorts.swap_remove(self.rng.usize(..self.cohorts.len()));
+            let ended = self
+                .cohorts
+                .swap_remove(self.rng.usize(..self.cohorts.len()));
             update.ended.push(ended.id);
         }
         for cohort in &mut self.cohorts {
@@ -94,7 +95,9 @@ impl Sampler {
             if grows {
                 let slots = self.rng.usize(1..=3) + if before == 0 { 2 } else { 0 };
                 for slot in before..(before + slots).min(SLOTS_MAX) {
-                    cohort.series.push(series(&self.node, self.host, &cohort.name, slot));
+                    cohort
+                        .series
+                        .push(series(&self.node, self.host, &cohort.name, slot));
                 }
                 update.definitions.push(cohort.definition(before));
             }
@@ -154,15 +157,16 @@ impl Sampler {
         cohort.counter += 1;
     }
 
-    fn late_sample(
-        &mut self,
-        at: TimestampMs,
-        update: &mut Update,
-        expected: &mut Vec<Expected>,
-    ) {
+    fn late_sample(&mut self, at: TimestampMs, update: &mut Update, expected: &mut Vec<Expected>) {
         let cohort = &self.cohorts[self.rng.usize(..self.cohorts.len())];
         let slot = self.rng.usize(..cohort.series.len());
-        let float = value(self.host, cohort.id, slot, self.run, cohort.counter + 1_000_000);
+        let float = value(
+            self.host,
+            cohort.id,
+            slot,
+            self.run,
+            cohort.counter + 1_000_000,
+        );
         update.samples.push(SeriesSample {
             cohort: cohort.id,
             slot: Slot::try_from(slot).unwrap_or(0),
@@ -209,7 +213,12 @@ fn series(node: &str, host: usize, cohort: &str, slot: usize) -> (Labels, Labels
     let labels = |pairs: Vec<(&str, &str)>| Labels::from_pairs(pairs).expect("valid labels");
     (
         labels(said.into_iter().chain(claimed).collect()),
-        labels(said.into_iter().chain(moved).chain([("node", node)]).collect()),
+        labels(
+            said.into_iter()
+                .chain(moved)
+                .chain([("node", node)])
+                .collect(),
+        ),
     )
 }
 

@@ -149,7 +149,9 @@ impl Sim {
             self.violation(&what);
         }
         if self.host.power_is_cut() {
-            self.tell(format_args!("the aggregator's power goes in the midst of an append"));
+            self.tell(format_args!(
+                "the aggregator's power goes in the midst of an append"
+            ));
             self.crash_aggregator_process(true);
             return;
         }
@@ -226,7 +228,11 @@ impl Sim {
                 StoreMessage::Retry { epoch, numbers, .. } => {
                     self.tell(format_args!("{epoch} {numbers:?}: sent back"));
                 }
-                StoreMessage::Quarantine { epoch, number, message } => {
+                StoreMessage::Quarantine {
+                    epoch,
+                    number,
+                    message,
+                } => {
                     self.tell(format_args!("{epoch} {number}: quarantine: {message}"));
                 }
                 _ => {}

@@ -137,7 +137,11 @@ impl State {
     fn apply(&mut self, waiting: Waiting, lie: Option<Lie>) -> Option<(Done, AppendOutcome)> {
         match waiting {
             Waiting::Settle { key, floor } => {
-                self.durable.numbers.entry(key).or_default().settle_below(floor);
+                self.durable
+                    .numbers
+                    .entry(key)
+                    .or_default()
+                    .settle_below(floor);
                 None
             }
             Waiting::Batch {
