@@ -16,6 +16,7 @@ mod client;
 mod encoding;
 mod exchange;
 mod form;
+mod lenient;
 mod limits;
 mod listen;
 mod message;

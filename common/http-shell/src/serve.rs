@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::exchange::Exchanges;
+use crate::lenient::Lenient;
 use crate::listen::{Listener, Stream};
 use crate::stall::Impatient;
 use crate::web::{Tls, Web, with_causes};
@@ -206,7 +207,7 @@ impl Shared {
             let response = self.exchanges.answer(request, caller, handler).await;
             Ok::<_, hyper::Error>(response)
         });
-        let stream = Impatient::new(stream, self.limits.stall_time_max);
+        let stream = Lenient::new(Impatient::new(stream, self.limits.stall_time_max));
         let mut connection = std::pin::pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())

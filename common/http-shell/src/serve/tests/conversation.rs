@@ -35,6 +35,15 @@ async fn one_connection_serves_many_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quotes_in_a_query_are_taken_as_curl_sends_them() {
+    let world = World::start(Limits::default()).await;
+    let mut raw = world.connect();
+    raw.say("GET /echo?query=up{job=\"a\"}>0 HTTP/1.1\r\nhost: x\r\n\r\n");
+    let form = Form::default().with("query", "up{job=\"a\"}>0");
+    assert_eq!(raw.hear(false).body, format!("GET {} \n", form.encode()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_answer_is_compressed_beside_the_others() {
     let world = World::start(Limits::default()).await;
     let mut raw = world.connect();
