@@ -221,6 +221,10 @@ impl Sim {
         setting.latency_ms = [(0, 2), (1, 40), (20, 200), (1, 1_500)][rng.usize(..4)];
         setting.sync_ms = [(0, 1), (1, 20), (5, 400)][rng.usize(..3)];
         setting.window = [2, 8, 64, 256][rng.usize(..4)];
+        if setting.latency_ms.1 > 1_000 {
+            // A window of two cannot carry a row a second over such a link, let alone a backlog beside it.
+            setting.window = setting.window.max(64);
+        }
         setting.waiting_max = [2, 8, 64][rng.usize(..3)];
         if rng.u8(..4) == 0 {
             self = self.smallest_spools();
