@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use clock::{Deadline, SharedClock};
 use files::SharedFileSystem;
 use model::TimestampMs;
@@ -18,7 +19,7 @@ use transport::{
     CertificateDer, CloseReason, ConnectError, Connection, ConnectionError, Connector,
     IdentityStore, PendingKey, ReceiveError, TransportKind,
 };
-use wire::{AgentMessage, StoreMessage, StreamId};
+use wire::{StoreMessage, StreamId, encode_message};
 
 use crate::delivery::{
     Delivery, DeliveryConfig, DeliveryError, DeliveryStats, Event, Introduction,
@@ -96,6 +97,8 @@ pub struct Uplink {
     /// A renewal that was asked for: its key.
     renewing: Option<PendingKey>,
     renew_after: Deadline,
+    /// After the spool could not be read: when to try again.
+    read_after: Option<Deadline>,
     view: UplinkView,
     backoff: Backoff,
     rng: fastrand::Rng,
@@ -112,8 +115,16 @@ enum SessionEnd {
     Receive(#[from] ReceiveError),
     #[error(transparent)]
     Send(#[from] transport::SendError),
+    #[error(transparent)]
+    Encode(#[from] wire::EncodeError),
     #[error("more epochs lie in the spool than one session may offer")]
     MoreEpochs,
+}
+
+/// A frame that waits for its stream to take it; rows go on into the spool meanwhile.
+struct Outgoing {
+    stream: StreamId,
+    frame: Bytes,
 }
 
 /// What a session ended with.
@@ -149,6 +160,7 @@ impl Uplink {
             connector,
             updates,
             renewing: None,
+            read_after: None,
             view: UplinkView::default(),
             backoff: Backoff::default(),
             rng: fastrand::Rng::new(),
@@ -215,12 +227,12 @@ impl Uplink {
             } = self;
             let mut connecting = std::pin::pin!(connector.connect(&target));
             loop {
-                let upkeep = upkeep_due(spool, clock);
+                let upkeep = block_in_place(|| upkeep_due(spool, clock));
                 tokio::select! {
                     connected = connecting.as_mut() => break connected,
                     () = stop.stopped() => return None,
                     update = updates.receive() => match update {
-                        Some(update) => take(maker, spool, clock, update),
+                        Some(update) => block_in_place(|| take(maker, spool, clock, update)),
                         None => stop.stopped().await,
                     },
                     () = until(timer, upkeep) => {}
@@ -282,8 +294,9 @@ impl Uplink {
         );
         let target = self.config.aggregator.clone();
         let is_tcp = connection.kind() == TransportKind::Tcp;
+        let mut outgoing = None;
         loop {
-            self.send_all(connection).await?;
+            self.refill(&mut outgoing)?;
             let wake = self.wake_at();
             let Self {
                 connector,
@@ -292,72 +305,95 @@ impl Uplink {
                 ..
             } = self;
             tokio::select! {
+                sent = send(connection, outgoing.as_ref()) => {
+                    sent?;
+                    outgoing = None;
+                }
                 received = connection.receive::<StoreMessage>() => {
                     let (_, message) = received?;
                     self.receive(message)?;
                 }
                 update = updates.receive() => match update {
                     Some(update) => self.take(update),
-                    None => return self.drain(connection).await,
+                    None => return self.drain(connection, outgoing).await,
                 },
                 () = until(timer, wake) => self.delivery.check(self.clock.monotonic())?,
                 better = connector.better_transport(&target), if is_tcp => return Ok(Ended::Better(better)),
-                () = stop.stopped() => return self.drain(connection).await,
+                () = stop.stopped() => return self.drain(connection, outgoing).await,
             }
         }
     }
 
     /// Sends what is left, and waits a moment for its acknowledgement.
-    async fn drain(&mut self, connection: &Connection) -> Result<Ended, SessionEnd> {
+    async fn drain(
+        &mut self,
+        connection: &Connection,
+        mut outgoing: Option<Outgoing>,
+    ) -> Result<Ended, SessionEnd> {
         while let Some(update) = self.updates.try_receive() {
             self.take(update);
         }
         let drain_by = Deadline::after(self.clock.monotonic(), DRAIN_WITHIN);
-        self.send_all(connection).await?;
-        while self.delivery.stats().on_their_way > 0 && !drain_by.passed(self.clock.monotonic()) {
+        loop {
+            self.refill(&mut outgoing)?;
+            let idle = outgoing.is_none() && self.delivery.stats().on_their_way == 0;
+            if idle || drain_by.passed(self.clock.monotonic()) {
+                return Ok(Ended::Stopped);
+            }
             tokio::select! {
+                sent = send(connection, outgoing.as_ref()) => {
+                    sent?;
+                    outgoing = None;
+                }
                 received = connection.receive::<StoreMessage>() => {
                     let (_, message) = received?;
                     self.receive(message)?;
-                    self.send_all(connection).await?;
                 }
                 () = self.timer.until(drain_by) => {}
             }
         }
-        Ok(Ended::Stopped)
     }
 
-    async fn send_all(&mut self, connection: &Connection) -> Result<(), SessionEnd> {
-        loop {
-            let now = self.clock.monotonic();
-            let next = block_in_place(|| {
-                upkeep_due(&mut self.spool, &self.clock);
-                self.delivery.poll_send(now, &mut self.spool)
-            });
-            self.handle_events()?;
-            match next {
-                Ok(Some((stream, message))) => self.send(connection, stream, &message).await?,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(%error, "cannot read the spool; trying again");
-                    self.timer.sleep(READ_PAUSE).await;
-                    break;
-                }
-            }
+    /// Puts the next frame into an empty place; does what else is due.
+    fn refill(&mut self, outgoing: &mut Option<Outgoing>) -> Result<(), SessionEnd> {
+        if outgoing.is_none() {
+            *outgoing = self.next_frame()?;
         }
         self.renew_if_due();
         self.publish(|_| {});
         Ok(())
     }
 
-    /// Sends one message. Meanwhile nothing is read: what the aggregator says waits in the connection, bounded.
-    async fn send(
-        &self,
-        connection: &Connection,
-        stream: StreamId,
-        message: &AgentMessage,
-    ) -> Result<(), SessionEnd> {
-        Ok(connection.send_message(stream, message).await?)
+    fn next_frame(&mut self) -> Result<Option<Outgoing>, SessionEnd> {
+        let now = self.clock.monotonic();
+        if self
+            .read_after
+            .is_some_and(|read_after| !read_after.passed(now))
+        {
+            return Ok(None);
+        }
+        self.read_after = None;
+        let next = block_in_place(|| {
+            upkeep_due(&mut self.spool, &self.clock);
+            self.delivery.poll_send(now, &mut self.spool)
+        });
+        self.handle_events()?;
+        match next {
+            Ok(Some((stream, message))) => {
+                let mut frame = Vec::new();
+                encode_message(&message, &mut frame)?;
+                Ok(Some(Outgoing {
+                    stream,
+                    frame: frame.into(),
+                }))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                tracing::error!(%error, "cannot read the spool; trying again");
+                self.read_after = Some(Deadline::after(now, READ_PAUSE));
+                Ok(None)
+            }
+        }
     }
 
     fn receive(&mut self, message: StoreMessage) -> Result<(), SessionEnd> {
@@ -462,7 +498,10 @@ impl Uplink {
             .map(|at| Deadline::after(now, at.saturating_since(now)));
         let upkeep = block_in_place(|| upkeep_due(&mut self.spool, &self.clock));
         let renewal = self.delivery.is_open().then_some(self.renew_after);
-        [delivery, upkeep, renewal].into_iter().flatten().min()
+        [delivery, upkeep, renewal, self.read_after]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn publish(&self, change: impl FnOnce(&mut UplinkStats)) {
@@ -498,6 +537,17 @@ fn upkeep_due(spool: &mut Spool, clock: &SharedClock) -> Option<Deadline> {
     spool
         .sync_if_due(now)
         .map(|at| Deadline::after(now, at.saturating_since(now)))
+}
+
+/// Hands a frame over, if there is one. Cancelled, it is not sent, and can be sent again.
+async fn send(
+    connection: &Connection,
+    outgoing: Option<&Outgoing>,
+) -> Result<(), transport::SendError> {
+    match outgoing {
+        Some(Outgoing { stream, frame }) => connection.send(*stream, frame.clone()).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(timer: &Timer, deadline: Option<Deadline>) {
