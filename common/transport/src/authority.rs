@@ -27,6 +27,7 @@ use crate::certificate::{CertificateError, KeyAndChain, Validity};
 use crate::crypto::{NoRandomness, random, sha256};
 use crate::folder::{FolderError, read_bounded, write_private, write_public};
 use crate::peer::PeerIdentity;
+use crate::reset::ResetKey;
 use crate::text::{hex, push_pem};
 
 /// The name in every server certificate, whatever address it is dialled by: agents check it rather than host names, since only
@@ -151,6 +152,11 @@ impl Authority {
     /// Returns the root certificate.
     pub fn root(&self) -> &CertificateDer<'static> {
         &self.root
+    }
+
+    /// Returns the key by which an aggregator ends the connections of the process before it.
+    pub(crate) fn reset_key(&self) -> ResetKey {
+        ResetKey::derive(self.issuer.key().serialized_der())
     }
 
     /// Returns the clock that the authority dates certificates by.

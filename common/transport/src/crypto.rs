@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use clock::SharedClock;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::tls13::OkmBlock;
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
@@ -42,6 +43,15 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     }
     let digest = context.finish();
     digest.as_ref().try_into().expect("a SHA-256 has 32 bytes")
+}
+
+/// Returns the HMAC-SHA-256 of `data`.
+pub(crate) fn hmac_sha256(key: &OkmBlock, data: &[u8]) -> [u8; 32] {
+    let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .expect("named a TLS 1.3 suite");
+    let tag = suite.hkdf_provider.hmac_sign(key, data);
+    tag.as_ref().try_into().expect("a SHA-256 has 32 bytes")
 }
 
 /// Certificates are judged by the program's clock, not by the machine's.

@@ -35,6 +35,7 @@ mod outbox;
 mod peer;
 mod quic;
 mod refusal;
+mod reset;
 mod session_tls;
 mod settings;
 mod socket;

@@ -177,6 +177,7 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         let first = authority.issue_server(&config.server_names)?;
         let certificate = Arc::new(HotCertificate::new(first));
+        let reset_key = authority.reset_key();
         let tls = Tls::new(&config, authority, &certificate)?;
         let (udp, tcp, address) = bind_sockets(&config).await?;
         let tasks = Tasks::new("listener");
@@ -184,7 +185,7 @@ impl Listener {
         let quic_runtime = QuicRuntime::new(tasks.clone(), Arc::clone(&garbage));
         let endpoint = udp
             .map(|socket| {
-                let settings = settings::endpoint();
+                let settings = settings::server_endpoint(reset_key);
                 quinn::Endpoint::new(settings, Some(tls.quic.clone()), socket, quic_runtime)
             })
             .transpose()

@@ -4,7 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::{
+    EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, TransportConfig, VarInt,
+};
+
+use crate::reset::ResetKey;
 
 /// Silence after which a peer counts as gone.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -51,5 +55,15 @@ pub(crate) fn endpoint() -> EndpointConfig {
     config
         .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX)
         .expect("between 1,200 and 65,527");
+    config
+}
+
+/// Returns the settings of the aggregator's QUIC endpoint: one that can end the connections of the process before it.
+pub(crate) fn server_endpoint(key: ResetKey) -> EndpointConfig {
+    let mut config = endpoint();
+    let of_ids = key.of_connection_ids();
+    config
+        .reset_key(Arc::new(key))
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(of_ids)));
     config
 }
