@@ -85,11 +85,6 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        let open = self.shared.open.lock();
-        for stream in open.unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // Whoever was connected has gone by now, perhaps.
-            drop(stream.shutdown(Shutdown::Both));
-        }
         for thread in self.threads.drain(..) {
             assert!(
                 thread.join().is_ok() || thread::panicking(),
@@ -116,6 +111,11 @@ impl Shared {
                 Ok((stream, _)) => copying.extend(self.connect(stream).into_iter().flatten()),
                 Err(_) => pause(LOOK_EVERY),
             }
+        }
+        // Nobody connects any more; whoever was connected has gone by now, perhaps.
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in open.iter() {
+            drop(stream.shutdown(Shutdown::Both));
         }
         for thread in copying {
             thread.join().expect("copying cannot panic");
