@@ -24,6 +24,8 @@ use crate::{AgentConfig, AgentError, AgentView};
 const UPDATES_MAX: usize = 32;
 /// The time that a stopping agent may take: the uplink waits at most 2 s for acknowledgements, and as long for its connection.
 const GRACE: Duration = Duration::from_secs(10);
+/// The share of it for a collection that is under way: one that the kernel holds must not cost the drain.
+const COLLECTOR_GRACE: Duration = Duration::from_secs(3);
 
 /// What an agent lives in.
 #[derive(Clone, Debug)]
@@ -194,7 +196,12 @@ impl Parts {
     /// Collectors first, so that the uplink sees the last of their rows.
     async fn stop(&mut self) {
         self.collecting.stop();
-        wait(&mut self.collector).await;
+        if timeout(COLLECTOR_GRACE, wait(&mut self.collector))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the kernel holds a collector; the uplink drains without it");
+        }
         self.sending.stop();
         wait(&mut self.uplink).await;
         tracing::info!("agent stopped");

@@ -16,8 +16,9 @@ use http_shell::{Handler, Limits, Listen, Server};
 use ingest::{Agents, Metrics, Service, Shared, Tokens};
 use promql::Engine;
 use rows::Epoch;
-use runtime::{Signal, Signals, Tasks, Token};
+use runtime::{Signal, Signals, Task, Tasks, Token};
 use telemetry::{LogHandle, Readiness, Registry};
+use tokio::time::timeout;
 use transport::{Authority, Listener, ListenerConfig};
 use tsdb::Tsdb;
 
@@ -85,9 +86,8 @@ pub(crate) struct Aggregator {
     pub(crate) process: Process,
     store: Arc<Tsdb>,
     tasks: Tasks,
-    /// Stopped in this order.
-    sampling: Token,
-    ingesting: Token,
+    /// What feeds the store, in the order in which it is stopped.
+    feeding: Vec<(Token, Task<()>)>,
     serving: Token,
     _lock: FolderLock,
 }
@@ -98,7 +98,11 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     run_to_end(async {
         let mut signals = Signals::install()?;
         let addresses = Addresses::of(&settings);
-        let aggregator = Aggregator::start(&base, settings, &addresses, OWN_INTERVAL).await?;
+        let starting = Aggregator::start(&base, settings, &addresses, OWN_INTERVAL);
+        let Some(aggregator) = unless_stopped(&mut signals, starting).await else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let aggregator = aggregator?;
         terminal::print(&format!(
             "promontory {}: HTTP on {}, agents on {}",
             config_of::VERSION,
@@ -106,8 +110,12 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             aggregator.ingest_address
         ));
         wait_for_stop(&mut signals, &aggregator.process).await;
-        aggregator.stop().await;
-        Ok(ExitCode::SUCCESS)
+        let stopped = unless_stopped(&mut signals, aggregator.stop()).await;
+        Ok(if stopped.is_some() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     })
 }
 
@@ -132,6 +140,23 @@ pub(crate) async fn wait_for_stop(signals: &mut Signals, process: &Process) {
                 }
             }
             Signal::Shutdown => return,
+        }
+    }
+}
+
+/// Runs something that takes a while, unless a signal to stop comes first.
+pub(crate) async fn unless_stopped<T>(
+    signals: &mut Signals,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = work.as_mut() => return Some(done),
+            signal = signals.next() => if signal == Signal::Shutdown {
+                tracing::warn!("told to stop at once");
+                return None;
+            },
         }
     }
 }
@@ -217,9 +242,7 @@ impl Aggregator {
             &base.registry,
         );
         let stop = ingesting.clone();
-        tasks
-            .spawn("ingest", async move { service.run(&stop).await })
-            .detach();
+        let ingest = tasks.spawn("ingest", async move { service.run(&stop).await });
         show_store(&base.registry, &tsdb);
         let own = OwnSeries::new(
             Arc::clone(&tsdb),
@@ -228,9 +251,7 @@ impl Aggregator {
             Arc::clone(&base.clock),
             (web_address.to_string(), random_epoch()?),
         )?;
-        tasks
-            .spawn("own series", own.run(own_interval, sampling.clone()))
-            .detach();
+        let own = tasks.spawn("own series", own.run(own_interval, sampling.clone()));
         Ok(Self {
             web_address,
             ingest_address,
@@ -238,26 +259,39 @@ impl Aggregator {
             process,
             store: tsdb,
             tasks,
-            sampling,
-            ingesting,
+            feeding: vec![(sampling, own), (ingesting, ingest)],
             serving,
             _lock: lock,
         })
     }
 
-    /// Stops in order: what feeds the store, the store, HTTP. Bounded by a grace period.
+    /// Stops in order: what feeds the store, the store, HTTP; each within a grace period.
     pub(crate) async fn stop(self) {
-        self.sampling.stop();
-        self.ingesting.stop();
-        self.serving.stop();
-        if tokio::time::timeout(config_of::GRACE, self.tasks.join())
-            .await
-            .is_err()
-        {
-            tracing::warn!(tasks = ?self.tasks.names(), "not everything stopped within the grace period");
-            self.tasks.abort_all();
+        let Self {
+            feeding,
+            serving,
+            store,
+            tasks,
+            ..
+        } = self;
+        for (token, task) in feeding {
+            token.stop();
+            let name = task.name().to_owned();
+            if timeout(config_of::GRACE, task).await.is_err() {
+                tracing::warn!(task = name, "did not stop within the grace period");
+            }
         }
-        tokio::task::block_in_place(|| self.store.close());
+        let closing = tasks.spawn_blocking("close the store", move || store.close());
+        if timeout(config_of::GRACE, closing).await.is_err() {
+            tracing::error!(
+                "the store did not close within the grace period; the next start replays its log"
+            );
+        }
+        serving.stop();
+        if timeout(config_of::GRACE, tasks.join()).await.is_err() {
+            tracing::warn!(tasks = ?tasks.names(), "not everything stopped within the grace period");
+            tasks.abort_all();
+        }
         tracing::info!("stopped");
     }
 }

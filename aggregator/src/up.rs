@@ -16,11 +16,13 @@ use runtime::{Signals, Task, Token};
 use telemetry::Registry;
 
 use crate::program::{INGEST_ADDRESS, WEB_ADDRESS};
-use crate::service::{Addresses, Aggregator, Base, run_to_end, wait_for_stop};
+use crate::service::{Addresses, Aggregator, Base, run_to_end, unless_stopped, wait_for_stop};
 use crate::{config_of, control, terminal};
 
 /// The agent's folder within the data folder.
 const AGENT_FOLDER: &str = "agent";
+/// Where the agent's identity lies in it.
+const IDENTITY: &str = "identity/identity.pem";
 /// The join token of the agent is used at once, and once.
 const TOKEN_LIFE: Duration = Duration::from_secs(300);
 /// What the agent is called when the machine's name cannot be an id.
@@ -33,7 +35,11 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::install()?;
         let addresses = free_addresses(&settings);
         let interval = settings.duration("interval");
-        let aggregator = Aggregator::start(&base, settings.clone(), &addresses, interval).await?;
+        let starting = Aggregator::start(&base, settings.clone(), &addresses, interval);
+        let Some(aggregator) = unless_stopped(&mut signals, starting).await else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let aggregator = aggregator?;
         let stop = Token::new();
         let mut agent = start_agent(&base, &settings, &aggregator, &stop).await?;
         terminal::print(&banner(&settings, &aggregator, &addresses));
@@ -46,10 +52,19 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             }),
         };
         stop.stop();
-        if outcome.is_ok() {
-            agent.await??;
-        }
-        aggregator.stop().await;
+        let stopping = async {
+            let agent_ended = if outcome.is_ok() {
+                agent.await
+            } else {
+                Ok(Ok(()))
+            };
+            aggregator.stop().await;
+            agent_ended
+        };
+        let Some(agent_ended) = unless_stopped(&mut signals, stopping).await else {
+            return Ok(ExitCode::FAILURE);
+        };
+        agent_ended??;
         outcome.map(|()| ExitCode::SUCCESS)
     })
 }
@@ -61,22 +76,24 @@ async fn start_agent(
     stop: &Token,
 ) -> anyhow::Result<Task<Result<(), AgentError>>> {
     let folder = settings.path("storage.path").join(AGENT_FOLDER);
-    let has_joined = base.files.exists(&folder.join("identity")).unwrap_or(false);
     let terms = TokenTerms {
         expires: Some(TOKEN_LIFE),
         uses: Some(1),
         ..TokenTerms::default()
     };
     let now = TimestampMs::from(base.clock.wall());
-    let token = if has_joined {
+    // Used only when the agent has no identity of this authority: whatever happened to it, the next start mends it.
+    let token = aggregator.tokens.create(&terms, now)?;
+    let has_identity = base.files.exists(&folder.join(IDENTITY)).unwrap_or(false);
+    // The machine's name names the agent once; a machine that is renamed keeps its series.
+    let id = if has_identity {
         None
     } else {
-        Some(aggregator.tokens.create(&terms, now)?)
+        Some(own_name()?)
     };
-    let id: AgentId = control::host_name().parse().or_else(|_| NAMELESS.parse())?;
     let config = AgentConfig {
-        token: token.map_or(TokenSource::None, TokenSource::Given),
-        id: Some(id),
+        token: TokenSource::Given(token),
+        id,
         interval: settings.duration("interval"),
         host: agent::host_config(settings),
         ..AgentConfig::new(aggregator.ingest_address.to_string(), folder)
@@ -91,6 +108,10 @@ async fn start_agent(
         .await
         .context("cannot start the agent")?;
     Ok(base.tasks.spawn("agent", agent.run(stop.clone())))
+}
+
+fn own_name() -> anyhow::Result<AgentId> {
+    Ok(control::host_name().parse().or_else(|_| NAMELESS.parse())?)
 }
 
 /// The addresses to listen on: when a default is taken by another program, any free port in its place.
