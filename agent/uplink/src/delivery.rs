@@ -473,7 +473,10 @@ impl Delivery {
                 intervals.any(|(first, last)| first <= gap.first && gap.last <= last)
             })
         };
-        let told = self.gaps_told.iter().filter(|gap| spool.gaps().contains(gap));
+        let told = self
+            .gaps_told
+            .iter()
+            .filter(|gap| spool.gaps().contains(gap));
         let settled: Vec<Gap> = told.filter(is_settled).copied().collect();
         if !settled.is_empty() {
             spool.forget_gaps(&settled);
@@ -944,3 +947,6 @@ fn read_body(spool: &mut Spool, (epoch, number): BatchId) -> Option<Arc<[u8]>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

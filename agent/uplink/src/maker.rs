@@ -260,3 +260,6 @@ fn parts(update: &Update) -> impl Iterator<Item = BatchContents<'_>> {
         Some(part)
     })
 }
+
+#[cfg(test)]
+mod tests;
