@@ -220,7 +220,7 @@ const QUERY_COMMAND: &[Setting] = &[
         kind: Kind::Text,
         default: None,
         value_name: "TIME",
-        help: "Instant to evaluate at: seconds since 1970, or RFC 3339; now when not given. The end, with --range.",
+        help: "Instant to evaluate at: seconds since 1970, or RFC 3339; now when not given. With --range it is the end, in seconds.",
     },
     Setting {
         name: "range",

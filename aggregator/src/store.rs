@@ -28,8 +28,8 @@ impl Queryable for LateStore {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
         match self.get() {
             Some(store) => store.querier(),
-            None => Err(QueryError::Damaged(
-                "the log is being replayed; try again in a moment".to_owned(),
+            None => Err(QueryError::NotReady(
+                "the log is being replayed; try again in a moment",
             )),
         }
     }

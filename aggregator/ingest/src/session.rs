@@ -174,6 +174,9 @@ impl Session {
             } => self.decode(now, stream, (epoch, number), body)?,
             AgentMessage::Floor { epoch, floor } => {
                 self.source("floor", stream, epoch)?;
+                // What the spool dropped was asked for in vain.
+                self.asked
+                    .retain(|(asked, number)| *asked != epoch || *number >= floor);
                 self.pending = Some(Pending::Settle(epoch, floor));
             }
             AgentMessage::Status(status) => {
@@ -257,12 +260,13 @@ impl Session {
         self.completions.outstanding() > 0
     }
 
-    /// Refuses the session because the aggregator is stopping.
+    /// Ends the session because the aggregator is stopping; the agent comes again.
     pub fn shut_down(&mut self) {
-        self.refuse(
-            SessionRefusal::ShuttingDown,
-            "the aggregator is stopping; rows wait in the spool".to_owned(),
-        );
+        self.replies.push_back(StoreMessage::Refused {
+            reason: SessionRefusal::ShuttingDown,
+            message: "the aggregator is stopping; rows wait in the spool".to_owned(),
+        });
+        self.leave();
     }
 
     /// Returns the agent's identity.
@@ -396,14 +400,17 @@ impl Session {
 
     /// Asks for the batch as key rows; when it comes to nothing a second time, has the agent put it aside.
     fn undecodable(&mut self, epoch: Epoch, number: BatchNumber, error: &rows::DecodeError) {
-        let again = self.asked.len() < self.shared.window_batches as usize
-            && self.asked.insert((epoch, number));
+        let again = !self.asked.remove(&(epoch, number));
         self.shared.metrics.batch_undecodable(again);
         self.replies.push_back(if again {
+            if self.asked.len() >= self.shared.window_batches as usize {
+                // The spool dropped it, or it would be here: forgetting it costs one more question.
+                self.asked.pop_first();
+            }
+            self.asked.insert((epoch, number));
             tracing::info!(agent = %self.peer.agent(), %epoch, %number, %error, "batch asked for again as key rows");
             StoreMessage::Resend { epoch, number }
         } else {
-            self.asked.remove(&(epoch, number));
             tracing::error!(agent = %self.peer.agent(), %epoch, %number, %error, "batch quarantined at the agent");
             StoreMessage::Quarantine { epoch, number, message: error.to_string() }
         });

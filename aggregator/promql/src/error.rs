@@ -59,7 +59,9 @@ impl From<storage::QueryError> for QueryError {
     fn from(error: storage::QueryError) -> Self {
         match error {
             storage::QueryError::Budget(exceeded) => Self::Budget(exceeded),
-            damaged @ storage::QueryError::Damaged(_) => Self::Storage(damaged),
+            other @ (storage::QueryError::Damaged(_) | storage::QueryError::NotReady(_)) => {
+                Self::Storage(other)
+            }
         }
     }
 }

@@ -14,6 +14,9 @@ pub enum QueryError {
     /// The query may not go on.
     #[error(transparent)]
     Budget(#[from] BudgetExceeded),
+    /// The store is not open yet; asking again later can succeed.
+    #[error("storage is not ready: {0}")]
+    NotReady(&'static str),
     /// Data is damaged or unreadable; the rest of the store is not affected.
     #[error("cannot read stored data: {0}")]
     Damaged(String),
