@@ -34,6 +34,7 @@ pub(crate) struct Ticket {
     to: Arc<Completions>,
     epoch: Epoch,
     number: BatchNumber,
+    used: bool,
 }
 
 impl Completions {
@@ -51,6 +52,7 @@ impl Completions {
             to: Arc::clone(self),
             epoch,
             number,
+            used: false,
         }
     }
 
@@ -71,20 +73,28 @@ impl Completions {
 }
 
 impl Ticket {
-    pub(crate) fn complete(self, outcome: AppendOutcome) {
+    pub(crate) fn complete(mut self, outcome: AppendOutcome) {
         let completion = Completion {
             epoch: self.epoch,
             number: self.number,
             outcome,
         };
-        self.to.inner().ready.push(completion);
+        self.used = true;
+        {
+            // In one step: counted twice for a moment, the batch would push a full window over its bound.
+            let mut inner = self.to.inner();
+            inner.outstanding -= 1;
+            inner.ready.push(completion);
+        }
         (self.to.wake)();
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.to.inner().outstanding -= 1;
+        if !self.used {
+            self.to.inner().outstanding -= 1;
+        }
     }
 }
 
@@ -93,5 +103,34 @@ impl fmt::Debug for Completions {
         f.debug_struct("Completions")
             .field("outstanding", &self.outstanding())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_counted_once_at_every_moment() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let completions = Arc::new_cyclic(|weak: &Weak<Completions>| {
+            let (weak, seen) = (Weak::clone(weak), Arc::clone(&seen));
+            Completions::new(Arc::new(move || {
+                let outstanding = weak.upgrade().map(|to| to.outstanding());
+                seen.lock().unwrap().push(outstanding);
+            }))
+        });
+        let first = completions.ticket(Epoch(1), BatchNumber(0));
+        let second = completions.ticket(Epoch(1), BatchNumber(1));
+        assert_eq!(completions.outstanding(), 2);
+        first.complete(AppendOutcome::Duplicate);
+        drop(second);
+        assert_eq!(*seen.lock().unwrap(), [Some(2)]);
+        assert_eq!(
+            (completions.take().len(), completions.outstanding()),
+            (1, 0)
+        );
     }
 }
