@@ -247,7 +247,11 @@ impl Sim {
     pub fn verify(&mut self) {
         let running = self.machines.iter().filter_map(Machine::epoch);
         let present: BTreeSet<_> = running.collect();
-        let mut attempts = if self.setting.real_store { APPLY_ATTEMPTS } else { 1 };
+        let mut attempts = if self.setting.real_store {
+            APPLY_ATTEMPTS
+        } else {
+            1
+        };
         loop {
             attempts -= 1;
             match self.ledger.verify(&self.stored(), &present) {
@@ -380,6 +384,14 @@ impl Sim {
         }
         let store = match self.host.start() {
             Ok(store) => store,
+            Err(what) if self.host.power_is_cut() => {
+                self.tell(format_args!(
+                    "the power goes while the aggregator starts: {what}"
+                ));
+                let seed = self.rng.u64(..);
+                self.host.crash(true, seed);
+                return self.start_aggregator();
+            }
             Err(what) => self.violation(&what),
         };
         self.processes += 1;

@@ -243,8 +243,15 @@ impl Sim {
         self.note_gaps(&process.spool);
         let (spool, to) = (&process.spool, process.destination);
         let epoch = spool.epoch();
-        let dropped = spool.gaps().iter().filter(|gap| gap.epoch == epoch).map(|gap| gap.last).max();
-        process.live.retain(|(number, _)| dropped.is_none_or(|last| *number > last) && !spool.is_acknowledged(to, epoch, *number));
+        let dropped = spool
+            .gaps()
+            .iter()
+            .filter(|gap| gap.epoch == epoch)
+            .map(|gap| gap.last)
+            .max();
+        process.live.retain(|(number, _)| {
+            dropped.is_none_or(|last| *number > last) && !spool.is_acknowledged(to, epoch, *number)
+        });
         self.machines[machine].process = Some(process);
         self.pump_agent(machine);
         self.check_live(machine);

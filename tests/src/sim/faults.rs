@@ -175,7 +175,10 @@ impl Sim {
     pub fn heal(&mut self) {
         self.start();
         self.fault(Fault::FreeAggregatorDisk);
+        self.host.keep_power();
         self.stalled_until = self.stalled_until.min(self.now);
+        let process = self.processes;
+        self.schedule_in(Duration::ZERO, Event::StoreSync { process });
         self.start_aggregator();
         for machine in 0..self.machines.len() {
             self.fault(Fault::FreeAgentDisk { machine });
@@ -283,6 +286,10 @@ impl Sim {
                 machine,
                 lasts: down,
             },
+            // A full disk makes the real store write everything twice, in real time.
+            15 if self.setting.real_store => Fault::FillAggregatorDisk {
+                lasts: down.min(Duration::from_secs(20)),
+            },
             15 => Fault::FillAggregatorDisk { lasts: down },
             16 => Fault::Stall { lasts: down / 4 },
             17 => Fault::StepClock {
@@ -384,6 +391,7 @@ impl Sim {
     }
 
     fn back_up(&mut self) {
+        self.host.keep_power();
         self.crash_aggregator_process(false);
         match self.host.back_up() {
             Ok(backup) => self.backup = Some(backup),
@@ -396,6 +404,7 @@ impl Sim {
         let Some(backup) = self.backup.clone() else {
             return;
         };
+        self.host.keep_power();
         self.crash_aggregator_process(false);
         self.start_aggregator();
         let before = self.known();

@@ -188,6 +188,13 @@ impl Host {
         }
     }
 
+    /// Forgets a power cut that is still to come.
+    pub(crate) fn keep_power(&self) {
+        if let Self::Real { disk, .. } = self {
+            disk.heal();
+        }
+    }
+
     pub(crate) fn power_is_cut(&self) -> bool {
         matches!(self, Self::Real { disk, .. } if disk.power_is_cut())
     }
