@@ -285,7 +285,7 @@ fn copy_folder(
 
 fn write_files(disk: &Simulated, files: &[(PathBuf, Vec<u8>)]) -> std::io::Result<()> {
     for (path, bytes) in files {
-        let folder = path.parent().unwrap_or(Path::new(FOLDER));
+        let folder = path.parent().unwrap_or_else(|| Path::new(FOLDER));
         disk.create_folders(folder)?;
         let file = disk.open(path, Open::create_new())?;
         file.write_at(0, bytes)?;

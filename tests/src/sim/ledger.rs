@@ -142,10 +142,7 @@ impl Ledger {
         let Some(run) = self.runs.get_mut(&epoch) else {
             return;
         };
-        let mut number = 0;
-        for made in &mut run.batches {
-            let at = BatchNumber(number);
-            number += 1;
+        for (at, made) in (0..).map(BatchNumber).zip(&mut run.batches) {
             if before.contains(at) && !after.contains(at) {
                 made.rolled_back = true;
                 made.excuse = made.excuse.or(Some(Excuse::Restored));
