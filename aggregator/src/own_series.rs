@@ -1,37 +1,41 @@
-//! The aggregator's own series: its metrics, and `up` of every agent it knows.
+//! The aggregator's own series: its metrics, and whether each agent that it knows is connected.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use clock::SharedClock;
-use ingest::Agents;
+use ingest::{Agents, OWN_ID};
 use model::{Labels, MetricType, TimestampMs};
 use rows::{
-    AgentId, BatchContents, BatchDecoder, BatchEncoder, BatchNumber, CohortBuilder, CohortId,
-    Collected, Epoch, SeriesDefinition,
+    AgentId, BatchContents, BatchDecoder, BatchEncoder, BatchNumber, CohortBuilder,
+    CohortDefinition, CohortId, Collected, Epoch, MetricMetadata, SeriesDefinition,
 };
 use runtime::{Timer, Token};
 use storage::{AppendOutcome, Appender, Lane, Source};
 use telemetry::Registry;
-use tsdb::Tsdb;
 
-/// The job of the aggregator's own metrics, and of `up` for agents.
+/// The job of the aggregator's own metrics.
 const JOB: &str = "promontory";
-const AGENTS_JOB: &str = "promontory-agent";
-/// The aggregator's own source: no agent can have this id, for a certificate never carries one that ends so.
-const OWN_ID: &str = "promontory-aggregator";
 
 /// Samples the process into its own store.
 #[derive(Debug)]
 pub(crate) struct OwnSeries {
-    store: Arc<Tsdb>,
+    store: Arc<dyn Appender>,
     registry: Registry,
     agents: Agents,
     clock: SharedClock,
     instance: String,
     source: Source,
+    /// Stays until the store has taken a batch of this number: numbers given up would be holes that the store remembers.
     next: BatchNumber,
+    /// The cohort that comes after those used.
+    next_cohort: u32,
+    /// Definitions that the store has not taken; a cohort's slots stand here once at most.
+    definitions: VecDeque<CohortDefinition>,
+    /// What families say of themselves, until it is stored; each stands here once at most.
+    metadata: Vec<MetricMetadata>,
     encoder: BatchEncoder,
     decoder: BatchDecoder,
     own: CohortBuilder,
@@ -41,7 +45,7 @@ pub(crate) struct OwnSeries {
 impl OwnSeries {
     /// Returns a sampler that numbers its batches within `epoch`; `instance` is the address that the API listens on.
     pub(crate) fn new(
-        store: Arc<Tsdb>,
+        store: Arc<impl Appender + 'static>,
         registry: Registry,
         agents: Agents,
         clock: SharedClock,
@@ -61,6 +65,9 @@ impl OwnSeries {
                 lane: Lane::Live,
             },
             next: BatchNumber(0),
+            next_cohort: 2,
+            definitions: VecDeque::new(),
+            metadata: Vec::new(),
             encoder: BatchEncoder::new(),
             decoder: BatchDecoder::new(),
             own: cohort(0, "self"),
@@ -82,22 +89,33 @@ impl OwnSeries {
 
     fn sample(&mut self) -> anyhow::Result<()> {
         let at = TimestampMs::from(self.clock.wall());
+        self.renew_worn();
         let mut sink = self.own.begin(at);
         self.registry
             .collect(&mut sink, &[("job", JOB), ("instance", &self.instance)]);
         let own = sink.finish();
         let known = self.sample_agents(at);
-        if self.known.is_worn() {
-            self.known.renew(CohortId(
-                u32::try_from(self.next.0)
-                    .unwrap_or(u32::MAX)
-                    .saturating_add(2),
-            ));
-        }
         self.store([own, known])
     }
 
-    /// `up` = 1 for an agent that is connected, 0 for one that is known and silent.
+    /// Begins a new cohort for the agents when most slots of the present one belong to agents that are gone.
+    fn renew_worn(&mut self) {
+        if !self.known.is_worn() {
+            return;
+        }
+        let worn = self.known.definition().cohort;
+        // No row of the old cohort will come, so what the store has not heard of it, it need not hear.
+        self.definitions
+            .retain(|definition| definition.cohort != worn);
+        self.known.renew(CohortId(self.next_cohort));
+        self.next_cohort = self.next_cohort.saturating_add(1);
+    }
+
+    /// `promontory_agent_up` = 1 for an agent that is connected, 0 for one that is known and silent.
+    ///
+    /// It is the aggregator's view, under a name and a job of its own: `up{job="promontory-agent"}` is written by the agent, and a
+    /// series has one writer. Nor is `up{job="node-exporter"}` = 0 written in the place of a silent agent: a node's `up` is the
+    /// agent's to say, and the backlog that it sends later would contradict what was written here.
     fn sample_agents(&mut self, at: TimestampMs) -> Collected {
         let agents = self.agents.list();
         let mut sink = self.known.begin(at);
@@ -106,8 +124,9 @@ impl OwnSeries {
             let value = if agent.connected { 1.0 } else { 0.0 };
             sink.series(id.as_bytes(), value, || {
                 let labels = [
-                    ("__name__", "up"),
-                    ("job", AGENTS_JOB),
+                    ("__name__", "promontory_agent_up"),
+                    ("job", JOB),
+                    ("agent", id),
                     ("instance", id),
                     ("node", id),
                     ("cluster", agent.peer.cluster().unwrap_or_default()),
@@ -122,32 +141,45 @@ impl OwnSeries {
         sink.finish()
     }
 
+    /// Stores rows, after all that they need. When it fails, these rows are lost; nothing that later rows need is.
     fn store(&mut self, collected: [Collected; 2]) -> anyhow::Result<()> {
         let mut rows = Vec::new();
-        let mut metadata = Vec::new();
         for collected in collected {
-            if let Some(definition) = collected.definition {
-                self.store.define(&self.source, definition)?;
-            }
-            metadata.extend(collected.metadata);
+            self.definitions.extend(collected.definition);
+            self.metadata.extend(collected.metadata);
             if collected.row.presence.slots() > 0 {
                 rows.push(Arc::new(collected.row));
             }
         }
+        while let Some(definition) = self.definitions.front() {
+            self.store.define(&self.source, definition.clone())?;
+            self.definitions.pop_front();
+        }
         let contents = BatchContents {
             rows: &rows,
             samples: &[],
-            metadata: &metadata,
+            metadata: &self.metadata,
         };
         let encoded = self.encoder.encode(&contents)?;
         let batch = self.decoder.decode(self.next, encoded.bytes)?;
-        self.next = self.next.next();
         let (said, answer) = mpsc::sync_channel(1);
         let done = Box::new(move |outcome| drop(said.send(outcome)));
         self.store.append(&self.source, Arc::new(batch), done)?;
         match answer.recv()? {
-            AppendOutcome::Stored(_) | AppendOutcome::Duplicate => Ok(()),
+            AppendOutcome::Stored(_) => {
+                self.next = self.next.next();
+                self.metadata.clear();
+                Ok(())
+            }
+            // An earlier batch of this number became durable although its sync was said to have failed; these rows did not.
+            AppendOutcome::Duplicate => {
+                self.next = self.next.next();
+                anyhow::bail!("an earlier batch of this number is stored already")
+            }
             AppendOutcome::Failed(reason) => anyhow::bail!(reason),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

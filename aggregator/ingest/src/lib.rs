@@ -22,7 +22,7 @@ mod service;
 mod session;
 mod tokens;
 
-pub use agents::{AgentView, Agents, Arrival, CLOCK_SKEW_MAX, Generation, Wake};
+pub use agents::{AgentView, Agents, Arrival, CLOCK_SKEW_MAX, Generation, OWN_ID, Wake};
 pub use metrics::Metrics;
 pub use service::Service;
 pub use session::{Flow, Now, ProtocolError, Session, Shared};

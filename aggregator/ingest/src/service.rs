@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clock::{Deadline, SharedClock};
 use model::TimestampMs;
+use rows::AgentId;
 use runtime::{Tasks, Timer, Token};
 use telemetry::Registry;
 use tokio::sync::Notify;
@@ -15,7 +16,7 @@ use transport::{
 };
 use wire::{AgentMessage, JoinRefusal, StreamId};
 
-use crate::agents::Wake;
+use crate::agents::{OWN_ID, Wake};
 use crate::session::{Flow, Now, ProtocolError, Session, Shared};
 use crate::tokens::{JoinError, Tokens};
 
@@ -228,6 +229,7 @@ impl Service {
         let malformed = |error: &dyn fmt::Display| (JoinRefusal::Malformed, error.to_string());
         let credential: Credential = request.token.parse().map_err(|error| malformed(&error))?;
         let agent = request.agent.parse().map_err(|error| malformed(&error))?;
+        refuse_reserved(&agent)?;
         let now = TimestampMs::from(self.clock.wall());
         let token = self
             .tokens
@@ -253,6 +255,17 @@ impl Service {
             wall: TimestampMs::from(self.clock.wall()),
         }
     }
+}
+
+/// Refuses the id under which the aggregator stores what it says of itself: an agent of that id would write its series.
+fn refuse_reserved(agent: &AgentId) -> Result<(), (JoinRefusal, String)> {
+    if agent.as_str() != OWN_ID {
+        return Ok(());
+    }
+    let message = format!(
+        "the id {OWN_ID} is the aggregator's own; give the agent another one (--agent.id)"
+    );
+    Err((JoinRefusal::Malformed, message))
 }
 
 impl fmt::Debug for Service {
@@ -296,4 +309,19 @@ fn show_listener(registry: &Registry, listener: &Arc<Listener>) {
 #[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
 fn as_float(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_agent_may_join_as_the_aggregator() {
+        let own = OWN_ID.parse().expect("an id");
+        let (reason, message) = refuse_reserved(&own).expect_err("reserved");
+        assert_eq!(reason, JoinRefusal::Malformed);
+        assert!(message.contains(OWN_ID), "{message}");
+        let near = format!("{OWN_ID}-2").parse().expect("an id");
+        assert!(refuse_reserved(&near).is_ok());
+    }
 }

@@ -22,5 +22,6 @@ fn up_answers_its_sample_queries_and_stops_cleanly() {
     }
     up.await_answer("up{job=\"node-exporter\"} == 1");
     up.await_answer("up{job=\"promontory-agent\"} == 1");
+    up.await_answer("promontory_agent_up == 1");
     up.stop();
 }
