@@ -1,6 +1,7 @@
 //! Whole systems of real processes, on good days and bad ones.
 
 mod blocked_udp;
+mod comparison;
 mod first_minute;
 mod full_disk;
 mod joining;

@@ -113,7 +113,7 @@ impl Agent {
     }
 
     /// Returns where it serves HTTP, once it has said so.
-    fn web(&mut self) -> Option<String> {
+    pub fn web(&mut self) -> Option<String> {
         let said = self.process().output();
         let line = said
             .lines()

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// More than a busy machine needs, less than [`PATIENCE`](super::PATIENCE): who waits shall say for what.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ pub fn post(address: &str, path: &str) -> Option<Answer> {
 }
 
 fn ask(address: &str, request: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect(address).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address.parse().ok()?, TIMEOUT).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
