@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clock::SharedClock;
+use files::KeyValueError;
 use ingest::{Agents, OWN_ID};
 use model::{Labels, MetricType, TimestampMs};
 use rows::{
@@ -75,16 +76,24 @@ impl OwnSeries {
         })
     }
 
-    /// Samples each `interval` until `stop`.
+    /// Samples, and has the agents remembered, each `interval` until `stop`.
     pub(crate) async fn run(mut self, interval: Duration, stop: Token) {
         let timer = Timer::new(Arc::clone(&self.clock));
         while stop.run(timer.sleep(interval)).await.is_some() {
-            if let Err(error) = tokio::task::block_in_place(|| self.sample()) {
-                tracing::warn!(%error, "the aggregator's own metrics are not stored");
-                // What was encoded may not have been taken: begin anew with key rows.
-                self.encoder.reset();
-            }
+            tokio::task::block_in_place(|| self.sample_and_remember());
         }
+        let at = TimestampMs::from(self.clock.wall());
+        let remembered = tokio::task::block_in_place(|| self.agents.save_all(at));
+        warn_of_unremembered(remembered);
+    }
+
+    fn sample_and_remember(&mut self) {
+        if let Err(error) = self.sample() {
+            tracing::warn!(%error, "the aggregator's own metrics are not stored");
+            // What was encoded may not have been taken: begin anew with key rows.
+            self.encoder.reset();
+        }
+        warn_of_unremembered(self.agents.save(TimestampMs::from(self.clock.wall())));
     }
 
     fn sample(&mut self) -> anyhow::Result<()> {
@@ -178,6 +187,12 @@ impl OwnSeries {
             }
             AppendOutcome::Failed(reason) => anyhow::bail!(reason),
         }
+    }
+}
+
+fn warn_of_unremembered(saved: Result<(), KeyValueError>) {
+    if let Err(error) = saved {
+        tracing::warn!(error = %error, source = %error.source, "the list of agents is not saved, tried again later");
     }
 }
 

@@ -1,11 +1,14 @@
 //! The agents that this aggregator knows: which run of each holds the id, and what people want to see of them.
 
-use std::collections::BTreeMap;
+mod kept;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clock::Monotonic;
+use files::KeyValue;
 use model::TimestampMs;
 use rows::{AgentId, Epoch};
 use wire::{AgentHello, AgentStatus, SessionRefusal};
@@ -26,7 +29,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(u64);
 
-/// The agents, connected or not. Cloning shares them.
+/// The agents, connected or not; at most twice as many as may be connected. Cloning shares them.
 #[derive(Clone)]
 pub struct Agents {
     known: Arc<Mutex<Known>>,
@@ -36,6 +39,10 @@ pub struct Agents {
 struct Known {
     agents: BTreeMap<AgentId, Agent>,
     sessions_begun: u64,
+    /// Where records survive a restart; `None`: nowhere.
+    kept_in: Option<Arc<KeyValue>>,
+    /// Those whose record is to be removed.
+    forgotten: BTreeSet<AgentId>,
 }
 
 struct Agent {
@@ -43,6 +50,10 @@ struct Agent {
     last_rows: Option<Monotonic>,
     interval: Duration,
     session: Option<(Generation, Wake)>,
+    /// When it was last here, whether it brought rows or not.
+    seen: TimestampMs,
+    /// When its record was last written; `None`: it is to be written.
+    saved: Option<TimestampMs>,
 }
 
 /// What people want to see of an agent.
@@ -91,25 +102,13 @@ impl Agents {
         let known = Known {
             agents: BTreeMap::new(),
             sessions_begun: 0,
+            kept_in: None,
+            forgotten: BTreeSet::new(),
         };
         Self {
             known: Arc::new(Mutex::new(known)),
             connected_max,
         }
-    }
-
-    /// Lists an agent that an earlier process knew, as not connected.
-    pub fn remember(&self, view: AgentView) {
-        let agent = Agent {
-            last_rows: None,
-            interval: Duration::ZERO,
-            session: None,
-            view,
-        };
-        self.known()
-            .agents
-            .entry(agent.view.peer.agent().clone())
-            .or_insert(agent);
     }
 
     /// Opens a session, or says why not. The older session of the same epoch, or of the epoch that this one succeeds, is
@@ -166,6 +165,7 @@ impl Agents {
         known.sessions_begun += 1;
         let generation = Generation(known.sessions_begun);
         known.open(arrival, clock_ahead_ms, (generation, wake));
+        known.make_room(self.known_max());
         Ok(generation)
     }
 
@@ -184,6 +184,7 @@ impl Agents {
     ) {
         if let Some(agent) = self.known().of_session(agent, generation) {
             agent.last_rows = Some(now.0);
+            agent.seen = now.1;
             agent.view.last_seen = Some(now.1);
             agent.view.last_row = agent.view.last_row.max(Some(newest));
         }
@@ -200,6 +201,7 @@ impl Agents {
     pub fn left(&self, agent: &AgentId, generation: Generation) {
         if let Some(agent) = self.known().of_session(agent, generation) {
             agent.session = None;
+            agent.saved = None;
             agent.view.connected = false;
         }
     }
@@ -252,6 +254,8 @@ impl Known {
             last_rows,
             interval: hello.interval,
             session: Some(session),
+            seen: arrival.wall,
+            saved: None,
         };
         self.agents.insert(arrival.peer.agent().clone(), agent);
     }

@@ -262,9 +262,8 @@ fn refuse_reserved(agent: &AgentId) -> Result<(), (JoinRefusal, String)> {
     if agent.as_str() != OWN_ID {
         return Ok(());
     }
-    let message = format!(
-        "the id {OWN_ID} is the aggregator's own; give the agent another one (--agent.id)"
-    );
+    let message =
+        format!("the id {OWN_ID} is the aggregator's own; give the agent another one (--agent.id)");
     Err((JoinRefusal::Malformed, message))
 }
 

@@ -1,6 +1,7 @@
 //! Join tokens: made, listed, used, revoked; kept in a small database, their secrets only as digests.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use files::{KeyValue, KeyValueError};
@@ -88,17 +89,22 @@ pub enum JoinError {
 /// All join tokens of an aggregator.
 #[derive(Debug)]
 pub struct Tokens {
-    database: KeyValue,
+    database: Arc<KeyValue>,
     authority: Fingerprint,
 }
 
 impl Tokens {
-    /// Returns the tokens in `database`, which no one else writes; new ones carry the fingerprint of `authority`.
-    pub const fn new(database: KeyValue, authority: Fingerprint) -> Self {
+    /// Returns the tokens in `database`, whose other tables may have other owners; new ones carry the fingerprint of `authority`.
+    pub fn new(database: impl Into<Arc<KeyValue>>, authority: Fingerprint) -> Self {
         Self {
-            database,
+            database: database.into(),
             authority,
         }
+    }
+
+    /// Returns the database that they are in, for what else is small and has to survive (see [`Agents::keep_in`](crate::Agents::keep_in)).
+    pub fn database(&self) -> Arc<KeyValue> {
+        Arc::clone(&self.database)
     }
 
     /// Makes a token. The text of what is returned is the only place where its secret ever stands.
@@ -296,7 +302,6 @@ impl fmt::Display for TokenInfo {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use files::{FileSystem, Simulated};
 

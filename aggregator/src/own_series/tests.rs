@@ -102,6 +102,28 @@ fn sampler(fate: Fate) -> (OwnSeries, Arc<Scripted>) {
     (own, store)
 }
 
+fn admit(agents: &Agents) -> (transport::PeerIdentity, ingest::Generation) {
+    let peer = transport::PeerIdentity::new("n1".parse().unwrap(), Some("prod"), None).unwrap();
+    let hello = wire::AgentHello {
+        node: "n1".to_owned(),
+        version: "0".to_owned(),
+        epoch: Epoch(1),
+        predecessor: None,
+        interval: Duration::from_secs(15),
+        epochs: Vec::new(),
+        wall: TimestampMs(0),
+    };
+    let arrival = ingest::Arrival {
+        peer: &peer,
+        hello: &hello,
+        transport: "quic",
+        now: clock::Monotonic::ORIGIN,
+        wall: TimestampMs(0),
+    };
+    let generation = agents.admit(&arrival, Arc::new(|| ())).unwrap();
+    (peer, generation)
+}
+
 #[test]
 fn what_a_failing_store_did_not_take_comes_with_the_next_rows_and_numbers_have_no_holes() {
     let failures = [
@@ -151,24 +173,7 @@ fn a_number_that_the_store_has_is_left_behind() {
 #[test]
 fn the_view_of_agents_has_a_name_and_a_job_of_its_own() {
     let (mut own, store) = sampler(Fate::Stores);
-    let peer = transport::PeerIdentity::new("n1".parse().unwrap(), Some("prod"), None).unwrap();
-    let hello = wire::AgentHello {
-        node: "n1".to_owned(),
-        version: "0".to_owned(),
-        epoch: Epoch(1),
-        predecessor: None,
-        interval: Duration::from_secs(15),
-        epochs: Vec::new(),
-        wall: TimestampMs(0),
-    };
-    let arrival = ingest::Arrival {
-        peer: &peer,
-        hello: &hello,
-        transport: "quic",
-        now: clock::Monotonic::ORIGIN,
-        wall: TimestampMs(0),
-    };
-    let generation = own.agents.admit(&arrival, Arc::new(|| ())).unwrap();
+    let (peer, generation) = admit(&own.agents);
     own.sample().unwrap();
     own.agents.left(peer.agent(), generation);
     own.sample().unwrap();
@@ -186,4 +191,23 @@ fn the_view_of_agents_has_a_name_and_a_job_of_its_own() {
         .map(|decoded| decoded.row.floats[0])
         .collect();
     assert_eq!(values, [1.0, 0.0]);
+}
+
+#[test]
+fn sampling_has_agents_remembered_even_while_the_store_fails() {
+    let (mut own, _store) = sampler(Fate::Fails);
+    let disk = files::Simulated::new();
+    let open = || {
+        let files = Arc::new(disk.clone());
+        Arc::new(files::KeyValue::open(files, std::path::Path::new("/service.redb")).unwrap())
+    };
+    own.agents.keep_in(open()).unwrap();
+    admit(&own.agents);
+    own.sample_and_remember();
+    drop(own);
+    let later = Agents::new(10);
+    later.keep_in(open()).unwrap();
+    let known = later.list();
+    assert_eq!(known.len(), 1);
+    assert!(!known[0].connected && known[0].node == "n1");
 }
