@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::sim::{LIVE_WITHIN, Sim};
+use tests::sim::{LIVE_WITHIN, Lie, Sim};
 use wire::SessionRefusal;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -239,4 +239,30 @@ fn a_full_disk_at_an_agent_costs_rows_that_are_counted_and_no_definitions() {
     assert!(unmade > 0, "rows could not be spooled");
     sim.run_until_quiet();
     assert_eq!(sim.stored(), sim.scraped());
+}
+
+/// Breaks a connection while the store has batches that it has not synced: they come again on the next one.
+fn batches_come_twice_before_they_are_durable(mut sim: Sim) -> Sim {
+    sim.run_for(seconds(20));
+    for _ in 0..5 {
+        sim.stall_store(seconds(20));
+        sim.run_for(seconds(5));
+        sim.break_connection_of(0);
+        sim.run_for(seconds(30));
+    }
+    sim.run_until_quiet();
+    sim
+}
+
+#[test]
+fn a_batch_that_comes_twice_is_acknowledged_when_it_is_durable_and_not_before() {
+    let sim = batches_come_twice_before_they_are_durable(Sim::seeded(19).agents(1));
+    assert_eq!(sim.stored(), sim.scraped());
+}
+
+#[test]
+#[should_panic(expected = "acknowledged and not durable")]
+fn a_store_that_says_duplicate_too_early_is_caught() {
+    let lying = Sim::seeded(19).agents(1);
+    batches_come_twice_before_they_are_durable(lying.store_that_lies(Lie::DuplicateBeforeDurable));
 }

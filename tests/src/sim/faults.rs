@@ -111,6 +111,18 @@ impl Sim {
         });
     }
 
+    /// Breaks an agent's connection; each end notices after a while.
+    pub fn break_connection_of(&mut self, agent: usize) {
+        self.start();
+        self.fault(Fault::Break { machine: agent });
+    }
+
+    /// Lets the twin take batches and sync none for a while.
+    pub fn stall_store(&mut self, lasts: Duration) {
+        self.start();
+        self.fault(Fault::Stall { lasts });
+    }
+
     /// Fills the aggregator's disk until [`free_aggregator_disk`](Self::free_aggregator_disk).
     pub fn fill_aggregator_disk(&mut self) {
         self.start();

@@ -19,7 +19,7 @@ use super::ledger::StoredSample;
 pub enum Lie {
     /// It acknowledges what it has not synced.
     AcknowledgesEarly,
-    /// It forgets now and then which numbers it has.
+    /// It forgets in a crash the last number that it had.
     ForgetsNumbers,
     /// It leaves out the last sample of some batches.
     Tears,
@@ -112,6 +112,13 @@ impl Twin {
         for waiting in waiting.into_iter().take(kept) {
             // Nobody hears of it.
             drop(state.apply(waiting, None));
+        }
+        if self.lie == Some(Lie::ForgetsNumbers) {
+            for known in state.durable.numbers.values_mut() {
+                *known = known
+                    .last()
+                    .map_or_else(NumberSet::new, |last| without(known, last));
+            }
         }
         state.durable.clone()
     }
@@ -230,13 +237,7 @@ impl Appender for Twin {
         let mut state = self.state();
         let key = (source.agent.clone(), source.epoch);
         let known = state.durable.numbers.get(&key);
-        let mut durable = known.is_some_and(|known| known.contains(batch.number));
-        if self.lie == Some(Lie::ForgetsNumbers) && batch.number.0 % 7 == 3 {
-            durable = false;
-            if let Some(known) = state.durable.numbers.get_mut(&key) {
-                *known = without(known, batch.number);
-            }
-        }
+        let durable = known.is_some_and(|known| known.contains(batch.number));
         let is_it = |waiting: &Waiting| matches!(waiting, Waiting::Batch { key: k, number, .. } if *k == key && *number == batch.number);
         if durable
             || (self.lie == Some(Lie::DuplicateBeforeDurable) && state.waiting.iter().any(is_it))
