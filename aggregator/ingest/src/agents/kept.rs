@@ -248,7 +248,7 @@ fn decode(bytes: &[u8]) -> Option<Agent> {
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+    text.split_at(text.floor_char_boundary(TEXT_BYTES_MAX)).0
 }
 
 fn known_time(at: i64) -> Option<TimestampMs> {
