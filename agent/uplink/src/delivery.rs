@@ -531,8 +531,10 @@ impl Delivery {
         let Some((oldest, created)) = oldest_pending(spool, self.destination) else {
             return (next, None);
         };
-        let in_order = TimestampMs(wall.0).saturating_sub(self.config.backlog_in_order);
-        if created.is_none_or(|created| created >= in_order) {
+        // A batch from the future was made before the wall clock stepped back: how old it is nobody knows.
+        let in_order = self.config.backlog_in_order.as_millis();
+        let is_recent = |created: TimestampMs| u128::from(wall.0.abs_diff(created.0)) <= in_order;
+        if created.is_none_or(is_recent) {
             (oldest, None)
         } else {
             (next, Some(oldest))

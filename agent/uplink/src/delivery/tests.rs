@@ -234,6 +234,18 @@ fn a_short_backlog_goes_in_order_and_a_long_one_beside_what_is_live() {
 }
 
 #[test]
+fn a_backlog_from_before_a_clock_went_back_does_not_hold_up_what_is_live() {
+    let mut case = Case::new();
+    case.pass(3_600);
+    case.make();
+    case.now = Monotonic::ORIGIN;
+    case.open(4, &[]);
+    case.make();
+    let expected = [(StreamId::Session, 1), (StreamId::CatchUp, 0)];
+    assert_eq!(case.numbers_sent(), expected);
+}
+
+#[test]
 fn silence_counts_from_the_first_batch_that_is_owed_an_answer() {
     let mut case = Case::new();
     case.open(4, &[]);
