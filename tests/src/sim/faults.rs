@@ -231,8 +231,9 @@ impl Sim {
     fn chosen_by_seed(mut self) -> Self {
         let rng = &mut self.rng;
         let setting = &mut self.setting;
-        setting.interval =
-            Duration::from_millis([1_000, 2_000, 3_000, 5_000, 5_000, 40_000][rng.usize(..6)]);
+        let intervals = [1_000, 2_000, 3_000, 5_000, 5_000, 5_000, 10_000, 40_000];
+        setting.agents = rng.usize(1..=3);
+        setting.interval = Duration::from_millis(intervals[rng.usize(..intervals.len())]);
         setting.latency_ms = [(0, 2), (1, 40), (20, 200), (1, 1_500)][rng.usize(..4)];
         setting.sync_ms = [(0, 1), (1, 20), (5, 400)][rng.usize(..3)];
         setting.window = [2, 8, 64, 256][rng.usize(..4)];
@@ -240,7 +241,9 @@ impl Sim {
             // A window of two cannot carry a row a second over such a link, let alone a backlog beside it.
             setting.window = setting.window.max(64);
         }
-        setting.waiting_max = [2, 8, 64][rng.usize(..3)];
+        // Nor can a store that takes two batches per slow sync.
+        let slow = setting.sync_ms.1 > 100;
+        setting.waiting_max = if slow { 64 } else { [2, 8, 64][rng.usize(..3)] };
         if rng.u8(..4) == 0 {
             self = self.smallest_spools();
         } else {
