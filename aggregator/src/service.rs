@@ -193,6 +193,7 @@ impl Aggregator {
         let agents = Agents::new(config_of::count(&settings, "ingest.max-agents") as usize);
         let authority = open_authority(base, &folder)?;
         let tokens = Arc::new(open_tokens(base, &folder, &authority)?);
+        agents.keep_in(tokens.database())?;
         let api = Api::new(
             config_of::api(&settings),
             Parts {
