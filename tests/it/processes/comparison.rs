@@ -17,11 +17,17 @@ const NO_RAM_DISKS: &str =
 /// Debian's is older than this label.
 const NEWER_LABEL: &str = "rotational";
 /// Gauges jump on a busy machine while three readings are taken one after another.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 40;
 
 #[test]
 fn a_live_machine_looks_as_node_exporter_has_it() {
-    let Some(tool) = comparing_tool() else { return };
+    let tool = match comparing_tool() {
+        Ok(tool) => tool,
+        Err(missing) => {
+            println!("skipped: there is no {}", missing.display());
+            return;
+        }
+    };
     let folder = tempfile::TempDir::new().expect("a folder");
     let peer = format!("127.0.0.1:{}", free_port());
     let mut command = Command::new(PEER);
@@ -72,12 +78,12 @@ fn collect_when_asked() -> String {
     address
 }
 
-/// Returns the script that compares; `None`, with a word about it, where it or its peer is missing.
+/// Returns the script that compares; where it or its peer is missing, what is missing.
 #[expect(
     clippy::disallowed_methods,
     reason = "whoever runs the tests says so where conformance data is, and whether it may be missing"
 )]
-fn comparing_tool() -> Option<PathBuf> {
+fn comparing_tool() -> Result<PathBuf, PathBuf> {
     let root = std::env::var_os("PROMONTORY_CONFORMANCE").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
         PathBuf::from,
@@ -88,10 +94,10 @@ fn comparing_tool() -> Option<PathBuf> {
         tool.exists() || !in_ci,
         "conformance data must be present in CI: set PROMONTORY_CONFORMANCE"
     );
-    let needed = [tool.as_path(), Path::new(PEER)];
-    if let Some(missing) = needed.into_iter().find(|path| !path.exists()) {
-        println!("skipped: there is no {}", missing.display());
-        return None;
+    for needed in [tool.as_path(), Path::new(PEER)] {
+        if !needed.exists() {
+            return Err(needed.to_owned());
+        }
     }
-    Some(tool)
+    Ok(tool)
 }

@@ -26,31 +26,32 @@ struct Storm {
 
 #[test]
 fn every_row_that_was_spooled_is_stored_once() {
-    Storm {
+    let storm = Storm {
         seed: 0x5eed,
         aggregator_kills: 30,
         agent_kills: 10,
         apart_ms: 1_800,
-    }
-    .rage();
+    };
+    println!("{}", storm.rage());
 }
 
 #[test]
 #[ignore = "takes ten minutes"]
 fn every_row_that_was_spooled_is_stored_once_in_a_long_storm() {
     for seed in 0..4 {
-        Storm {
+        let storm = Storm {
             seed,
             aggregator_kills: 60,
             agent_kills: 30,
             apart_ms: 3_000,
-        }
-        .rage();
+        };
+        println!("{}", storm.rage());
     }
 }
 
 impl Storm {
-    fn rage(self) {
+    /// Lets processes die, audits the store, and returns the figures.
+    fn rage(self) -> String {
         let began = now();
         let mut rng = Rng::with_seed(self.seed);
         let mut aggregator = Aggregator::new(&[]);
@@ -80,16 +81,16 @@ impl Storm {
         aggregator.stop();
 
         let found = audit(&aggregator.data().join("tsdb"), SERIES, &written);
-        println!(
+        assert!(found.is_clean(), "seed {:#x}: {found:?}", self.seed);
+        assert!(found.runs >= AGENTS + self.agent_kills && written.runs() >= self.agent_kills);
+        assert!(found.rows > 500, "the storm was not becalmed");
+        format!(
             "ledger: {} + {} kills, {found}; seed {:#x}, {:.0?}",
             self.aggregator_kills,
             self.agent_kills,
             self.seed,
             now().saturating_since(began)
-        );
-        assert!(found.is_clean(), "{found:?}");
-        assert!(found.runs >= AGENTS + self.agent_kills && written.runs() >= self.agent_kills);
-        assert!(found.rows > 500, "the storm was not becalmed");
+        )
     }
 }
 
