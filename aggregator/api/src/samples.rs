@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Histogram, Sample, TimestampMs, Value, is_stale};
-use promql::{Column, Grid, QueryResult};
+use promql::{Column, Grid, HistogramView, QueryResult};
 
 use crate::json::Json;
 
@@ -128,25 +128,17 @@ fn write_float(json: &mut Json, at: TimestampMs, value: f64) {
 /// Writes `[t, {"count", "sum", "buckets": [[rule, "left", "right", "count"]]}]`; empty buckets are left out.
 fn write_histogram(json: &mut Json, at: TimestampMs, histogram: &Arc<Histogram>) {
     json.array(|json| {
+        let view = HistogramView::new(histogram);
         json.time(at).object(|json| {
-            json.key("count").value(histogram.count());
-            json.key("sum").value(histogram.sum);
-            let mut buckets = histogram.bucket_list();
-            buckets.retain(|bucket| bucket.count != 0.0);
-            if buckets.is_empty() {
+            json.key("count").value(view.count);
+            json.key("sum").value(view.sum);
+            if view.buckets.is_empty() {
                 return;
             }
             json.key("buckets").array(|json| {
-                for bucket in &buckets {
-                    // 0: only the right bound belongs to it, 1: only the left, 2: neither, 3: both.
-                    let rule = match (bucket.lower_inclusive, bucket.upper_inclusive) {
-                        (false, true) => 0,
-                        (true, false) => 1,
-                        (false, false) => 2,
-                        (true, true) => 3,
-                    };
+                for bucket in &view.buckets {
                     json.array(|json| {
-                        json.raw(rule)
+                        json.raw(bucket.boundaries)
                             .value(bucket.lower)
                             .value(bucket.upper)
                             .value(bucket.count);

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-mod bucket;
 mod duration;
 mod exemplar;
 mod histogram;
@@ -16,7 +15,6 @@ mod metadata;
 mod sample;
 mod time;
 
-pub use bucket::Bucket;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use exemplar::Exemplar;
 pub use histogram::{
