@@ -195,8 +195,13 @@ impl Sim {
         for machine in 0..self.machines.len() {
             self.fault(Fault::FreeAgentDisk { machine });
             let state = &mut self.machines[machine];
+            let parted = state.parted_until > self.now;
             state.parted_until = state.parted_until.min(self.now);
             state.mangle = 0;
+            if parted {
+                // What was sent into the partition would arrive when it was to have ended.
+                self.break_machine(machine);
+            }
             self.start_agent(machine);
         }
     }

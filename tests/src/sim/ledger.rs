@@ -40,6 +40,8 @@ struct Made {
     excuse: Option<Excuse>,
     /// Whether the store had the number when an old copy without it was put back.
     rolled_back: bool,
+    /// Whether the store may have said that it refused some of it: the power cut took a definition that the rows lean on.
+    definition_lost: bool,
 }
 
 /// The batches of one run.
@@ -90,6 +92,7 @@ impl Ledger {
             acknowledged: false,
             excuse: None,
             rolled_back: false,
+            definition_lost: false,
         });
         Ok(())
     }
@@ -135,6 +138,18 @@ impl Ledger {
             }
             _ => false,
         }
+    }
+
+    /// The store refused samples of some of these batches, for want of a definition: returns whether a power cut explains it.
+    pub(crate) fn definition_lost(&mut self, epoch: Epoch, numbers: &NumberSet) -> bool {
+        let mut explained = false;
+        if let Some(run) = self.runs.get_mut(&epoch) {
+            for_each(run, numbers, |made| {
+                made.definition_lost |= made.excuse == Some(Excuse::PowerCut);
+                explained |= made.definition_lost;
+            });
+        }
+        explained
     }
 
     /// An old copy of the store was put back: what it had since may be gone, acknowledged or not.
@@ -272,7 +287,7 @@ fn check_batch(made: &Made, copies: &HashMap<(&Labels, TimestampMs), u32>) -> Re
         Ok(())
     } else if most > 1 {
         Err(format!("stored {most} times"))
-    } else if least != most {
+    } else if least != most && !made.definition_lost {
         let missing = made.samples.iter().find(|sample| {
             let key = (&sample.labels, sample.at);
             !copies.contains_key(&key)

@@ -216,7 +216,11 @@ impl Sim {
                     numbers,
                     refused,
                 } => {
-                    if let Some(refused) = refused.first() {
+                    // Reported, and so no violation, when the definition was never synced.
+                    if let Some(refused) = refused.first()
+                        && (refused.reason != "undefined"
+                            || !self.ledger.definition_lost(*epoch, numbers))
+                    {
                         let what = format!("samples of {epoch} are refused: {refused:?}");
                         self.violation(&what);
                     }
