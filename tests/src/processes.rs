@@ -2,7 +2,7 @@
 //!
 //! - [`Aggregator`] and [`Agent`] start, stop, kill and restart the programs, and ask them.
 //! - [`Relay`] stands between them and forwards UDP only while it is told to.
-//! - [`ledger`](crate::processes::ledger) compares what agents wrote with what a store holds.
+//! - [`ledger`] compares what agents wrote with what a store holds.
 //!
 //! Everything that was started ends with its value, whatever the test does. Whoever waits, waits for a condition, with
 //! [`wait_until`]; whoever fails shows what the process said.
