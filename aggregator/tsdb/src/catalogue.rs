@@ -6,23 +6,32 @@
 //! the old contents *or* the failed transaction's, so callers keep whatever either names.
 //!
 //! redb checks its pages only when it repairs, so a checksum over all contents stands beside them: what it does not match is not believed.
+//!
+//! A catalogue of version 1 is read; the first commit then makes a whole new file of the present version.
+
+mod entry;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use files::{Open, RedbBackend, SharedFileSystem};
-use model::{TimeRange, TimestampMs};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use rows::{Epoch, StoreId};
+use rows::StoreId;
 
-use crate::bytes::{Malformed, Reader, put_text};
+pub(crate) use self::entry::{Level, PartitionEntry, Tier};
+use self::entry::{decode_epoch, decode_known, encode_epoch, encode_known};
+use crate::bytes::{Malformed, Reader};
 use crate::cohorts::{EpochKey, KnownNumbers};
-use crate::record::{put_number_set, read_number_set};
+use crate::deletes::Delete;
 
 const FILE: &str = "catalogue.redb";
 const NEW_FILE: &str = "catalogue.redb.new";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest version that is read.
+const VERSION_OLDEST: u32 = 1;
 /// The catalogue is read once and kept in memory; redb needs no cache for it.
 const CACHE_BYTES: usize = 256 * 1024;
 
@@ -30,6 +39,7 @@ const STORE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("store");
 const SHARDS: TableDefinition<'_, u16, u64> = TableDefinition::new("shards");
 const PARTITIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("partitions");
 const NUMBERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("numbers");
+const DELETES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deletes");
 
 /// Everything the catalogue says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,16 +50,21 @@ pub(crate) struct Contents {
     /// By file name.
     pub(crate) partitions: BTreeMap<String, PartitionEntry>,
     pub(crate) numbers: BTreeMap<EpochKey, KnownNumbers>,
+    /// By position, the deletes that are not carried out in every partition yet.
+    pub(crate) deletes: BTreeMap<u64, Delete>,
 }
 
-/// A partition file, as the catalogue names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionEntry {
-    pub(crate) shard: u16,
-    /// The times of its samples.
-    pub(crate) times: TimeRange,
-    pub(crate) bytes: u64,
-    pub(crate) samples: u64,
+impl Contents {
+    /// Returns what a store says that has nothing yet.
+    pub(crate) fn empty(store_id: StoreId, shards: u16) -> Self {
+        Self {
+            store_id,
+            sealed: vec![0; usize::from(shards)],
+            partitions: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            deletes: BTreeMap::new(),
+        }
+    }
 }
 
 /// Why a catalogue cannot be read or written.
@@ -93,13 +108,14 @@ impl Catalogue {
         }
         let (database, contents) = guarded(|| {
             let database = open_database(&files, &path, Open::write())?;
-            let contents = read_all(&database)?;
-            Ok((database, contents))
+            let (version, contents) = read_all(&database)?;
+            // Another version's tables are left as they are: a new file replaces them as a whole.
+            Ok(((version == VERSION).then_some(database), contents))
         })?;
         Ok(Some(Self {
             files,
             folder,
-            database: Some(database),
+            database,
             contents,
         }))
     }
@@ -140,12 +156,7 @@ impl Catalogue {
         let new = self.folder.join(NEW_FILE);
         remove_if_there(&self.files, &new)?;
         let database = open_database(&self.files, &new, Open::create_new().unix_mode(0o600))?;
-        let nothing = Contents {
-            store_id: contents.store_id,
-            sealed: Vec::new(),
-            partitions: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-        };
+        let nothing = Contents::empty(contents.store_id, 0);
         change(&database, &nothing, &contents)?;
         self.files.rename(&new, &self.folder.join(FILE))?;
         self.files.sync_folder(&self.folder)?;
@@ -191,7 +202,7 @@ fn change(database: &Database, old: &Contents, new: &Contents) -> Result<(), Cat
             ("version", &VERSION.to_le_bytes()),
             ("store_id", &new.store_id.0.to_le_bytes()),
             ("shards", &(new.sealed.len() as u64).to_le_bytes()),
-            ("checksum", &checksum(new).to_le_bytes()),
+            ("checksum", &checksum(new, VERSION).to_le_bytes()),
         ];
         for (name, value) in fields {
             store.insert(name, value).map_err(redb_error)?;
@@ -203,7 +214,7 @@ fn change(database: &Database, old: &Contents, new: &Contents) -> Result<(), Cat
         let mut partitions = transaction.open_table(PARTITIONS).map_err(redb_error)?;
         for (name, entry) in &new.partitions {
             if old.partitions.get(name) != Some(entry) {
-                let value = encode_entry(entry);
+                let value = entry.encode();
                 partitions
                     .insert(name.as_str(), value.as_slice())
                     .map_err(redb_error)?;
@@ -230,19 +241,33 @@ fn change(database: &Database, old: &Contents, new: &Contents) -> Result<(), Cat
                     .map_err(redb_error)?;
             }
         }
+        let mut deletes = transaction.open_table(DELETES).map_err(redb_error)?;
+        for (position, delete) in &new.deletes {
+            if old.deletes.get(position) != Some(delete) {
+                deletes
+                    .insert(*position, delete.encode().as_slice())
+                    .map_err(redb_error)?;
+            }
+        }
+        for position in old.deletes.keys() {
+            if !new.deletes.contains_key(position) {
+                deletes.remove(*position).map_err(redb_error)?;
+            }
+        }
     }
     transaction.commit().map_err(redb_error)
 }
 
-fn read_all(database: &Database) -> Result<Contents, CatalogueError> {
+/// Returns version and contents.
+fn read_all(database: &Database) -> Result<(u32, Contents), CatalogueError> {
     let transaction = database.begin_read().map_err(redb_error)?;
     let store = transaction.open_table(STORE).map_err(redb_error)?;
     let field = |name: &'static str| -> Result<Vec<u8>, CatalogueError> {
         let value = store.get(name).map_err(redb_error)?;
         Ok(value.ok_or(Malformed(name))?.value().to_vec())
     };
-    let version = field("version")?;
-    if Reader::new(&version).u32("version")? != VERSION {
+    let version = Reader::new(&field("version")?).u32("version")?;
+    if !(VERSION_OLDEST..=VERSION).contains(&version) {
         return Err(Malformed("written by a newer version of this program").into());
     }
     let store_id = StoreId(Reader::new(&field("store_id")?).u128("store id")?);
@@ -263,7 +288,15 @@ fn read_all(database: &Database) -> Result<Contents, CatalogueError> {
     let table = transaction.open_table(PARTITIONS).map_err(redb_error)?;
     for entry in table.iter().map_err(redb_error)? {
         let (name, value) = entry.map_err(redb_error)?;
-        partitions.insert(name.value().to_owned(), decode_entry(value.value())?);
+        let entry = if version == 1 {
+            let entry = PartitionEntry::decode_v1(value.value(), 0)?;
+            let sealed = sealed.get(usize::from(entry.shard)).copied();
+            let until = sealed.ok_or(Malformed("a partition of no shard"))?;
+            PartitionEntry { until, ..entry }
+        } else {
+            PartitionEntry::decode(value.value())?
+        };
+        partitions.insert(name.value().to_owned(), entry);
     }
     let mut numbers = BTreeMap::new();
     let table = transaction.open_table(NUMBERS).map_err(redb_error)?;
@@ -271,20 +304,29 @@ fn read_all(database: &Database) -> Result<Contents, CatalogueError> {
         let (key, value) = entry.map_err(redb_error)?;
         numbers.insert(decode_epoch(key.value())?, decode_known(value.value())?);
     }
+    let mut deletes = BTreeMap::new();
+    if version > 1 {
+        let table = transaction.open_table(DELETES).map_err(redb_error)?;
+        for entry in table.iter().map_err(redb_error)? {
+            let (position, value) = entry.map_err(redb_error)?;
+            deletes.insert(position.value(), Delete::decode(value.value())?);
+        }
+    }
     let contents = Contents {
         store_id,
         sealed,
         partitions,
         numbers,
+        deletes,
     };
-    if Reader::new(&field("checksum")?).u32("checksum")? != checksum(&contents) {
+    if Reader::new(&field("checksum")?).u32("checksum")? != checksum(&contents, version) {
         return Err(Malformed("its contents do not match their checksum").into());
     }
-    Ok(contents)
+    Ok((version, contents))
 }
 
-/// Returns the checksum over everything that the catalogue says, in order of its tables and keys.
-fn checksum(contents: &Contents) -> u32 {
+/// Returns the checksum over everything that a catalogue of this version says, in order of its tables and keys.
+fn checksum(contents: &Contents, version: u32) -> u32 {
     let mut sum = crc32c::crc32c(&contents.store_id.0.to_le_bytes());
     let mut add = |bytes: &[u8]| sum = crc32c::crc32c_append(sum, bytes);
     for position in &contents.sealed {
@@ -292,63 +334,19 @@ fn checksum(contents: &Contents) -> u32 {
     }
     for (name, entry) in &contents.partitions {
         add(name.as_bytes());
-        add(&encode_entry(entry));
+        if version == 1 {
+            add(&entry.encode_v1());
+        } else {
+            add(&entry.encode());
+        }
     }
     for (key, known) in &contents.numbers {
         add(&encode_epoch(key));
         add(&encode_known(known));
     }
+    for (position, delete) in &contents.deletes {
+        add(&position.to_le_bytes());
+        add(&delete.encode());
+    }
     sum
-}
-
-fn encode_entry(entry: &PartitionEntry) -> Vec<u8> {
-    let mut out = entry.shard.to_le_bytes().to_vec();
-    out.extend_from_slice(&entry.times.start.0.to_le_bytes());
-    out.extend_from_slice(&entry.times.end.0.to_le_bytes());
-    out.extend_from_slice(&entry.bytes.to_le_bytes());
-    out.extend_from_slice(&entry.samples.to_le_bytes());
-    out
-}
-
-fn decode_entry(bytes: &[u8]) -> Result<PartitionEntry, Malformed> {
-    let mut from = Reader::new(bytes);
-    Ok(PartitionEntry {
-        shard: from.u16("shard")?,
-        times: TimeRange::new(
-            TimestampMs(from.i64("oldest sample")?),
-            TimestampMs(from.i64("newest sample")?),
-        ),
-        bytes: from.u64("bytes")?,
-        samples: from.u64("samples")?,
-    })
-}
-
-fn encode_epoch((agent, epoch): &EpochKey) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_text(&mut out, agent.as_str());
-    out.extend_from_slice(&epoch.0.to_le_bytes());
-    out
-}
-
-fn decode_epoch(bytes: &[u8]) -> Result<EpochKey, Malformed> {
-    let mut from = Reader::new(bytes);
-    let agent = from.text("agent")?.parse();
-    Ok((
-        agent.map_err(|_| Malformed("agent id"))?,
-        Epoch(from.u64("epoch")?),
-    ))
-}
-
-fn encode_known(known: &KnownNumbers) -> Vec<u8> {
-    let mut out = known.used.0.to_le_bytes().to_vec();
-    put_number_set(&mut out, &known.numbers);
-    out
-}
-
-fn decode_known(bytes: &[u8]) -> Result<KnownNumbers, Malformed> {
-    let mut from = Reader::new(bytes);
-    Ok(KnownNumbers {
-        used: TimestampMs(from.i64("last use")?),
-        numbers: read_number_set(&mut from)?,
-    })
 }

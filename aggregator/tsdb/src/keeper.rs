@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use clock::SharedClock;
 use files::SharedFileSystem;
 use model::TimestampMs;
 
-use crate::catalogue::{Catalogue, CatalogueError, Contents, PartitionEntry};
+use crate::catalogue::{Catalogue, CatalogueError, Contents, Level, PartitionEntry, Tier};
 use crate::cohorts::DurableNumbers;
 use crate::counters::Counters;
 use crate::intake::{Command, Intake};
@@ -33,6 +33,19 @@ const TICK: Duration = Duration::from_secs(1);
 const RETAIN_EVERY: Duration = Duration::from_mins(1);
 /// Numbers of epochs that nobody has used for this long are forgotten: far more than twice the age of anything in a spool.
 const NUMBERS_KEPT: Duration = Duration::from_hours(90 * 24);
+
+/// Requests that may wait for the keeper.
+pub(crate) const REQUESTS: usize = 16;
+
+/// What the keeper is asked for. An answer is sent when it is done; nobody need wait for it.
+#[derive(Debug)]
+pub(crate) enum KeeperRequest {
+    /// A head froze. There is nothing to say when requests wait: after each one the keeper looks at all heads.
+    Look,
+    /// Do at once whatever is due, retention included, and say whether that succeeded.
+    #[cfg(test)]
+    Keep(SyncSender<bool>),
+}
 
 /// The keeper thread's state.
 pub(crate) struct Keeper {
@@ -71,22 +84,28 @@ enum KeepError {
 }
 
 impl Keeper {
-    /// Works until the wakers are gone.
-    pub(crate) fn run(mut self, wake: &Receiver<()>) {
+    /// Works until all who could ask are gone.
+    pub(crate) fn run(mut self, requests: &Receiver<KeeperRequest>) {
         let mut retained = self.clock.monotonic();
         let mut patience = TICK;
         loop {
-            match wake.recv_timeout(patience) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            let answer: Option<SyncSender<bool>> = match requests.recv_timeout(patience) {
+                Ok(KeeperRequest::Look) | Err(RecvTimeoutError::Timeout) => None,
+                #[cfg(test)]
+                Ok(KeeperRequest::Keep(answer)) => Some(answer),
                 Err(RecvTimeoutError::Disconnected) => return,
-            }
+            };
             let now = self.clock.monotonic();
+            let due = answer.is_some() || now.saturating_since(retained) >= RETAIN_EVERY;
             let mut kept = self.seal_all();
-            if kept.is_ok() && now.saturating_since(retained) >= RETAIN_EVERY {
+            if kept.is_ok() && due {
                 retained = now;
                 kept = self.retain();
             }
             patience = if kept.is_ok() { TICK } else { self.retry_after };
+            if let Some(answer) = answer {
+                answer.send(kept.is_ok()).unwrap_or_default();
+            }
             if let Err(error) = kept {
                 self.counters.seal_failures.add(1);
                 tracing::error!(%error, "cannot seal, trying again; check space and health of the disk");
@@ -178,6 +197,11 @@ impl Keeper {
                         times: summary.times,
                         bytes: summary.bytes,
                         samples: summary.samples,
+                        until: frozen.position,
+                        level: Level::Sealed,
+                        tier: Tier::Raw,
+                        class: String::new(),
+                        deleted: 0,
                     };
                     files.push((name, entry));
                 }

@@ -27,6 +27,7 @@ mod catalogue;
 mod cohorts;
 mod config;
 mod counters;
+mod deletes;
 mod head;
 mod index;
 mod intake;

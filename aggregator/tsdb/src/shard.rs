@@ -15,6 +15,7 @@ use rows::{MetricMetadata, Row, SeriesSample, Slot};
 
 use crate::config::SealConfig;
 use crate::head::{Head, HeadWriter};
+use crate::keeper::KeeperRequest;
 use crate::layout::Layout;
 use crate::partitions::PartitionHandle;
 
@@ -160,8 +161,7 @@ pub(crate) struct ShardThread {
     clock: SharedClock,
     seal: SealConfig,
     head_bytes_max: u64,
-    /// Wakes the keeper; when it is awake already there is nothing to say.
-    keeper: SyncSender<()>,
+    keeper: SyncSender<KeeperRequest>,
     /// Bytes of log since the head began, and when that was.
     log_bytes: u64,
     began: Monotonic,
@@ -174,7 +174,7 @@ impl ShardThread {
         writer: HeadWriter,
         clock: SharedClock,
         (seal, head_bytes_max): (SealConfig, u64),
-        keeper: SyncSender<()>,
+        keeper: SyncSender<KeeperRequest>,
     ) -> Self {
         let began = clock.monotonic();
         Self {
@@ -271,7 +271,9 @@ impl ShardThread {
             });
         });
         // Full: it is about to look anyway.
-        self.keeper.try_send(()).unwrap_or_default();
+        self.keeper
+            .try_send(KeeperRequest::Look)
+            .unwrap_or_default();
     }
 
     fn is_due(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use clock::SharedClock;
@@ -18,7 +18,7 @@ use crate::config::TsdbConfig;
 use crate::counters::Counters;
 use crate::head::HeadWriter;
 use crate::intake::{Command, Intake};
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, KeeperRequest, REQUESTS};
 use crate::log::Log;
 use crate::partitions::{OpenPartitions, PartitionHandle};
 use crate::querier::Snapshot;
@@ -89,6 +89,8 @@ pub struct Tsdb {
 struct Threads {
     log: Option<JoinHandle<()>>,
     shards: Vec<JoinHandle<()>>,
+    /// Gone once the store is closing: the keeper ends when all who could ask are gone.
+    asking: Option<SyncSender<KeeperRequest>>,
     keeper: Option<JoinHandle<()>>,
     lock: Option<FolderLock>,
 }
@@ -126,9 +128,10 @@ impl Tsdb {
     /// Later appends are [`Busy`]. Closing again does nothing.
     pub fn close(&self) {
         self.intake.close();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.threads();
         let log = threads.log.take();
-        // The shards end when the log thread has dropped their senders, the keeper when the shards have dropped its waker.
+        threads.asking = None;
+        // The shards end when the log thread has dropped their senders, the keeper when the shards have dropped theirs to it.
         let rest = std::mem::take(&mut threads.shards)
             .into_iter()
             .chain(threads.keeper.take());
@@ -187,6 +190,35 @@ impl Tsdb {
             .map(|((agent, epoch), known)| (agent, epoch, known.numbers))
             .collect();
         Ok(summary)
+    }
+
+    /// Has the keeper do something and waits for its answer; `None` when the store is closed.
+    ///
+    /// Nothing is held while waiting, so closing goes on: what was asked is done before the keeper ends.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "deletes and snapshots will ask")
+    )]
+    pub(crate) fn ask_keeper<T>(
+        &self,
+        request: impl FnOnce(SyncSender<T>) -> KeeperRequest,
+    ) -> Option<T> {
+        let asking = self.threads().asking.clone()?;
+        let (answer, answered) = sync_channel(1);
+        asking.send(request(answer)).ok()?;
+        drop(asking);
+        answered.recv().ok()
+    }
+
+    /// Has the keeper do at once whatever is due; tells whether it succeeded.
+    #[cfg(test)]
+    pub(crate) fn keep(&self) -> bool {
+        self.ask_keeper(KeeperRequest::Keep).unwrap_or(false)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        // Handles that are taken out one by one.
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -283,12 +315,8 @@ fn open_catalogue(
         .shards
         .map_or_else(default_shards, |shards| shards.get());
     let high = u128::from(crate::random::random_u64());
-    let contents = Contents {
-        store_id: StoreId(high << 64 | u128::from(crate::random::random_u64())),
-        sealed: vec![0; usize::from(shards)],
-        partitions: Default::default(),
-        numbers: Default::default(),
-    };
+    let store_id = StoreId(high << 64 | u128::from(crate::random::random_u64()));
+    let contents = Contents::empty(store_id, shards);
     Catalogue::create(Arc::clone(files), folder, contents).map_err(failed)
 }
 
@@ -360,9 +388,8 @@ impl Opening {
         let (shards, writers) = make_shards(&catalogue, &partitions);
         let total = Arc::new(Total(shards.clone()));
         // The threads end when their senders are dropped, also when something below fails.
-        let (waker, wake) = sync_channel(1);
-        let (senders, shard_threads) = self.start_shards(&shards, writers, &total, &waker)?;
-        drop(waker);
+        let (asking, requests) = sync_channel(REQUESTS);
+        let (senders, shard_threads) = self.start_shards(&shards, writers, &total, &asking)?;
         let keeper = Keeper {
             files: Arc::clone(&self.files),
             clock: Arc::clone(&self.clock),
@@ -376,7 +403,7 @@ impl Opening {
             retry_after: self.config.log.retry_after,
             built: Default::default(),
         };
-        let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&wake))?;
+        let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&requests))?;
         let admission = Admission::new(self.config.limits.clone());
         let mut cohorts = Cohorts::new(shard_count, admission);
         let log_folder = self.config.folder.join(LOG_FOLDER);
@@ -397,7 +424,7 @@ impl Opening {
             Ok(replayed) => replayed,
             Err(error) => {
                 // Nobody works in the folder once its lock is released.
-                drop(senders);
+                drop((senders, asking));
                 join_all(shard_threads.into_iter().chain([keeper]));
                 drop(lock);
                 return Err(error);
@@ -438,6 +465,7 @@ impl Opening {
             threads: Mutex::new(Threads {
                 log: Some(log),
                 shards: shard_threads,
+                asking: Some(asking),
                 keeper: Some(keeper),
                 lock: Some(lock),
             }),
@@ -449,7 +477,7 @@ impl Opening {
         shards: &[Arc<Shard>],
         writers: Vec<HeadWriter>,
         total: &Arc<Total>,
-        waker: &SyncSender<()>,
+        keeper: &SyncSender<KeeperRequest>,
     ) -> Result<StartedShards, OpenError> {
         let mut senders = Vec::new();
         let mut threads = Vec::new();
@@ -461,7 +489,7 @@ impl Opening {
                 writer,
                 Arc::clone(&self.clock),
                 (self.config.seal, self.config.limits.head_bytes_max),
-                waker.clone(),
+                keeper.clone(),
             );
             let name = format!("tsdb-shard-{}", shard.number);
             threads.push(spawn(name, move || thread.run(&receiver))?);

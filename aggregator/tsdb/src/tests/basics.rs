@@ -479,3 +479,12 @@ fn a_folder_whose_catalogue_is_lost_or_damaged_is_left_alone() {
     let error = world.try_open().map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("missing"), "{error}");
 }
+
+#[test]
+fn the_keeper_answers_until_the_store_is_closed() {
+    let world = World::new();
+    let (store, _) = world.open();
+    assert!(store.keep());
+    store.close();
+    assert!(!store.keep());
+}
