@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
         "telemetry",
         "wire",
     ],
-    &["host", "spool", "storage", "transport"],
+    &["host", "prometheus-block", "spool", "storage", "transport"],
     &["http-shell", "promql", "tsdb", "uplink"],
     &["ingest"],
     &["api"],
@@ -58,6 +58,7 @@ const NEVERS: &[(&str, &[&str])] = &[
         "promql",
         &["tsdb", "tokio", "hyper", "http-shell", "clock", "runtime"],
     ),
+    ("prometheus-block", &["clock", "tokio", "storage", "tsdb"]),
     ("spool", &["tokio", "transport"]),
     ("host", &["tokio", "hyper", "transport"]),
 ];
