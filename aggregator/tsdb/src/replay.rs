@@ -1,25 +1,29 @@
 //! Reading the log at open: every batch that no partition has yet goes to its shard once more.
 //!
-//! Segments are read in order, each on its own: row bases are forgotten at its start, for it has those it needs. What is damaged is
-//! reported and costs itself; a batch that leans on a row that is lost is lost too, and its number stays unknown, so an agent that still has
+//! Segments are taken in order, each on its own: row bases are forgotten at its start, for it has those it needs. Several threads read and
+//! decode them ([`decoding`]); one takes what they have in the order of the log. What is damaged is reported and costs itself; a batch that leans on a row that is lost is lost too, and its number stays unknown, so an agent that still has
 //! it sends it again.
 
+mod decoding;
+
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use clock::SharedClock;
 use files::{Open, SharedFileSystem};
-use model::{TimeRange, TimestampMs};
-use rows::{BatchDecoder, BatchNumber, CohortId, NumberSet, Row, Slot, StoreId, decode_key_row};
+use model::TimestampMs;
+use rows::{CohortId, NumberSet, Row, Slot, StoreId};
 use storage::Lane;
 
+use self::decoding::{DecodedBatch, Planned, Taking, Told, read_and_decode};
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
-use crate::record::{self, LogSource, Record};
+use crate::record::{self, Record};
 use crate::report::RecoveryReport;
-use crate::segment::{RECORDS_START, Scanned, Scanner, SegmentHeader};
+use crate::segment::{RECORDS_START, SegmentHeader};
 use crate::sequencer::shard_items;
 use crate::shard::{ShardGroup, ShardItem, ShardMessage};
 use crate::tsdb::OpenError;
@@ -55,19 +59,12 @@ struct SegmentFile {
     path: PathBuf,
 }
 
-/// What is gathered for the shards, and what batches are decoded against.
+/// What is gathered for the shards.
 struct State {
-    decoders: HashMap<LogSource, BatchDecoder>,
     /// Numbers met in this replay: a batch counts once.
     seen: HashMap<EpochKey, NumberSet>,
     pending: Vec<Vec<ShardItem>>,
     pending_bytes: usize,
-    last_position: u64,
-}
-
-/// How far the records of a segment count, and what its file held.
-struct Scan {
-    end: u64,
     last_position: u64,
 }
 
@@ -81,34 +78,42 @@ impl Replay<'_> {
             }
         }
         let mut state = State {
-            decoders: HashMap::new(),
             seen: HashMap::new(),
             pending: self.shards.iter().map(|_| Vec::new()).collect(),
             pending_bytes: 0,
             last_position: self.sealed.iter().copied().max().unwrap_or(0),
         };
-        let mut end = LogEnd::default();
+        let mut end = LogEnd {
+            last_number: segments.last().map_or(0, |segment| segment.number),
+            ..LogEnd::default()
+        };
+        let mut planned = Vec::new();
         for segment in &segments {
-            end.last_number = end.last_number.max(segment.number);
             let limit = limit_of(segment.number, &headers);
             if limit == 0 {
                 // Given up before anything in it was durable.
                 self.remove(&segment.path);
-                continue;
-            }
-            let Some(header) = headers.get(&segment.number) else {
+            } else if let Some(header) = headers.get(&segment.number) {
+                planned.push(Planned {
+                    number: segment.number,
+                    path: segment.path.clone(),
+                    salt: header.salt,
+                    first_position: header.first_position,
+                    limit,
+                });
+            } else {
                 self.set_aside(segment, limit);
-                continue;
-            };
-            self.report.segments += 1;
-            let scan = self.segment(segment, header, limit, &mut state)?;
-            end.previous = segment.number;
-            end.previous_end = scan.end;
-            end.closed.push(ClosedSegment {
-                number: segment.number,
-                last_position: scan.last_position,
-            });
+            }
         }
+        let files = Arc::clone(&self.files);
+        read_and_decode(&files, &planned, SEGMENT_BYTES_MAX, |taking| {
+            planned.iter().try_for_each(|segment| {
+                self.report.segments += 1;
+                let closed = self.segment(segment, &taking, &mut state, &mut end)?;
+                end.closed.push(closed);
+                Ok::<(), OpenError>(())
+            })
+        })?;
         self.flush(&mut state);
         Ok(Replayed {
             end,
@@ -178,63 +183,84 @@ impl Replay<'_> {
         }
     }
 
+    /// Takes all that comes of a segment.
     fn segment(
         &mut self,
-        segment: &SegmentFile,
-        header: &SegmentHeader,
-        limit: u64,
+        segment: &Planned,
+        taking: &Taking,
         state: &mut State,
-    ) -> Result<Scan, OpenError> {
-        let bytes = self.read(&segment.path, limit.min(SEGMENT_BYTES_MAX))?;
-        state.decoders.clear();
-        let mut scan = Scan {
-            end: RECORDS_START as u64,
-            last_position: header.first_position,
-        };
-        let mut scanner = Scanner::new(&bytes, header.salt);
-        for scanned in &mut scanner {
-            match scanned {
-                Scanned::Hole { offset, bytes } => self.report.damaged(
-                    segment.path.clone(),
-                    offset,
-                    format!("{bytes} bytes are no record; what stood there is lost"),
-                ),
-                Scanned::Record {
+        end: &mut LogEnd,
+    ) -> Result<ClosedSegment, OpenError> {
+        let mut last_position = segment.first_position;
+        loop {
+            let told = taking
+                .told
+                .recv()
+                .unwrap_or_else(|_| Told::Failed(reader_is_gone(segment)));
+            let (offset, position, outcome) = match told {
+                Told::Hole { offset, bytes } => {
+                    let what = format!("{bytes} bytes are no record; what stood there is lost");
+                    self.report.damaged(segment.path.clone(), offset, what);
+                    continue;
+                }
+                Told::Plain {
                     offset,
                     kind,
                     position,
                     body,
+                } => (offset, position, self.record(kind, body.bytes(), state)),
+                Told::Decoded {
+                    offset,
+                    position,
+                    decoder,
                 } => {
-                    scan.last_position = scan.last_position.max(position);
-                    state.last_position = state.last_position.max(position);
-                    if let Err(what) = self.record(kind, position, body, state) {
-                        self.report.damaged(segment.path.clone(), offset, what);
-                    }
+                    let decoded = taking.decoded[decoder].recv();
+                    let decoded = decoded.map_err(|_| reader_is_gone(segment))?;
+                    let outcome = decoded.map(|decoded| {
+                        if let Some(decoded) = decoded {
+                            self.batch(state, position, decoded);
+                        }
+                    });
+                    (offset, position, outcome)
                 }
+                Told::End {
+                    scan_end,
+                    torn_bytes,
+                } => {
+                    end.previous = segment.number;
+                    end.previous_end = self.segment_end(segment, scan_end, torn_bytes);
+                    return Ok(ClosedSegment {
+                        number: segment.number,
+                        last_position,
+                    });
+                }
+                Told::Failed(error) => return Err(error),
+            };
+            last_position = last_position.max(position);
+            state.last_position = state.last_position.max(position);
+            if let Err(what) = outcome {
+                self.report.damaged(segment.path.clone(), offset, what);
             }
         }
-        scan.end = scanner.end();
-        if limit == u64::MAX {
-            self.report.torn_bytes += scanner.trailing_bytes();
-        } else if scan.end < limit {
+    }
+
+    /// Returns where the records of a segment end, given where the last one that checks does.
+    fn segment_end(&mut self, segment: &Planned, scan_end: u64, torn_bytes: u64) -> u64 {
+        if segment.limit == u64::MAX {
+            self.report.torn_bytes += torn_bytes;
+        } else if scan_end < segment.limit {
             // Synced once, and no record any more.
             let what = format!(
                 "{} bytes are no record; what stood there is lost",
-                limit - scan.end
+                segment.limit - scan_end
             );
-            self.report.damaged(segment.path.clone(), scan.end, what);
-            scan.end = limit;
+            self.report.damaged(segment.path.clone(), scan_end, what);
+            return segment.limit;
         }
-        Ok(scan)
+        scan_end
     }
 
-    fn record(
-        &mut self,
-        kind: u8,
-        position: u64,
-        body: &[u8],
-        state: &mut State,
-    ) -> Result<(), String> {
+    fn record(&mut self, kind: u8, body: &[u8], state: &mut State) -> Result<(), String> {
         let record =
             record::read(kind, body).map_err(|error| format!("a record's {error} is wrong"))?;
         match record {
@@ -267,20 +293,8 @@ impl Replay<'_> {
                 self.learn_starts(state, &(agent, epoch), cohort, (0, &starts));
                 Ok(())
             }
-            Some(Record::Base { source, row }) => {
-                let row = decode_key_row(row)
-                    .map_err(|error| format!("a base row is unreadable: {error}"))?;
-                let decoder = state.decoders.entry(source).or_default();
-                decoder
-                    .install_base(Arc::new(row))
-                    .map_err(|error| format!("a base row is not one: {error}"))
-            }
-            Some(Record::Batch {
-                source,
-                number,
-                taken,
-                body,
-            }) => self.batch(state, source, number, (position, taken), body),
+            // They come decoded.
+            Some(Record::Base { .. } | Record::Batch { .. }) => Ok(()),
         }
     }
 
@@ -306,26 +320,19 @@ impl Replay<'_> {
         }
     }
 
-    fn batch(
-        &mut self,
-        state: &mut State,
-        source: LogSource,
-        number: BatchNumber,
-        (position, taken): (u64, TimeRange),
-        body: &[u8],
-    ) -> Result<(), String> {
-        let key = (source.agent.clone(), source.epoch);
+    fn batch(&mut self, state: &mut State, position: u64, decoded: DecodedBatch) {
+        let DecodedBatch {
+            source,
+            taken,
+            batch,
+            bytes,
+        } = decoded;
+        let number = batch.number;
         let live = source.lane == Lane::Live;
-        let decoder = state.decoders.entry(source).or_default();
-        let batch = decoder.decode(number, Arc::from(body)).map_err(|error| {
-            format!(
-                "batch {number} of {} in epoch {} is lost: {error}",
-                key.0, key.1
-            )
-        })?;
+        let key = (source.agent, source.epoch);
         // A batch is in the log once; were it there twice, the first would stand.
         if state.seen.entry(key.clone()).or_default().insert(number) == Some(false) {
-            return Ok(());
+            return;
         }
         let wall = TimestampMs::from(self.clock.wall());
         self.numbers.add(
@@ -367,11 +374,10 @@ impl Replay<'_> {
             self.report.batches += 1;
             self.report.samples += stored;
         }
-        state.pending_bytes += body.len();
+        state.pending_bytes += bytes;
         if state.pending_bytes >= GROUP_BYTES {
             self.flush(state);
         }
-        Ok(())
     }
 
     /// Hands what is gathered to the shards. They seal as they go when memory is short, and then this waits.
@@ -391,6 +397,11 @@ impl Replay<'_> {
         }
         state.pending_bytes = 0;
     }
+}
+
+/// Only when its thread panicked.
+fn reader_is_gone(segment: &Planned) -> OpenError {
+    OpenError::io("read log segment", &segment.path)(io::Error::other("its reader has ended"))
 }
 
 /// Returns how many bytes of a segment count: all, unless a later one says where it was given up, or that nothing in it counts.
