@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clock::Monotonic;
-use model::TimestampMs;
+use model::{Labels, TimestampMs};
 use rows::{
     AgentId, BatchNumber, CohortDefinition, CohortId, DecodedRow, Epoch, NumberSet, RowCounter,
-    SLOTS_MAX, Slot,
+    Slot,
 };
 use storage::{Lane, RefusalReason};
 
@@ -170,33 +170,33 @@ impl Cohorts {
         ) else {
             return;
         };
-        let layout = Arc::make_mut(&mut cohort.layout);
-        for (slot, series) in (usize::from(definition.first_slot)..SLOTS_MAX).zip(definition.series)
-        {
-            let state = match layout.slot(slot) {
-                SlotState::Series(present) if *present == series => continue,
+        let mut changes = Changes::default();
+        for (slot, series) in (definition.first_slot..).zip(definition.series) {
+            let layout = &cohort.layout;
+            let at = usize::from(slot);
+            if layout.is(at, &series) {
+                continue;
+            }
+            let state = if let Some(present) = series_at(layout, at) {
                 // Two meanings for one slot: neither can be trusted with later values.
-                SlotState::Series(present) => {
-                    tracing::warn!(agent = %key.0, cohort = &*definition.name, slot, "a slot is defined again, unlike before; it is refused from now on");
-                    self.admission.release(&key.0, &present.labels);
-                    SlotState::Refused(RefusalReason::Undefined)
-                }
-                SlotState::Undefined | SlotState::Refused(_) => {
-                    match self
-                        .admission
-                        .admit(&key.0, &series.labels, now, head_bytes)
-                    {
-                        Ok(()) => SlotState::Series(series),
-                        Err(reason) => SlotState::Refused(reason),
+                tracing::warn!(agent = %key.0, cohort = &*definition.name, slot, "a slot is defined again, unlike before; it is refused from now on");
+                self.admission.release(&key.0, &present);
+                SlotState::Refused(RefusalReason::Undefined)
+            } else {
+                match self
+                    .admission
+                    .admit(&key.0, &series.labels, now, head_bytes)
+                {
+                    Ok(()) => SlotState::Series(series),
+                    Err(reason) if layout.refusal(at) == Some(reason) && at < layout.len() => {
+                        continue;
                     }
+                    Err(reason) => SlotState::Refused(reason),
                 }
             };
-            if *layout.slot(slot) != state
-                && let Ok(slot) = u16::try_from(slot)
-            {
-                layout.set(slot, state);
-            }
+            changes.add(slot, state, &mut cohort.layout);
         }
+        changes.apply(&mut cohort.layout);
     }
 
     /// Takes a definition from the log: what was decided then stands.
@@ -210,20 +210,27 @@ impl Cohorts {
         ) else {
             return;
         };
-        let layout = Arc::make_mut(&mut cohort.layout);
+        let mut changes = Changes::default();
         for (slot, state) in (definition.first_slot..).zip(definition.slots) {
-            let present = layout.slot(usize::from(slot));
-            if *present == state {
+            let layout = &cohort.layout;
+            let at = usize::from(slot);
+            let known = match &state {
+                SlotState::Series(series) => layout.is(at, series),
+                SlotState::Undefined => layout.refusal(at) == Some(RefusalReason::Undefined),
+                SlotState::Refused(reason) => layout.refusal(at) == Some(*reason),
+            };
+            if known && at < layout.len() {
                 continue;
             }
-            if let SlotState::Series(series) = present {
-                self.admission.release(&key.0, &series.labels);
+            if let Some(present) = series_at(layout, at) {
+                self.admission.release(&key.0, &present);
             }
             if let SlotState::Series(series) = &state {
                 self.admission.count(&key.0, &series.labels);
             }
-            layout.set(slot, state);
+            changes.add(slot, state, &mut cohort.layout);
         }
+        changes.apply(&mut cohort.layout);
     }
 
     /// Returns a cohort that rows came for, as one that is in use.
@@ -238,7 +245,7 @@ impl Cohorts {
         if !cohort.counted {
             cohort.counted = true;
             for series in series_of(&cohort.layout) {
-                self.admission.count(&key.0, series);
+                self.admission.count(&key.0, &series);
             }
         }
         Some(cohort)
@@ -265,7 +272,7 @@ impl Cohorts {
                 if idle >= IDLE_AFTER && cohort.counted {
                     cohort.counted = false;
                     for series in series_of(&cohort.layout) {
-                        admission.release(&key.0, series);
+                        admission.release(&key.0, &series);
                     }
                 }
                 idle < FORGOTTEN_AFTER
@@ -308,11 +315,48 @@ impl EpochState {
     }
 }
 
-fn series_of(layout: &Layout) -> impl Iterator<Item = &model::Labels> {
-    layout.slots.iter().filter_map(|slot| match slot {
-        SlotState::Series(series) => Some(&series.labels),
+/// Consecutive slots that get another state: a layout is best changed by many at once.
+#[derive(Debug, Default)]
+struct Changes {
+    first: Slot,
+    states: Vec<SlotState>,
+}
+
+impl Changes {
+    /// Adds the state of a slot; what was gathered is applied when that is not the next one.
+    fn add(&mut self, slot: Slot, state: SlotState, layout: &mut Arc<Layout>) {
+        if usize::from(self.first) + self.states.len() != usize::from(slot) {
+            self.apply(layout);
+        }
+        if self.states.is_empty() {
+            self.first = slot;
+        }
+        self.states.push(state);
+    }
+
+    fn apply(&mut self, layout: &mut Arc<Layout>) {
+        if !self.states.is_empty() {
+            Arc::make_mut(layout).set(self.first, std::mem::take(&mut self.states));
+        }
+    }
+}
+
+fn series_of(layout: &Layout) -> impl Iterator<Item = Labels> + '_ {
+    layout.states_from(0).filter_map(|(_, state)| match state {
+        SlotState::Series(series) => Some(series.labels),
         SlotState::Undefined | SlotState::Refused(_) => None,
     })
+}
+
+/// Returns the labels of the series in a slot; unpacks them, so only for what is rare.
+fn series_at(layout: &Layout, slot: usize) -> Option<Labels> {
+    if layout.refusal(slot).is_some() {
+        return None;
+    }
+    match layout.states_from(slot).next() {
+        Some((_, SlotState::Series(series))) => Some(series.labels),
+        _ => None,
+    }
 }
 
 /// Finds or makes a cohort; `None` when there are too many, or its name is too long or another than before.

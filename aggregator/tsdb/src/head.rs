@@ -9,6 +9,7 @@
 //! epoch fixes. A series knows its places: (cohort, generation, slot).
 
 mod chunk;
+mod gathering;
 mod loose;
 mod pages;
 mod writer;
@@ -21,7 +22,8 @@ use model::{Exemplar, Metadata, TimeRange, TimestampMs};
 use rows::Slot;
 use storage::Times;
 
-pub(crate) use self::pages::{Columns, OwnedValues};
+pub(crate) use self::gathering::Gathering;
+pub(crate) use self::pages::Columns;
 pub(crate) use self::writer::HeadWriter;
 
 use self::chunk::Chunk;
@@ -40,7 +42,7 @@ const FAMILIES_MAX: usize = 65_536;
 /// Distinct sayings kept of one family.
 const SAYINGS_MAX: usize = 16;
 /// What a place in a head takes beside its values.
-const PLACEMENT_BYTES: u64 = 48;
+const PLACEMENT_BYTES: u64 = 24;
 
 /// A head, as readers see it.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(crate) struct Head {
     pub(crate) index: Arc<HeadIndex>,
     /// A log position before its first row; whoever replays from there on misses nothing of it.
     after: AtomicU64,
-    places: Mutex<Vec<Vec<Place>>>,
+    places: Mutex<Vec<Placed>>,
     cohorts: Mutex<Vec<Arc<CohortRows>>>,
     loose: Mutex<HashMap<SeriesId, LooseSeries>>,
     exemplars: Mutex<Exemplars>,
@@ -66,9 +68,42 @@ struct Place {
     slot: Slot,
 }
 
+/// The places of a series: nearly always one.
+#[derive(Clone, Debug, Default)]
+enum Placed {
+    #[default]
+    Nowhere,
+    Once(Place),
+    Often(Box<Vec<Place>>),
+}
+
+impl Placed {
+    /// Adds a place, unless it is there; returns whether it was not.
+    fn add(&mut self, place: Place) -> bool {
+        if self.as_slice().contains(&place) {
+            return false;
+        }
+        match self {
+            Self::Nowhere => *self = Self::Once(place),
+            Self::Once(first) => *self = Self::Often(Box::new(vec![*first, place])),
+            Self::Often(all) => all.push(place),
+        }
+        true
+    }
+
+    fn as_slice(&self) -> &[Place] {
+        match self {
+            Self::Nowhere => &[],
+            Self::Once(place) => std::slice::from_ref(place),
+            Self::Often(all) => all,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct CohortRows {
-    stretches: Mutex<Vec<Stretch>>,
+    /// In the order that they were begun. `None`: its rows are in an earlier one now; the place stays, for others are known by theirs.
+    stretches: Mutex<Vec<Option<Stretch>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -154,9 +189,9 @@ impl Head {
             .cloned()
             .unwrap_or_default();
         let mut runs = Vec::new();
-        for place in places {
+        for place in places.as_slice() {
             let views = self.views(place.cohort, until, cache);
-            for view in views.iter().filter(|view| view.is_of(place, range)) {
+            for view in views.iter().filter(|view| view.is_of(*place, range)) {
                 if let Some(run) = view.read(usize::from(place.slot), &mut cache.scratch) {
                     runs.push(run);
                 }
@@ -180,9 +215,9 @@ impl Head {
             .get(series as usize)
             .cloned()
             .unwrap_or_default();
-        let in_rows = places.into_iter().any(|place| {
+        let in_rows = places.as_slice().iter().any(|place| {
             let views = self.views(place.cohort, until, cache);
-            views.iter().any(|view| view.is_of(place, range))
+            views.iter().any(|view| view.is_of(*place, range))
         });
         in_rows
             || lock(&self.loose)
@@ -198,7 +233,8 @@ impl Head {
         let stretches = rows.map_or_else(Vec::new, |rows| lock(&rows.stretches).clone());
         let views: Vec<View> = stretches
             .into_iter()
-            .filter_map(|stretch| View::of(stretch, until))
+            .flatten()
+            .filter_map(|stretch| View::of(stretch, until, &mut cache.scratch))
             .collect();
         let views = Arc::new(views);
         cache.cohorts.insert(cohort, Arc::clone(&views));
@@ -274,7 +310,7 @@ fn exemplar_bytes(exemplar: &Exemplar) -> u64 {
 }
 
 impl View {
-    fn of(stretch: Stretch, until: u64) -> Option<Self> {
+    fn of(stretch: Stretch, until: u64, scratch: &mut Scratch) -> Option<Self> {
         let (rows, times, arrival) = match &stretch {
             Stretch::Open(chunk) => {
                 let rows = chunk.rows_until(until);
@@ -282,10 +318,10 @@ impl View {
                 (rows, Times::new(chunk.times(rows)), arrival)
             }
             Stretch::Closed(pages) => {
-                let rows = pages.rows_until(until);
-                let all = &pages.times;
-                let times = if rows == all.as_slice().len() {
-                    all.clone()
+                let rows = pages.rows_until(until, scratch);
+                let all = pages.times(scratch);
+                let times = if rows == pages.rows() {
+                    all
                 } else {
                     Times::new(&all.as_slice()[..rows])
                 };
@@ -353,14 +389,19 @@ impl Head {
     pub(crate) fn stretches(&self, cohort: u32) -> Vec<View> {
         let rows = lock(&self.cohorts).get(cohort as usize).cloned();
         let stretches = rows.map_or_else(Vec::new, |rows| lock(&rows.stretches).clone());
-        let visible = |stretch| View::of(stretch, u64::MAX);
-        stretches.into_iter().filter_map(visible).collect()
+        let mut scratch = Scratch::default();
+        let visible = |stretch| View::of(stretch, u64::MAX, &mut scratch);
+        stretches
+            .into_iter()
+            .flatten()
+            .filter_map(visible)
+            .collect()
     }
 
     /// Returns where a series has rows: (cohort, generation, slot).
     pub(crate) fn places(&self, series: SeriesId) -> Vec<(u32, u32, Slot)> {
         let places = lock(&self.places);
-        let of_series = places.get(series as usize).map(Vec::as_slice);
+        let of_series = places.get(series as usize).map(Placed::as_slice);
         of_series
             .unwrap_or_default()
             .iter()

@@ -6,6 +6,8 @@ use rows::{AgentId, CohortId, Epoch, SLOTS_MAX, SeriesDefinition, Slot};
 use storage::RefusalReason;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::record::PackedSlots;
+
 /// A cohort for as long as the store lives: epochs of its agent continue it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CohortKey {
@@ -38,18 +40,10 @@ pub(crate) enum SlotState {
     Series(SeriesDefinition),
 }
 
-impl SlotState {
-    /// Returns why values of this slot are not stored; `None` when they are.
-    pub(crate) const fn refusal(&self) -> Option<RefusalReason> {
-        match self {
-            Self::Undefined => Some(RefusalReason::Undefined),
-            Self::Refused(reason) => Some(*reason),
-            Self::Series(_) => None,
-        }
-    }
-}
-
 /// A cohort's slots within one epoch. Shards hold it by reference; it grows by copy when they do.
+///
+/// Labels are asked for seldom, by a new head and a new segment of the log, and are most of what there is to keep: they lie compressed,
+/// as the log has them, at a tenth of their size. What is asked for with every row lies open.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     /// The cohort.
@@ -61,12 +55,23 @@ pub(crate) struct Layout {
     /// Its shard.
     pub(crate) shard: u16,
     /// Slot by slot; at most [`SLOTS_MAX`].
-    pub(crate) slots: Vec<SlotState>,
+    slots: Vec<Slotted>,
+    /// All slots once, in order.
+    packed: Vec<PackedSlots>,
     /// Slots whose values are not stored.
     not_taken: usize,
     /// Rises with each change to a slot that was there before, and starts anew for each layout that is made: a shard keeps what it derived
     /// from a layout while this stands.
     pub(crate) changes: u64,
+}
+
+/// What of a slot lies open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slotted {
+    /// Why its values are not stored.
+    Not(RefusalReason),
+    /// The hash of what its series is defined as.
+    Series(u64),
 }
 
 impl Layout {
@@ -86,36 +91,185 @@ impl Layout {
             epoch: *epoch,
             cohort,
             slots: Vec::new(),
+            packed: Vec::new(),
             not_taken: 0,
             changes,
         }
     }
 
-    /// Returns the state of a slot; those past the end are undefined.
-    pub(crate) fn slot(&self, slot: usize) -> &SlotState {
-        self.slots.get(slot).unwrap_or(&SlotState::Undefined)
+    /// Returns the number of slots; those past the end are undefined.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
     }
 
-    /// Sets the state of a slot; slots past [`SLOTS_MAX`] are left alone.
-    pub(crate) fn set(&mut self, slot: Slot, state: SlotState) {
-        let slot = usize::from(slot);
-        if slot >= SLOTS_MAX {
+    /// Returns why values of a slot are not stored; `None` when they are.
+    pub(crate) fn refusal(&self, slot: usize) -> Option<RefusalReason> {
+        match self.slots.get(slot) {
+            Some(Slotted::Series(_)) => None,
+            Some(Slotted::Not(reason)) => Some(*reason),
+            None => Some(RefusalReason::Undefined),
+        }
+    }
+
+    /// Returns whether a slot is defined as this series.
+    pub(crate) fn is(&self, slot: usize, series: &SeriesDefinition) -> bool {
+        self.slots.get(slot) == Some(&Slotted::Series(hash(series)))
+    }
+
+    /// Sets the states of the slots from `first` on; what would lie past [`SLOTS_MAX`] is left out.
+    pub(crate) fn set(&mut self, first: Slot, mut states: Vec<SlotState>) {
+        let mut first = usize::from(first);
+        states.truncate(SLOTS_MAX.saturating_sub(first));
+        if states.is_empty() {
             return;
         }
-        if slot >= self.slots.len() {
-            self.not_taken += slot + 1 - self.slots.len();
-            self.slots.resize(slot + 1, SlotState::Undefined);
-        } else {
-            self.changes += 1;
+        if first > self.len() {
+            let mut gap = vec![SlotState::Undefined; first - self.len()];
+            gap.append(&mut states);
+            (first, states) = (self.len(), gap);
         }
-        let taken = |state: &SlotState| usize::from(state.refusal().is_none());
-        self.not_taken += taken(&self.slots[slot]);
-        self.not_taken -= taken(&state);
-        self.slots[slot] = state;
+        // Those from the first packed part on that changes: all parts behind it are made anew.
+        let part = self.packed.partition_point(|part| part.end() <= first);
+        let part = part.min(self.packed.len());
+        let last_is_small =
+            part == self.packed.len() && self.packed.last().is_some_and(PackedSlots::takes_more);
+        let part = if last_is_small { part - 1 } else { part };
+        let from = self
+            .packed
+            .get(part)
+            .map_or(self.len(), |part| usize::from(part.first));
+        let mut anew: Vec<SlotState> = self.packed[part..]
+            .iter()
+            .flat_map(PackedSlots::unpack)
+            .collect();
+        for (slot, state) in (first - from..).zip(states) {
+            if slot < anew.len() {
+                if anew[slot] != state {
+                    self.changes += 1;
+                }
+                anew[slot] = state;
+            } else {
+                anew.push(state);
+            }
+        }
+        self.slots.truncate(from);
+        self.slots.extend(anew.iter().map(slotted));
+        let taken = |slot: &&Slotted| matches!(slot, Slotted::Series(_));
+        self.not_taken = self.len() - self.slots.iter().filter(taken).count();
+        self.packed.truncate(part);
+        let mut rest = &anew[..];
+        while !rest.is_empty() {
+            let first = u16::try_from(self.len() - rest.len()).expect("bounded to 16,384 slots");
+            let packed = PackedSlots::pack(first, rest);
+            rest = &rest[usize::from(packed.count)..];
+            self.packed.push(packed);
+        }
+    }
+
+    /// Returns the packed parts that have slots from `slot` on; the first may begin before it.
+    pub(crate) fn packed_from(&self, slot: usize) -> &[PackedSlots] {
+        let part = self.packed.partition_point(|part| part.end() <= slot);
+        &self.packed[part..]
+    }
+
+    /// Returns the slots from `slot` on with their states; unpacks them.
+    pub(crate) fn states_from(&self, slot: usize) -> impl Iterator<Item = (usize, SlotState)> + '_ {
+        let numbered = |part: &PackedSlots| (usize::from(part.first)..).zip(part.unpack());
+        let parts = self.packed_from(slot).iter();
+        parts
+            .flat_map(numbered)
+            .skip_while(move |(at, _)| *at < slot)
     }
 
     /// Returns whether the values of the first `slots` slots, and more, are all stored: rows then need no look at their slots.
     pub(crate) const fn takes_all(&self, slots: usize) -> bool {
         self.not_taken == 0 && slots <= self.slots.len()
+    }
+}
+
+fn slotted(state: &SlotState) -> Slotted {
+    match state {
+        SlotState::Undefined => Slotted::Not(RefusalReason::Undefined),
+        SlotState::Refused(reason) => Slotted::Not(*reason),
+        SlotState::Series(series) => Slotted::Series(hash(series)),
+    }
+}
+
+/// 64 bits: that a slot is defined anew as a series with the hash of another happens once in some 10^19 times.
+fn hash(series: &SeriesDefinition) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(series.kind.as_str().as_bytes());
+    for (name, value) in series.labels.iter() {
+        hash.update(&[0xff]);
+        hash.update(name.as_bytes());
+        hash.update(&[0xff]);
+        hash.update(value.as_bytes());
+    }
+    hash.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Labels, MetricType};
+
+    use super::*;
+
+    fn series(id: usize) -> SlotState {
+        let id = id.to_string();
+        SlotState::Series(SeriesDefinition {
+            labels: Labels::from_pairs([("__name__", "m"), ("id", &id)]).unwrap(),
+            kind: MetricType::Counter,
+        })
+    }
+
+    fn layout() -> Layout {
+        let epoch = ("a".parse().unwrap(), Epoch(1));
+        Layout::new(&epoch, CohortId(0), &Arc::from("c"), (1, 0))
+    }
+
+    #[test]
+    fn what_was_set_comes_back_however_it_came() {
+        for step in [1, 7, 1_000, 5_000] {
+            let mut layout = layout();
+            let mut twin: Vec<SlotState> = Vec::new();
+            for first in (0..9_000).step_by(step) {
+                let states: Vec<_> = (first..first + step.min(9_000 - first))
+                    .map(series)
+                    .collect();
+                twin.extend(states.iter().cloned());
+                layout.set(u16::try_from(first).unwrap(), states);
+            }
+            assert_eq!((layout.changes, layout.takes_all(9_000)), (0, true));
+            for (slot, state) in [
+                (3, SlotState::Refused(RefusalReason::Memory)),
+                (8_999, series(1)),
+            ] {
+                layout.set(u16::try_from(slot).unwrap(), vec![state.clone()]);
+                twin[slot] = state;
+            }
+            layout.set(9_002, vec![series(2)]);
+            twin.extend([SlotState::Undefined, SlotState::Undefined, series(2)]);
+            assert_eq!(layout.changes, 2);
+            for from in [0, 1, 4_000, 9_001, 9_003, 20_000] {
+                let states: Vec<_> = layout.states_from(from).map(|(_, state)| state).collect();
+                assert_eq!(states, twin[from.min(twin.len())..]);
+            }
+            assert_eq!(layout.refusal(3), Some(RefusalReason::Memory));
+            assert_eq!(layout.refusal(9_001), Some(RefusalReason::Undefined));
+            assert!(!layout.takes_all(5));
+            let SlotState::Series(second) = series(2) else {
+                unreachable!()
+            };
+            assert!(layout.is(9_002, &second) && layout.is(2, &second) && !layout.is(3, &second));
+        }
+    }
+
+    #[test]
+    fn nothing_lies_past_the_last_slot() {
+        let mut layout = layout();
+        let last = u16::try_from(SLOTS_MAX - 1).unwrap();
+        layout.set(last, vec![series(0), series(1)]);
+        layout.set(last + 1, vec![series(2)]);
+        assert_eq!(layout.len(), SLOTS_MAX);
     }
 }

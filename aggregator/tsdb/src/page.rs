@@ -30,7 +30,7 @@ use storage::{Segment, SegmentValues, Times};
 
 use self::floats::{Bounds, FloatScratch, decode_floats, encode_floats, peek_bounds};
 use self::histograms::{CELLS_MAX, cells, decode_histograms, encode_histograms};
-use self::ints::{Differences, decode_ints, encode_ints};
+use self::ints::{Differences, IntScratch, decode_ints, encode_ints};
 use self::presence::{PresenceForm, encode_presence, take_presence};
 use self::varint::{put_length, take_length};
 use crate::bytes::{Malformed, Reader};
@@ -104,6 +104,13 @@ pub(crate) struct Scratch {
     floats: FloatScratch,
     values: Vec<f64>,
     whole: Vec<i64>,
+}
+
+impl Scratch {
+    /// Returns the buffers that integer streams use.
+    pub(crate) const fn ints(&mut self) -> &mut IntScratch {
+        &mut self.floats.ints
+    }
 }
 
 /// Appends the page of `column` to `out`; `out` is as before after an error.

@@ -149,34 +149,71 @@ pub(crate) fn put_number_set(out: &mut Vec<u8>, numbers: &NumberSet) {
     }
 }
 
-/// Appends the body of a definition record for slots from `first_slot` on, and returns how many of `slots` it holds: at least one
-/// when there is one, as many as a record may have.
+/// Consecutive slots of a layout as a definition record has them.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedSlots {
+    pub(crate) first: Slot,
+    pub(crate) count: u16,
+    raw_bytes: u32,
+    /// One zstd frame.
+    frame: Arc<[u8]>,
+}
+
+impl PackedSlots {
+    /// Packs the first of these slots, which stand from `first` on: at least one when there is one, as many as a record may have.
+    pub(crate) fn pack(first: Slot, slots: &[SlotState]) -> Self {
+        let mut raw = Vec::new();
+        let mut count: u16 = 0;
+        for slot in slots {
+            if raw.len() >= DEFINITION_BYTES {
+                break;
+            }
+            put_slot(&mut raw, slot);
+            count += 1;
+        }
+        let frame = zstd::bulk::compress(&raw, 1).expect("compressing into memory cannot fail");
+        Self {
+            first,
+            count,
+            raw_bytes: u32::try_from(raw.len()).unwrap_or(u32::MAX),
+            frame: frame.into(),
+        }
+    }
+
+    /// Returns the slot behind the last.
+    pub(crate) fn end(&self) -> usize {
+        usize::from(self.first) + usize::from(self.count)
+    }
+
+    /// Returns whether it is so short that more slots had better be packed with these.
+    pub(crate) const fn takes_more(&self) -> bool {
+        (self.raw_bytes as usize) < DEFINITION_BYTES / 8
+    }
+
+    /// Returns the slots.
+    pub(crate) fn unpack(&self) -> Vec<SlotState> {
+        let raw = zstd::bulk::decompress(&self.frame, self.raw_bytes as usize);
+        let raw = raw.expect("a frame that this process made, and that never left its memory");
+        let mut raw = Reader::new(&raw);
+        (0..self.count)
+            .map(|_| read_slot(&mut raw).expect("slots that this process wrote"))
+            .collect()
+    }
+}
+
+/// Appends the body of a definition record.
 pub(crate) fn put_definition(
     out: &mut Vec<u8>,
-    of: (&AgentId, Epoch, CohortId, &str),
-    first_slot: Slot,
-    slots: &[SlotState],
-) -> usize {
-    let (agent, epoch, cohort, name) = of;
-    let mut raw = Vec::new();
-    let mut count: u16 = 0;
-    for slot in slots {
-        if raw.len() >= DEFINITION_BYTES {
-            break;
-        }
-        put_slot(&mut raw, slot);
-        count += 1;
-    }
-    let raw_bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+    (agent, epoch, cohort, name): (&AgentId, Epoch, CohortId, &str),
+    slots: &PackedSlots,
+) {
     put_epoch(out, agent, epoch);
     out.extend_from_slice(&cohort.0.to_le_bytes());
     put_text(out, name);
-    out.extend_from_slice(&first_slot.to_le_bytes());
-    out.extend_from_slice(&count.to_le_bytes());
-    out.extend_from_slice(&raw_bytes.to_le_bytes());
-    let packed = zstd::bulk::compress(&raw, 1).expect("compressing into memory cannot fail");
-    out.extend_from_slice(&packed);
-    usize::from(count)
+    out.extend_from_slice(&slots.first.to_le_bytes());
+    out.extend_from_slice(&slots.count.to_le_bytes());
+    out.extend_from_slice(&slots.raw_bytes.to_le_bytes());
+    out.extend_from_slice(&slots.frame);
 }
 
 fn put_slot(out: &mut Vec<u8>, slot: &SlotState) {
@@ -407,7 +444,7 @@ mod tests {
         });
         body(DEFINITION, &|out| {
             let of = (&source.agent, source.epoch, CohortId(2), "node/fast");
-            assert_eq!(put_definition(out, of, 5, &slots()), 3);
+            put_definition(out, of, &PackedSlots::pack(5, &slots()));
         });
         body(SETTLE, &|out| {
             put_settle(out, &source.agent, source.epoch, BatchNumber(8))
@@ -489,12 +526,14 @@ mod tests {
             let mut out = Vec::new();
             let of = (&source.agent, source.epoch, CohortId(2), "c");
             let first = Slot::try_from(at).unwrap();
-            let held = put_definition(&mut out, of, first, &slots[at..]);
+            let packed = PackedSlots::pack(first, &slots[at..]);
+            put_definition(&mut out, of, &packed);
             let Ok(Some(Record::Definition(read))) = read(DEFINITION, &out) else {
                 panic!("a definition");
             };
-            assert_eq!(read.slots, slots[at..at + held]);
-            at += held;
+            assert_eq!(read.slots, slots[at..packed.end()]);
+            assert_eq!(packed.unpack(), read.slots);
+            at = packed.end();
             records += 1;
         }
         assert!(records > 2, "{records}");

@@ -10,11 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use files::FileSystem;
-use model::{Histogram, Labels, TimeRange, TimestampMs, Value};
-use rows::{Presence, Slot};
-use storage::{Segment, SegmentValues};
+use model::{Labels, TimeRange, TimestampMs};
+use rows::Slot;
 
-use crate::head::{Columns, Head, OwnedValues, View};
+use crate::head::{Columns, Gathering, Head, View};
 use crate::index::{IndexRead as _, SeriesId};
 use crate::page::Scratch;
 use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};
@@ -272,80 +271,4 @@ fn put_pages(
         from = to;
     }
     Ok(())
-}
-
-/// A column put together from parts of others.
-struct Gathering {
-    presence: Presence,
-    floats: Vec<f64>,
-    /// Row and histogram, rising.
-    histograms: Vec<(usize, Arc<Histogram>)>,
-    starts: Option<Vec<TimestampMs>>,
-}
-
-impl Gathering {
-    fn new(rows: usize) -> Self {
-        Self {
-            presence: Presence::filled(rows, false),
-            floats: vec![0.0; rows],
-            histograms: Vec::new(),
-            starts: None,
-        }
-    }
-
-    /// Takes rows `from..to` of a segment as the rows from `at` on.
-    fn take(&mut self, segment: &Segment, from: usize, to: usize, at: usize) {
-        for row in (from..to).filter(|row| segment.is_present(*row)) {
-            let place = at + row - from;
-            self.presence.set(place, true);
-            match &segment.values {
-                SegmentValues::Floats(values) => self.floats[place] = values[row],
-                SegmentValues::Histograms(values) => {
-                    self.histograms.push((place, Arc::clone(&values[row])));
-                }
-                SegmentValues::Mixed(values) => match &values[row] {
-                    Value::Float(value) => self.floats[place] = *value,
-                    Value::Histogram(value) => self.histograms.push((place, Arc::clone(value))),
-                },
-                // Heads hold what came, never summaries.
-                SegmentValues::Rollup(_) => self.presence.set(place, false),
-            }
-        }
-        if let Some(starts) = &segment.start_times {
-            let rows = self.floats.len();
-            let all = self
-                .starts
-                .get_or_insert_with(|| vec![TimestampMs(0); rows]);
-            all[at..at + to - from].copy_from_slice(&starts[from..to]);
-        }
-    }
-
-    /// Returns the column; `None` when nothing is present.
-    fn into_columns(self) -> Option<Columns> {
-        let rows = self.floats.len();
-        let present = self.presence.count();
-        let values = match self.histograms.first() {
-            None => OwnedValues::Floats(self.floats),
-            Some((_, first)) if self.histograms.len() == present => {
-                let mut column = vec![Arc::clone(first); rows];
-                for (row, histogram) in self.histograms {
-                    column[row] = histogram;
-                }
-                OwnedValues::Histograms(column)
-            }
-            Some(_) => {
-                let mut column: Vec<Value> = self.floats.into_iter().map(Value::Float).collect();
-                for (row, histogram) in self.histograms {
-                    column[row] = Value::Histogram(histogram);
-                }
-                OwnedValues::Mixed(column)
-            }
-        };
-        (present > 0).then(|| Columns {
-            rows,
-            presence: (present < rows).then_some(self.presence),
-            values,
-            starts: self.starts,
-        })
-    }
 }

@@ -436,7 +436,7 @@ impl RecordBuffer {
         let layout = Arc::clone(&cohort.layout);
         let (slots, changes) = cohort.defined;
         let same = cohort.defined_in == self.target.segment && changes == layout.changes;
-        let mut from = if same { slots } else { 0 };
+        let from = if same { slots } else { 0 };
         if cohort.defined_in != self.target.segment && !cohort.starts.is_empty() {
             let of = (&layout.key.agent, layout.epoch, layout.cohort);
             self.put(record::STARTS, position, |out| {
@@ -444,20 +444,17 @@ impl RecordBuffer {
             });
         }
         cohort.defined_in = self.target.segment;
-        cohort.defined = (layout.slots.len(), layout.changes);
+        cohort.defined = (layout.len(), layout.changes);
         let of = (
             &layout.key.agent,
             layout.epoch,
             layout.cohort,
             &*layout.key.name,
         );
-        while let Some(rest) = layout.slots.get(from..).filter(|rest| !rest.is_empty()) {
-            let first = u16::try_from(from).expect("layouts are bounded to 16,384 slots");
-            let mut held = 0;
+        for slots in layout.packed_from(from) {
             self.put(record::DEFINITION, position, |out| {
-                held = record::put_definition(out, of, first, rest);
+                record::put_definition(out, of, slots);
             });
-            from += held;
         }
     }
 }
@@ -486,7 +483,7 @@ pub(crate) fn shard_items(
         let mut left = present;
         if !layout.takes_all(row.presence.slots()) {
             for slot in row.presence.iter() {
-                if let Some(reason) = layout.slot(slot).refusal() {
+                if let Some(reason) = layout.refusal(slot) {
                     refused.add(reason, 1);
                     left -= 1;
                 }
@@ -514,7 +511,7 @@ pub(crate) fn shard_items(
         let refusal = layout
             .as_ref()
             .map_or(Some(RefusalReason::Undefined), |layout| {
-                layout.slot(usize::from(sample.slot)).refusal()
+                layout.refusal(usize::from(sample.slot))
             });
         match (layout, refusal) {
             (Some(layout), None) => {

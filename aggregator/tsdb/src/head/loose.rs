@@ -84,15 +84,18 @@ impl LooseSeries {
         out: &mut Vec<Arrived>,
     ) {
         for pages in &self.closed {
-            let rows = pages.rows_until(until);
-            let times = &pages.times.as_slice()[..rows];
-            if !overlaps(times, range) {
+            if !pages.span().overlaps(range) {
                 continue;
             }
-            let times = if rows == pages.times.as_slice().len() {
-                pages.times.clone()
+            let rows = pages.rows_until(until, scratch);
+            let times = pages.times(scratch);
+            if !overlaps(&times.as_slice()[..rows], range) {
+                continue;
+            }
+            let times = if rows == pages.rows() {
+                times
             } else {
-                Times::new(times)
+                Times::new(&times.as_slice()[..rows])
             };
             if let Some(segment) = pages.segment(0, rows, &times, scratch) {
                 out.push(Arrived {
@@ -112,10 +115,10 @@ impl LooseSeries {
     }
 
     pub(super) fn touches(&self, until: u64, range: TimeRange) -> bool {
-        self.closed.iter().any(|pages| {
-            let rows = pages.rows_until(until);
-            overlaps(&pages.times.as_slice()[..rows], range)
-        }) || overlaps(&self.times[..self.gathering(until)], range)
+        self.closed
+            .iter()
+            .any(|pages| pages.first_position() <= until && pages.span().overlaps(range))
+            || overlaps(&self.times[..self.gathering(until)], range)
     }
 }
 

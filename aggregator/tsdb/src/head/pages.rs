@@ -1,13 +1,24 @@
-//! Closed rows: each column a page, all pages of a chunk in one allocation.
+//! Closed rows: each column a page, times and positions encoded too, all of a chunk in one allocation.
 
 use std::sync::Arc;
 
-use model::{Histogram, TimestampMs, Value};
+use model::{Histogram, TimeRange, TimestampMs, Value};
 use rows::Presence;
 use storage::{Segment, SegmentValues, Times};
 
 use super::chunk::{Chunk, SlotSide};
-use crate::page::{Column, ColumnValues, PageTooLarge, Scratch, decode_page, encode_page};
+use super::gathering::Gathering;
+use crate::bytes::Reader;
+use crate::page::ints::{Differences, decode_ints, encode_ints};
+use crate::page::{
+    Column, ColumnValues, PageTooLarge, Scratch, decode_page, decode_times, encode_page,
+    encode_times,
+};
+
+/// Slots between two entries of the table that says where pages begin.
+const ANCHOR_EVERY: usize = 32;
+/// What a stretch of closed rows takes beside its bytes.
+const FIXED_BYTES: usize = size_of::<Pages>() + 64;
 
 /// The rows of a chunk that is closed, or of a series' run of loose samples (then of one slot).
 #[derive(Debug)]
@@ -16,12 +27,19 @@ pub(crate) struct Pages {
     pub(crate) generation: u32,
     /// Whether its rows came after newer ones.
     pub(crate) late: bool,
-    /// The rows' timestamps, strictly rising.
-    pub(crate) times: Times,
-    /// The rows' log positions, never falling.
-    positions: Box<[u64]>,
-    /// The end of each slot's page in `bytes`; an empty page: nothing present.
-    ends: Box<[u32]>,
+    rows: u16,
+    /// Slots with a page, empty or not; those past the end have nothing here.
+    slots: u16,
+    /// The first and the last row's log positions; they never fall.
+    positions: (u64, u64),
+    /// The first and the last row's times.
+    span: TimeRange,
+    /// Where, in `bytes`, the positions, the table and the pages begin; the times stand first. The table is the pages' offsets, of every
+    /// [`ANCHOR_EVERY`]th slot in 4 bytes each, then the lengths of all in `length_bytes` each. An empty page: nothing present.
+    positions_at: u32,
+    table_at: u32,
+    pages_at: u32,
+    length_bytes: u8,
     bytes: Box<[u8]>,
 }
 
@@ -29,22 +47,18 @@ impl Pages {
     /// Encodes all rows of a chunk; fails when its histograms are too many for a page, and then it is best left as it is.
     pub(crate) fn of_chunk(chunk: &Chunk, scratch: &mut Scratch) -> Result<Self, PageTooLarge> {
         let rows = chunk.rows();
-        let mut bytes = Vec::new();
-        let mut ends = Vec::with_capacity(chunk.slots());
-        for slot in 0..chunk.slots() {
-            if let Some(columns) = chunk_columns(chunk, slot, rows) {
-                columns.encode(0, rows, scratch, &mut bytes)?;
-            }
-            ends.push(end_of(&bytes));
-        }
-        Ok(Self {
-            generation: chunk.generation,
-            late: chunk.late,
-            times: Times::new(chunk.times(rows)),
-            positions: chunk.positions(rows).into(),
-            ends: ends.into(),
-            bytes: bytes.into(),
-        })
+        let times = chunk.times(rows);
+        let positions = chunk.positions(rows);
+        let column = |slot, _: &mut Scratch| chunk_columns(chunk, slot, rows);
+        let numbering = (chunk.generation, chunk.late);
+        Self::build(
+            numbering,
+            &times,
+            &positions,
+            chunk.slots(),
+            column,
+            scratch,
+        )
     }
 
     /// Encodes samples of one series; fails when their histograms are too many for a page.
@@ -54,35 +68,141 @@ impl Pages {
         values: &[Value],
         scratch: &mut Scratch,
     ) -> Result<Self, PageTooLarge> {
-        let mut bytes = Vec::new();
-        sample_columns(values).encode(0, times.len(), scratch, &mut bytes)?;
+        let column = |_, _: &mut Scratch| Some(sample_columns(values));
+        Self::build((0, false), times, positions, 1, column, scratch)
+    }
+
+    /// Encodes the rows of several stretches of one numbering as one, which takes less memory: they follow each other in time and in
+    /// position. Fails when their histograms are too many for a page.
+    pub(crate) fn joined(parts: &[Arc<Self>], scratch: &mut Scratch) -> Result<Self, PageTooLarge> {
+        let mut times: Vec<TimestampMs> = Vec::new();
+        let mut positions = Vec::new();
+        let mut whole = Vec::with_capacity(parts.len());
+        for part in parts {
+            let own = part.times(scratch);
+            times.extend_from_slice(own.as_slice());
+            part.put_positions(scratch, &mut positions);
+            whole.push((part, own));
+        }
+        let slots = parts.iter().map(|part| part.slots()).max().unwrap_or(0);
+        let numbering = parts
+            .first()
+            .map_or((0, false), |first| (first.generation, first.late));
+        let rows = times.len();
+        let column = |slot, scratch: &mut Scratch| {
+            let mut gathering = Gathering::new(rows);
+            let mut at = 0;
+            for (part, times) in &whole {
+                let own = times.as_slice().len();
+                if let Some(segment) = part.segment(slot, own, times, scratch) {
+                    gathering.take(&segment, 0, own, at);
+                }
+                at += own;
+            }
+            gathering.into_columns()
+        };
+        Self::build(numbering, &times, &positions, slots, column, scratch)
+    }
+
+    fn build(
+        (generation, late): (u32, bool),
+        times: &[TimestampMs],
+        positions: &[u64],
+        slots: usize,
+        column: impl Fn(usize, &mut Scratch) -> Option<Columns>,
+        scratch: &mut Scratch,
+    ) -> Result<Self, PageTooLarge> {
+        let mut pages = Vec::new();
+        let mut ends: Vec<u32> = Vec::with_capacity(slots);
+        for slot in 0..slots {
+            if let Some(columns) = column(slot, scratch) {
+                columns.encode(0, times.len(), scratch, &mut pages)?;
+            }
+            ends.push(offset(pages.len()));
+        }
+        let mut bytes = Vec::with_capacity(pages.len() + slots * 2 + times.len() * 4 + 64);
+        encode_times(times, scratch, &mut bytes);
+        let positions_at = offset(bytes.len());
+        let whole: Vec<i64> = positions.iter().map(|one| one.cast_signed()).collect();
+        encode_ints(&whole, Differences::First, scratch.ints(), &mut bytes);
+        let table_at = offset(bytes.len());
+        let length_bytes = put_table(&ends, &mut bytes);
+        let pages_at = offset(bytes.len());
+        bytes.extend_from_slice(&pages);
+        let ends_of = |list: &[u64]| Some((*list.first()?, *list.last()?));
         Ok(Self {
-            generation: 0,
-            late: false,
-            times: Times::new(times),
-            positions: positions.into(),
-            ends: Box::new([end_of(&bytes)]),
+            generation,
+            late,
+            rows: u16::try_from(times.len()).expect("a page takes at most 4,096 rows"),
+            slots: u16::try_from(slots).expect("a layout has at most 16,384 slots"),
+            positions: ends_of(positions).unwrap_or_default(),
+            span: match (times.first(), times.last()) {
+                (Some(first), Some(last)) => TimeRange::new(*first, *last),
+                _ => TimeRange::new(TimestampMs::MAX, TimestampMs::MIN),
+            },
+            positions_at,
+            table_at,
+            pages_at,
+            length_bytes,
             bytes: bytes.into(),
         })
     }
 
-    /// Returns the number of slots; those past the end have nothing here.
-    pub(crate) fn slots(&self) -> usize {
-        self.ends.len()
+    /// Returns the number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        usize::from(self.rows)
     }
 
-    pub(crate) fn first_position(&self) -> u64 {
-        self.positions.first().copied().unwrap_or(0)
+    /// Returns the number of slots; those past the end have nothing here.
+    pub(crate) fn slots(&self) -> usize {
+        usize::from(self.slots)
+    }
+
+    pub(crate) const fn first_position(&self) -> u64 {
+        self.positions.0
+    }
+
+    /// Returns the times of the first and the last row.
+    pub(crate) const fn span(&self) -> TimeRange {
+        self.span
+    }
+
+    /// Returns the rows' timestamps, strictly rising.
+    pub(crate) fn times(&self, scratch: &mut Scratch) -> Times {
+        let encoded = &self.bytes[..self.positions_at as usize];
+        Times::new(decode_times(encoded, scratch).expect(OWN_BYTES))
     }
 
     /// Returns how many rows have this position or an earlier one.
-    pub(crate) fn rows_until(&self, position: u64) -> usize {
-        self.positions.partition_point(|one| *one <= position)
+    pub(crate) fn rows_until(&self, position: u64, scratch: &mut Scratch) -> usize {
+        let (first, last) = self.positions;
+        if position >= last {
+            return self.rows();
+        }
+        if position < first {
+            return 0;
+        }
+        let mut positions = Vec::new();
+        self.put_positions(scratch, &mut positions);
+        positions.partition_point(|one| *one <= position)
+    }
+
+    fn put_positions(&self, scratch: &mut Scratch, out: &mut Vec<u64>) {
+        let encoded = &self.bytes[self.positions_at as usize..self.table_at as usize];
+        let mut whole = Vec::new();
+        decode_ints(
+            &mut Reader::new(encoded),
+            self.rows(),
+            scratch.ints(),
+            &mut whole,
+        )
+        .expect(OWN_BYTES);
+        out.extend(whole.iter().map(|one| one.cast_unsigned()));
     }
 
     /// Returns the bytes held.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.bytes.len() + self.ends.len() * 4 + self.positions.len() * 16 + 128
+    pub(crate) const fn memory_bytes(&self) -> usize {
+        self.bytes.len() + FIXED_BYTES
     }
 
     /// Decodes the first `rows` rows of a slot over `times`, which are this stretch's first `rows`; `None` when nothing is present.
@@ -93,20 +213,61 @@ impl Pages {
         times: &Times,
         scratch: &mut Scratch,
     ) -> Option<Segment> {
-        let end = *self.ends.get(slot)? as usize;
-        let start = slot.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
-        let page = self.bytes.get(start..end).filter(|page| !page.is_empty())?;
-        // Encoded by this process and never outside its memory.
-        let page = decode_page(page, scratch).expect("a page in memory decodes");
-        if rows == self.positions.len() {
+        let page = self.page(slot).filter(|page| !page.is_empty())?;
+        let page = decode_page(page, scratch).expect(OWN_BYTES);
+        if rows == self.rows() {
             return Some(page.into_segment(times.clone()));
         }
-        Some(cut(&page.into_segment(self.times.clone()), rows, times))
+        let all = self.times(scratch);
+        Some(cut(&page.into_segment(all), rows, times))
+    }
+
+    fn page(&self, slot: usize) -> Option<&[u8]> {
+        if slot >= self.slots() {
+            return None;
+        }
+        let table = &self.bytes[self.table_at as usize..self.pages_at as usize];
+        let anchors = self.slots().div_ceil(ANCHOR_EVERY) * 4;
+        let (anchors, lengths) = table.split_at(anchors);
+        let width = usize::from(self.length_bytes);
+        let length = |slot: usize| -> usize {
+            let mut wide = [0; 4];
+            wide[..width].copy_from_slice(&lengths[slot * width..][..width]);
+            u32::from_le_bytes(wide) as usize
+        };
+        let anchor = slot / ANCHOR_EVERY;
+        let mut start = [0; 4];
+        start.copy_from_slice(&anchors[anchor * 4..][..4]);
+        let before: usize = (anchor * ANCHOR_EVERY..slot).map(length).sum();
+        let start = self.pages_at as usize + u32::from_le_bytes(start) as usize + before;
+        self.bytes.get(start..start + length(slot))
     }
 }
 
-fn end_of(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("a chunk of some hundred KiB encodes to no more than MiB")
+/// Why decoding what this module encoded cannot fail.
+const OWN_BYTES: &str = "bytes that this process encoded and that never left its memory decode";
+
+/// Appends where pages begin, given where they end; returns the bytes of a length.
+fn put_table(ends: &[u32], out: &mut Vec<u8>) -> u8 {
+    let start_of = |slot: usize| slot.checked_sub(1).map_or(0, |before| ends[before]);
+    for slot in (0..ends.len()).step_by(ANCHOR_EVERY) {
+        out.extend_from_slice(&start_of(slot).to_le_bytes());
+    }
+    let lengths = || (0..ends.len()).map(|slot| ends[slot] - start_of(slot));
+    let longest = lengths().max().unwrap_or(0);
+    let width = match longest {
+        0..=0xff => 1,
+        0x100..=0xffff => 2,
+        _ => 4,
+    };
+    for length in lengths() {
+        out.extend_from_slice(&length.to_le_bytes()[..usize::from(width)]);
+    }
+    width
+}
+
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a chunk of some hundred KiB encodes to no more than MiB")
 }
 
 /// A column that owns its parts.

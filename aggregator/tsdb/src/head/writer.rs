@@ -8,18 +8,17 @@ use rows::{CohortId, Epoch, Presence, Row, SeriesSample, Slot};
 
 use super::chunk::Chunk;
 use super::pages::Pages;
-use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Stretch, lock};
+use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Placed, Stretch, lock};
 use crate::index::SeriesId;
 use crate::layout::{CohortKey, Layout, SlotState};
 use crate::page::Scratch;
 
-/// Cells of an open chunk: what rows it has room for follows from its width.
-const CHUNK_CELLS: usize = 32 * 1024;
-/// The most rows of a chunk, and the least.
-const CHUNK_ROWS_MAX: usize = 120;
-const CHUNK_ROWS_MIN: usize = 4;
-/// Late rows come in small numbers: their chunks are smaller by this.
-const LATE_DIVISOR: usize = 4;
+/// Rows of an open chunk: a series holds 8 bytes for each, so few; with fewer, pages take more.
+const CHUNK_ROWS: usize = 32;
+/// Late rows come in small numbers.
+const LATE_CHUNK_ROWS: usize = 8;
+/// Closed chunks that become one: pages of some hundred rows take a third less than those of a chunk.
+const CHUNKS_JOINED: usize = 4;
 
 type Starts = HashMap<Slot, TimestampMs>;
 
@@ -43,6 +42,8 @@ struct Cohort {
     newest: TimestampMs,
     main: Option<OpenChunk>,
     late: Option<OpenChunk>,
+    /// The stretches of closed main chunks that are still to be joined, each the next in time; all of one numbering.
+    short: Vec<usize>,
     numberings: Vec<Numbering>,
 }
 
@@ -134,7 +135,7 @@ impl HeadWriter {
         let generation = cohort.numbering(head, layout, carried);
         let masked = cohort.numberings[generation].mask(layout, row);
         let row: &Row = masked.as_ref().unwrap_or(row);
-        cohort.push(head, generation, row, position, layout.slots.len(), scratch);
+        cohort.push(head, generation, row, position, layout.len(), scratch);
         head.saw(row.at);
         for (slot, exemplar) in &row.exemplars {
             if let Some(series) = cohort.numberings[generation].series_at(usize::from(*slot)) {
@@ -145,12 +146,13 @@ impl HeadWriter {
 
     /// Stores a sample with a time of its own; a slot that the layout refuses is left out.
     pub(crate) fn push_sample(&mut self, layout: &Layout, sample: &SeriesSample, position: u64) {
-        let SlotState::Series(definition) = layout.slot(usize::from(sample.slot)) else {
+        let state = layout.states_from(usize::from(sample.slot)).next();
+        let Some((_, SlotState::Series(definition))) = state else {
             return;
         };
         let (series, new) = self.head.index.insert(&definition.labels);
         if new {
-            lock(&self.head.places).push(Vec::new());
+            lock(&self.head.places).push(Placed::default());
         }
         let mut loose = lock(&self.head.loose);
         let samples = loose.entry(series).or_default();
@@ -174,6 +176,7 @@ impl Cohort {
             newest: TimestampMs::MIN,
             main: None,
             late: None,
+            short: Vec::new(),
             numberings: Vec::new(),
         }
     }
@@ -222,10 +225,12 @@ impl Cohort {
         if !open.as_ref().is_some_and(fits) {
             let full = open.take();
             *open = Some(open_chunk(head, &self.rows, numbering, width, late));
-            // A late chunk never spans the beginning of a main one: then at equal times the chunk that began first has the first row.
-            let ended = if late { None } else { self.late.take() };
-            for chunk in full.into_iter().chain(ended) {
-                close(head, &self.rows, chunk, scratch);
+            if late {
+                if let Some(full) = full {
+                    close(head, &self.rows, &full, scratch);
+                }
+            } else {
+                self.end_main(head, full, scratch);
             }
         }
         let open = if late { &mut self.late } else { &mut self.main };
@@ -240,6 +245,32 @@ impl Cohort {
         open.last = row.at;
         self.newest = self.newest.max(row.at);
     }
+
+    /// Closes a main chunk, and the late one beside it: that never spans the beginning of a main one, so that at equal times the chunk that
+    /// began first has the first row.
+    fn end_main(&mut self, head: &Head, full: Option<OpenChunk>, scratch: &mut Scratch) {
+        if let Some(late) = self.late.take() {
+            close(head, &self.rows, &late, scratch);
+        }
+        let Some(full) = full else { return };
+        if !close(head, &self.rows, &full, scratch) {
+            self.short.clear();
+            return;
+        }
+        let generation = full.chunk.generation;
+        let of_another = |stretch: &usize| {
+            let stretches = lock(&self.rows.stretches);
+            !matches!(stretches.get(*stretch), Some(Some(Stretch::Closed(pages))) if pages.generation == generation)
+        };
+        if self.short.last().is_some_and(of_another) {
+            self.short.clear();
+        }
+        self.short.push(full.stretch);
+        if self.short.len() == CHUNKS_JOINED {
+            join(head, &self.rows, &self.short, scratch);
+            self.short.clear();
+        }
+    }
 }
 
 fn open_chunk(
@@ -249,13 +280,11 @@ fn open_chunk(
     slots: usize,
     late: bool,
 ) -> OpenChunk {
-    let divisor = if late { LATE_DIVISOR } else { 1 };
-    let capacity = (CHUNK_CELLS / slots.max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX);
-    let capacity = (capacity / divisor).max(1);
+    let capacity = if late { LATE_CHUNK_ROWS } else { CHUNK_ROWS };
     head.grow(Chunk::bytes_of(slots, capacity) as u64);
     let chunk = Arc::new(Chunk::new(generation, late, slots, capacity));
     let mut stretches = lock(&rows.stretches);
-    stretches.push(Stretch::Open(Arc::clone(&chunk)));
+    stretches.push(Some(Stretch::Open(Arc::clone(&chunk))));
     OpenChunk {
         chunk,
         stretch: stretches.len() - 1,
@@ -263,19 +292,53 @@ fn open_chunk(
     }
 }
 
-/// Replaces an open stretch by pages of the same rows.
-fn close(head: &Head, rows: &CohortRows, open: OpenChunk, scratch: &mut Scratch) {
+/// Replaces an open stretch by pages of the same rows; returns whether it could.
+fn close(head: &Head, rows: &CohortRows, open: &OpenChunk, scratch: &mut Scratch) -> bool {
     let pages = match Pages::of_chunk(&open.chunk, scratch) {
         Ok(pages) => pages,
         Err(error) => {
             tracing::debug!(%error, "a chunk stays as it is");
-            return;
+            return false;
         }
     };
     head.grow(pages.memory_bytes() as u64);
     head.shrink(open.chunk.memory_bytes() as u64);
     if let Some(stretch) = lock(&rows.stretches).get_mut(open.stretch) {
-        *stretch = Stretch::Closed(Arc::new(pages));
+        *stretch = Some(Stretch::Closed(Arc::new(pages)));
+    }
+    true
+}
+
+/// Replaces closed main stretches, each the next in time, by one in the place of the first. That it arrived with its first row is true
+/// enough: a main row is before every late one of the same time.
+fn join(head: &Head, rows: &CohortRows, short: &[usize], scratch: &mut Scratch) {
+    let parts: Vec<Arc<Pages>> = {
+        let stretches = lock(&rows.stretches);
+        short
+            .iter()
+            .filter_map(|at| match stretches.get(*at) {
+                Some(Some(Stretch::Closed(pages))) => Some(Arc::clone(pages)),
+                _ => None,
+            })
+            .collect()
+    };
+    let joined = match Pages::joined(&parts, scratch) {
+        Ok(joined) => joined,
+        Err(error) => {
+            tracing::debug!(%error, "closed chunks stay as they are");
+            return;
+        }
+    };
+    head.grow(joined.memory_bytes() as u64);
+    let freed: usize = parts.iter().map(|part| part.memory_bytes()).sum();
+    head.shrink(freed as u64);
+    let mut stretches = lock(&rows.stretches);
+    // In one step: whoever reads sees the rows once.
+    let mut joined = Some(Stretch::Closed(Arc::new(joined)));
+    for at in short {
+        if let Some(stretch) = stretches.get_mut(*at) {
+            *stretch = joined.take();
+        }
     }
 }
 
@@ -291,20 +354,20 @@ impl Numbering {
         } else {
             0
         };
-        if from == layout.slots.len() {
+        if from == layout.len() {
             return;
         }
-        self.series.resize(layout.slots.len(), None);
+        self.series.resize(layout.len(), None);
         self.changes = layout.changes;
         let mut places = lock(&head.places);
-        for slot in from..layout.slots.len() {
-            let SlotState::Series(definition) = layout.slot(slot) else {
+        for (slot, state) in layout.states_from(from) {
+            let SlotState::Series(definition) = state else {
                 self.series[slot] = None;
                 continue;
             };
             let (series, new) = head.index.insert(&definition.labels);
             if new {
-                places.push(Vec::new());
+                places.push(Placed::default());
             }
             self.series[slot] = Some(series);
             let place = Place {
@@ -313,9 +376,8 @@ impl Numbering {
                 slot: Slot::try_from(slot).expect("layouts are bounded to 16,384 slots"),
             };
             if let Some(of_series) = places.get_mut(series as usize)
-                && !of_series.contains(&place)
+                && of_series.add(place)
             {
-                of_series.push(place);
                 head.grow(PLACEMENT_BYTES);
             }
         }

@@ -216,7 +216,9 @@ fn sealed_rows_are_found_and_let_the_log_go() {
         .unwrap();
     // Three hours at 15 s: two spans of time.
     for step in 0..720 {
-        let values: Vec<_> = (0..10).map(|id| Some(f64::from(step * id))).collect();
+        let values: Vec<_> = (0..10)
+            .map(|id| Some(f64::from(step * id % 977) / 7.0))
+            .collect();
         let at = START_MS - 3 * 60 * 60 * 1_000 + i64::from(step) * 15_000;
         let row = agent.row(0, at, &values);
         let batch = agent.batch(&[row], &[]);
