@@ -8,7 +8,7 @@ use config::Settings;
 use http_shell::{Limits, Listen};
 use promql::EngineConfig;
 use telemetry::{LogConfig, LogFormat, LogLevel};
-use tsdb::TsdbConfig;
+use tsdb::{Durability, TsdbConfig};
 
 /// The Prometheus whose API and PromQL these are.
 const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -24,6 +24,10 @@ pub(crate) fn tsdb(settings: &Settings) -> TsdbConfig {
         .and_then(|shards| u16::try_from(shards).ok());
     config.shards = shards.and_then(NonZeroU16::new);
     config.retention = settings.duration("storage.retention.time");
+    config.log.durability = match settings.text("storage.log.durability") {
+        "written" => Durability::Written,
+        _ => Durability::Synced,
+    };
     config.limits.head_bytes_max = settings.number("storage.head.max-bytes");
     config.limits.series_per_agent = settings.number("limits.series-per-agent");
     config.limits.series_per_metric = settings.optional_number("limits.series-per-metric");
@@ -131,6 +135,7 @@ mod tests {
             "--storage.path=d",
             "--storage.retention.time=2d",
             "--storage.shards=3",
+            "--storage.log.durability=written",
             "--storage.head.max-bytes=128MiB",
             "--limits.series-per-agent=7",
             "--limits.series-per-metric=8",
@@ -149,6 +154,7 @@ mod tests {
             (store.retention, store.shards),
             (Duration::from_secs(2 * 86_400), NonZeroU16::new(3))
         );
+        assert_eq!(store.log.durability, Durability::Written);
         let limits = &store.limits;
         assert_eq!(
             (limits.head_bytes_max, limits.series_per_agent),

@@ -50,6 +50,13 @@ const STORAGE: &[Setting] = &[
         help: "Storage threads of a new data folder, fixed from then on; one per core when not given.",
     },
     Setting {
+        name: "storage.log.durability",
+        kind: Kind::Choice(&["synced", "written"]),
+        default: Some("synced"),
+        value_name: "WHEN",
+        help: "When a batch is acknowledged: synced to the disk, so that no power cut loses it, or written to the operating system, so that the death of the process does not.",
+    },
+    Setting {
         name: "storage.head.max-bytes",
         kind: Kind::Size(64 * MIB, 1024 * GIB),
         default: Some("1GiB"),

@@ -46,9 +46,22 @@ pub struct Limits {
     pub head_bytes_max: u64,
 }
 
+/// When a batch counts as durable, and is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is synced to the disk: no power cut loses it.
+    #[default]
+    Synced,
+    /// When the operating system has it: the death of the process loses nothing, a power cut or a crash of the machine what had not
+    /// reached the disk yet, some 30 s on Linux. For disks whose syncs take too long for the load.
+    Written,
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug)]
 pub struct LogConfig {
+    /// When a batch counts as durable; default [`Durability::Synced`].
+    pub durability: Durability,
     /// The size at which a segment is closed; default 64 MiB. One record may be larger.
     pub segment_bytes: u64,
     /// Received bytes that may wait for their sync before intake says busy; default 8 MiB.
@@ -101,6 +114,7 @@ impl Default for Limits {
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
+            durability: Durability::Synced,
             segment_bytes: 64 * MIB,
             unsynced_bytes_max: 8 * 1024 * 1024,
             retry_after: Duration::from_secs(1),

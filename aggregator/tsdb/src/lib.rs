@@ -53,6 +53,6 @@ mod testing;
 mod tests;
 mod tsdb;
 
-pub use config::{Limits, LogConfig, SealConfig, TsdbConfig};
+pub use config::{Durability, Limits, LogConfig, SealConfig, TsdbConfig};
 pub use report::{Damage, DumpSummary, DumpedSample, RecoveryReport, Stats};
 pub use tsdb::{OpenError, Tsdb};

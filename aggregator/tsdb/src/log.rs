@@ -4,7 +4,8 @@
 //! A segment whose write or sync failed is never touched again: it counts up to its last synced byte, which the header of the next
 //! segment states, and the group goes to that next one. A sync is never repeated.
 //!
-//! Blocks are written (zeros behind the records) a step ahead, so that most syncs change no length.
+//! Blocks are written (zeros behind the records) a step ahead, so that most syncs change no length. With [`Durability::Written`] there are
+//! no syncs, and everything else is the same.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use files::{Open, SharedFile, SharedFileSystem};
 use rows::StoreId;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config::{Durability, LogConfig};
 use crate::segment::{RECORDS_START, SegmentHeader};
 
 /// Segments are extended by this part of their size at a time, within these bounds.
@@ -53,7 +55,7 @@ pub(crate) struct Log {
     files: SharedFileSystem,
     folder: PathBuf,
     store_id: StoreId,
-    segment_bytes: u64,
+    config: LogConfig,
     step_bytes: u64,
     open: Option<OpenSegment>,
     end: LogEnd,
@@ -77,14 +79,15 @@ impl Log {
         files: SharedFileSystem,
         folder: PathBuf,
         store_id: StoreId,
-        segment_bytes: u64,
+        config: LogConfig,
         end: LogEnd,
     ) -> Self {
+        let segment_bytes = config.segment_bytes;
         Self {
             files,
             folder,
             store_id,
-            segment_bytes,
+            config,
             step_bytes: (segment_bytes / STEPS_PER_SEGMENT).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX),
             open: None,
             end,
@@ -93,7 +96,7 @@ impl Log {
 
     /// Returns where the next group goes; `position` is that of its first record.
     pub(crate) fn target(&mut self, position: u64) -> Target {
-        let full = |open: &OpenSegment| open.end >= self.segment_bytes;
+        let full = |open: &OpenSegment| open.end >= self.config.segment_bytes;
         if self.open.as_ref().is_some_and(full) {
             self.close();
         }
@@ -129,13 +132,18 @@ impl Log {
         }
     }
 
-    /// Writes a group at the place that [`target`](Self::target) named and syncs it. After an error the segment is given up and the next
+    /// Writes a group at the place that [`target`](Self::target) named and makes it durable. After an error the segment is given up and the next
     /// target is another one, for which the group has to be made anew.
     pub(crate) fn commit(&mut self, records: Vec<u8>, last_position: u64) -> io::Result<u64> {
         let Some(open) = &mut self.open else {
             return Err(io::Error::other("no segment is open"));
         };
-        match open.commit(&*self.files, records, self.step_bytes) {
+        match open.commit(
+            &*self.files,
+            records,
+            self.step_bytes,
+            self.config.durability,
+        ) {
             Ok(bytes) => {
                 open.last_position = last_position;
                 Ok(bytes)
@@ -215,6 +223,7 @@ impl OpenSegment {
         files: &dyn files::FileSystem,
         mut bytes: Vec<u8>,
         step: u64,
+        durability: Durability,
     ) -> io::Result<u64> {
         let records = bytes.len() as u64;
         let end = self.end + records;
@@ -237,7 +246,9 @@ impl OpenSegment {
                 .insert(files.open(&self.path, Open::create_new())?),
         };
         file.write_at(at, &bytes)?;
-        file.sync_data()?;
+        if durability == Durability::Synced {
+            file.sync_data()?;
+        }
         if new {
             files.sync_folder(self.path.parent().unwrap_or_else(|| Path::new("")))?;
         }

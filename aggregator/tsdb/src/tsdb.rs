@@ -431,13 +431,7 @@ impl Opening {
             }
         };
         await_shards(&senders);
-        let mut log = Log::new(
-            self.files,
-            log_folder,
-            store_id,
-            self.config.log.segment_bytes,
-            end,
-        );
+        let mut log = Log::new(self.files, log_folder, store_id, self.config.log, end);
         log.remove_until(unsealed);
         counters.log_segments.set(log.segments());
         let sequencer = Sequencer {

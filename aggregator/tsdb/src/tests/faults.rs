@@ -170,6 +170,31 @@ fn a_failed_write_or_sync_costs_a_segment_and_nothing_else() {
     }
 }
 
+#[test]
+fn what_is_only_written_survives_the_process_and_a_power_cut_leaves_no_wrong_value() {
+    for seed in 0..20 {
+        let mut world = World::new();
+        world.config.log.durability = crate::Durability::Written;
+        world.config.log.segment_bytes = 2_048;
+        let (store, _) = world.open();
+        let feed = Feed::new(40);
+        let everything = feed.samples(&(0..40).collect());
+        feed.define(&store);
+        for batch in 0..40 {
+            assert_eq!(feed.append(&store, batch), stored());
+        }
+        drop(store);
+        let (store, report) = world.open();
+        assert_eq!(report.damages, []);
+        assert_eq!(dump(&store), everything);
+        world.disk.crash(seed);
+        drop(store);
+        let (store, _) = world.open();
+        let left = dump(&store);
+        assert!(left.iter().all(|sample| everything.contains(sample)));
+    }
+}
+
 /// Runs the feed on a disk whose power goes at some change; returns what was acknowledged before.
 fn feed_until_power_goes(world: &World, feed: &Feed) -> BTreeSet<usize> {
     let mut acknowledged = BTreeSet::new();
