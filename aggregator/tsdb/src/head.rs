@@ -70,6 +70,10 @@ struct Place {
 
 /// The places of a series: nearly always one.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "a thin pointer keeps all of it at 16 bytes"
+)]
 enum Placed {
     #[default]
     Nowhere,

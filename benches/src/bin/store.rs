@@ -132,21 +132,20 @@ fn prepare(recording: &Recording, options: &Options) -> anyhow::Result<Vec<Agent
             let mut encoder = BatchEncoder::new();
             let bodies = (0..options.rows)
                 .map(|at| {
-                    let rows: Vec<Arc<Row>> = (0..COHORTS)
+                    let rows = (0..COHORTS)
                         .map(|cohort| {
                             let scrape = &recording.scrapes[at % recording.scrapes.len()];
-                            let millis = start
-                                + at as i64 * options.spacing_ms
-                                + (at * 7 + number) as i64 % 5;
-                            Arc::new(row(
+                            let jitter = i64::try_from((at * 7 + number) % 5)?;
+                            let millis = start + i64::try_from(at)? * options.spacing_ms + jitter;
+                            Ok(Arc::new(row(
                                 cohort,
                                 at,
                                 millis,
                                 scrape,
                                 1.0 + number as f64 * 0.013 + cohort as f64 * 0.003,
-                            ))
+                            )))
                         })
-                        .collect();
+                        .collect::<anyhow::Result<Vec<Arc<Row>>>>()?;
                     let contents = BatchContents {
                         rows: &rows,
                         ..BatchContents::default()
@@ -244,9 +243,10 @@ fn feed(
             }
             sent += 1;
         }
-    }
-    while done.load(Ordering::Acquire) < sent {
-        std::thread::park_timeout(Duration::from_millis(1));
+        // One round at a time, as agents have windows: what waits is memory too.
+        while done.load(Ordering::Acquire) < sent {
+            std::thread::park_timeout(Duration::from_micros(200));
+        }
     }
     Ok(decoders)
 }
