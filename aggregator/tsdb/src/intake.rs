@@ -4,11 +4,15 @@
 //! when they are full, [`Intake::offer`] says [`Busy`] and takes nothing.
 
 use std::mem;
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch};
 use storage::{Busy, Done, Source};
+
+use crate::snapshot::{LinkedLog, SnapshotError};
 
 /// Decoded rows may take this many times the bytes they were received in before intake says busy: a batch of unchanged values is a few
 /// bytes and many rows.
@@ -32,6 +36,11 @@ pub(crate) enum Command {
     },
     /// Every shard's rows up to this position are in partitions that the catalogue names.
     Sealed { position: u64 },
+    /// Close the open segment and link all live ones into this folder.
+    Link {
+        into: PathBuf,
+        answer: SyncSender<Result<LinkedLog, SnapshotError>>,
+    },
 }
 
 /// Bytes held: as received, and decoded.
@@ -64,7 +73,7 @@ impl Command {
                 received: fixed,
                 decoded: fixed,
             },
-            Self::Sealed { .. } => Cost::default(),
+            Self::Sealed { .. } | Self::Link { .. } => Cost::default(),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::partition::PartitionError;
 use crate::partitions::{OpenPartitions, PartitionHandle};
 use crate::seal::{SPAN_MS, Sealing};
 use crate::shard::{Frozen, Shard};
+use crate::snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
 
 /// How long the keeper waits before it looks around by itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,6 +43,11 @@ pub(crate) const REQUESTS: usize = 16;
 pub(crate) enum KeeperRequest {
     /// A head froze. There is nothing to say when requests wait: after each one the keeper looks at all heads.
     Look,
+    /// Copy the data folder.
+    Snapshot {
+        request: SnapshotRequest,
+        answer: SyncSender<Result<SnapshotSummary, SnapshotError>>,
+    },
     /// Do at once whatever is due, retention included, and say whether that succeeded.
     #[cfg(test)]
     Keep(SyncSender<bool>),
@@ -72,7 +78,7 @@ pub(crate) struct Built {
 
 /// Why a step did not succeed; it will be tried again.
 #[derive(Debug, thiserror::Error)]
-enum KeepError {
+pub(crate) enum KeepError {
     #[error("cannot write partition {name}: {source}")]
     Partition {
         name: String,
@@ -91,6 +97,10 @@ impl Keeper {
         loop {
             let answer: Option<SyncSender<bool>> = match requests.recv_timeout(patience) {
                 Ok(KeeperRequest::Look) | Err(RecvTimeoutError::Timeout) => None,
+                Ok(KeeperRequest::Snapshot { request, answer }) => {
+                    answer.send(self.snapshot(&request)).unwrap_or_default();
+                    None
+                }
                 #[cfg(test)]
                 Ok(KeeperRequest::Keep(answer)) => Some(answer),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -113,7 +123,7 @@ impl Keeper {
         }
     }
 
-    fn seal_all(&mut self) -> Result<(), KeepError> {
+    pub(crate) fn seal_all(&mut self) -> Result<(), KeepError> {
         for shard in self.shards.clone() {
             let (view, _) = shard.view();
             if let Some(frozen) = &view.frozen {
@@ -163,7 +173,7 @@ impl Keeper {
     }
 
     /// Returns what the catalogue is to say now, apart from what is being sealed.
-    fn present(&self) -> Contents {
+    pub(crate) fn present(&self) -> Contents {
         let wall = TimestampMs::from(self.clock.wall());
         self.numbers.expire(wall.saturating_sub(NUMBERS_KEPT));
         // The positions before the numbers: whatever is sealed up to a position has its number in the sets.

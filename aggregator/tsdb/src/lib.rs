@@ -47,6 +47,7 @@ mod seal;
 mod segment;
 mod sequencer;
 mod shard;
+mod snapshot;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -55,4 +56,5 @@ mod tsdb;
 
 pub use config::{Durability, Limits, LogConfig, SealConfig, TsdbConfig};
 pub use report::{Damage, DumpSummary, DumpedSample, RecoveryReport, Stats};
+pub use snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
 pub use tsdb::{OpenError, Tsdb};

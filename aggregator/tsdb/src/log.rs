@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::{Durability, LogConfig};
 use crate::segment::{RECORDS_START, SegmentHeader};
+use crate::snapshot::{LinkedLog, SnapshotError, link_log};
 
 /// Segments are extended by this part of their size at a time, within these bounds.
 const STEPS_PER_SEGMENT: u64 = 64;
@@ -204,6 +205,16 @@ impl Log {
             self.close();
         }
         self.remove_until(position);
+    }
+
+    /// Closes the open segment and links all segments that are still needed into a folder. What is linked is never written again.
+    pub(crate) fn link(&mut self, into: &Path) -> Result<LinkedLog, SnapshotError> {
+        self.close();
+        let closed = self.end.closed.iter();
+        let paths: Vec<PathBuf> = closed
+            .map(|segment| segment_path(&self.folder, segment.number))
+            .collect();
+        link_log(&*self.files, &paths, into)
     }
 
     /// Returns the number of the segment that is written to, or was last.

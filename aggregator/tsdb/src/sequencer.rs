@@ -159,6 +159,10 @@ impl Sequencer {
                     self.log.retire_until(position);
                     self.counters.log_segments.set(self.log.segments());
                 }
+                Command::Link { into, answer } => {
+                    // Nobody waits any more when the store is closing.
+                    answer.send(self.log.link(&into)).unwrap_or_default();
+                }
             }
         }
         group

@@ -10,3 +10,4 @@ mod basics;
 mod concurrent;
 mod faults;
 mod model;
+mod snapshots;

@@ -26,9 +26,10 @@ use crate::replay::{Replay, Replayed};
 use crate::report::{DumpSummary, DumpedSample, RecoveryReport, Stats};
 use crate::sequencer::Sequencer;
 use crate::shard::{Shard, ShardMessage, ShardThread, Total};
+use crate::snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
 
-const LOG_FOLDER: &str = "log";
-const PARTITION_FOLDER: &str = "partitions";
+pub(crate) const LOG_FOLDER: &str = "log";
+pub(crate) const PARTITION_FOLDER: &str = "partitions";
 /// Groups of log records that may wait for a shard; when they are as many, the log waits, and then intake.
 const SHARD_QUEUE: usize = 64;
 
@@ -184,7 +185,7 @@ impl Tsdb {
     /// Calls `visit` with every stored sample, before queries merge equal timestamps, in no particular order.
     pub fn dump(&self, visit: &mut dyn FnMut(DumpedSample<'_>)) -> Result<DumpSummary, QueryError> {
         let numbers = self.numbers.all();
-        let mut summary = self.snapshot().dump(visit)?;
+        let mut summary = self.view().dump(visit)?;
         summary.numbers = numbers
             .into_iter()
             .map(|((agent, epoch), known)| (agent, epoch, known.numbers))
@@ -192,13 +193,17 @@ impl Tsdb {
         Ok(summary)
     }
 
+    /// Makes a copy of the data folder, by hard links where the volume has them, while ingest and queries go on: it holds every batch
+    /// that was acknowledged before this call. To restore it, open the copy. Blocks until it is made.
+    pub fn snapshot(&self, request: SnapshotRequest) -> Result<SnapshotSummary, SnapshotError> {
+        let asked = |answer| KeeperRequest::Snapshot { request, answer };
+        self.ask_keeper(asked)
+            .unwrap_or(Err(SnapshotError::Closing))
+    }
+
     /// Has the keeper do something and waits for its answer; `None` when the store is closed.
     ///
     /// Nothing is held while waiting, so closing goes on: what was asked is done before the keeper ends.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "deletes and snapshots will ask")
-    )]
     pub(crate) fn ask_keeper<T>(
         &self,
         request: impl FnOnce(SyncSender<T>) -> KeeperRequest,
@@ -221,7 +226,7 @@ impl Tsdb {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn view(&self) -> Snapshot {
         Snapshot::new(&self.shards, Arc::clone(&self.counters))
     }
 }
@@ -267,7 +272,7 @@ impl Appender for Tsdb {
 
 impl Queryable for Tsdb {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
-        Ok(Arc::new(self.snapshot()))
+        Ok(Arc::new(self.view()))
     }
 }
 

@@ -63,6 +63,23 @@ impl FileSystem for Disk {
         fs::rename(from, to)
     }
 
+    fn rename_folder(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let parent = to.parent();
+        if from.parent() != parent {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // The operating system would replace an empty folder.
+        if fs::exists(to)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(from, to)?;
+        self.sync_folder(parent.unwrap_or_else(|| Path::new("")))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

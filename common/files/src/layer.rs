@@ -32,6 +32,13 @@ pub trait FileSystem: Send + Sync + Debug {
     /// [`sync_folder`](Self::sync_folder). Different folders are refused with `InvalidInput`: there is no one sync for both.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives the folder `from` the name `to` beside it, which must be free; durable when it returns.
+    fn rename_folder(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives the file `from` a second name `to`, in any folder of the same volume; `AlreadyExists` when there is something of that name.
+    /// Both names stand for the same bytes from then on. Durable after [`sync_folder`](Self::sync_folder) of the folder of `to`.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes the file at `path`; durable after [`sync_folder`](Self::sync_folder). Open handles stay usable.
     fn remove(&self, path: &Path) -> io::Result<()>;
 

@@ -5,7 +5,7 @@
 //! data for good although a later sync succeeds, folder entries vanish unless the folder was synced.
 //!
 //! On top of the layer, and hence on both implementations: [`write_atomically`] for small files, [`FolderLock`] for "one process per
-//! data folder", [`open_database`] and [`RedbBackend`] for redb databases, and [`KeyValue`], a small transactional store for identities, join tokens and
+//! data folder", [`link_or_copy`] for files that do not change any more, [`open_database`] and [`RedbBackend`] for redb databases, and [`KeyValue`], a small transactional store for identities, join tokens and
 //! certificates.
 //!
 //! # What is promised
@@ -32,6 +32,7 @@ mod atomically;
 mod disk;
 mod key_value;
 mod layer;
+mod link_or_copy;
 mod lock;
 mod redb_backend;
 mod simulated;
@@ -40,6 +41,7 @@ pub use atomically::{WriteAtomicallyError, write_atomically};
 pub use disk::Disk;
 pub use key_value::{Batch, KeyValue, KeyValueError};
 pub use layer::{Entry, File, FileSystem, Open, SharedFile, SharedFileSystem, Space};
+pub use link_or_copy::link_or_copy;
 pub use lock::{FolderLock, FolderLockError};
 pub use redb_backend::{RedbBackend, open_database};
 pub use simulated::{Fault, Operation, Simulated};

@@ -140,6 +140,14 @@ impl FileSystem for Simulated {
         self.world().rename(from, to)
     }
 
+    fn rename_folder(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.world().rename_folder(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.world().link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.world().remove(path)
     }

@@ -20,8 +20,10 @@ pub enum Operation {
     SyncData,
     /// Syncing a folder.
     SyncFolder,
-    /// Renaming.
+    /// Renaming a file or folder.
     Rename,
+    /// Giving a file a second name.
+    Link,
     /// Removing a file or folder.
     Remove,
     /// Listing a folder.

@@ -25,9 +25,9 @@ pub(super) struct Inode {
     blocks: Vec<bool>,
     /// The blocks taken on the whole disk.
     used_blocks: Arc<AtomicU64>,
-    /// Whether a folder names it now, and how many handles are open: without either its space is free at once, although a power cut
-    /// can still bring it back.
-    linked: bool,
+    /// How many names it has now, and how many handles are open: without either its space is free at once, although a power cut can
+    /// still bring it back.
+    names: u32,
     handles: u32,
     locked_by: Option<u64>,
 }
@@ -46,7 +46,7 @@ impl Inode {
             unsynced: Vec::new(),
             blocks: Vec::new(),
             used_blocks: Arc::clone(used_blocks),
-            linked: true,
+            names: 1,
             handles: 0,
             locked_by: None,
         }))
@@ -132,7 +132,12 @@ impl Inode {
         Ok(())
     }
 
-    /// A power cut: what was not synced survives in one of the ways a disk knows.
+    /// Before a power cut: the names that survive it are counted anew.
+    pub(super) fn forget_names(&mut self) {
+        self.names = 0;
+    }
+
+    /// A power cut, for each name that survives it: what was not synced survives in one of the ways a disk knows.
     pub(super) fn crash(&mut self, random: &mut Random) {
         let mut unsynced = std::mem::take(&mut self.unsynced);
         match random.up_to(3) {
@@ -153,7 +158,7 @@ impl Inode {
         }
         self.now.clone_from(&self.durable);
         self.locked_by = None;
-        self.linked = true;
+        self.names += 1;
         let blocks = self.len().div_ceil(BLOCK_BYTES);
         self.keep_blocks(blocks);
         // A hole may have been filled by what survived: from now on the whole file takes space.
@@ -172,13 +177,17 @@ impl Inode {
         self.free_if_unreachable();
     }
 
+    pub(super) fn linked(&mut self) {
+        self.names += 1;
+    }
+
     pub(super) fn unlinked(&mut self) {
-        self.linked = false;
+        self.names = self.names.saturating_sub(1);
         self.free_if_unreachable();
     }
 
     fn free_if_unreachable(&mut self) {
-        if !self.linked && self.handles == 0 {
+        if self.names == 0 && self.handles == 0 {
             self.keep_blocks(0);
         }
     }

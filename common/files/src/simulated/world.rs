@@ -130,6 +130,49 @@ impl World {
         verdict.conclude(Ok(()))
     }
 
+    pub(super) fn rename_folder(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (normal(from)?, normal(to)?);
+        if from.parent() != to.parent() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let verdict = self.faults.judge(Operation::Rename)?;
+        self.folder(&from)?;
+        if self.folders.contains_key(&to) || self.find(&to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let paths: Vec<PathBuf> = self.folders.keys().cloned().collect();
+        for path in paths {
+            if let Ok(within) = path.strip_prefix(&from)
+                && let Some(folder) = self.folders.remove(&path)
+            {
+                // Joining nothing would add a slash.
+                let at = if within.as_os_str().is_empty() {
+                    to.clone()
+                } else {
+                    to.join(within)
+                };
+                self.folders.insert(at, folder);
+            }
+        }
+        verdict.conclude(Ok(()))
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (target, name) = split(to)?;
+        let verdict = self.faults.judge(Operation::Link)?;
+        let inode = self.find(from)?;
+        if self.folders.contains_key(&target.join(name)) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let folder = self.folder(&target)?;
+        if folder.now.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        lock(&inode).linked();
+        folder.change(Change::Link(name.to_owned(), inode));
+        verdict.conclude(Ok(()))
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let (folder, name) = split(path)?;
         let verdict = self.faults.judge(Operation::Remove)?;
@@ -236,6 +279,11 @@ impl World {
         let mut random = Random::seeded(seed);
         self.end_life();
         self.faults.clear();
+        for folder in self.folders.values() {
+            for inode in folder.now.values().chain(folder.durable.values()) {
+                lock(inode).forget_names();
+            }
+        }
         for folder in self.folders.values_mut() {
             let kept = random.up_to(folder.unsynced.len());
             for change in folder.unsynced.drain(..).take(kept) {
