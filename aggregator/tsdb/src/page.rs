@@ -328,6 +328,21 @@ pub(crate) fn decode_page(src: &[u8], scratch: &mut Scratch) -> Result<DecodedPa
     })
 }
 
+/// Appends the values of a page that has a float in every row and no start times; leaves `out` alone and returns `false` for any other.
+pub(crate) fn append_plain_floats(
+    src: &[u8],
+    scratch: &mut Scratch,
+    out: &mut Vec<f64>,
+) -> Result<bool, Malformed> {
+    let mut from = Reader::new(src);
+    let head = take_head(&mut from)?;
+    if head.flags & (KIND_MASK | START_TIMES) != KIND_FLOATS || head.presence.is_some() {
+        return Ok(false);
+    }
+    decode_floats(&mut from, head.count, &mut scratch.floats, out)?;
+    Ok(true)
+}
+
 fn take_floats(
     from: &mut Reader<'_>,
     rows: usize,

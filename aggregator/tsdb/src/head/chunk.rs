@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::{Histogram, TimestampMs};
 use rows::{Presence, Row, Slot};
 
+/// Slots of a [`Chunk::tile`].
+pub(crate) const TILE_SLOTS: usize = 8;
+
 /// Rows of one cohort under one numbering of its slots, rising strictly in time and in position.
 #[derive(Debug)]
 pub(crate) struct Chunk {
@@ -141,6 +144,34 @@ impl Chunk {
             .collect()
     }
 
+    /// Returns the 64 slots from `64 * word` on that are present in all of the first `rows` rows, and those that are in any: a bit each.
+    pub(crate) fn presence_of(&self, word: usize, rows: usize) -> (u64, u64) {
+        let words = self.slots.div_ceil(64);
+        let of_row = |row: usize| self.presence[row * words + word].load(Ordering::Relaxed);
+        (0..rows)
+            .map(of_row)
+            .fold((u64::MAX, 0), |(all, any), bits| (all & bits, any | bits))
+    }
+
+    /// Puts the floats of up to [`TILE_SLOTS`] slots from `slot` on into `out`, column after column: the first `rows` rows of each. Row by
+    /// row a slot is a cache line, so it is read once for all slots that lie on it.
+    pub(crate) fn tile(&self, slot: usize, rows: usize, out: &mut Vec<f64>) {
+        let slots = TILE_SLOTS.min(self.slots - slot);
+        out.clear();
+        out.resize(slots * rows, 0.0);
+        for row in 0..rows {
+            let cells = &self.values[row * self.slots + slot..][..slots];
+            for (column, cell) in cells.iter().enumerate() {
+                out[column * rows + row] = f64::from_bits(cell.load(Ordering::Relaxed));
+            }
+        }
+    }
+
+    /// Returns whether any row has a histogram or says a start time.
+    pub(crate) fn has_side(&self) -> bool {
+        self.has_side.load(Ordering::Acquire)
+    }
+
     /// Appends the floats of a slot in the first `rows` rows to `out` and returns where they are present; `None`: everywhere.
     pub(crate) fn column(&self, slot: usize, rows: usize, out: &mut Vec<f64>) -> Option<Presence> {
         let words = self.slots.div_ceil(64);
@@ -160,7 +191,7 @@ impl Chunk {
 
     /// Returns histograms and start times of one slot, within the first `rows` rows.
     pub(crate) fn side_of(&self, slot: Slot, rows: usize) -> SlotSide {
-        if !self.has_side.load(Ordering::Acquire) {
+        if !self.has_side() {
             return SlotSide::default();
         }
         self.lock_side().of(slot, rows)

@@ -6,13 +6,13 @@ use model::{Histogram, TimeRange, TimestampMs, Value};
 use rows::Presence;
 use storage::{Segment, SegmentValues, Times};
 
-use super::chunk::{Chunk, SlotSide};
+use super::chunk::{Chunk, SlotSide, TILE_SLOTS};
 use super::gathering::Gathering;
 use crate::bytes::Reader;
-use crate::page::ints::{Differences, decode_ints, encode_ints};
+use crate::page::ints::{Differences, Effort, decode_ints, encode_ints};
 use crate::page::{
-    Column, ColumnValues, PageTooLarge, Scratch, decode_page, decode_times, encode_page,
-    encode_times,
+    Column, ColumnValues, PageTooLarge, Scratch, append_plain_floats, decode_page, decode_times,
+    encode_page, encode_times,
 };
 
 /// Slots between two entries of the table that says where pages begin.
@@ -44,21 +44,43 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Encodes all rows of a chunk; fails when its histograms are too many for a page, and then it is best left as it is.
+    /// Encodes all rows of a chunk, quickly: they are soon [joined](Self::joined). Fails when its histograms are too many for a page, and
+    /// then it is best left as it is.
     pub(crate) fn of_chunk(chunk: &Chunk, scratch: &mut Scratch) -> Result<Self, PageTooLarge> {
         let rows = chunk.rows();
-        let times = chunk.times(rows);
-        let positions = chunk.positions(rows);
-        let column = |slot, _: &mut Scratch| chunk_columns(chunk, slot, rows);
+        let mut tile = Vec::new();
+        let mut of_word = (0, 0);
+        let column = |slot: usize, scratch: &mut Scratch, pages: &mut Vec<u8>| {
+            if slot.is_multiple_of(64) {
+                of_word = chunk.presence_of(slot / 64, rows);
+            }
+            if slot.is_multiple_of(TILE_SLOTS) {
+                chunk.tile(slot, rows, &mut tile);
+            }
+            let (all, any) = (of_word.0 >> (slot % 64) & 1, of_word.1 >> (slot % 64) & 1);
+            if any == 0 {
+                return Ok(());
+            }
+            if all == 1 && !chunk.has_side() {
+                let values = &tile[slot % TILE_SLOTS * rows..][..rows];
+                return encode_plain(values, scratch, pages);
+            }
+            chunk_columns(chunk, slot, rows)
+                .map_or(Ok(()), |columns| columns.encode(0, rows, scratch, pages))
+        };
+        let (times, positions) = (chunk.times(rows), chunk.positions(rows));
         let numbering = (chunk.generation, chunk.late);
-        Self::build(
+        let effort = std::mem::replace(&mut scratch.ints().effort, Effort::Quick);
+        let built = Self::build(
             numbering,
             &times,
             &positions,
             chunk.slots(),
             column,
             scratch,
-        )
+        );
+        scratch.ints().effort = effort;
+        built
     }
 
     /// Encodes samples of one series; fails when their histograms are too many for a page.
@@ -68,7 +90,10 @@ impl Pages {
         values: &[Value],
         scratch: &mut Scratch,
     ) -> Result<Self, PageTooLarge> {
-        let column = |_, _: &mut Scratch| Some(sample_columns(values));
+        let columns = sample_columns(values);
+        let column = |_, scratch: &mut Scratch, pages: &mut Vec<u8>| {
+            columns.encode(0, times.len(), scratch, pages)
+        };
         Self::build((0, false), times, positions, 1, column, scratch)
     }
 
@@ -89,7 +114,20 @@ impl Pages {
             .first()
             .map_or((0, false), |first| (first.generation, first.late));
         let rows = times.len();
-        let column = |slot, scratch: &mut Scratch| {
+        let mut plain = Vec::with_capacity(rows);
+        let mut in_order: Vec<_> = parts.iter().map(|part| part.pages()).collect();
+        let column = |slot, scratch: &mut Scratch, pages: &mut Vec<u8>| {
+            plain.clear();
+            let mut all_plain = true;
+            for part in &mut in_order {
+                let page = part.next().unwrap_or_default();
+                all_plain = all_plain
+                    && !page.is_empty()
+                    && append_plain_floats(page, scratch, &mut plain).expect(OWN_BYTES);
+            }
+            if all_plain {
+                return encode_plain(&plain, scratch, pages);
+            }
             let mut gathering = Gathering::new(rows);
             let mut at = 0;
             for (part, times) in &whole {
@@ -99,7 +137,9 @@ impl Pages {
                 }
                 at += own;
             }
-            gathering.into_columns()
+            gathering
+                .into_columns()
+                .map_or(Ok(()), |columns| columns.encode(0, rows, scratch, pages))
         };
         Self::build(numbering, &times, &positions, slots, column, scratch)
     }
@@ -109,15 +149,13 @@ impl Pages {
         times: &[TimestampMs],
         positions: &[u64],
         slots: usize,
-        column: impl Fn(usize, &mut Scratch) -> Option<Columns>,
+        mut column: impl FnMut(usize, &mut Scratch, &mut Vec<u8>) -> Result<(), PageTooLarge>,
         scratch: &mut Scratch,
     ) -> Result<Self, PageTooLarge> {
         let mut pages = Vec::new();
         let mut ends: Vec<u32> = Vec::with_capacity(slots);
         for slot in 0..slots {
-            if let Some(columns) = column(slot, scratch) {
-                columns.encode(0, times.len(), scratch, &mut pages)?;
-            }
+            column(slot, scratch, &mut pages)?;
             ends.push(offset(pages.len()));
         }
         let mut bytes = Vec::with_capacity(pages.len() + slots * 2 + times.len() * 4 + 64);
@@ -222,6 +260,19 @@ impl Pages {
         Some(cut(&page.into_segment(all), rows, times))
     }
 
+    /// Returns the pages of all slots in order.
+    fn pages(&self) -> impl Iterator<Item = &[u8]> {
+        let mut at = self.pages_at as usize;
+        let width = usize::from(self.length_bytes);
+        let anchors = self.slots().div_ceil(ANCHOR_EVERY) * 4;
+        let lengths = &self.bytes[self.table_at as usize + anchors..self.pages_at as usize];
+        lengths.chunks_exact(width.max(1)).map(move |length| {
+            let start = at;
+            at += length_of(length);
+            self.bytes.get(start..at).unwrap_or_default()
+        })
+    }
+
     fn page(&self, slot: usize) -> Option<&[u8]> {
         if slot >= self.slots() {
             return None;
@@ -230,11 +281,7 @@ impl Pages {
         let anchors = self.slots().div_ceil(ANCHOR_EVERY) * 4;
         let (anchors, lengths) = table.split_at(anchors);
         let width = usize::from(self.length_bytes);
-        let length = |slot: usize| -> usize {
-            let mut wide = [0; 4];
-            wide[..width].copy_from_slice(&lengths[slot * width..][..width]);
-            u32::from_le_bytes(wide) as usize
-        };
+        let length = |slot: usize| length_of(&lengths[slot * width..][..width]);
         let anchor = slot / ANCHOR_EVERY;
         let mut start = [0; 4];
         start.copy_from_slice(&anchors[anchor * 4..][..4]);
@@ -242,6 +289,21 @@ impl Pages {
         let start = self.pages_at as usize + u32::from_le_bytes(start) as usize + before;
         self.bytes.get(start..start + length(slot))
     }
+}
+
+/// Appends the page of floats in every row.
+fn encode_plain(
+    values: &[f64],
+    scratch: &mut Scratch,
+    pages: &mut Vec<u8>,
+) -> Result<(), PageTooLarge> {
+    let column = Column {
+        rows: values.len(),
+        presence: None,
+        values: ColumnValues::Floats(values),
+        start_times: None,
+    };
+    encode_page(&column, scratch, pages)
 }
 
 /// Why decoding what this module encoded cannot fail.
@@ -264,6 +326,11 @@ fn put_table(ends: &[u32], out: &mut Vec<u8>) -> u8 {
         out.extend_from_slice(&length.to_le_bytes()[..usize::from(width)]);
     }
     width
+}
+
+fn length_of(bytes: &[u8]) -> usize {
+    let byte = |length, byte: &u8| length << 8 | usize::from(*byte);
+    bytes.iter().rev().fold(0, byte)
 }
 
 fn offset(bytes: usize) -> u32 {

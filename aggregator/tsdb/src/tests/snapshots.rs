@@ -43,7 +43,7 @@ fn stored() -> AppendOutcome {
 
 /// A store in which some rows are in partitions and some in the log.
 fn filled(world: &mut World) -> (Tsdb, Agent) {
-    world.config.seal.head_bytes = 6_000;
+    world.config.seal.head_bytes = 3_600;
     let (store, _) = world.open();
     let mut agent = Agent::new("node-1", 1);
     store.define(&agent.source, four_series()).unwrap();
@@ -179,7 +179,7 @@ fn a_full_disk_and_failing_links_leave_nothing_behind() {
     let (store, mut agent) = filled(&mut world);
     let failures = [
         (Operation::Link, 0..1, std::io::ErrorKind::Other),
-        (Operation::Link, 3..4, std::io::ErrorKind::StorageFull),
+        (Operation::Link, 1..2, std::io::ErrorKind::StorageFull),
         (
             Operation::CreateFolders,
             1..2,
