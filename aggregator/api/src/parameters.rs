@@ -85,6 +85,20 @@ pub(crate) fn lookback(form: &Form) -> Result<Option<Duration>, ApiError> {
     Ok(lookback.filter(|lookback| !lookback.is_zero()))
 }
 
+/// Returns whether a query asks for samples alone: `tier=raw`. `tier=auto`, or nothing, lets summaries of a downsampling tier stand for
+/// samples where these are gone, or where windows are made of whole buckets and reading samples would cost more. Ours; Prometheus has
+/// no such parameter.
+pub(crate) fn raw_only(form: &Form) -> Result<bool, ApiError> {
+    match given(form, "tier") {
+        None | Some("auto") => Ok(false),
+        Some("raw") => Ok(true),
+        Some(other) => Err(ApiError::parameter(
+            "tier",
+            format!("unknown tier {other:?}: it is \"auto\" (the default) or \"raw\""),
+        )),
+    }
+}
+
 /// Returns the step of a range query, in milliseconds.
 pub(crate) fn step(form: &Form) -> Result<i64, ApiError> {
     let text = form.get("step").unwrap_or_default();

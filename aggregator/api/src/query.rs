@@ -79,6 +79,7 @@ impl Api {
             when,
             options: QueryOptions {
                 lookback: parameters::lookback(form)?,
+                raw_only: parameters::raw_only(form)?,
             },
             limit: parameters::limit(form, "limit")?,
             stats: form.get("stats").is_some_and(|stats| !stats.is_empty()),

@@ -11,6 +11,7 @@ mod histogram_range;
 mod matching;
 mod range_call;
 mod range_function;
+mod rollup;
 mod select;
 mod sets;
 mod signature;
@@ -24,7 +25,7 @@ use model::{Labels, TimestampMs};
 use storage::{Budget, Queryable};
 
 pub(crate) use self::call::parse_bound;
-use self::evaluator::{Evaluator, Scope};
+use self::evaluator::{Evaluator, Reading, Scope};
 use self::value::{Series, Value, merge_same_labels, without_metadata};
 use crate::ast::{Expr, ExprKind, ValueType};
 use crate::{
@@ -72,6 +73,8 @@ impl Default for EngineConfig {
 pub struct QueryOptions {
     /// Replaces [`EngineConfig::lookback`] (parameter `lookback_delta`), unless zero.
     pub lookback: Option<Duration>,
+    /// Evaluates over samples alone, not over summaries of a downsampling tier (parameter `tier=raw`).
+    pub raw_only: bool,
 }
 
 /// Evaluates PromQL over anything [`Queryable`]. Holds no data, no threads and no clock; share it freely.
@@ -218,9 +221,11 @@ impl Engine {
             &self.config,
             store.querier()?,
             budget,
-            grid,
-            is_instant,
-            lookback_ms,
+            (grid, is_instant),
+            Reading {
+                lookback_ms,
+                raw_only: options.raw_only,
+            },
         ))
     }
 

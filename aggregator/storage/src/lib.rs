@@ -13,13 +13,16 @@ mod budget;
 mod memory;
 mod query;
 mod refusal;
+mod rollup;
 mod segment;
 
 pub use append::{AppendOutcome, Appender, Busy, Done, Lane, Source};
 pub use budget::{Budget, BudgetExceeded, Unlimited};
 pub use memory::MemoryStore;
 pub use query::{
-    ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Queryable, Select, SelectHints,
+    ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Queryable, RollupUse, Select,
+    SelectHints,
 };
 pub use refusal::{RefusalReason, Refusals};
-pub use segment::{Rollup, Segment, SegmentValues, SeriesData, Times};
+pub use rollup::{BucketLength, Rollup, RollupBuilder, RollupColumn, RollupColumns, Rollups};
+pub use segment::{Segment, SegmentValues, SeriesData, Times};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 
-use crate::{Budget, BudgetExceeded, SeriesData};
+use crate::{BucketLength, Budget, BudgetExceeded, RollupColumns, SeriesData};
 
 /// Why a store cannot answer.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,29 @@ pub struct SelectHints {
     pub function: Option<String>,
     /// The labels that the enclosing aggregation keeps (`true`) or drops (`false`).
     pub grouping: Option<(Vec<String>, bool)>,
-    /// Raw samples only, no downsampling tier.
-    pub raw_only: bool,
+    /// How summaries of a downsampling tier may stand for samples; `None`: raw samples only.
+    pub rollups: Option<RollupUse>,
+}
+
+/// What a reader can do with summaries instead of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollupUse {
+    /// The columns of values that it needs beside counts and times.
+    pub columns: RollupColumns,
+    /// A number of milliseconds that all times at which the reader looks, and the starts of its windows, are multiples of (since the Unix
+    /// epoch); 0: multiples of everything.
+    ///
+    /// Buckets whose length divides it give what samples give. Others may stand where samples are gone: a bucket then belongs to the
+    /// windows that hold all of it.
+    pub aligned_to_ms: u64,
+}
+
+impl RollupUse {
+    /// Returns whether buckets of this length give what samples give.
+    pub const fn fits(&self, length: BucketLength) -> bool {
+        self.aligned_to_ms
+            .is_multiple_of(length.as_ms().unsigned_abs())
+    }
 }
 
 /// One selection of series.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use model::{Histogram, Labels, Sample, TimeRange, TimestampMs, Value};
 use rows::Presence;
 
+use crate::Rollups;
+
 /// A column of timestamps, strictly rising, shared by all series of a cohort; its identity is its address ([`Times::same_column`]).
 #[derive(Clone, Debug)]
 pub struct Times(Arc<[TimestampMs]>);
@@ -63,26 +65,7 @@ pub enum SegmentValues {
     /// Both, in one series.
     Mixed(Arc<[Value]>),
     /// A downsampled stretch: one summary per timestamp, for the left-open bucket that ends there.
-    Rollup(Arc<[Rollup]>),
-}
-
-/// The summary of the samples in one left-open bucket of a downsampling tier.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rollup {
-    /// Samples in the bucket.
-    pub count: u64,
-    /// Their sum.
-    pub sum: f64,
-    /// The least.
-    pub min: f64,
-    /// The greatest.
-    pub max: f64,
-    /// The increase of a counter inside the bucket, resets taken out.
-    pub increase: f64,
-    /// The first sample.
-    pub first: (TimestampMs, f64),
-    /// The last sample.
-    pub last: (TimestampMs, f64),
+    Rollup(Rollups),
 }
 
 impl Segment {
@@ -117,7 +100,8 @@ impl Segment {
     }
 }
 
-/// A series and its samples: segments in order of time, timestamps strictly rising over all of them.
+/// A series and its samples: segments in order of time, timestamps strictly rising over all of them; only the ends of buckets may be
+/// equal to a timestamp or an end in the segment behind. No sample is in a bucket and in a segment too.
 #[derive(Clone, Debug)]
 pub struct SeriesData {
     /// The series.

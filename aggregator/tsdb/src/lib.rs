@@ -52,6 +52,12 @@ mod snapshot;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the daily merge is to make tiers, and queries to read them"
+)]
+mod tier;
 mod tsdb;
 
 pub use config::{Durability, Limits, LogConfig, SealConfig, TsdbConfig};

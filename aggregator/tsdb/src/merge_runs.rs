@@ -3,13 +3,18 @@
 //! Runs that overlap no other pass through untouched and keep the time column that they share with their cohort. Where runs overlap,
 //! they become one segment with a column of its own: at equal timestamps the sample that came first in the log stands, and an absence
 //! is no sample, so it hides nothing.
+//!
+//! Summaries of a downsampling tier are merged apart: parts of one bucket (of two shards, of the files of two days) are joined. A bucket
+//! and samples next to it, even at its very end, go together, for whoever read them read each sample once; only where a sample
+//! lies between the first and the last of a bucket was the same time read twice, and there the bucket gives way.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use model::{Histogram, TimestampMs, Value};
-use storage::{Rollup, Segment, SegmentValues, Times};
+use rows::Presence;
+use storage::{Rollup, Rollups, Segment, SegmentValues, Times};
 
 /// A segment and its place in the log: where two runs have a sample at the same time, the smaller arrival stands.
 #[derive(Clone, Debug)]
@@ -22,10 +27,23 @@ pub(crate) struct Arrived {
 
 /// Returns the runs as segments in order of time, timestamps strictly rising over all of them. Of runs with equal arrival the one that
 /// stands first in `runs` counts as the earlier.
-///
-/// Rollups and raw samples are not mixed: where both overlap, the raw samples stand alone.
 pub(crate) fn merge_runs(mut runs: Vec<Arrived>) -> Vec<Segment> {
     runs.retain(|run| !run.segment.times.as_slice().is_empty());
+    let rollups = take_rollups(&mut runs);
+    let samples = merge_samples(runs);
+    if rollups.is_empty() {
+        return samples;
+    }
+    let mut out: Vec<Segment> = join_rollups(rollups)
+        .into_iter()
+        .map(|segment| give_way(segment, &samples))
+        .collect();
+    out.extend(samples);
+    out.sort_by_key(|segment| span_of(segment).0);
+    out
+}
+
+fn merge_samples(mut runs: Vec<Arrived>) -> Vec<Segment> {
     // With their ranks, which sorting by time must not lose.
     runs.sort_by_key(|run| run.arrival);
     let mut runs: Vec<(usize, Arrived)> = runs.into_iter().enumerate().collect();
@@ -58,13 +76,6 @@ fn merge_cluster(mut ranked: Vec<(usize, Arrived)>) -> Option<Segment> {
     let mut runs: Vec<Arrived> = ranked.into_iter().map(|(_, run)| run).collect();
     if runs.len() <= 1 {
         return runs.pop().map(|run| run.segment);
-    }
-    let is_rollup = |run: &Arrived| matches!(run.segment.values, SegmentValues::Rollup(_));
-    if !runs.iter().all(is_rollup) {
-        runs.retain(|run| !is_rollup(run));
-        if runs.len() == 1 {
-            return runs.pop().map(|run| run.segment);
-        }
     }
     let picks = pick(&runs);
     let times: Vec<TimestampMs> = picks.iter().map(|pick| pick.at).collect();
@@ -137,16 +148,6 @@ fn picked_values(runs: &[Arrived], picks: &[Pick]) -> SegmentValues {
     if let Some(histograms) = histograms {
         return SegmentValues::Histograms(histograms.into());
     }
-    let rollups: Option<Vec<Rollup>> = picks
-        .iter()
-        .map(|pick| match values(pick) {
-            SegmentValues::Rollup(values) => values.get(pick.row).copied(),
-            _ => None,
-        })
-        .collect();
-    if let Some(rollups) = rollups {
-        return SegmentValues::Rollup(rollups.into());
-    }
     let mixed = picks.iter().map(|pick| {
         runs[pick.run]
             .segment
@@ -156,12 +157,105 @@ fn picked_values(runs: &[Arrived], picks: &[Pick]) -> SegmentValues {
     SegmentValues::Mixed(mixed.collect())
 }
 
+fn take_rollups(runs: &mut Vec<Arrived>) -> Vec<(Segment, Rollups)> {
+    let mut rollups = Vec::new();
+    runs.retain(|run| {
+        let SegmentValues::Rollup(values) = &run.segment.values else {
+            return true;
+        };
+        rollups.push((run.segment.clone(), values.clone()));
+        false
+    });
+    rollups
+}
+
+/// Returns the segments in order of time, those that have a bucket in common made one. Buckets of different lengths stay apart.
+fn join_rollups(mut runs: Vec<(Segment, Rollups)>) -> Vec<Segment> {
+    runs.sort_by_key(|(segment, rollups)| (rollups.length, span_of(segment).0));
+    let mut out = Vec::with_capacity(runs.len());
+    let mut cluster: Vec<(Segment, Rollups)> = Vec::new();
+    for run in runs {
+        let overlaps = cluster.iter().any(|(segment, rollups)| {
+            rollups.length == run.1.length && span_of(segment).1 >= span_of(&run.0).0
+        });
+        if !overlaps {
+            out.extend(join_cluster(std::mem::take(&mut cluster)));
+        }
+        cluster.push(run);
+    }
+    out.extend(join_cluster(cluster));
+    out
+}
+
+fn join_cluster(mut runs: Vec<(Segment, Rollups)>) -> Option<Segment> {
+    if runs.len() <= 1 {
+        return runs.pop().map(|(segment, _)| segment);
+    }
+    let (_, first) = runs.first()?;
+    let (length, columns) = (first.length, first.columns());
+    let until = runs.iter().map(|(_, rollups)| rollups.until).max()?;
+    let mut buckets: BTreeMap<TimestampMs, Rollup> = BTreeMap::new();
+    for (segment, rollups) in &runs {
+        for (row, end) in segment.times.as_slice().iter().enumerate() {
+            let bucket = rollups.row(row, *end).filter(|_| segment.is_present(row));
+            if let Some(bucket) = bucket {
+                let held = buckets.entry(*end);
+                held.and_modify(|held| *held = held.joined(bucket))
+                    .or_insert(bucket);
+            }
+        }
+    }
+    let rows: Vec<(TimestampMs, Rollup)> = buckets.into_iter().collect();
+    let ends: Vec<TimestampMs> = rows.iter().map(|(end, _)| *end).collect();
+    Some(Segment {
+        times: Times::new(ends),
+        presence: None,
+        values: SegmentValues::Rollup(Rollups::from_rows(length, until, &rows, columns)),
+        start_times: None,
+    })
+}
+
+/// Returns the segment without the buckets that hold the time of any of `samples`.
+fn give_way(mut segment: Segment, samples: &[Segment]) -> Segment {
+    let SegmentValues::Rollup(rollups) = &segment.values else {
+        return segment;
+    };
+    let (first, last) = span_of(&segment);
+    let from = TimestampMs(first.0.saturating_sub(rollups.length.as_ms()));
+    let near: Vec<&Segment> = samples
+        .iter()
+        .filter(|samples| {
+            let (start, end) = span_of(samples);
+            start <= last && end > from
+        })
+        .collect();
+    if near.is_empty() {
+        return segment;
+    }
+    let ends = segment.times.as_slice();
+    let mut presence = Presence::filled(ends.len(), false);
+    for (row, end) in ends.iter().enumerate() {
+        let stands = rollups.row(row, *end).is_some_and(|bucket| {
+            let (first, last) = (bucket.first.0, bucket.last.0);
+            !near.iter().any(|samples| any_between(samples, first, last))
+        });
+        presence.set(row, stands && segment.is_present(row));
+    }
+    segment.presence = Some(Arc::new(presence));
+    segment
+}
+
+fn any_between(segment: &Segment, first: TimestampMs, last: TimestampMs) -> bool {
+    let times = segment.times.as_slice();
+    let from = times.partition_point(|at| *at < first);
+    let to = times.partition_point(|at| *at <= last);
+    (from..to).any(|row| segment.is_present(row))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
-    use rows::Presence;
+    use storage::{BucketLength, RollupBuilder, RollupColumns};
 
     use super::*;
 
@@ -239,6 +333,71 @@ mod tests {
             merged[0].start_times.as_deref(),
             Some([0, 7, 0].map(TimestampMs).as_slice())
         );
+    }
+
+    const LENGTH: BucketLength = BucketLength::FIVE_MINUTES;
+
+    fn summarised(samples: &[(i64, f64)]) -> Arrived {
+        let mut builder = RollupBuilder::new(LENGTH);
+        let mut rows: Vec<_> = samples
+            .iter()
+            .filter_map(|(at, value)| builder.push(TimestampMs(*at), *value))
+            .collect();
+        rows.extend(builder.finish());
+        let ends: Vec<TimestampMs> = rows.iter().map(|(end, _)| *end).collect();
+        let until = TimestampMs(ends.last().map_or(0, |end| end.0));
+        let rollups = Rollups::from_rows(LENGTH, until, &rows, RollupColumns::ALL);
+        Arrived {
+            arrival: 0,
+            segment: Segment {
+                times: Times::new(ends),
+                presence: None,
+                values: SegmentValues::Rollup(rollups),
+                start_times: None,
+            },
+        }
+    }
+
+    /// Returns end, count and last value of each bucket.
+    fn buckets(segments: &[Segment]) -> Vec<(i64, u32, f64)> {
+        let of = |segment: &Segment| match &segment.values {
+            SegmentValues::Rollup(rollups) => {
+                let ends = segment.times.as_slice().iter().enumerate();
+                ends.filter(|(row, _)| segment.is_present(*row))
+                    .filter_map(|(row, end)| Some((end.0, rollups.row(row, *end)?)))
+                    .map(|(end, rollup)| (end, rollup.count, rollup.last.1))
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        segments.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn parts_of_a_bucket_are_joined() {
+        let (a, b) = (
+            summarised(&[(1, 1.0), (250_000, 2.0)]),
+            summarised(&[(300_000, 3.0), (300_001, 4.0)]),
+        );
+        let merged = merge_runs(vec![b, a]);
+        assert_eq!(merged.len(), 1);
+        assert_eq!(buckets(&merged), [(300_000, 3, 3.0), (600_000, 1, 4.0)]);
+    }
+
+    #[test]
+    fn a_sample_at_the_end_of_a_bucket_goes_with_it_and_one_inside_replaces_it() {
+        let tier = summarised(&[(1, 1.0), (250_000, 2.0), (310_000, 5.0), (320_000, 6.0)]);
+        let raw = run(
+            7,
+            &[(300_000, Some(3.0)), (315_000, None), (330_000, Some(7.0))],
+        );
+        let merged = merge_runs(vec![raw, tier.clone()]);
+        assert_eq!(buckets(&merged), [(300_000, 2, 2.0), (600_000, 2, 6.0)]);
+        assert_eq!(samples(&merged), [(300_000, 3.0), (330_000, 7.0)]);
+        let raw = run(7, &[(310_000, Some(5.0)), (320_000, Some(6.0))]);
+        let merged = merge_runs(vec![raw, tier]);
+        assert_eq!(buckets(&merged), [(300_000, 2, 2.0)]);
+        assert_eq!(samples(&merged), [(310_000, 5.0), (320_000, 6.0)]);
     }
 
     proptest! {

@@ -4,6 +4,8 @@
 //! native histograms, or both), and start times where known. It does not hold timestamps: those are a column of the cohort, stored
 //! once ([`encode_times`]) for all its series. Every round trip is exact to the bit.
 //!
+//! A page of a downsampling tier holds summaries instead ([`rollups`]), over a column of the ends of buckets.
+//!
 //! Floats take the way decimal -> whole numbers -> differences -> frame of reference ([`ints`]); columns that have no decimals go
 //! through XOR ([`xor`]). A page of floats tells count, least and greatest value without being decoded ([`page_summary`]).
 //!
@@ -17,6 +19,7 @@ mod frame;
 mod histograms;
 pub(crate) mod ints;
 mod presence;
+mod rollups;
 #[cfg(test)]
 mod tests;
 pub(crate) mod varint;
@@ -26,12 +29,13 @@ use std::sync::{Arc, LazyLock};
 
 use model::{Histogram, TimestampMs, Value};
 use rows::Presence;
-use storage::{Segment, SegmentValues, Times};
+use storage::{BucketLength, Rollup, RollupColumns, Segment, SegmentValues, Times};
 
 use self::floats::{Bounds, FloatScratch, decode_floats, encode_floats, peek_bounds};
 use self::histograms::{CELLS_MAX, cells, decode_histograms, encode_histograms};
 use self::ints::{Differences, IntScratch, decode_ints, encode_ints};
 use self::presence::{PresenceForm, encode_presence, take_presence};
+use self::rollups::{decode_rollups, encode_rollups};
 use self::varint::{put_length, take_length};
 use crate::bytes::{Malformed, Reader};
 
@@ -42,6 +46,7 @@ const KIND_MASK: u8 = 0b11;
 const KIND_FLOATS: u8 = 0;
 const KIND_HISTOGRAMS: u8 = 1;
 const KIND_MIXED: u8 = 2;
+const KIND_ROLLUPS: u8 = 3;
 const PRESENCE_SHIFT: u32 = 2;
 const START_TIMES: u8 = 1 << 4;
 const RESERVED: u8 = 0b1110_0000;
@@ -65,6 +70,8 @@ pub(crate) enum ColumnValues<'a> {
     Floats(&'a [f64]),
     Histograms(&'a [Arc<Histogram>]),
     Mixed(&'a [Value]),
+    /// Summaries of buckets of a length, each with its bucket's end. They have no start times.
+    Rollups(BucketLength, &'a [(TimestampMs, Rollup)]),
 }
 
 /// Why a column does not fit a page: it has no rows, more than [`ROWS_MAX`], or larger histograms than a reader would take.
@@ -130,7 +137,8 @@ pub(crate) fn encode_page(
         presence: column.presence.filter(|_| presence != PresenceForm::All),
     };
     let mut flags = (presence as u8) << PRESENCE_SHIFT;
-    if let Some(starts) = column.start_times {
+    let rollups = matches!(column.values, ColumnValues::Rollups(..));
+    if let Some(starts) = column.start_times.filter(|_| !rollups) {
         flags |= START_TIMES;
         scratch.whole.clear();
         scratch
@@ -163,6 +171,11 @@ pub(crate) fn encode_page(
             encode_mixed(present.iter().map(|row| &values[row]), scratch, out);
             KIND_MIXED
         }
+        ColumnValues::Rollups(length, values) => {
+            let values: Vec<_> = present.iter().map(|row| values[row]).collect();
+            encode_rollups(length, &values, scratch, out);
+            KIND_ROLLUPS
+        }
     };
     out[start] = flags;
     Ok(())
@@ -171,7 +184,7 @@ pub(crate) fn encode_page(
 fn check_size(column: &Column<'_>) -> Result<(), PageTooLarge> {
     let rows = column.rows;
     let cells = match column.values {
-        ColumnValues::Floats(_) => 0,
+        ColumnValues::Floats(_) | ColumnValues::Rollups(..) => 0,
         ColumnValues::Histograms(values) => cells(values.iter().map(|value| &**value)),
         ColumnValues::Mixed(values) => cells(values.iter().filter_map(histogram_of)),
     };
@@ -236,7 +249,8 @@ struct Head {
 
 fn take_head(from: &mut Reader<'_>) -> Result<Head, Malformed> {
     let flags = from.u8("page is empty")?;
-    if flags & RESERVED != 0 || flags & KIND_MASK > KIND_MIXED {
+    let rollups = flags & KIND_MASK == KIND_ROLLUPS;
+    if flags & RESERVED != 0 || rollups && flags & START_TIMES != 0 {
         return Err(Malformed("unknown kind of page"));
     }
     let rows = take_length(from, ROWS_MAX, "page has too many rows")?;
@@ -277,6 +291,15 @@ pub(crate) fn page_summary(src: &[u8]) -> Result<Summary, Malformed> {
 
 /// Returns the content of the page in `src`.
 pub(crate) fn decode_page(src: &[u8], scratch: &mut Scratch) -> Result<DecodedPage, Malformed> {
+    decode_page_of(src, RollupColumns::ALL, scratch)
+}
+
+/// Returns the content of the page in `src`; if it is of summaries, without the columns of values that are not in `wanted`.
+pub(crate) fn decode_page_of(
+    src: &[u8],
+    wanted: RollupColumns,
+    scratch: &mut Scratch,
+) -> Result<DecodedPage, Malformed> {
     let mut from = Reader::new(src);
     let Head {
         flags,
@@ -310,6 +333,13 @@ pub(crate) fn decode_page(src: &[u8], scratch: &mut Scratch) -> Result<DecodedPa
                 spread(values, rows, presence.as_ref(), absent_histogram).into(),
             )
         }
+        KIND_ROLLUPS => SegmentValues::Rollup(decode_rollups(
+            &mut from,
+            (rows, count),
+            presence.as_ref(),
+            wanted,
+            scratch,
+        )?),
         _ => {
             let values = take_mixed(&mut from, count, scratch)?;
             SegmentValues::Mixed(

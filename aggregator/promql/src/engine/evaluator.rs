@@ -52,6 +52,15 @@ impl Scope {
     }
 }
 
+/// How a query reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// How long a sample stands for its series.
+    pub(crate) lookback_ms: i64,
+    /// Samples alone, no summaries.
+    pub(crate) raw_only: bool,
+}
+
 /// The state of one query.
 #[derive(Debug)]
 pub(crate) struct Evaluator<'a> {
@@ -61,7 +70,7 @@ pub(crate) struct Evaluator<'a> {
     /// The grid of the whole query: what `start()`, `end()`, `step()` and `range()` speak of.
     pub(crate) query: Grid,
     pub(crate) is_instant: bool,
-    pub(crate) lookback_ms: i64,
+    pub(crate) reading: Reading,
     pub(crate) notes: Annotations,
     pub(crate) stats: QueryStats,
     held_points: u64,
@@ -73,9 +82,8 @@ impl<'a> Evaluator<'a> {
         config: &'a EngineConfig,
         querier: Arc<dyn Querier>,
         budget: &'a dyn Budget,
-        query: Grid,
-        is_instant: bool,
-        lookback_ms: i64,
+        (query, is_instant): (Grid, bool),
+        reading: Reading,
     ) -> Self {
         Self {
             config,
@@ -83,7 +91,7 @@ impl<'a> Evaluator<'a> {
             budget,
             query,
             is_instant,
-            lookback_ms,
+            reading,
             notes: Annotations::default(),
             stats: QueryStats::default(),
             held_points: 0,

@@ -7,7 +7,7 @@ use model::{CounterReset, Histogram, Value};
 use super::range_call::Notes;
 use super::range_function::Context;
 use crate::ast::Extended;
-use crate::functions::rate::{Change, Points, RateKind, extrapolate};
+use crate::functions::rate::{Change, Points, RateKind, Spacing, extrapolate};
 use crate::histogram::{
     Combined, FloatHistogram, Incompatible, KahanHistogram, MeanHistogram, ResetsSeen,
 };
@@ -72,7 +72,7 @@ pub(crate) fn rate(
         None
     };
     let extrapolation = extrapolate(
-        points.times,
+        Spacing::of(points.times)?,
         points.starts.first().copied(),
         Change {
             first: histograms[0].count,

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use model::{Histogram, TimestampMs, Value};
+use storage::RollupColumns;
 
 use super::evaluator::{Evaluator, Scope, metric_name};
 use super::range_function::{self, Arguments, Context, RangeFunction};
+use super::rollup::{self, Elements};
+use super::select::Purpose;
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
 use super::value::{Series, without_metadata};
 use super::window::{LookTimes, Reach};
@@ -23,6 +26,8 @@ pub(crate) struct RangeSource {
     pub(crate) look: LookTimes,
     pub(crate) range_ms: i64,
     pub(crate) extended: Option<Extended>,
+    /// The columns that summaries have.
+    pub(crate) rollups: Option<RollupColumns>,
 }
 
 /// A series and its samples.
@@ -99,7 +104,15 @@ impl Evaluator<'_> {
         grid: Grid,
         position: crate::TextRange,
     ) -> Result<Column, QueryError> {
-        let Tracks { floats, histograms } = &series.tracks;
+        let Tracks {
+            floats, histograms, ..
+        } = &series.tracks;
+        let reach = Reach {
+            back_ms: source.range_ms,
+            ahead_ms: 0,
+        };
+        let wanted = source.rollups;
+        let elements = Elements::new(&series.tracks, function, wanted, (source.look, reach));
         let all_floats = Points {
             times: &floats.axis.times,
             values: &floats.values,
@@ -112,14 +125,20 @@ impl Evaluator<'_> {
         };
         let (queryable, largest) = floats.axis.bounds.sizes();
         let (more, most) = histograms.axis.bounds.sizes();
-        self.stats.samples_queryable += queryable + more;
-        self.check_points(largest + most)?;
+        let (of_buckets, in_buckets) = elements.as_ref().map_or((0, 0), Elements::sizes);
+        self.stats.samples_queryable += queryable.max(of_buckets) + more;
+        self.check_points(largest.max(in_buckets) + most)?;
         let mut column = Column::absent(source.look.len());
         let mut work = 0;
         for index in 0..source.look.len() {
             let float_window = floats.axis.bounds.at(index);
             let histogram_window = histograms.axis.bounds.at(index);
-            let size = float_window.1 - float_window.0 + histogram_window.1 - histogram_window.0;
+            let summarised = elements
+                .as_ref()
+                .and_then(|elements| Some((elements, elements.window(index)?)));
+            let in_buckets = summarised.map_or(0, |(_, (low, high))| high - low);
+            let size = float_window.1 - float_window.0 + histogram_window.1 - histogram_window.0
+                + in_buckets;
             if size == 0 {
                 continue;
             }
@@ -152,16 +171,15 @@ impl Evaluator<'_> {
                 first: scalars.first().map_or(f64::NAN, |values| values[index]),
                 second: scalars.get(1).map_or(f64::NAN, |values| values[index]),
             };
-            let result = range_function::apply(
-                function,
-                &context,
-                arguments,
-                &mut Notes {
-                    evaluator: self,
-                    series,
-                    position,
-                },
-            )?;
+            let mut notes = Notes {
+                evaluator: self,
+                series,
+                position,
+            };
+            let result = match summarised {
+                Some((elements, window)) => elements.apply(function, window, &context, &mut notes),
+                None => range_function::apply(function, &context, arguments, &mut notes)?,
+            };
             if let Some(value) = result {
                 column.set(index, value);
             }
@@ -218,7 +236,7 @@ impl Evaluator<'_> {
         let selector = &matrix.selector;
         let look = self.look_times(&selector.time, scope.grid)?;
         let range_ms = self.range_ms(&matrix.range)?;
-        let lookback_ms = self.lookback_ms;
+        let lookback_ms = self.reading.lookback_ms;
         let reach = match selector.extended {
             None => Reach {
                 back_ms: range_ms,
@@ -233,7 +251,14 @@ impl Evaluator<'_> {
                 ahead_ms: lookback_ms,
             },
         };
-        let data = self.fetch(selector, look, reach, function)?;
+        let purpose = Purpose {
+            function,
+            rollups: function
+                .filter(|_| selector.extended.is_none() && !self.config.start_timestamps)
+                .and_then(rollup::columns_of),
+            aligned_to_ms: look.common_divisor(range_ms),
+        };
+        let data = self.fetch(selector, look, reach, purpose)?;
         let mut maker = TrackMaker::new(look, reach, Stale::Drop, self.config.start_timestamps);
         let mut series = Vec::with_capacity(data.len());
         for data in &data {
@@ -254,6 +279,7 @@ impl Evaluator<'_> {
             look,
             range_ms,
             extended: selector.extended,
+            rollups: purpose.rollups,
         })
     }
 
@@ -290,6 +316,7 @@ impl Evaluator<'_> {
             look,
             range_ms,
             extended: None,
+            rollups: None,
         };
         if inner.is_empty() {
             return Ok(source);
@@ -340,11 +367,19 @@ fn absent_over_time(arg: &Expr, source: &RangeSource, len: usize) -> Vec<Series>
         floats: vec![1.0; len],
         histograms: Vec::new(),
     };
+    let reach = Reach {
+        back_ms: source.range_ms,
+        ahead_ms: 0,
+    };
     for series in &source.series {
+        let buckets = rollup::any_in_windows(&series.tracks, source.look, reach);
         for (index, value) in column.floats.iter_mut().enumerate() {
+            let in_bucket = buckets
+                .as_ref()
+                .is_some_and(|buckets| buckets.window(index).is_some());
             let (low, high) = series.tracks.floats.axis.bounds.at(index);
             let (low_histogram, high_histogram) = series.tracks.histograms.axis.bounds.at(index);
-            if high > low || high_histogram > low_histogram {
+            if in_bucket || high > low || high_histogram > low_histogram {
                 *value = crate::result::ABSENT;
             }
         }

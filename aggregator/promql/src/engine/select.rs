@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Histogram, TimeRange, TimestampMs};
-use storage::{SegmentValues, Select, SelectHints, SeriesData};
+use storage::{
+    RollupColumn, RollupColumns, RollupUse, SegmentValues, Select, SelectHints, SeriesData,
+};
 
 use super::evaluator::{Evaluator, Scope};
+use super::rollup;
 use super::track::{Stale, Track, TrackMaker, Tracks, detect_resets};
 use super::value::Series;
 use super::window::{LookTimes, Reach};
@@ -23,6 +26,17 @@ pub(crate) enum Take {
     Timestamp,
     /// The start time of its counter, in seconds; nothing where none is known to the store.
     StartTimestamp,
+}
+
+/// What samples are fetched for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Purpose<'a> {
+    /// The function over ranges.
+    pub(crate) function: Option<&'a str>,
+    /// The columns of summaries that would do; `None`: samples alone.
+    pub(crate) rollups: Option<RollupColumns>,
+    /// See [`RollupUse`].
+    pub(crate) aligned_to_ms: u64,
 }
 
 impl Evaluator<'_> {
@@ -45,11 +59,20 @@ impl Evaluator<'_> {
             return self.smoothed_selector(selector, look);
         }
         let reach = Reach {
-            back_ms: self.lookback_ms,
+            back_ms: self.reading.lookback_ms,
             ahead_ms: 0,
         };
-        let data = self.fetch(selector, look, reach, None)?;
         let starts = take == Take::StartTimestamp;
+        let purpose = Purpose {
+            function: None,
+            rollups: match take {
+                Take::Value => Some(RollupColumns::of(&[RollupColumn::Last])),
+                Take::Timestamp => Some(RollupColumns::NONE),
+                Take::StartTimestamp => None,
+            },
+            aligned_to_ms: look.common_divisor(0),
+        };
+        let data = self.fetch(selector, look, reach, purpose)?;
         let mut maker = TrackMaker::new(look, reach, Stale::Keep, starts);
         let mut out = Vec::with_capacity(data.len());
         for series in &data {
@@ -57,7 +80,12 @@ impl Evaluator<'_> {
             if scope.detects_resets() {
                 detect_resets(&mut tracks.histograms.values);
             }
-            let column = last_of(&tracks, look.len(), take);
+            let mut column = last_of(&tracks, look.len(), take);
+            if !tracks.rollups.is_empty() {
+                let newest = |index| time_of_newest(&tracks, index);
+                let looks = (look, reach.back_ms);
+                rollup::see_buckets(&mut column, &tracks.rollups, newest, looks, take);
+            }
             if column.has_any() {
                 let points = column.present() as u64;
                 self.stats.samples_queryable += points;
@@ -78,24 +106,27 @@ impl Evaluator<'_> {
         selector: &VectorSelector,
         look: LookTimes,
         reach: Reach,
-        function: Option<&str>,
+        purpose: Purpose<'_>,
     ) -> Result<Vec<SeriesData>, QueryError> {
         let matchers = selector
             .to_matchers()
             .map_err(|error| QueryError::Execution(error.to_string()))?;
         let start = look.first().saturating_sub(reach.back_ms).saturating_add(1);
         let end = look.last().saturating_add(reach.ahead_ms);
+        let rollups = purpose.rollups.filter(|_| !self.reading.raw_only);
         let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
         let select = Select {
             matchers: &matchers,
             range: TimeRange::new(TimestampMs(start), TimestampMs(end)),
             hints: SelectHints {
                 step: (!self.is_instant).then(|| millis(self.query.step_ms)),
-                window: function.map(|_| millis(reach.back_ms)),
-                function: function.map(str::to_owned),
+                window: purpose.function.map(|_| millis(reach.back_ms)),
+                function: purpose.function.map(str::to_owned),
                 grouping: None,
-                // Summaries of a downsampling tier have no meaning here yet.
-                raw_only: true,
+                rollups: rollups.map(|columns| RollupUse {
+                    columns,
+                    aligned_to_ms: purpose.aligned_to_ms,
+                }),
             },
         };
         self.budget.check()?;
@@ -104,9 +135,9 @@ impl Evaluator<'_> {
             .iter()
             .flat_map(|series| &series.segments)
             .any(|segment| matches!(segment.values, SegmentValues::Rollup(_)));
-        if has_rollup {
+        if has_rollup && rollups.is_none() {
             return Err(QueryError::Execution(
-                "downsampled data are not supported yet; query the time that is kept raw"
+                "the store gave summaries where samples are needed; query the time that is kept raw"
                     .to_owned(),
             ));
         }
@@ -125,10 +156,10 @@ impl Evaluator<'_> {
         look: LookTimes,
     ) -> Result<Vec<Series>, QueryError> {
         let reach = Reach {
-            back_ms: self.lookback_ms,
-            ahead_ms: self.lookback_ms,
+            back_ms: self.reading.lookback_ms,
+            ahead_ms: self.reading.lookback_ms,
         };
-        let data = self.fetch(selector, look, reach, None)?;
+        let data = self.fetch(selector, look, reach, Purpose::default())?;
         let mut maker = TrackMaker::new(look, reach, Stale::Drop, false);
         let mut out = Vec::new();
         for series in &data {
@@ -211,6 +242,13 @@ fn last_floats(track: &Track<f64>, len: usize, take: Take) -> Column {
         }
     }
     column
+}
+
+/// Returns the time of the newest sample that an instant sees, be it a stale mark.
+fn time_of_newest(tracks: &Tracks, index: usize) -> Option<TimestampMs> {
+    let float = newest(&tracks.floats, index).map(|at| tracks.floats.axis.times[at]);
+    let histogram = newest(&tracks.histograms, index).map(|at| tracks.histograms.axis.times[at]);
+    float.max(histogram)
 }
 
 fn newest<T>(track: &Track<T>, index: usize) -> Option<usize> {

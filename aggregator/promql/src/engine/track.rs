@@ -31,6 +31,8 @@ pub(crate) struct Track<T> {
 pub(crate) struct Tracks {
     pub(crate) floats: Track<f64>,
     pub(crate) histograms: Track<Arc<Histogram>>,
+    /// The segments of summaries, in order of time.
+    pub(crate) rollups: Vec<Segment>,
 }
 
 impl<T> Track<T> {
@@ -136,6 +138,7 @@ impl TrackMaker {
                 starts,
             },
             histograms: Track::empty(Arc::clone(&self.nothing)),
+            rollups: Vec::new(),
         }
     }
 
@@ -143,7 +146,8 @@ impl TrackMaker {
         let mut floats = Collected::default();
         let mut histograms = Collected::default();
         let known = self.with_starts && series.segments.iter().any(|s| s.start_times.is_some());
-        for segment in &series.segments {
+        let is_rollup = |segment: &&Segment| matches!(segment.values, SegmentValues::Rollup(_));
+        for segment in series.segments.iter().filter(|segment| !is_rollup(segment)) {
             for (index, at) in segment.times.as_slice().iter().enumerate() {
                 let Some(value) = segment.value(index) else {
                     continue;
@@ -167,6 +171,7 @@ impl TrackMaker {
         Tracks {
             floats: floats.into_track(self.look, self.reach),
             histograms: histograms.into_track(self.look, self.reach),
+            rollups: series.segments.iter().filter(is_rollup).cloned().collect(),
         }
     }
 }
@@ -275,6 +280,7 @@ pub(crate) fn column_tracks(
                 times: Vec::new(),
                 bounds: Bounds::new(&[], look, reach),
             })),
+            rollups: Vec::new(),
         };
     }
     let mut floats = Collected::default();
@@ -295,5 +301,6 @@ pub(crate) fn column_tracks(
     Tracks {
         floats: floats.into_track(look, reach),
         histograms: histograms.into_track(look, reach),
+        rollups: Vec::new(),
     }
 }

@@ -34,6 +34,15 @@ impl LookTimes {
             .saturating_sub(self.offset_ms)
     }
 
+    /// Returns the greatest number that divides all instants, and `other`; 0 when all are 0.
+    pub(crate) fn common_divisor(self, other: i64) -> u64 {
+        let divisor = greatest_divisor(self.first().unsigned_abs(), other.unsigned_abs());
+        if self.fixed.is_some() || self.len() <= 1 {
+            return divisor;
+        }
+        greatest_divisor(divisor, self.grid.step_ms.unsigned_abs())
+    }
+
     pub(crate) fn first(self) -> i64 {
         self.at(0)
     }
@@ -41,6 +50,13 @@ impl LookTimes {
     pub(crate) fn last(self) -> i64 {
         self.at(self.len().saturating_sub(1))
     }
+}
+
+const fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// How far a window reaches from the instant that looks.

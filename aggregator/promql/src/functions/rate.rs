@@ -90,7 +90,29 @@ pub(crate) struct RateKind {
     pub(crate) per_second: bool,
 }
 
-/// The first value, and the change over the samples: all that extrapolation looks at.
+/// Where the samples of a window lie, as far as extrapolation looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spacing {
+    /// The time of the first, in milliseconds.
+    pub(crate) first: i64,
+    /// The time of the last.
+    pub(crate) last: i64,
+    /// The number of samples, less one.
+    pub(crate) gaps: u64,
+}
+
+impl Spacing {
+    /// Returns the spacing of these times; `None` when there are none.
+    pub(crate) fn of(times: &[TimestampMs]) -> Option<Self> {
+        Some(Self {
+            first: times.first()?.0,
+            last: times.last()?.0,
+            gaps: times.len() as u64 - 1,
+        })
+    }
+}
+
+/// The first value, and the change over the samples: what extrapolation looks at besides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
     pub(crate) first: f64,
@@ -108,14 +130,12 @@ pub(crate) struct Extrapolation {
 
 /// Returns the factor that extends the change over the samples to the window; `None` when there are too few of them.
 pub(crate) fn extrapolate(
-    times: &[TimestampMs],
+    Spacing { first, last, gaps }: Spacing,
     first_start: Option<TimestampMs>,
     change: Change,
     window: RateWindow,
     kind: RateKind,
 ) -> Option<Extrapolation> {
-    let (first, last) = (times.first()?.0, times.last()?.0);
-    let gaps = times.len() - 1;
     let mut to_start = seconds(first.saturating_sub(window.start));
     let mut to_end = seconds(window.end.saturating_sub(last));
     let mut sampled = seconds(last.saturating_sub(first));
@@ -196,7 +216,7 @@ pub(crate) fn float_rate(
         }
     }
     let extrapolation = extrapolate(
-        &points.times[low..high],
+        Spacing::of(&points.times[low..high])?,
         points.starts.get(low).copied(),
         Change { first, change },
         window,
@@ -325,7 +345,7 @@ mod tests {
             }
         }
         let found = extrapolate(
-            times,
+            Spacing::of(times)?,
             None,
             Change {
                 first: values[0],

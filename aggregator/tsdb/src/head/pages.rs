@@ -498,7 +498,7 @@ fn cut(segment: &Segment, rows: usize, times: &Times) -> Segment {
         SegmentValues::Floats(values) => SegmentValues::Floats(values[..rows].into()),
         SegmentValues::Histograms(values) => SegmentValues::Histograms(values[..rows].into()),
         SegmentValues::Mixed(values) => SegmentValues::Mixed(values[..rows].into()),
-        SegmentValues::Rollup(values) => SegmentValues::Rollup(values[..rows].into()),
+        SegmentValues::Rollup(values) => SegmentValues::Rollup(values.part(0, rows)),
     };
     Segment {
         times: times.clone(),

@@ -1,0 +1,145 @@
+//! Which files a query reads where there are tiers: a pure choice from what the catalogue says of them.
+//!
+//! Per shard and day:
+//! - When the reader can do with summaries and every window is made of whole buckets, the coarsest tier that fits is read instead of the
+//!   samples, if it is up to date and has fewer buckets than the samples would cost.
+//! - Else samples are read, as long as all of them are there.
+//! - Where samples are gone (all, or those of a retention class, or the oldest for want of space), the tier stands for them, whether windows
+//!   fit it or not; what is left of the samples it was made of is read beside it, and replaces it series by series. What came later,
+//!   after most was gone, is not read: it would stand in the place of the whole bucket that it fell into.
+//!
+//! A tier is **up to date** when it was made of the very files of samples that there are, no deletes are to be carried out in them, and no
+//! head has a row of that day. It is never read beside samples that it sums up, but for the third case.
+
+use std::collections::BTreeMap;
+
+use model::TimeRange;
+use storage::{BucketLength, RollupUse, Select};
+
+use super::plan::{State, day_of, day_of_time, day_range};
+use crate::catalogue::{PartitionEntry, Tier};
+
+/// What a bucket costs to read and evaluate, in samples.
+const BUCKET_COST: u64 = 3;
+
+/// A file that a query may read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) entry: &'a PartitionEntry,
+    /// Whether deletes hide some of it.
+    pub(crate) hit: bool,
+}
+
+/// What a query reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// For each file, whether it is read.
+    pub(crate) read: Vec<bool>,
+    /// By shard, days of which no rows of heads are read.
+    pub(crate) closed: Vec<(u16, TimeRange)>,
+}
+
+/// The files of one shard and day, by their places.
+#[derive(Default)]
+struct Day {
+    samples: Vec<usize>,
+    tiers: BTreeMap<Tier, usize>,
+}
+
+/// Returns which of `files` a query reads; `heads` are the shards' heads that have samples, and their times. `buckets` tells how many there are
+/// in a file, if that can be told.
+pub(crate) fn choose(
+    files: &[Source<'_>],
+    heads: &[(u16, TimeRange)],
+    select: &Select<'_>,
+    buckets: impl Fn(usize) -> Option<u64>,
+) -> Choice {
+    let is_raw = |source: &Source<'_>| source.entry.tier == Tier::Raw;
+    let mut choice = Choice {
+        read: files.iter().map(is_raw).collect(),
+        closed: Vec::new(),
+    };
+    let Some(rollups) = select.hints.rollups else {
+        return choice;
+    };
+    let mut days: BTreeMap<(u16, i64), Day> = BTreeMap::new();
+    // The bucket that ends with a day is of that day and of the next.
+    let asked = day_of_time(select.range.start).saturating_sub(1)..=day_of_time(select.range.end);
+    for (at, source) in files.iter().enumerate().filter(|(_, file)| !is_raw(file)) {
+        if !asked.contains(&day_of(source.entry)) {
+            continue;
+        }
+        let key = (source.entry.shard, day_of(source.entry));
+        days.entry(key)
+            .or_default()
+            .tiers
+            .insert(source.entry.tier, at);
+    }
+    for (at, source) in files.iter().enumerate().filter(|(_, file)| is_raw(file)) {
+        if let Some(day) = days.get_mut(&(source.entry.shard, day_of(source.entry))) {
+            day.samples.push(at);
+        }
+    }
+    for ((shard, number), day) in &days {
+        let range = day_range(*number);
+        let in_head = heads
+            .iter()
+            .any(|(of, times)| of == shard && times.overlaps(range));
+        choose_day(files, day, (rollups, in_head), &buckets, &mut choice.read);
+        if day.tiers.values().any(|tier| choice.read[*tier]) {
+            choice.closed.push((*shard, range));
+        }
+    }
+    choice
+}
+
+fn choose_day(
+    files: &[Source<'_>],
+    day: &Day,
+    (rollups, in_head): (RollupUse, bool),
+    buckets: &impl Fn(usize) -> Option<u64>,
+    read: &mut [bool],
+) {
+    // Coarsest first.
+    let fitting = day
+        .tiers
+        .iter()
+        .rev()
+        .find(|(tier, _)| length_of(**tier).is_some_and(|length| rollups.fits(length)));
+    let finest = day.tiers.first_key_value();
+    let Some((_, tier)) = fitting.or(finest) else {
+        return;
+    };
+    let entry = files[*tier].entry;
+    let samples: u64 = day.samples.iter().map(|at| files[*at].entry.samples).sum();
+    let hit = files[*tier].hit || day.samples.iter().any(|at| files[*at].hit);
+    let state = State::of(entry, day.samples.iter().map(|at| files[*at].entry));
+    if state == State::Bereft {
+        read[*tier] = true;
+        let is_later = |at: &&usize| files[**at].entry.until > entry.until;
+        for at in day.samples.iter().filter(is_later) {
+            read[*at] = false;
+        }
+        return;
+    }
+    let up_to_date = state == State::Current && !in_head && !hit;
+    let cheaper = || {
+        let buckets = buckets(*tier);
+        buckets.is_some_and(|buckets| buckets.saturating_mul(BUCKET_COST) <= samples)
+    };
+    if fitting.is_some() && up_to_date && cheaper() {
+        read[*tier] = true;
+        for at in &day.samples {
+            read[*at] = false;
+        }
+    }
+}
+
+/// Returns how long the buckets of a tier are; `None` for samples.
+pub(crate) const fn length_of(tier: Tier) -> Option<BucketLength> {
+    match tier {
+        Tier::Raw => None,
+        Tier::Minutes5 => Some(BucketLength::FIVE_MINUTES),
+        Tier::Hour => Some(BucketLength::ONE_HOUR),
+    }
+}

@@ -1,0 +1,171 @@
+//! Which tier to make next: a pure choice from what the catalogue says of a shard's partitions.
+//!
+//! The tiers of a day are made when its samples are merged, one file per retention class, and made anew when these files have changed: late
+//! rows were merged into them, or deletes carried out. They are left alone once samples of the day are gone, for then what is left is
+//! not what the tier sums up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{TimeRange, TimestampMs};
+
+use crate::catalogue::{Level, PartitionEntry, Tier};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Returns the number of the day that a file is of.
+pub(crate) const fn day_of(entry: &PartitionEntry) -> i64 {
+    day_of_time(entry.times.start)
+}
+
+/// Returns the number of the day that a moment is of.
+pub(crate) const fn day_of_time(at: TimestampMs) -> i64 {
+    at.0.div_euclid(DAY_MS)
+}
+
+/// Returns the times of a day.
+pub(crate) const fn day_range(day: i64) -> TimeRange {
+    let start = day.saturating_mul(DAY_MS);
+    TimeRange::new(
+        TimestampMs(start),
+        TimestampMs(start.saturating_add(DAY_MS - 1)),
+    )
+}
+
+/// A tier to be made of the samples of a shard's day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TierPlan {
+    pub(crate) tier: Tier,
+    pub(crate) span: TimeRange,
+    /// The files of samples.
+    pub(crate) inputs: Vec<String>,
+    /// The tier of before, which goes.
+    pub(crate) replaces: Option<String>,
+    pub(crate) made_of: MadeOf,
+}
+
+#[derive(Default)]
+struct Day<'a> {
+    samples: Vec<(&'a String, &'a PartitionEntry)>,
+    tiers: Vec<(&'a String, &'a PartitionEntry)>,
+}
+
+/// Returns the tier to make next of one shard's files; the newest day first. Files that `barred` names cannot be read.
+pub(crate) fn plan_tiers<'a>(
+    files: impl Iterator<Item = (&'a String, &'a PartitionEntry)>,
+    tiers: &[Tier],
+    barred: impl Fn(&str) -> bool,
+) -> Option<TierPlan> {
+    let mut days: BTreeMap<i64, Day<'a>> = BTreeMap::new();
+    for (name, entry) in files {
+        let day = days.entry(day_of(entry)).or_default();
+        if entry.tier == Tier::Raw {
+            day.samples.push((name, entry));
+        } else {
+            day.tiers.push((name, entry));
+        }
+    }
+    days.into_iter().rev().find_map(|(number, day)| {
+        let merged = |(_, entry): &(&String, &PartitionEntry)| entry.level == Level::Day;
+        let readable = |(name, _): &(&String, &PartitionEntry)| !barred(name);
+        if day.samples.is_empty() || !day.samples.iter().all(|f| merged(f) && readable(f)) {
+            return None;
+        }
+        tiers
+            .iter()
+            .find_map(|tier| plan_tier(&day, *tier, day_range(number)))
+    })
+}
+
+fn plan_tier(day: &Day<'_>, tier: Tier, span: TimeRange) -> Option<TierPlan> {
+    let entries = || day.samples.iter().map(|(_, entry)| *entry);
+    let before = day.tiers.iter().find(|(_, entry)| entry.tier == tier);
+    if before.is_some_and(|(_, before)| State::of(before, entries()) != State::Outdated) {
+        return None;
+    }
+    Some(TierPlan {
+        tier,
+        span,
+        inputs: day
+            .samples
+            .iter()
+            .map(|(name, _)| (*name).clone())
+            .collect(),
+        replaces: before.map(|(name, _)| (*name).clone()),
+        made_of: MadeOf::these(entries()),
+    })
+}
+
+/// What the catalogue says of the files of samples that a tier is made of: it is kept in the fields of the tier's own entry, of which
+/// `samples` is how many samples are summed up, and `class` the names of all classes, with commas between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MadeOf {
+    pub(crate) until: u64,
+    pub(crate) deleted: u64,
+    pub(crate) samples: u64,
+    pub(crate) classes: String,
+}
+
+impl MadeOf {
+    fn these<'a>(entries: impl Iterator<Item = &'a PartitionEntry>) -> Self {
+        let mut made_of = Self {
+            until: 0,
+            deleted: 0,
+            samples: 0,
+            classes: String::new(),
+        };
+        let mut classes = BTreeSet::new();
+        for entry in entries {
+            made_of.until = made_of.until.max(entry.until);
+            made_of.deleted = made_of.deleted.max(entry.deleted);
+            made_of.samples = made_of.samples.saturating_add(entry.samples);
+            classes.insert(entry.class.as_str());
+        }
+        made_of.classes = classes
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join(CLASS_SEPARATOR);
+        made_of
+    }
+
+    fn of_tier(entry: &PartitionEntry) -> Self {
+        Self {
+            until: entry.until,
+            deleted: entry.deleted,
+            samples: entry.samples,
+            classes: entry.class.clone(),
+        }
+    }
+}
+
+/// No name of a class has it.
+const CLASS_SEPARATOR: &str = ",";
+
+/// How a tier stands to the files of samples that there are of its day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It sums them up.
+    Current,
+    /// It is to be made anew of them.
+    Outdated,
+    /// Some or all of those that it was made of are gone.
+    Bereft,
+}
+
+impl State {
+    pub(crate) fn of<'a>(
+        tier: &PartitionEntry,
+        samples: impl Iterator<Item = &'a PartitionEntry> + Clone,
+    ) -> Self {
+        let (was, is) = (MadeOf::of_tier(tier), MadeOf::these(samples.clone()));
+        if was == is {
+            return Self::Current;
+        }
+        let is_there = |class: &str| samples.clone().any(|entry| entry.class == class);
+        let classes_are_there = was.classes.split(CLASS_SEPARATOR).all(is_there);
+        // Deletes make samples fewer; nothing else that leaves a day's files in place does.
+        if !classes_are_there || is.samples < was.samples && is.deleted == was.deleted {
+            return Self::Bereft;
+        }
+        Self::Outdated
+    }
+}
