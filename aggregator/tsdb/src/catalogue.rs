@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use files::{Open, RedbBackend, SharedFileSystem};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -51,7 +52,7 @@ pub(crate) struct Contents {
     pub(crate) partitions: BTreeMap<String, PartitionEntry>,
     pub(crate) numbers: BTreeMap<EpochKey, KnownNumbers>,
     /// By position, the deletes that are not carried out in every partition yet.
-    pub(crate) deletes: BTreeMap<u64, Delete>,
+    pub(crate) deletes: BTreeMap<u64, Arc<Delete>>,
 }
 
 impl Contents {
@@ -309,7 +310,8 @@ fn read_all(database: &Database) -> Result<(u32, Contents), CatalogueError> {
         let table = transaction.open_table(DELETES).map_err(redb_error)?;
         for entry in table.iter().map_err(redb_error)? {
             let (position, value) = entry.map_err(redb_error)?;
-            deletes.insert(position.value(), Delete::decode(value.value())?);
+            let delete = Delete::decode(value.value())?;
+            deletes.insert(position.value(), Arc::new(delete));
         }
     }
     let contents = Contents {

@@ -4,6 +4,8 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::Matcher;
+
 const MIB: u64 = 1024 * 1024;
 
 /// How a store is opened; [`TsdbConfig::at`] has every default.
@@ -15,6 +17,13 @@ pub struct TsdbConfig {
     pub shards: Option<NonZeroU16>,
     /// How long samples are kept, by their timestamps; default 15 d. Older ones are refused when they come.
     pub retention: Duration,
+    /// The bytes that partitions and log together may take before the oldest partitions go; default: no limit. What is not sealed yet, and
+    /// what a merge writes beside its inputs, may take more for a while.
+    pub retention_bytes: Option<u64>,
+    /// Series that are kept for another time than `retention`: the first class that takes a series has it. Default: none.
+    pub retention_classes: Vec<RetentionClass>,
+    /// When small partitions become larger ones.
+    pub merge: MergeConfig,
     /// How far ahead of this machine's clock a sample may be; default 10 min.
     pub ahead_max: Duration,
     /// What agents may define.
@@ -27,6 +36,30 @@ pub struct TsdbConfig {
     pub open_partitions_max: usize,
     /// What all partitions together keep decoded for the next query; default 64 MiB.
     pub cache_bytes: usize,
+}
+
+/// Series that are kept for a time of their own.
+#[derive(Clone, Debug)]
+pub struct RetentionClass {
+    /// Its name, 1 to 64 of `a-z`, `A-Z`, `0-9`, `_`, `-`; not `default`, which is what no class takes.
+    pub name: String,
+    /// A series satisfies all of them.
+    pub matchers: Vec<Matcher>,
+    /// How long its samples are kept, by their timestamps. Split at merges: until its span of two hours is merged, a sample may stay as
+    /// long as the longest retention.
+    pub retention: Duration,
+}
+
+/// When small partitions become larger ones.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeConfig {
+    /// How often is looked for what can be merged; default 10 s.
+    pub every: Duration,
+    /// How long after the end of a span of two hours, or of a day, late samples are waited for before it is merged; default 10 min. A head
+    /// that still has samples of it is waited for too, up to 4 h.
+    pub slack: Duration,
+    /// Rows of one series in a page of a daily partition; default 5,760: a day at 15 s.
+    pub day_rows: usize,
 }
 
 /// Limits on series, checked where a slot is defined, each slot singly, never per sample and never in replay.
@@ -88,6 +121,9 @@ impl TsdbConfig {
             folder: folder.into(),
             shards: None,
             retention: Duration::from_hours(15 * 24),
+            retention_bytes: None,
+            retention_classes: Vec::new(),
+            merge: MergeConfig::default(),
             ahead_max: Duration::from_mins(10),
             limits: Limits::default(),
             log: LogConfig::default(),
@@ -128,6 +164,16 @@ impl Default for SealConfig {
             head_bytes: 64 * MIB,
             log_bytes: 256 * MIB,
             age: Duration::from_hours(2),
+        }
+    }
+}
+
+impl Default for MergeConfig {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(10),
+            slack: Duration::from_mins(10),
+            day_rows: 5_760,
         }
     }
 }

@@ -41,6 +41,9 @@ pub(crate) enum Command {
         into: PathBuf,
         answer: SyncSender<Result<LinkedLog, SnapshotError>>,
     },
+    /// Takes a position behind everything before it, at which every shard freezes its head; each answers with it, or with nothing when it
+    /// cannot at the moment.
+    Freeze { frozen: SyncSender<Option<u64>> },
 }
 
 /// Bytes held: as received, and decoded.
@@ -73,7 +76,7 @@ impl Command {
                 received: fixed,
                 decoded: fixed,
             },
-            Self::Sealed { .. } | Self::Link { .. } => Cost::default(),
+            Self::Sealed { .. } | Self::Link { .. } | Self::Freeze { .. } => Cost::default(),
         }
     }
 }

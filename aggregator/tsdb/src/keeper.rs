@@ -5,11 +5,10 @@
 //! changes from frozen head to partitions. A failed transaction may have happened nevertheless, so the files stay and only the
 //! transaction is repeated.
 //!
-//! Retention is the same in reverse: the transaction first, then unlink.
+//! What merges make of partitions, deletes, and what retention ends are committed here too: nobody else changes the catalogue. The
+//! transaction comes first, then the views change, and a file that is no longer named is removed when nobody reads it any more.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
@@ -21,9 +20,11 @@ use model::TimestampMs;
 use crate::catalogue::{Catalogue, CatalogueError, Contents, Level, PartitionEntry, Tier};
 use crate::cohorts::DurableNumbers;
 use crate::counters::Counters;
+use crate::deletes::{DELETES_MAX, Delete, DeleteError};
 use crate::intake::{Command, Intake};
 use crate::partition::PartitionError;
-use crate::partitions::{OpenPartitions, PartitionHandle};
+use crate::partitions::{OpenPartitions, PartitionHandle, remove};
+use crate::retention::Retention;
 use crate::seal::{SPAN_MS, Sealing};
 use crate::shard::{Frozen, Shard};
 use crate::snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
@@ -48,9 +49,44 @@ pub(crate) enum KeeperRequest {
         request: SnapshotRequest,
         answer: SyncSender<Result<SnapshotSummary, SnapshotError>>,
     },
+    /// Let these files stand in the place of those, if the catalogue still names all of those.
+    Replace {
+        old: Vec<String>,
+        new: Vec<(String, PartitionEntry)>,
+        answer: SyncSender<Replaced>,
+    },
+    /// Seal what is frozen, which is all that the shards had at `position`; then commit this delete.
+    Delete {
+        position: u64,
+        delete: Delete,
+        answer: SyncSender<Result<(), DeleteError>>,
+    },
     /// Do at once whatever is due, retention included, and say whether that succeeded.
     #[cfg(test)]
     Keep(SyncSender<bool>),
+}
+
+impl KeeperRequest {
+    /// Returns whether everything is to be looked at, due or not.
+    const fn wants_all(&self) -> bool {
+        match self {
+            #[cfg(test)]
+            Self::Keep(_) => true,
+            Self::Look | Self::Snapshot { .. } | Self::Replace { .. } | Self::Delete { .. } => {
+                false
+            }
+        }
+    }
+}
+
+/// What became of files that were to replace others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaced {
+    Done,
+    /// One of the old ones is not there any more; the new ones are the caller's to remove.
+    Gone,
+    /// The catalogue cannot be written. The new files may be named by it nevertheless; the keeper sees to them.
+    Failed,
 }
 
 /// The keeper thread's state.
@@ -63,11 +99,15 @@ pub(crate) struct Keeper {
     pub(crate) partitions: Arc<OpenPartitions>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) retention: Duration,
+    pub(crate) retention: Arc<Retention>,
+    /// Bytes of a segment of the log.
+    pub(crate) segment_bytes: u64,
     /// The pause before what failed is tried again.
     pub(crate) retry_after: Duration,
     /// By shard, files that are written but not committed yet.
     pub(crate) built: BTreeMap<u16, Built>,
+    /// Files of replacements whose transaction failed: removed once another one has happened that does not name them.
+    pub(crate) doubtful: Vec<String>,
 }
 
 /// The files of a seal that is still to happen.
@@ -95,32 +135,160 @@ impl Keeper {
         let mut retained = self.clock.monotonic();
         let mut patience = TICK;
         loop {
-            let answer: Option<SyncSender<bool>> = match requests.recv_timeout(patience) {
-                Ok(KeeperRequest::Look) | Err(RecvTimeoutError::Timeout) => None,
-                Ok(KeeperRequest::Snapshot { request, answer }) => {
-                    answer.send(self.snapshot(&request)).unwrap_or_default();
-                    None
-                }
-                #[cfg(test)]
-                Ok(KeeperRequest::Keep(answer)) => Some(answer),
+            let request = match requests.recv_timeout(patience) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let now = self.clock.monotonic();
-            let due = answer.is_some() || now.saturating_since(retained) >= RETAIN_EVERY;
+            let asked = request.as_ref().is_some_and(KeeperRequest::wants_all);
+            let due = asked || now.saturating_since(retained) >= RETAIN_EVERY;
             let mut kept = self.seal_all();
             if kept.is_ok() && due {
                 retained = now;
                 kept = self.retain();
             }
             patience = if kept.is_ok() { TICK } else { self.retry_after };
-            if let Some(answer) = answer {
-                answer.send(kept.is_ok()).unwrap_or_default();
+            let failure = kept.as_ref().err().map(ToString::to_string);
+            if let Some(request) = request {
+                self.answer(request, failure);
             }
             if let Err(error) = kept {
                 self.counters.seal_failures.add(1);
                 tracing::error!(%error, "cannot seal, trying again; check space and health of the disk");
             }
         }
+    }
+
+    /// Does what was asked for; `failure` is why heads could not be sealed just now.
+    fn answer(&mut self, request: KeeperRequest, failure: Option<String>) {
+        match request {
+            KeeperRequest::Look => {}
+            KeeperRequest::Snapshot { request, answer } => {
+                answer.send(self.snapshot(&request)).unwrap_or_default();
+            }
+            KeeperRequest::Replace { old, new, answer } => {
+                answer.send(self.replace(&old, new)).unwrap_or_default();
+            }
+            KeeperRequest::Delete {
+                position,
+                delete,
+                answer,
+            } => {
+                let deleted = match failure {
+                    Some(failure) => Err(DeleteError::Failed(failure)),
+                    None => self.delete(position, delete),
+                };
+                answer.send(deleted).unwrap_or_default();
+            }
+            #[cfg(test)]
+            KeeperRequest::Keep(answer) => answer.send(failure.is_none()).unwrap_or_default(),
+        }
+    }
+
+    /// Makes `contents` the truth, and removes the files of which it was not known whether they are part of it.
+    fn commit(&mut self, mut contents: Contents) -> Result<(), CatalogueError> {
+        let Contents {
+            partitions,
+            deletes,
+            ..
+        } = &mut contents;
+        deletes.retain(|position, delete| {
+            let mut entries = partitions.values();
+            entries.any(|entry| entry.is_hit_by(*position, delete))
+        });
+        self.catalogue.commit(contents)?;
+        for name in std::mem::take(&mut self.doubtful) {
+            if !self.catalogue.contents().partitions.contains_key(&name) {
+                remove(&*self.files, &self.partitions.folder().join(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&self, (name, entry): (String, PartitionEntry)) -> Arc<PartitionHandle> {
+        let deletes = &self.catalogue.contents().deletes;
+        let open = Arc::clone(&self.partitions);
+        Arc::new(PartitionHandle::new(name, entry, deletes, open))
+    }
+
+    fn replace(&mut self, old: &[String], new: Vec<(String, PartitionEntry)>) -> Replaced {
+        let named = &self.catalogue.contents().partitions;
+        if !old.iter().all(|name| named.contains_key(name)) {
+            return Replaced::Gone;
+        }
+        let mut contents = self.present();
+        contents.partitions.retain(|name, _| !old.contains(name));
+        contents.partitions.extend(new.iter().cloned());
+        if let Err(error) = self.commit(contents) {
+            tracing::error!(%error, "cannot commit a merge, it is made again later");
+            self.doubtful.extend(new.into_iter().map(|(name, _)| name));
+            return Replaced::Failed;
+        }
+        let new: Vec<_> = new.into_iter().map(|new| self.handle(new)).collect();
+        self.change_views(|name| old.iter().any(|old| old == name), new);
+        Replaced::Done
+    }
+
+    /// Takes partitions that the catalogue does not name any more out of the views, puts others in; returns how many went.
+    fn change_views(&self, gone: impl Fn(&str) -> bool, new: Vec<Arc<PartitionHandle>>) -> u64 {
+        let mut count = 0;
+        for shard in &self.shards {
+            let (view, _) = shard.view();
+            let ended = view.partitions.iter().filter(|handle| gone(&handle.name));
+            let ended: Vec<_> = ended.cloned().collect();
+            let own = new
+                .iter()
+                .filter(|handle| handle.entry.shard == shard.number);
+            let own: Vec<_> = own.cloned().collect();
+            if ended.is_empty() && own.is_empty() {
+                continue;
+            }
+            shard.change(|view| {
+                let left = view.partitions.iter().filter(|handle| !gone(&handle.name));
+                view.partitions = left.chain(&own).cloned().collect::<Vec<_>>().into();
+            });
+            count += ended.len() as u64;
+            // After the view has changed: nobody new can come to hold them.
+            ended.iter().for_each(|handle| handle.end());
+        }
+        count
+    }
+
+    /// Commits a delete of what came up to `position`, all of which is sealed.
+    fn delete(&mut self, position: u64, delete: Delete) -> Result<(), DeleteError> {
+        let mut contents = self.present();
+        if contents.sealed.iter().any(|sealed| *sealed < position) {
+            return Err(DeleteError::Failed("a shard is not sealed yet".to_owned()));
+        }
+        if contents.deletes.len() >= DELETES_MAX {
+            return Err(DeleteError::Invalid(format!(
+                "{DELETES_MAX} deletes wait to be carried out in the files, which is the most; clean them first"
+            )));
+        }
+        contents.deletes.insert(position, Arc::new(delete));
+        self.commit(contents)
+            .map_err(|error| DeleteError::Failed(error.to_string()))?;
+        let deletes = self.catalogue.contents().deletes.clone();
+        let hit = |handle: &PartitionHandle| {
+            let delete = deletes.get(&position);
+            delete.is_some_and(|delete| handle.entry.is_hit_by(position, delete))
+        };
+        for shard in &self.shards {
+            shard.change(|view| {
+                let handles = view.partitions.iter().map(|handle| {
+                    if hit(handle) {
+                        Arc::new(handle.with_deletes(&deletes))
+                    } else {
+                        Arc::clone(handle)
+                    }
+                });
+                view.partitions = handles.collect::<Vec<_>>().into();
+            });
+        }
+        self.counters.deletes.add(1);
+        tracing::info!(position, "deleted");
+        Ok(())
     }
 
     pub(crate) fn seal_all(&mut self) -> Result<(), KeepError> {
@@ -145,17 +313,13 @@ impl Keeper {
         let mut contents = self.present();
         contents.partitions.extend(built.files.iter().cloned());
         contents.sealed[usize::from(shard.number)] = frozen.position;
-        self.catalogue.commit(contents)?;
+        self.commit(contents)?;
 
         let files = self
             .built
             .remove(&shard.number)
             .map_or_else(Vec::new, |built| built.files);
-        let new = files.into_iter().map(|(name, entry)| {
-            let open = Arc::clone(&self.partitions);
-            Arc::new(PartitionHandle::new(name, entry, open))
-        });
-        let new: Vec<Arc<PartitionHandle>> = new.collect();
+        let new: Vec<_> = files.into_iter().map(|new| self.handle(new)).collect();
         shard.change(|view| {
             view.frozen = None;
             view.partitions = view
@@ -199,7 +363,7 @@ impl Keeper {
             let start = span.saturating_mul(SPAN_MS);
             let name = format!("{shard:05}-{start}-{:016}.redb", frozen.position);
             let path = self.partitions.folder().join(&name);
-            self.remove(&path);
+            remove(&*self.files, &path);
             match sealing.write(&*self.files, &path, shard, span) {
                 Ok(summary) => {
                     let entry = PartitionEntry {
@@ -216,9 +380,9 @@ impl Keeper {
                     files.push((name, entry));
                 }
                 Err(source) => {
-                    self.remove(&path);
+                    remove(&*self.files, &path);
                     for (name, _) in &files {
-                        self.remove(&self.partitions.folder().join(name));
+                        remove(&*self.files, &self.partitions.folder().join(name));
                     }
                     return Err(KeepError::Partition { name, source });
                 }
@@ -228,15 +392,6 @@ impl Keeper {
             position: frozen.position,
             files,
         })
-    }
-
-    fn remove(&self, path: &Path) {
-        match self.files.remove(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "cannot remove a file; the next start will");
-            }
-            _ => {}
-        }
     }
 
     fn let_log_go(&self) {
@@ -249,45 +404,20 @@ impl Keeper {
         }
     }
 
-    /// Removes partitions all of whose samples are older than retention.
+    /// Removes partitions that retention ends.
     fn retain(&mut self) -> Result<(), KeepError> {
         let wall = TimestampMs::from(self.clock.wall());
-        let bound = wall.saturating_sub(self.retention);
-        let expired: Vec<String> = self
-            .catalogue
-            .contents()
-            .partitions
-            .iter()
-            .filter(|(_, entry)| entry.times.end < bound)
-            .map(|(name, _)| name.clone())
-            .collect();
-        if expired.is_empty() {
+        let log_bytes = self.counters.log_segments.get() * self.segment_bytes;
+        let partitions = self.catalogue.contents().partitions.iter();
+        let ended = self.retention.ended(partitions, wall, log_bytes);
+        if ended.is_empty() {
             return Ok(());
         }
         let mut contents = self.present();
-        contents
-            .partitions
-            .retain(|name, _| !expired.contains(name));
-        self.catalogue.commit(contents)?;
-        for shard in &self.shards {
-            let (view, _) = shard.view();
-            let gone = view
-                .partitions
-                .iter()
-                .filter(|handle| expired.contains(&handle.name));
-            for handle in gone {
-                handle.expire();
-                self.remove(&handle.path());
-                self.counters.partitions_expired.add(1);
-            }
-            shard.change(|view| {
-                let left = view
-                    .partitions
-                    .iter()
-                    .filter(|handle| !expired.contains(&handle.name));
-                view.partitions = left.cloned().collect::<Vec<_>>().into();
-            });
-        }
+        contents.partitions.retain(|name, _| !ended.contains(name));
+        self.commit(contents)?;
+        let gone = self.change_views(|name| ended.iter().any(|ended| ended == name), Vec::new());
+        self.counters.partitions_expired.add(gone);
         self.let_log_go();
         Ok(())
     }

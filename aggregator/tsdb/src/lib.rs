@@ -9,6 +9,8 @@
 //! 4. A shard appends the rows to its **head**: written once, published by a position, read without locks or copies.
 //! 5. The **keeper** thread freezes full heads, writes them into partition files and commits files, positions and number sets in one
 //!    catalogue transaction: that is when a seal *happens*. Then log segments below every shard's position go.
+//! 6. The **merge** thread makes of the small files of a span, and of those of a day, one per retention class. Deletes are carried out
+//!    there; until then they mask what queries read. Retention removes whole files.
 //!
 //! # Invariants
 //! - `done(Stored)` and [`Appender::known`](storage::Appender::known) speak of synced batches only.
@@ -34,7 +36,9 @@ mod intake;
 mod keeper;
 mod layout;
 mod log;
+mod merge;
 mod merge_runs;
+mod merger;
 mod page;
 mod partition;
 mod partitions;
@@ -43,6 +47,7 @@ mod random;
 mod record;
 mod replay;
 mod report;
+mod retention;
 mod seal;
 mod segment;
 mod sequencer;
@@ -60,7 +65,10 @@ mod tests;
 mod tier;
 mod tsdb;
 
-pub use config::{Durability, Limits, LogConfig, SealConfig, TsdbConfig};
+pub use config::{
+    Durability, Limits, LogConfig, MergeConfig, RetentionClass, SealConfig, TsdbConfig,
+};
+pub use deletes::DeleteError;
 pub use report::{Damage, DumpSummary, DumpedSample, RecoveryReport, Stats};
 pub use snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
 pub use tsdb::{OpenError, Tsdb};

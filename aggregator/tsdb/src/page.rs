@@ -40,7 +40,7 @@ use self::varint::{put_length, take_length};
 use crate::bytes::{Malformed, Reader};
 
 /// The most rows of a page, and timestamps of a time column.
-pub(crate) const ROWS_MAX: usize = 4_096;
+pub(crate) const ROWS_MAX: usize = 8_192;
 
 const KIND_MASK: u8 = 0b11;
 const KIND_FLOATS: u8 = 0;
@@ -462,6 +462,15 @@ impl DecodedPage {
         debug_assert_eq!(times.as_slice().len(), self.rows, "one timestamp per row");
         Segment {
             times,
+            ..self.into_untimed_segment()
+        }
+    }
+
+    /// Returns the segment with an empty time column, for whoever knows the times otherwise.
+    pub(crate) fn into_untimed_segment(self) -> Segment {
+        static NO_TIMES: LazyLock<Times> = LazyLock::new(|| Times::new([]));
+        Segment {
+            times: Times::clone(&NO_TIMES),
             presence: self.presence.map(Arc::new),
             values: self.values,
             start_times: self.start_times.map(Arc::from),

@@ -28,13 +28,13 @@ use std::sync::Arc;
 
 use files::FileSystem;
 use model::{Exemplar, Labels, Metadata, TimeRange};
-use storage::Times;
+use storage::{Segment, Times};
 
 use self::block::BlockKind;
 use self::database::Blocks;
+pub(crate) use self::directory::PagePlace;
 use self::directory::{
-    ColumnReader, LISTED_SERIES, PagePlace, TimesPlace, decode_pages, decode_times_directory,
-    expect_end,
+    ColumnReader, LISTED_SERIES, TimesPlace, decode_pages, decode_times_directory, expect_end,
 };
 pub(crate) use self::error::PartitionError;
 use self::error::Place;
@@ -154,40 +154,81 @@ impl Partition {
         let mut scratch = Scratch::default();
         let mut runs = Vec::new();
         for page in self.pages_of(series)?.iter() {
-            let malformed =
-                |what| PartitionError::malformed(self.path(), page.block, Malformed(what));
-            let column = self
-                .times
-                .get(page.times as usize)
-                .ok_or_else(|| malformed("page of an unknown time column"))?;
-            if page.first_row + page.rows > column.rows {
-                return Err(malformed("page is longer than its time column"));
+            if self.column_of(page)?.span.overlaps(range) && self.span_of(page)?.overlaps(range) {
+                runs.push(self.decode(page, &mut scratch)?);
             }
-            if !column.span.overlaps(range) {
-                continue;
-            }
-            let times = self.times_of(page)?;
-            let rows = times.as_slice();
-            if !rows
-                .first()
-                .zip(rows.last())
-                .is_some_and(|(first, last)| TimeRange::new(*first, *last).overlaps(range))
-            {
-                continue;
-            }
-            let block = self.blocks().read(BlockKind::Pages, page.block)?;
-            let bytes = slice(&block, page.offset, page.bytes)
-                .ok_or_else(|| malformed("page past the end of its block"))?;
-            let decoded = decode_page(bytes, &mut scratch).map_err(|what| malformed(what.0))?;
-            if decoded.rows() != rows.len() {
-                return Err(malformed("page has other rows than its directory says"));
-            }
-            runs.push(Arrived {
-                arrival: page.arrival,
-                segment: decoded.into_segment(times),
-            });
         }
         Ok(runs)
+    }
+
+    /// Returns the pages of a series, in the order in which they were written, with the times of their first and last rows.
+    pub(crate) fn pages(
+        &self,
+        series: SeriesId,
+    ) -> Result<Vec<(PagePlace, TimeRange)>, PartitionError> {
+        let listed = self.pages_of(series)?;
+        let spanned = |page: &PagePlace| Ok((*page, self.span_of(page)?));
+        listed.iter().map(spanned).collect()
+    }
+
+    /// Returns the content of a page.
+    pub(crate) fn decode(
+        &self,
+        page: &PagePlace,
+        scratch: &mut Scratch,
+    ) -> Result<Arrived, PartitionError> {
+        let times = self.times_of(page)?;
+        let segment = self.decode_values(page, scratch)?;
+        Ok(Arrived {
+            arrival: page.arrival,
+            segment: Segment { times, ..segment },
+        })
+    }
+
+    /// Returns the content of a page without its times: the segment's time column is empty.
+    pub(crate) fn decode_values(
+        &self,
+        page: &PagePlace,
+        scratch: &mut Scratch,
+    ) -> Result<Segment, PartitionError> {
+        let malformed = |what| PartitionError::malformed(self.path(), page.block, Malformed(what));
+        let block = self.blocks().read(BlockKind::Pages, page.block)?;
+        let bytes = slice(&block, page.offset, page.bytes)
+            .ok_or_else(|| malformed("page past the end of its block"))?;
+        let decoded = decode_page(bytes, scratch).map_err(|what| malformed(what.0))?;
+        if decoded.rows() != page.rows as usize {
+            return Err(malformed("page has other rows than its directory says"));
+        }
+        Ok(decoded.into_untimed_segment())
+    }
+
+    /// Returns the time column of a page, which has the page's rows.
+    fn column_of(&self, page: &PagePlace) -> Result<&TimesPlace, PartitionError> {
+        let malformed = |what| PartitionError::malformed(self.path(), page.block, Malformed(what));
+        let column = self
+            .times
+            .get(page.times as usize)
+            .ok_or_else(|| malformed("page of an unknown time column"))?;
+        if page.first_row + page.rows > column.rows {
+            return Err(malformed("page is longer than its time column"));
+        }
+        Ok(column)
+    }
+
+    /// Returns the times of a page's first and last rows.
+    fn span_of(&self, page: &PagePlace) -> Result<TimeRange, PartitionError> {
+        let column = self.column_of(page)?;
+        if page.first_row == 0 && page.rows == column.rows {
+            return Ok(column.span);
+        }
+        let times = self.times_of(page)?;
+        let (first, last) = (times.as_slice().first(), times.as_slice().last());
+        let nothing =
+            || PartitionError::malformed(self.path(), page.block, Malformed("page has no rows"));
+        first
+            .zip(last)
+            .map(|(first, last)| TimeRange::new(*first, *last))
+            .ok_or_else(nothing)
     }
 
     /// Returns the exemplars of a series in `range`, in the order in which they were written.
@@ -272,8 +313,8 @@ impl Partition {
     }
 
     /// Returns the times of a page's rows: the very column that other pages of these rows get.
-    fn times_of(&self, page: &PagePlace) -> Result<Times, PartitionError> {
-        let column = &self.times[page.times as usize];
+    pub(crate) fn times_of(&self, page: &PagePlace) -> Result<Times, PartitionError> {
+        let column = self.column_of(page)?;
         let whole = self.blocks().cache().get_or_make(
             self.cache_key(SORT_TIMES, u64::from(page.times)),
             || {
@@ -297,9 +338,9 @@ impl Partition {
             return Ok(Times::clone(&whole));
         }
         let (first, rows) = (page.first_row as usize, page.rows as usize);
-        // Both are at most `ROWS_MAX`, 13 bits.
+        // Both are at most `ROWS_MAX`, 14 bits.
         let number =
-            u64::from(page.times) << 26 | u64::from(page.first_row) << 13 | u64::from(page.rows);
+            u64::from(page.times) << 28 | u64::from(page.first_row) << 14 | u64::from(page.rows);
         let part =
             self.blocks()
                 .cache()

@@ -1,34 +1,88 @@
 //! Partition files of the data folder: named by the catalogue, opened when read, a bounded number at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use files::SharedFileSystem;
+use files::{FileSystem, SharedFileSystem};
 use model::TimeRange;
 
 use crate::cache::Cache;
 use crate::catalogue::PartitionEntry;
+use crate::deletes::{Delete, Mask};
 use crate::partition::{Partition, PartitionError};
 
-/// A partition file that the catalogue names.
+/// A partition that the catalogue names, as it was at one moment: a delete that comes later makes another handle of the same file.
 #[derive(Debug)]
 pub(crate) struct PartitionHandle {
     pub(crate) name: String,
     pub(crate) entry: PartitionEntry,
-    /// Whether retention has removed it: those who still hold it need not find it.
-    expired: AtomicBool,
+    /// The deletes that are not carried out in it, with their positions.
+    deletes: Vec<(u64, Arc<Delete>)>,
+    mask: Mutex<Option<Arc<Mask>>>,
+    file: Arc<PartitionFile>,
+}
+
+/// A partition file. Whoever holds it finds it, whatever the catalogue says meanwhile: it is removed when the last one lets go.
+#[derive(Debug)]
+struct PartitionFile {
+    name: String,
     open: Arc<OpenPartitions>,
+    /// Whether the catalogue does not name it any more.
+    ended: AtomicBool,
+}
+
+impl Drop for PartitionFile {
+    fn drop(&mut self) {
+        self.open.forget(&self.name);
+        // After the store is closed the folder may be another's: what the catalogue does not name is removed at the next start.
+        if self.ended.load(Ordering::Acquire) && !self.open.closed.load(Ordering::Acquire) {
+            remove(&*self.open.files, &self.open.folder.join(&self.name));
+        }
+    }
+}
+
+/// Removes a file; when it cannot be, the next start will, for nothing names it.
+pub(crate) fn remove(files: &dyn FileSystem, path: &Path) {
+    match files.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a file; the next start will");
+        }
+        _ => {}
+    }
 }
 
 impl PartitionHandle {
-    pub(crate) fn new(name: String, entry: PartitionEntry, open: Arc<OpenPartitions>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        entry: PartitionEntry,
+        deletes: &BTreeMap<u64, Arc<Delete>>,
+        open: Arc<OpenPartitions>,
+    ) -> Self {
+        let file = PartitionFile {
+            name: name.clone(),
+            open,
+            ended: AtomicBool::new(false),
+        };
         Self {
+            deletes: hitting(&entry, deletes),
             name,
             entry,
-            expired: AtomicBool::new(false),
-            open,
+            mask: Mutex::default(),
+            file: Arc::new(file),
+        }
+    }
+
+    /// Returns a handle of the same file that knows these deletes.
+    pub(crate) fn with_deletes(&self, deletes: &BTreeMap<u64, Arc<Delete>>) -> Self {
+        Self {
+            name: self.name.clone(),
+            entry: self.entry.clone(),
+            deletes: hitting(&self.entry, deletes),
+            mask: Mutex::default(),
+            file: Arc::clone(&self.file),
         }
     }
 
@@ -37,22 +91,50 @@ impl PartitionHandle {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.open.folder.join(&self.name)
+        self.file.open.folder.join(&self.name)
     }
 
-    /// Returns the open partition; `None` when retention has removed it.
-    pub(crate) fn get(&self) -> Result<Option<Arc<Partition>>, PartitionError> {
-        match self.open.get(&self.name) {
-            Err(_) if self.expired.load(Ordering::Acquire) => Ok(None),
-            other => other.map(Some),
+    /// Returns the open partition.
+    pub(crate) fn get(&self) -> Result<Arc<Partition>, PartitionError> {
+        self.file.open.get(&self.name)
+    }
+
+    /// Returns whether deletes hit it that are not carried out in it.
+    pub(crate) const fn is_hit(&self) -> bool {
+        !self.deletes.is_empty()
+    }
+
+    pub(crate) fn deletes(&self) -> &[(u64, Arc<Delete>)] {
+        &self.deletes
+    }
+
+    /// Returns what deletes hide in it, looked up in `partition`, which is this one.
+    pub(crate) fn mask(&self, partition: &Partition) -> Result<Arc<Mask>, PartitionError> {
+        // Under the lock: two queries that ask at once would look everything up twice.
+        let mut mask = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mask) = &*mask {
+            return Ok(Arc::clone(mask));
         }
+        let made = Arc::new(Mask::new(partition, &self.deletes, self.entry.tier)?);
+        *mask = Some(Arc::clone(&made));
+        Ok(made)
     }
 
-    /// Says that the file is about to be removed.
-    pub(crate) fn expire(&self) {
-        self.expired.store(true, Ordering::Release);
-        self.open.forget(&self.name);
+    /// Says that the catalogue does not name the file any more.
+    pub(crate) fn end(&self) {
+        self.file.ended.store(true, Ordering::Release);
     }
+}
+
+fn hitting(
+    entry: &PartitionEntry,
+    deletes: &BTreeMap<u64, Arc<Delete>>,
+) -> Vec<(u64, Arc<Delete>)> {
+    let hits = |(position, delete): &(&u64, &Arc<Delete>)| entry.is_hit_by(**position, delete);
+    let hitting = deletes.iter().filter(hits);
+    hitting
+        .map(|(position, delete)| (*position, Arc::clone(delete)))
+        .collect()
 }
 
 /// Open partitions; the least recently asked for is closed first. Those that a query works with stay open beyond that until it ends.
@@ -63,6 +145,7 @@ pub(crate) struct OpenPartitions {
     max: usize,
     cache: Arc<Cache>,
     open: Mutex<Open>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +166,13 @@ impl OpenPartitions {
             max: max.max(1),
             cache: Arc::new(Cache::new(cache_bytes)),
             open: Mutex::default(),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// Says that the folder is about to be given up.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -12,6 +12,7 @@ use storage::{
 };
 
 use crate::counters::Counters;
+use crate::deletes::Mask;
 use crate::head::{Head, ReadCache};
 use crate::index::{self, HeadIndexView, IndexRead, SeriesId};
 use crate::merge_runs::{Arrived, merge_runs};
@@ -102,15 +103,18 @@ impl Snapshot {
     fn each_partition(
         &self,
         range: TimeRange,
-        mut read: impl FnMut(&Partition) -> Result<(), PartitionReadError>,
+        mut read: impl FnMut(&Partition, &Mask) -> Result<(), PartitionReadError>,
     ) -> Result<(), QueryError> {
         for handle in &self.partitions {
             if !handle.times().overlaps(range) {
                 continue;
             }
-            let result = match handle.get() {
-                Ok(Some(partition)) => read(&partition),
-                Ok(None) => Ok(()),
+            let opened = handle.get().and_then(|partition| {
+                let mask = handle.mask(&partition)?;
+                Ok((partition, mask))
+            });
+            let result = match opened {
+                Ok((partition, mask)) => read(&partition, &mask),
                 Err(error) => Err(PartitionReadError::Partition(error)),
             };
             match result {
@@ -159,8 +163,8 @@ impl Snapshot {
         budget: &dyn Budget,
         found: &mut Found,
     ) -> Result<(), QueryError> {
-        self.each_partition(select.range, |partition| {
-            let matching = index::select(partition.index(), select.matchers)?;
+        self.each_partition(select.range, |partition, mask| {
+            let matching = index::select(partition.index(), select.matchers)? - mask.gone();
             for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check().map_err(QueryError::from)?;
@@ -168,7 +172,7 @@ impl Snapshot {
                 // A damaged block costs the series in it, not the partition.
                 let read = partition.labels(id).and_then(|labels| {
                     let runs = partition.read(id, select.range)?;
-                    Ok((labels, runs))
+                    Ok((labels, mask.apply(id, runs)))
                 });
                 match read {
                     Ok((labels, runs)) => take_runs(labels, runs, budget, found)?,
@@ -212,8 +216,8 @@ impl Snapshot {
                 }
             }
         }
-        self.each_partition(range, |partition| {
-            let matching = index::select_any(partition.index(), matcher_sets)?;
+        self.each_partition(range, |partition, mask| {
+            let matching = index::select_any(partition.index(), matcher_sets)? - mask.gone();
             for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check().map_err(QueryError::from)?;
@@ -258,9 +262,12 @@ impl Snapshot {
         }
         let mut damages = Vec::new();
         for handle in &self.partitions {
-            let partition = match handle.get() {
-                Ok(Some(partition)) => partition,
-                Ok(None) => continue,
+            let opened = handle.get().and_then(|partition| {
+                let mask = handle.mask(&partition)?;
+                Ok((partition, mask))
+            });
+            let (partition, mask) = match opened {
+                Ok(opened) => opened,
                 Err(error) => {
                     damages.push(damage_of(handle, &error));
                     continue;
@@ -272,9 +279,10 @@ impl Snapshot {
                 RoaringBitmap::new()
             });
             for id in ids {
-                let read = partition
-                    .labels(id)
-                    .and_then(|labels| Ok((labels, partition.read(id, TimeRange::ALL)?)));
+                let read = partition.labels(id).and_then(|labels| {
+                    let runs = partition.read(id, TimeRange::ALL)?;
+                    Ok((labels, mask.apply(id, runs)))
+                });
                 match read {
                     Ok((Some(labels), runs)) => visit_runs(&labels, &runs),
                     Ok((None, _)) => {}
@@ -461,9 +469,13 @@ impl Querier for Snapshot {
             range.start.saturating_sub(EXEMPLAR_DISTANCE),
             range.end.saturating_add(EXEMPLAR_DISTANCE),
         );
-        self.each_partition(beside, |partition| {
+        self.each_partition(beside, |partition, mask| {
             for id in index::select_any(partition.index(), matcher_sets)? {
-                let exemplars = partition.exemplars(id, range)?;
+                let mut exemplars = partition.exemplars(id, range)?;
+                if !exemplars.is_empty() {
+                    let hidden = mask.ranges(id);
+                    exemplars.retain(|one| !hidden.iter().any(|range| range.contains(one.at)));
+                }
                 if !exemplars.is_empty() {
                     take(partition.labels(id)?, exemplars)?;
                 }
@@ -499,7 +511,7 @@ impl Querier for Snapshot {
                 }
             }
         };
-        self.each_partition(TimeRange::ALL, |partition| {
+        self.each_partition(TimeRange::ALL, |partition, _| {
             for (name, saying) in partition.metadata()? {
                 take(name, saying);
             }
@@ -520,7 +532,8 @@ impl Querier for Snapshot {
 
 /// A question about names, to be put to each index.
 trait Question {
-    fn ask<I: IndexRead>(&self, index: &I) -> Result<Vec<String>, I::Error>;
+    /// Answers for the series that are not `gone`.
+    fn ask<I: IndexRead>(&self, index: &I, gone: &RoaringBitmap) -> Result<Vec<String>, I::Error>;
 }
 
 struct LabelNames<'a> {
@@ -528,8 +541,8 @@ struct LabelNames<'a> {
 }
 
 impl Question for LabelNames<'_> {
-    fn ask<I: IndexRead>(&self, index: &I) -> Result<Vec<String>, I::Error> {
-        let within = within(index, self.matcher_sets)?;
+    fn ask<I: IndexRead>(&self, index: &I, gone: &RoaringBitmap) -> Result<Vec<String>, I::Error> {
+        let within = within(index, self.matcher_sets, gone)?;
         index::label_names(index, within.as_ref())
     }
 }
@@ -542,21 +555,22 @@ struct LabelValues<'a> {
 }
 
 impl Question for LabelValues<'_> {
-    fn ask<I: IndexRead>(&self, index: &I) -> Result<Vec<String>, I::Error> {
-        let within = within(index, self.matcher_sets)?;
+    fn ask<I: IndexRead>(&self, index: &I, gone: &RoaringBitmap) -> Result<Vec<String>, I::Error> {
+        let within = within(index, self.matcher_sets, gone)?;
         index::label_values(index, self.name, within.as_ref(), self.limit)
     }
 }
 
-/// Returns the series that any of the sets selects; `None`: all.
+/// Returns the series that any of the sets selects and that are not `gone`; `None`: all.
 fn within<I: IndexRead>(
     index: &I,
     matcher_sets: &[Vec<Matcher>],
+    gone: &RoaringBitmap,
 ) -> Result<Option<RoaringBitmap>, I::Error> {
-    if matcher_sets.is_empty() {
+    if matcher_sets.is_empty() && gone.is_empty() {
         return Ok(None);
     }
-    index::select_any(index, matcher_sets).map(Some)
+    Ok(Some(index::select_any(index, matcher_sets)? - gone))
 }
 
 impl Snapshot {
@@ -580,13 +594,13 @@ impl Snapshot {
             Ok::<(), QueryError>(())
         };
         for part in self.heads.iter().filter(|part| touches(part, range)) {
-            match question.ask(&part.index) {
+            match question.ask(&part.index, &RoaringBitmap::new()) {
                 Ok(names) => take(names)?,
                 Err(never) => match never {},
             }
         }
-        self.each_partition(range, |partition| {
-            Ok(take(question.ask(partition.index())?)?)
+        self.each_partition(range, |partition, mask| {
+            Ok(take(question.ask(partition.index(), mask.gone())?)?)
         })?;
         let truncated = limit > 0 && found.len() > limit;
         let keep = if limit > 0 { limit } else { usize::MAX };

@@ -115,6 +115,22 @@ pub struct Stats {
     pub partition_bytes: u64,
     /// Partition files removed by retention since the start.
     pub partitions_expired: u64,
+    /// Merges of partitions since the start.
+    pub merges: u64,
+    /// Merges that failed and will be tried again, since the start.
+    pub merge_failures: u64,
+    /// The time that merges took since the start.
+    pub merge_time: Duration,
+    /// Partition files that were merged into others since the start.
+    pub merged_files: u64,
+    /// Samples written by merges since the start.
+    pub merged_samples: u64,
+    /// Bytes of the files that were merged, and of those that came of it, since the start.
+    pub merged_bytes: (u64, u64),
+    /// Deletes since the start.
+    pub deletes: u64,
+    /// Partition files that hold samples which deletes hide.
+    pub partitions_hit: u64,
     /// Damages met since the start, in recovery and in queries.
     pub damages: u64,
     /// The first of the latest damages, at most a hundred.

@@ -244,7 +244,7 @@ impl Band {
 }
 
 /// Writes a column as one page, or, where its histograms are too many for one, as several.
-fn put_pages(
+pub(crate) fn put_pages(
     writer: &mut PartitionWriter<'_>,
     (times, arrival): (TimesId, u64),
     columns: &Columns,

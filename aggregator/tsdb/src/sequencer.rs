@@ -85,6 +85,8 @@ struct Group {
     pending: HashMap<EpochKey, NumberSet>,
     /// Those who brought a batch of this group once more.
     again: Vec<Done>,
+    /// Those who want all of it frozen.
+    freezes: Vec<SyncSender<Option<u64>>>,
 }
 
 impl Sequencer {
@@ -106,7 +108,17 @@ impl Sequencer {
 
     /// Takes a group through all steps; fails when it cannot be made durable, with everybody told.
     fn process(&mut self, commands: Vec<Command>) -> io::Result<()> {
-        let group = self.decide(commands);
+        let mut group = self.decide(commands);
+        let freezes = std::mem::take(&mut group.freezes);
+        let written = self.make_durable(group);
+        // Behind whatever of the group is durable.
+        for frozen in freezes {
+            self.freeze(&frozen);
+        }
+        written
+    }
+
+    fn make_durable(&mut self, group: Group) -> io::Result<()> {
         if group.items.is_empty() {
             answer_all(group.again, &AppendOutcome::Duplicate);
             return Ok(());
@@ -163,6 +175,7 @@ impl Sequencer {
                     // Nobody waits any more when the store is closing.
                     answer.send(self.log.link(&into)).unwrap_or_default();
                 }
+                Command::Freeze { frozen } => group.freezes.push(frozen),
             }
         }
         group
@@ -241,6 +254,17 @@ impl Sequencer {
         decided.refused = refused;
         decided.stored = stored;
         group.items.push(Item::Batch(decided));
+    }
+
+    fn freeze(&mut self, frozen: &SyncSender<Option<u64>>) {
+        let position = self.take_position();
+        for shard in &self.shards {
+            let frozen = frozen.clone();
+            // A shard that is gone drops its sender, which is an answer too.
+            shard
+                .send(ShardMessage::Freeze { position, frozen })
+                .unwrap_or_default();
+        }
     }
 
     fn take_position(&mut self) -> u64 {

@@ -29,6 +29,12 @@ pub(crate) enum ShardMessage {
     Group(ShardGroup),
     /// Answered when everything before it is applied.
     Barrier(SyncSender<()>),
+    /// All rows that come after it have later positions: freeze the head now, and answer with the position; with `None` when another is
+    /// still being sealed.
+    Freeze {
+        position: u64,
+        frozen: SyncSender<Option<u64>>,
+    },
 }
 
 /// What a group of log records means for a shard; sent even when it means nothing, for the position.
@@ -128,7 +134,7 @@ impl Shard {
     }
 
     /// Waits until there is no frozen head, or for a tick.
-    fn await_seal(&self) {
+    pub(crate) fn await_seal(&self) {
         let view = self.lock();
         drop(
             self.sealed
@@ -196,6 +202,13 @@ impl ShardThread {
             match messages.recv_timeout(TICK) {
                 Ok(ShardMessage::Group(group)) => self.apply(group),
                 Ok(ShardMessage::Barrier(done)) => done.send(()).unwrap_or_default(),
+                Ok(ShardMessage::Freeze { position, frozen }) => {
+                    let free = self.shard.view().0.frozen.is_none();
+                    if free {
+                        self.freeze(position);
+                    }
+                    frozen.send(free.then_some(position)).unwrap_or_default();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -257,7 +270,15 @@ impl ShardThread {
             }
             return;
         }
-        let position = self.shard.applied.load(Ordering::Acquire);
+        self.freeze(self.shard.applied.load(Ordering::Acquire));
+    }
+
+    /// Hands the head over, which has all rows up to `position`, and begins another.
+    fn freeze(&mut self, position: u64) {
+        if self.writer.head().is_empty() {
+            self.writer.head().set_after(position);
+            return;
+        }
         let frozen = self.writer.freeze();
         self.writer.head().set_after(position);
         self.log_bytes = 0;

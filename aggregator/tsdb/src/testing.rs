@@ -32,6 +32,8 @@ impl World {
         config.shards = NonZeroU16::new(2);
         config.log.segment_bytes = 64 * 1024;
         config.log.retry_after = Duration::from_millis(5);
+        // Only when a test says so.
+        config.merge.every = Duration::from_hours(1_000);
         let start = Duration::from_millis(START_MS.unsigned_abs());
         Self {
             disk: Simulated::new(),

@@ -9,5 +9,6 @@
 mod basics;
 mod concurrent;
 mod faults;
+mod lifecycle;
 mod model;
 mod snapshots;

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use clock::SharedClock;
 use files::{FolderLock, FolderLockError, SharedFileSystem};
+use model::{Matcher, TimeRange};
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
 use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 
@@ -16,14 +19,17 @@ use crate::catalogue::{Catalogue, CatalogueError, Contents};
 use crate::cohorts::{Cohorts, DurableNumbers};
 use crate::config::TsdbConfig;
 use crate::counters::Counters;
+use crate::deletes::{Delete, DeleteError};
 use crate::head::HeadWriter;
 use crate::intake::{Command, Intake};
 use crate::keeper::{Keeper, KeeperRequest, REQUESTS};
 use crate::log::Log;
+use crate::merger::{self, MergeRequest, Merger};
 use crate::partitions::{OpenPartitions, PartitionHandle};
 use crate::querier::Snapshot;
 use crate::replay::{Replay, Replayed};
 use crate::report::{DumpSummary, DumpedSample, RecoveryReport, Stats};
+use crate::retention::Retention;
 use crate::sequencer::Sequencer;
 use crate::shard::{Shard, ShardMessage, ShardThread, Total};
 use crate::snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
@@ -32,6 +38,8 @@ pub(crate) const LOG_FOLDER: &str = "log";
 pub(crate) const PARTITION_FOLDER: &str = "partitions";
 /// Groups of log records that may wait for a shard; when they are as many, the log waits, and then intake.
 const SHARD_QUEUE: usize = 64;
+/// How often a delete tries to freeze all heads at one position; in between it waits up to a second for a seal that is under way.
+const FREEZE_TRIES: usize = 30;
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +90,9 @@ pub struct Tsdb {
     numbers: Arc<DurableNumbers>,
     shards: Vec<Arc<Shard>>,
     counters: Arc<Counters>,
+    partitions: Arc<OpenPartitions>,
+    /// Tells a merge under way to give up.
+    closing: Arc<AtomicBool>,
     threads: Mutex<Threads>,
 }
 
@@ -90,6 +101,9 @@ pub struct Tsdb {
 struct Threads {
     log: Option<JoinHandle<()>>,
     shards: Vec<JoinHandle<()>>,
+    /// Gone once the store is closing: then the merger ends.
+    merging: Option<SyncSender<MergeRequest>>,
+    merger: Option<JoinHandle<()>>,
     /// Gone once the store is closing: the keeper ends when all who could ask are gone.
     asking: Option<SyncSender<KeeperRequest>>,
     keeper: Option<JoinHandle<()>>,
@@ -129,14 +143,18 @@ impl Tsdb {
     /// Later appends are [`Busy`]. Closing again does nothing.
     pub fn close(&self) {
         self.intake.close();
+        self.closing.store(true, Ordering::Relaxed);
         let mut threads = self.threads();
         let log = threads.log.take();
         threads.asking = None;
-        // The shards end when the log thread has dropped their senders, the keeper when the shards have dropped theirs to it.
+        threads.merging = None;
+        // The shards end when the log thread has dropped their senders, the keeper when shards and merger have dropped theirs to it.
         let rest = std::mem::take(&mut threads.shards)
             .into_iter()
+            .chain(threads.merger.take())
             .chain(threads.keeper.take());
         join_all(log.into_iter().chain(rest));
+        self.partitions.close();
         threads.lock = None;
     }
 
@@ -174,6 +192,17 @@ impl Tsdb {
             partitions: partitions().count() as u64,
             partition_bytes: partitions().map(|partition| partition.entry.bytes).sum(),
             partitions_expired: counters.partitions_expired.get(),
+            merges: counters.merges.get(),
+            merge_failures: counters.merge_failures.get(),
+            merge_time: Duration::from_nanos(counters.merge_nanos.get()),
+            merged_files: counters.merged_files.get(),
+            merged_samples: counters.merged_samples.get(),
+            merged_bytes: (
+                counters.merged_bytes_read.get(),
+                counters.merged_bytes_written.get(),
+            ),
+            deletes: counters.deletes.get(),
+            partitions_hit: partitions().filter(|partition| partition.is_hit()).count() as u64,
             damages: counters.damages.get(),
             damages_listed: counters.damages_listed(),
             time_range: times
@@ -201,6 +230,69 @@ impl Tsdb {
             .unwrap_or(Err(SnapshotError::Closing))
     }
 
+    /// Deletes the samples within `range` of all series that satisfy every matcher of any set (no set: of all series), as far as they came
+    /// before this call. Queries that begin after it has returned do not find them, nor labels of series of which nothing is left; the
+    /// space is freed by merges, or by [`clean_deletes`](Self::clean_deletes). Heads are sealed first, so it takes about a second.
+    ///
+    /// After an error nothing is deleted, except when the catalogue could not be written: then it shows at the next start at the latest.
+    pub fn delete(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<(), DeleteError> {
+        let delete = Delete::new(matcher_sets, range)?;
+        let position = self.freeze()?;
+        self.ask_keeper(|answer| KeeperRequest::Delete {
+            position,
+            delete,
+            answer,
+        })
+        .unwrap_or(Err(DeleteError::Closed))
+    }
+
+    /// Carries out all deletes in the files now, one file after the other.
+    pub fn clean_deletes(&self) -> Result<(), DeleteError> {
+        match self.merge_now(true) {
+            None => Err(DeleteError::Closed),
+            Some(false) => Err(DeleteError::Failed(
+                "a file could not be written; the log of the program says why".to_owned(),
+            )),
+            Some(true) => Ok(()),
+        }
+    }
+
+    /// Freezes all heads at one log position, behind everything that is applied, and returns it.
+    pub(crate) fn freeze(&self) -> Result<u64, DeleteError> {
+        for _ in 0..FREEZE_TRIES {
+            let (frozen, answers) = sync_channel(self.shards.len());
+            if self.intake.offer(Command::Freeze { frozen }).is_err() {
+                return Err(DeleteError::Closed);
+            }
+            let answers: Vec<Option<u64>> = answers.iter().collect();
+            let positions: Option<Vec<u64>> = answers.into_iter().collect();
+            match positions.as_deref() {
+                Some([first, rest @ ..]) if rest.len() + 1 == self.shards.len() => {
+                    return Ok(*first);
+                }
+                // A shard did not answer: it is gone, or the log thread is.
+                Some(_) => return Err(DeleteError::Closed),
+                None => self.shards.iter().for_each(|shard| shard.await_seal()),
+            }
+        }
+        Err(DeleteError::Failed(
+            "what was in memory cannot be written".to_owned(),
+        ))
+    }
+
+    /// Has the merger do at once whatever is due; `None` when the store is closed.
+    fn merge_now(&self, clean: bool) -> Option<bool> {
+        let merging = self.threads().merging.clone()?;
+        let (answer, answered) = sync_channel(1);
+        merging.send(MergeRequest::Now { clean, answer }).ok()?;
+        drop(merging);
+        answered.recv().ok()
+    }
+
     /// Has the keeper do something and waits for its answer; `None` when the store is closed.
     ///
     /// Nothing is held while waiting, so closing goes on: what was asked is done before the keeper ends.
@@ -215,10 +307,10 @@ impl Tsdb {
         answered.recv().ok()
     }
 
-    /// Has the keeper do at once whatever is due; tells whether it succeeded.
+    /// Has keeper and merger do at once whatever is due; tells whether it succeeded.
     #[cfg(test)]
     pub(crate) fn keep(&self) -> bool {
-        self.ask_keeper(KeeperRequest::Keep).unwrap_or(false)
+        self.ask_keeper(KeeperRequest::Keep) == Some(true) && self.merge_now(false) == Some(true)
     }
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
@@ -393,6 +485,9 @@ impl Opening {
         let (shards, writers) = make_shards(&catalogue, &partitions);
         let total = Arc::new(Total(shards.clone()));
         // The threads end when their senders are dropped, also when something below fails.
+        let retention = Arc::new(Retention::new(&self.config));
+        let closing = Arc::new(AtomicBool::new(false));
+        let serial = next_serial(&catalogue);
         let (asking, requests) = sync_channel(REQUESTS);
         let (senders, shard_threads) = self.start_shards(&shards, writers, &total, &asking)?;
         let keeper = Keeper {
@@ -401,12 +496,14 @@ impl Opening {
             catalogue,
             shards: shards.clone(),
             numbers: Arc::clone(&numbers),
-            partitions,
+            partitions: Arc::clone(&partitions),
             intake: Arc::clone(&intake),
             counters: Arc::clone(&counters),
-            retention: self.config.retention,
+            retention: Arc::clone(&retention),
+            segment_bytes: self.config.log.segment_bytes,
             retry_after: self.config.log.retry_after,
             built: Default::default(),
+            doubtful: Vec::new(),
         };
         let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&requests))?;
         let admission = Admission::new(self.config.limits.clone());
@@ -436,8 +533,26 @@ impl Opening {
             }
         };
         await_shards(&senders);
+        let merge_files = Arc::clone(&self.files);
         let mut log = Log::new(self.files, log_folder, store_id, self.config.log, end);
         log.remove_until(unsealed);
+        let merger = Merger {
+            files: Arc::clone(&merge_files),
+            clock: Arc::clone(&self.clock),
+            shards: shards.clone(),
+            partitions: Arc::clone(&partitions),
+            counters: Arc::clone(&counters),
+            retention: Arc::clone(&retention),
+            config: self.config.merge,
+            retry_after: self.config.log.retry_after,
+            keeper: asking.clone(),
+            closing: Arc::clone(&closing),
+            serial,
+            seen: Default::default(),
+            barred: Default::default(),
+        };
+        let (merging, merge_requests) = sync_channel(merger::REQUESTS);
+        let merger = spawn("tsdb-merge".to_owned(), move || merger.run(&merge_requests))?;
         counters.log_segments.set(log.segments());
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),
@@ -447,7 +562,7 @@ impl Opening {
             shards: senders,
             counters: Arc::clone(&counters),
             head_bytes: total,
-            retention: self.config.retention,
+            retention: retention.longest(),
             ahead_max: self.config.ahead_max,
             retry_after: self.config.log.retry_after,
             next_position,
@@ -461,9 +576,13 @@ impl Opening {
             numbers,
             shards,
             counters,
+            partitions,
+            closing,
             threads: Mutex::new(Threads {
                 log: Some(log),
                 shards: shard_threads,
+                merging: Some(merging),
+                merger: Some(merger),
                 asking: Some(asking),
                 keeper: Some(keeper),
                 lock: Some(lock),
@@ -507,7 +626,8 @@ fn make_shards(
         let entries = contents.partitions.iter();
         let own = entries.filter(move |(_, entry)| entry.shard == number);
         own.map(|(name, entry)| {
-            let handle = PartitionHandle::new(name.clone(), entry.clone(), Arc::clone(open));
+            let (name, entry) = (name.clone(), entry.clone());
+            let handle = PartitionHandle::new(name, entry, &contents.deletes, Arc::clone(open));
             Arc::new(handle)
         })
         .collect()
@@ -521,6 +641,16 @@ fn make_shards(
             (Arc::new(shard), writer)
         })
         .unzip()
+}
+
+/// Returns a number behind all that names of partitions end with.
+fn next_serial(catalogue: &Catalogue) -> AtomicU64 {
+    let last = |name: &String| {
+        let (_, last) = name.trim_end_matches(".redb").rsplit_once('-')?;
+        last.parse::<u64>().ok()
+    };
+    let names = catalogue.contents().partitions.keys();
+    AtomicU64::new(names.filter_map(last).max().unwrap_or(0) + 1)
 }
 
 /// Waits until the shards have applied everything that they were sent.

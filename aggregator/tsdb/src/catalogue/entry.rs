@@ -1,10 +1,13 @@
 //! How the catalogue writes what it says of one partition, of one epoch.
 
+use std::time::Duration;
+
 use model::{TimeRange, TimestampMs};
 use rows::Epoch;
 
 use crate::bytes::{Malformed, Reader, put_text};
 use crate::cohorts::{EpochKey, KnownNumbers};
+use crate::deletes::Delete;
 use crate::record::{put_number_set, read_number_set};
 
 /// A partition file, as the catalogue names it.
@@ -49,7 +52,25 @@ pub(crate) enum Tier {
     Hour = 2,
 }
 
+impl Tier {
+    /// Returns by how much the first moment that a sample of this tier sums up may lie before its own: buckets are open to the left.
+    pub(crate) const fn width(self) -> Duration {
+        match self {
+            Self::Raw => Duration::ZERO,
+            Self::Minutes5 => Duration::from_millis(5 * 60 * 1_000 - 1),
+            Self::Hour => Duration::from_millis(60 * 60 * 1_000 - 1),
+        }
+    }
+}
+
 impl PartitionEntry {
+    /// Returns whether a delete of this position still hides some of the partition's rows.
+    pub(crate) fn is_hit_by(&self, position: u64, delete: &Delete) -> bool {
+        let end = delete.range.end.saturating_add(self.tier.width());
+        let hidden = TimeRange::new(delete.range.start, end);
+        self.until <= position && self.deleted < position && self.times.overlaps(hidden)
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = self.shard.to_le_bytes().to_vec();
         out.extend_from_slice(&self.times.start.0.to_le_bytes());

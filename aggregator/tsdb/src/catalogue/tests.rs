@@ -75,7 +75,7 @@ fn write_version_1(files: &SharedFileSystem, folder: &Path, contents: &Contents)
 }
 
 fn world() -> (SharedFileSystem, PathBuf) {
-    let files: SharedFileSystem = std::sync::Arc::new(Simulated::new());
+    let files: SharedFileSystem = Arc::new(Simulated::new());
     let folder = PathBuf::from("/data");
     files.create_folders(&folder).unwrap();
     (files, folder)
@@ -118,7 +118,7 @@ fn what_is_committed_is_read_back() {
             ],
         ],
     };
-    all.deletes = BTreeMap::from([(50, delete)]);
+    all.deletes = BTreeMap::from([(50, Arc::new(delete))]);
     let merged = PartitionEntry {
         level: Level::Day,
         tier: Tier::Hour,

@@ -13,7 +13,7 @@ use redb::{
     Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction,
 };
 
-use super::block::{self, BLOCK_VERSION, BlockFault, BlockKind};
+use super::block::{self, BLOCK_VERSION, BlockFault, BlockKind, HEADER_BYTES};
 use super::error::{PartitionError, Place};
 use crate::bytes::Malformed;
 use crate::cache::{Cache, CacheKey};
@@ -223,7 +223,7 @@ impl Blocks {
 
     /// Returns the content of the header, verified when the file was opened.
     pub(super) fn header(&self) -> &[u8] {
-        block::open(&self.header, BlockKind::Header, HEADER_KEY).unwrap_or_default()
+        self.header.get(HEADER_BYTES..).unwrap_or_default()
     }
 
     /// Returns the content of a block, its checksum verified.
@@ -252,7 +252,7 @@ impl Blocks {
                 PartitionError::damaged(&self.path, Place::Block(number), "it is missing")
             })?;
             block::open(stored.value(), kind, number)
-                .map(Arc::from)
+                .map(|content| Arc::from(&*content))
                 .map_err(|fault| self.fault(Place::Block(number), fault))
         })
     }

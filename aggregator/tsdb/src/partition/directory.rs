@@ -31,15 +31,15 @@ pub(super) struct TimesPlace {
 
 /// A page of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PagePlace {
+pub(crate) struct PagePlace {
     /// The number of its time column, and the rows of it that the page has.
-    pub(super) times: u32,
-    pub(super) first_row: u32,
-    pub(super) rows: u32,
-    pub(super) arrival: u64,
-    pub(super) block: u32,
-    pub(super) offset: u32,
-    pub(super) bytes: u32,
+    pub(crate) times: u32,
+    pub(crate) first_row: u32,
+    pub(crate) rows: u32,
+    pub(crate) arrival: u64,
+    pub(crate) block: u32,
+    pub(crate) offset: u32,
+    pub(crate) bytes: u32,
 }
 
 /// Appends the directory of time columns.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clock::{Clock as _, SystemClock};
 use files::Disk;
 use model::TimestampMs;
+use storage::SegmentValues;
 use tempfile::TempDir;
 
 use super::*;
@@ -234,4 +235,197 @@ fn partition_figures(columns: &[(&String, &Vec<f64>)], rows: usize) {
         write * 1e9 / summary.samples as f64,
         scan * 1e9 / summary.samples as f64
     );
+}
+
+/// Returns how many decimals the values of a column have.
+fn decimals(values: &[f64]) -> i32 {
+    let fits = |digits: &i32| {
+        let scale = 10f64.powi(*digits);
+        let mut numbers = values.iter().filter(|value| value.is_finite());
+        numbers.all(|value| ((value * scale).round() / scale - value).abs() <= value.abs() * 1e-15)
+    };
+    (0..12).find(fits).unwrap_or(12)
+}
+
+/// Makes a day of 15 s rows of a series on one host: stretches of the recording in random order, counters continued over the joints, the
+/// increments or values scaled by a random factor and rounded by chance to the series' own decimals.
+fn day_of(values: &[f64], random: &mut fastrand::Rng) -> Vec<f64> {
+    let thin = thinned(values);
+    let rises = thin.windows(2).all(|pair| pair[0] <= pair[1]);
+    let constant = thin
+        .windows(2)
+        .all(|pair| pair[0].to_bits() == pair[1].to_bits());
+    let scale = 10f64.powi(decimals(values));
+    let normal: f64 = (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
+    let factor = (0.5 * normal).exp();
+    let mut out = Vec::with_capacity(ROWS_OF_DAY);
+    let mut total = thin[0];
+    while out.len() < ROWS_OF_DAY {
+        let rows = 20 + random.usize(0..40);
+        let from = 1 + random.usize(0..thin.len() - rows - 1);
+        for row in from..from + rows {
+            let value = if constant {
+                thin[0]
+            } else if rises {
+                let more = (thin[row] - thin[row - 1]) * factor * scale;
+                let more = (more + random.f64()).floor();
+                total = ((total * scale).round() + more) / scale;
+                total
+            } else {
+                (thin[row] * factor * scale + random.f64()).floor() / scale
+            };
+            out.push(value);
+        }
+    }
+    out.truncate(ROWS_OF_DAY);
+    out
+}
+
+const ROWS_OF_DAY: usize = 5_760;
+const MERGED_HOSTS: usize = 12;
+
+fn labels_of(name: &str, host: usize) -> Labels {
+    let (metric, rest) = name.split_once('{').unwrap_or((name, ""));
+    let mut labels = Labels::empty().to_builder();
+    labels
+        .set("__name__", metric)
+        .set("job", "node-exporter")
+        .set("instance", format!("node-{host}.example.internal:9100"));
+    for pair in rest.trim_end_matches('}').split("\",") {
+        if let Some((name, value)) = pair.split_once("=\"") {
+            labels.set(name, value.trim_end_matches('"'));
+        }
+    }
+    labels.build()
+}
+
+/// Prints what a day takes before and after its merge, and what merging and reading cost:
+/// `cargo test --release -p tsdb merge_figures -- --ignored --nocapture`; with scrape jitter as without.
+#[test]
+#[ignore = "measures; run it in release"]
+fn merge_figures() {
+    let Some(series) = recording() else {
+        return;
+    };
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut all: Vec<(Labels, usize, Vec<f64>)> = Vec::new();
+    for (name, values) in &series {
+        let mut values = values.clone();
+        values.resize(500, 0.0);
+        values.iter_mut().for_each(|value| {
+            if value.is_nan() {
+                *value = 0.0;
+            }
+        });
+        for host in 0..MERGED_HOSTS {
+            all.push((labels_of(name, host), host, day_of(&values, &mut random)));
+        }
+    }
+    all.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    let jitters = [("aligned", 0i64), ("jittered", 5)];
+    for (what, jitter) in jitters {
+        let times: Vec<Vec<TimestampMs>> = (0..MERGED_HOSTS)
+            .map(|_| {
+                (0i64..)
+                    .take(ROWS_OF_DAY)
+                    .map(|row| TimestampMs(row * 15_000 + random.i64(0..=jitter)))
+                    .collect()
+            })
+            .collect();
+        merge_figures_of(what, &all, &times);
+    }
+}
+
+fn merge_figures_of(what: &str, all: &[(Labels, usize, Vec<f64>)], times: &[Vec<TimestampMs>]) {
+    let folder = TempDir::new().unwrap();
+    let key = PartitionKey {
+        shard: 0,
+        span: TimeRange::ALL,
+    };
+    let mut scratch = Scratch::default();
+    let mut paths = Vec::new();
+    let mut bytes = 0;
+    let wrote = seconds(|| {
+        for span in 0..12 {
+            let path = folder.path().join(format!("span-{span}"));
+            let mut writer = PartitionWriter::create(&Disk, &path, key).unwrap();
+            let rows = span * 480..(span + 1) * 480;
+            let ids: Vec<TimesId> = times
+                .iter()
+                .map(|times| writer.add_times(&times[rows.clone()]).unwrap())
+                .collect();
+            for (labels, host, values) in all {
+                writer.start_series(labels).unwrap();
+                let mut page = Vec::new();
+                let column = Column {
+                    rows: 480,
+                    presence: None,
+                    values: ColumnValues::Floats(&values[rows.clone()]),
+                    start_times: None,
+                };
+                encode_page(&column, &mut scratch, &mut page).unwrap();
+                writer.add_page(ids[*host], 0, 1, &page).unwrap();
+            }
+            bytes += writer.finish().unwrap().bytes;
+            paths.push(path);
+        }
+    });
+    let samples = (all.len() * ROWS_OF_DAY) as f64;
+    println!(
+        "{what}: {} series, 12 sealed files {:.3} B/sample, written in {:.1} ns/sample",
+        all.len(),
+        bytes as f64 / samples,
+        wrote * 1e9 / samples
+    );
+    for rows_max in [480, 1_440, 2_880, 5_760] {
+        let cache = Arc::new(Cache::new(16 << 20));
+        let inputs: Vec<crate::merge::Input> = paths
+            .iter()
+            .map(|path| crate::merge::Input {
+                partition: Arc::new(Partition::open(&Disk, path, &cache).unwrap()),
+                mask: crate::deletes::Mask::default(),
+            })
+            .collect();
+        let closing = std::sync::atomic::AtomicBool::new(false);
+        let merge = crate::merge::Merge {
+            files: &Disk,
+            folder: folder.path().to_owned(),
+            key,
+            level: crate::catalogue::Level::Day,
+            until: 1,
+            deleted: 0,
+            rows_max,
+            classes: &[],
+            closing: &closing,
+            name: &|| format!("day-{rows_max}"),
+        };
+        let mut merged = Vec::new();
+        let took = seconds(|| merged = merge.run(&inputs).unwrap());
+        let (name, entry) = &merged[0];
+        let cache = Arc::new(Cache::new(32 << 20));
+        let day = Partition::open(&Disk, &folder.path().join(name), &cache).unwrap();
+        let scan = seconds(|| {
+            for id in day.index().all() {
+                std::hint::black_box(day.read(id, TimeRange::ALL).unwrap());
+            }
+        });
+        let (header, areas) = (&day.header, day.header.index);
+        let index =
+            areas.values.bytes + areas.postings.bytes + areas.series.bytes + areas.root.bytes;
+        let directory = header.times.bytes + header.pages.bytes + header.page_lists.bytes;
+        println!(
+            "  day of {rows_max} rows/page: {:.3} B/sample (directories {:.4}, {} time columns), index {:.1} B/series, merge {:.1} ns/sample, scan {:.2} ns/sample",
+            entry.bytes as f64 / samples,
+            directory as f64 / samples,
+            day.times.len(),
+            index as f64 / all.len() as f64,
+            took * 1e9 / samples,
+            scan * 1e9 / samples
+        );
+        let first = day.read(0, TimeRange::ALL).unwrap();
+        let SegmentValues::Floats(values) = &first[0].segment.values else {
+            panic!("floats");
+        };
+        assert_eq!(values[..400], all[0].2[..400]);
+    }
 }

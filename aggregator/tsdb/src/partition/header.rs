@@ -9,7 +9,10 @@ use crate::index::{Area, IndexAreas};
 use crate::page::varint::{put_varint, put_zigzag, take_varint, take_zigzag};
 
 /// The version of the file, the first byte of the header's content.
-pub(super) const FILE_VERSION: u8 = 1;
+///
+/// Version 1 had pages of up to 4,096 rows and no compressed blocks; it is read like the present one.
+pub(super) const FILE_VERSION: u8 = 2;
+const FILE_VERSION_OLDEST: u8 = 1;
 
 /// What a partition file says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +78,7 @@ impl Header {
     pub(super) fn decode(src: &[u8]) -> Result<Result<Self, u8>, Malformed> {
         let mut from = Reader::new(src);
         let version = from.u8("header is empty")?;
-        if version != FILE_VERSION {
+        if !(FILE_VERSION_OLDEST..=FILE_VERSION).contains(&version) {
             return Ok(Err(version));
         }
         let what = "header is cut off";

@@ -5,7 +5,7 @@ use std::path::Path;
 use files::FileSystem;
 use model::{Exemplar, Labels, Metadata, TimeRange, TimestampMs};
 
-use super::block::{self, BLOCK_BYTES, BlockKind, HEADER_BYTES};
+use super::block::{self, BLOCK_BYTES, BlockKind, CONTENT_BYTES_MAX, Compressor, HEADER_BYTES};
 use super::database::BlockWriter;
 use super::directory::{
     ColumnWriter, LISTED_SERIES, PagePlace, TIMES_MAX, TimesPlace, encode_pages,
@@ -23,6 +23,8 @@ use crate::page::{ROWS_MAX, Scratch, encode_times, page_summary};
 pub(crate) struct TimesId(u32);
 
 /// Writes a partition: time columns and series as they come, series in order of their labels.
+///
+/// Blocks of pages can be [compressed](Self::compressed); they are then filled up to the same size as stored.
 ///
 /// Dropped before [`finish`](Self::finish), it leaves a file without content, which nobody names.
 #[derive(Debug)]
@@ -48,6 +50,43 @@ pub(crate) struct PartitionWriter<'a> {
     samples: u64,
     covered: Option<TimeRange>,
     scratch: Scratch,
+    packing: Option<Packing>,
+}
+
+/// How blocks of pages are compressed: how far they can be filled is told by what others came to.
+#[derive(Debug)]
+struct Packing {
+    compressor: Compressor,
+    /// Stored bytes per byte.
+    ratio: f64,
+    /// Whether the ratio is that of the open block so far.
+    measured: bool,
+}
+
+/// A block is measured when it is this full by the ratio of the one before, and closed when it is this full by its own.
+const MEASURED_AT: f64 = 0.9;
+const CLOSED_AT: f64 = 0.99;
+
+impl Packing {
+    /// Returns whether a block of so many bytes has room for `more`.
+    #[expect(clippy::cast_precision_loss, reason = "a block has some KiB")]
+    fn has_room(&mut self, open: &OpenBlock, more: usize) -> bool {
+        let bytes = open.bytes.len() + more;
+        if bytes > CONTENT_BYTES_MAX {
+            return false;
+        }
+        let stored = bytes as f64 * self.ratio;
+        if stored < BLOCK_BYTES as f64 * MEASURED_AT {
+            return true;
+        }
+        if !self.measured {
+            self.measured = true;
+            let packed = self.compressor.compress(&open.bytes);
+            let packed = packed.map_or(open.bytes.len(), |packed| packed.len());
+            self.ratio = packed as f64 / open.bytes.len() as f64;
+        }
+        bytes as f64 * self.ratio < BLOCK_BYTES as f64 * CLOSED_AT
+    }
 }
 
 /// A block being filled.
@@ -84,7 +123,18 @@ impl<'a> PartitionWriter<'a> {
             samples: 0,
             covered: None,
             scratch: Scratch::default(),
+            packing: None,
         })
+    }
+
+    /// Compresses the blocks of pages from here on.
+    pub(crate) fn compressed(mut self) -> Self {
+        self.packing = Compressor::new().map(|compressor| Packing {
+            compressor,
+            ratio: 1.0,
+            measured: false,
+        });
+        self
     }
 
     /// Stores a time column of 1 to [`ROWS_MAX`] rows that rise strictly; before the pages that name it.
@@ -195,11 +245,11 @@ impl<'a> PartitionWriter<'a> {
         if !self.unlisted.is_empty() {
             self.list_pages();
         }
-        for open in [self.times_block.take(), self.pages_block.take()]
-            .into_iter()
-            .flatten()
-        {
-            self.put(open)?;
+        if let Some(open) = self.times_block.take() {
+            self.put_full(BlockKind::Times, open)?;
+        }
+        if let Some(open) = self.pages_block.take() {
+            self.put_full(BlockKind::Pages, open)?;
         }
         let index = encode_index(&self.index);
         let index = IndexAreas {
@@ -271,8 +321,14 @@ impl<'a> PartitionWriter<'a> {
             _ => writer.pages_block.take(),
         };
         let mut open = slot(self);
-        if let Some(full) = open.take_if(|open| open.bytes.len() + bytes.len() > BLOCK_BYTES) {
-            self.put(full)?;
+        let packing = self.packing.as_mut().filter(|_| kind == BlockKind::Pages);
+        let has_room = match (&open, packing) {
+            (Some(open), Some(packing)) => packing.has_room(open, bytes.len()),
+            (Some(open), None) => open.bytes.len() + bytes.len() <= BLOCK_BYTES,
+            (None, _) => true,
+        };
+        if let Some(full) = open.take_if(|_| !has_room) {
+            self.put_full(kind, full)?;
         }
         let mut open = match open {
             Some(open) => open,
@@ -293,7 +349,13 @@ impl<'a> PartitionWriter<'a> {
         Ok(place)
     }
 
-    fn put(&self, mut open: OpenBlock) -> Result<(), PartitionError> {
+    fn put_full(&mut self, kind: BlockKind, mut open: OpenBlock) -> Result<(), PartitionError> {
+        if let Some(packing) = self.packing.as_mut().filter(|_| kind == BlockKind::Pages) {
+            packing.measured = false;
+            if let Some(packed) = packing.compressor.compress(&open.bytes) {
+                open.bytes = packed;
+            }
+        }
         self.blocks.put(open.number, &mut open.bytes)
     }
 

@@ -1,10 +1,13 @@
-//! Random histories against the naive twin: the memory store, which gets what the store acknowledges.
+//! Random histories against a naive twin: a list of the samples that the store acknowledged, in order, from which deletes take what they hit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{CounterReset, Histogram, STALE_NAN, Span, TimestampMs, Value};
+use model::{
+    CounterReset, Histogram, Labels, MatchOp, Matcher, STALE_NAN, Span, TimeRange, TimestampMs,
+    Value,
+};
 use proptest::prelude::*;
 use rows::{Batch, CohortId, Row, SeriesSample};
 use storage::{AppendOutcome, Appender, Lane, MemoryStore, Refusals, Source};
@@ -48,6 +51,20 @@ enum Step {
     Reopen {
         crash: Option<u64>,
     },
+    /// Time passes; then everything that is due is sealed, merged and removed.
+    Keep {
+        hours: u64,
+        freeze: bool,
+    },
+    /// Deletes a slot of all cohorts, or all series of an agent, between two seconds.
+    Delete {
+        slot: Option<u16>,
+        agent: usize,
+        from: i64,
+        to: i64,
+    },
+    /// Carries out all deletes in the files.
+    Clean,
 }
 
 fn value() -> impl Strategy<Value = Option<f64>> {
@@ -72,6 +89,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => agent.clone().prop_map(|agent| Step::Reconnect { agent }),
         1 => agent.prop_map(|agent| Step::NewEpoch { agent }),
         2 => prop::option::of(any::<u64>()).prop_map(|crash| Step::Reopen { crash }),
+        4 => (prop_oneof![Just(0), 1u64..8, 8u64..40], any::<bool>())
+            .prop_map(|(hours, freeze)| Step::Keep { hours, freeze }),
+        2 => (prop::option::of(0u16..5), 0..AGENTS, -2_000i64..2_000, prop_oneof![0i64..50, 0i64..9_000])
+            .prop_map(|(slot, agent, from, length)| Step::Delete { slot, agent, from, to: from + length }),
+        1 => Just(Step::Clean),
     ]
 }
 
@@ -161,12 +183,15 @@ fn histogram(count: u64) -> Arc<Histogram> {
 struct History {
     world: World,
     store: Option<Tsdb>,
+    /// Knows the numbers of batches.
     twin: MemoryStore,
     senders: Vec<Sender>,
     sent: Vec<(Source, Arc<Batch>)>,
     held: Vec<(Source, Arc<Batch>)>,
-    /// Samples that the store must have, repeats at one time included.
-    samples: u64,
+    /// The samples that the store must have, in the order of the log.
+    samples: Vec<(Labels, i64, String)>,
+    /// Whether samples that another one hides at the same time may be gone.
+    merged: bool,
 }
 
 impl History {
@@ -175,6 +200,7 @@ impl History {
         world.config.seal.head_bytes = seal_bytes;
         world.config.log.segment_bytes = 8 * 1024;
         world.config.ahead_max = Duration::from_hours(24);
+        world.config.retention = Duration::from_hours(24 * 400);
         let store = world.open().0;
         let history = Self {
             world,
@@ -183,7 +209,8 @@ impl History {
             senders: (0..AGENTS).map(|index| Sender::new(index, 1)).collect(),
             sent: Vec::new(),
             held: Vec::new(),
-            samples: 0,
+            samples: Vec::new(),
+            merged: false,
         };
         history.define();
         history
@@ -268,7 +295,52 @@ impl History {
                 self.define();
             }
             Step::Reopen { crash } => self.reopen(crash),
+            Step::Keep { hours, freeze } => {
+                self.world.clock.advance(Duration::from_hours(hours));
+                // When time has passed, so that the log thread has looked for idle cohorts before they are defined again below.
+                if freeze || hours > 0 {
+                    self.store().freeze().unwrap();
+                }
+                assert!(self.store().keep());
+                self.merged = true;
+                self.check_contents();
+                // Cohorts that nobody used for long are forgotten.
+                self.define();
+            }
+            Step::Delete {
+                slot,
+                agent,
+                from,
+                to,
+            } => self.delete(slot, agent, (from, to)),
+            Step::Clean => {
+                self.store().clean_deletes().unwrap();
+                self.merged = true;
+                assert_eq!(self.store().stats().partitions_hit, 0);
+                self.check_contents();
+            }
         }
+    }
+
+    fn delete(&mut self, slot: Option<u16>, agent: usize, (from, to): (i64, i64)) {
+        let matcher = match slot {
+            Some(slot) => Matcher::equal("slot", slot.to_string()),
+            None => {
+                let names = format!("node-{agent}_.*");
+                Matcher::new("__name__", MatchOp::Regex, names).unwrap()
+            }
+        };
+        let range = TimeRange::new(
+            TimestampMs(START_MS + from * 1_000),
+            TimestampMs(START_MS + to * 1_000),
+        );
+        let sets = vec![vec![matcher.clone()]];
+        self.store().delete(&sets, range).unwrap();
+        self.samples.retain(|(labels, at, _)| {
+            let hit = matcher.matches(labels.get(matcher.name()).unwrap_or_default());
+            !hit || !range.contains(TimestampMs(*at))
+        });
+        self.check_contents();
     }
 
     fn offer(&mut self, agent: usize, source: Source, batch: Arc<Batch>) {
@@ -282,8 +354,7 @@ impl History {
     fn send(&mut self, source: Source, batch: Arc<Batch>) {
         let outcome = append(self.store(), &source, &batch);
         assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
-        let rows = batch.rows.iter().map(|row| row.row.presence.count() as u64);
-        self.samples += rows.sum::<u64>() + batch.samples.len() as u64;
+        self.samples.extend(samples_of(&source, &batch));
         append(&self.twin, &source, &batch);
         self.sent.push((source, batch));
     }
@@ -305,9 +376,67 @@ impl History {
             let known = self.store().known(&source.agent, source.epoch);
             assert_eq!(known, self.twin.known(&source.agent, source.epoch));
         }
-        assert_eq!(contents(self.store()), contents(&self.twin));
-        assert_eq!(dump(self.store()).len() as u64, self.samples);
+        self.check_contents();
+        let dumped = dump(self.store());
+        if !self.merged {
+            assert_eq!(dumped.len(), self.samples.len());
+        }
+        let places = |samples: &[(Labels, i64, String)]| -> BTreeSet<(Labels, i64)> {
+            let place = |(labels, at, _): &(Labels, i64, String)| (labels.clone(), *at);
+            samples.iter().map(place).collect()
+        };
+        assert_eq!(places(&dumped), places(&self.samples));
     }
+
+    fn check_contents(&self) {
+        let mut expected: BTreeMap<Labels, BTreeMap<i64, String>> = BTreeMap::new();
+        for (labels, at, value) in &self.samples {
+            let of_series = expected.entry(labels.clone()).or_default();
+            of_series.entry(*at).or_insert_with(|| value.clone());
+        }
+        let expected: Contents = expected
+            .into_iter()
+            .map(|(labels, samples)| (labels, samples.into_iter().collect()))
+            .collect();
+        // What is acknowledged is applied a moment later.
+        for _ in 0..1_000 {
+            if contents(self.store()) == expected {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        assert_eq!(contents(self.store()), expected);
+    }
+}
+
+/// Returns the samples of a batch, in order.
+fn samples_of(source: &Source, batch: &Batch) -> Vec<(Labels, i64, String)> {
+    let series = |cohort: CohortId, slot: usize| {
+        let cohorts = i64::from(COHORTS);
+        let cohort = (i64::from(cohort.0) - source.epoch.0 as i64).rem_euclid(cohorts);
+        let name = format!("{}_{cohort}", source.agent);
+        labels(&[("__name__", &name), ("slot", &slot.to_string())])
+    };
+    let mut samples = Vec::new();
+    for decoded in &batch.rows {
+        let row = &decoded.row;
+        for slot in row.presence.iter() {
+            let histogram = row
+                .histograms
+                .iter()
+                .find(|(at, _)| usize::from(*at) == slot);
+            let value = match histogram {
+                Some((_, histogram)) => Value::Histogram(Arc::clone(histogram)),
+                None => Value::Float(row.floats[slot]),
+            };
+            samples.push((series(row.cohort, slot), row.at.0, text_of(&value)));
+        }
+    }
+    for sample in &batch.samples {
+        let labels = series(sample.cohort, usize::from(sample.slot));
+        samples.push((labels, sample.at.0, text_of(&sample.value)));
+    }
+    samples
 }
 
 /// Gives the first present slot of a row a histogram.

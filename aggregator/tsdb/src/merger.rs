@@ -1,0 +1,314 @@
+//! The merge thread: looks for partitions that are better one, writes that one, and has the keeper commit it.
+//!
+//! A merge is like a seal: the new files are written and synced; one catalogue transaction, the keeper's, names them and no longer the old
+//! ones; the view changes; and when the last query that reads the old ones has ended, they are removed. A merge that fails is given up and
+//! something is tried again after a pause that grows: nothing waits for it, neither rows nor seals.
+//!
+//! The thread has a partition cache of its own, so that a merge does not push out what queries read.
+
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use clock::{Monotonic, SharedClock};
+use files::SharedFileSystem;
+use model::TimestampMs;
+
+use self::plan::{Candidate, Moment, Plan, plan};
+use crate::cache::Cache;
+use crate::catalogue::Level;
+use crate::config::MergeConfig;
+use crate::counters::Counters;
+use crate::deletes::Mask;
+use crate::keeper::{KeeperRequest, Replaced};
+use crate::merge::{Input, Merge, MergeError, Merged};
+use crate::page::ROWS_MAX;
+use crate::partition::{Partition, PartitionKey};
+use crate::partitions::{OpenPartitions, PartitionHandle, remove};
+use crate::report::Damage;
+use crate::retention::Retention;
+use crate::shard::Shard;
+
+/// Requests that may wait for the thread.
+pub(crate) const REQUESTS: usize = 4;
+/// Rows of a page of a span's file, as seals write them.
+const SPAN_ROWS: usize = 480;
+/// What a merge keeps decoded, of all its inputs together.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Beside the bytes of its inputs a merge wants so many bytes free: for rows that come meanwhile.
+const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+/// The longest pause after failures.
+const PAUSE_MAX: Duration = Duration::from_mins(10);
+
+/// What the thread is asked for.
+#[derive(Debug)]
+pub(crate) enum MergeRequest {
+    /// Do at once whatever is due; with `clean`, carry out all deletes too. Says whether that succeeded.
+    Now {
+        clean: bool,
+        answer: SyncSender<bool>,
+    },
+}
+
+/// The merge thread's state.
+pub(crate) struct Merger {
+    pub(crate) files: SharedFileSystem,
+    pub(crate) clock: SharedClock,
+    pub(crate) shards: Vec<Arc<Shard>>,
+    pub(crate) partitions: Arc<OpenPartitions>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) retention: Arc<Retention>,
+    pub(crate) config: MergeConfig,
+    pub(crate) retry_after: Duration,
+    pub(crate) keeper: SyncSender<KeeperRequest>,
+    pub(crate) closing: Arc<AtomicBool>,
+    /// The number in the name of the next file.
+    pub(crate) serial: AtomicU64,
+    /// When each partition was first seen.
+    pub(crate) seen: BTreeMap<String, TimestampMs>,
+    /// Partitions that are damaged.
+    pub(crate) barred: BTreeSet<String>,
+}
+
+/// Why nothing was merged.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    #[error(
+        "a merge needs {needed} bytes of free space and there are {free}; free some on the volume of the data folder"
+    )]
+    Space { needed: u64, free: u64 },
+    #[error("the keeper cannot commit it")]
+    Commit,
+}
+
+impl Merger {
+    /// Works until nobody can ask any more.
+    pub(crate) fn run(mut self, requests: &Receiver<MergeRequest>) {
+        let mut failures = 0u32;
+        let mut resume: Option<Monotonic> = None;
+        loop {
+            let (clean, answer) = match requests.recv_timeout(self.config.every) {
+                Ok(MergeRequest::Now { clean, answer }) => (clean, Some(answer)),
+                Err(RecvTimeoutError::Timeout) => (false, None),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let now = self.clock.monotonic();
+            let pausing = resume.is_some_and(|resume| now < resume);
+            if pausing && answer.is_none() {
+                continue;
+            }
+            let merged = self.merge_all(clean);
+            resume = None;
+            match &merged {
+                Ok(()) => failures = 0,
+                Err(StepError::Merge(MergeError::Closing)) => {}
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    let pause = self.retry_after.saturating_mul(1 << failures.min(12));
+                    resume = Some(now + pause.min(PAUSE_MAX));
+                    self.counters.merge_failures.add(1);
+                    tracing::warn!(%error, "partitions are not merged, tried again later");
+                }
+            }
+            if let Some(answer) = answer {
+                answer.send(merged.is_ok()).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Merges until nothing is left to merge.
+    fn merge_all(&mut self, clean: bool) -> Result<(), StepError> {
+        for shard in self.shards.clone() {
+            while self.step(&shard, clean)? {}
+        }
+        Ok(())
+    }
+
+    /// Does one merge of a shard, if any is due.
+    fn step(&mut self, shard: &Shard, clean: bool) -> Result<bool, StepError> {
+        let (view, _) = shard.view();
+        let now = TimestampMs::from(self.clock.wall());
+        self.note(shard.number, &view.partitions, now);
+        let candidates: Vec<Candidate<'_>> = view
+            .partitions
+            .iter()
+            .map(|handle| Candidate {
+                name: &handle.name,
+                entry: &handle.entry,
+                seen: self.seen.get(&handle.name).copied().unwrap_or(now),
+                hit: handle.is_hit(),
+                barred: self.barred.contains(&handle.name),
+            })
+            .collect();
+        let frozen = view.frozen.iter().map(|frozen| &frozen.head);
+        let heads = frozen.chain([&view.active]);
+        let moment = Moment {
+            now,
+            head: heads.filter_map(|head| Some(head.times()?.start)).min(),
+            slack_ms: i64::try_from(self.config.slack.as_millis()).unwrap_or(i64::MAX),
+            clean,
+        };
+        let Some(plan) = plan(&candidates, moment) else {
+            return Ok(false);
+        };
+        let named = |name: &String| view.partitions.iter().find(|handle| handle.name == *name);
+        let inputs: Vec<_> = plan.inputs.iter().filter_map(named).cloned().collect();
+        let began = self.clock.monotonic();
+        let merged = match self.write(shard.number, &plan, &inputs) {
+            Err(StepError::Merge(MergeError::Input { input, source })) if source.is_damage() => {
+                self.bar(&inputs, &input, &source);
+                return Ok(true);
+            }
+            merged => merged?,
+        };
+        let took = self.clock.monotonic().saturating_since(began);
+        self.commit(&plan, &inputs, merged, took)?;
+        Ok(true)
+    }
+
+    /// Remembers when partitions were first seen, and forgets those that are gone.
+    fn note(&mut self, shard: u16, partitions: &[Arc<PartitionHandle>], now: TimestampMs) {
+        let prefix = format!("{shard:05}-");
+        let names: BTreeSet<&String> = partitions.iter().map(|handle| &handle.name).collect();
+        let stays = |name: &String| !name.starts_with(&prefix) || names.contains(name);
+        self.seen.retain(|name, _| stays(name));
+        self.barred.retain(|name| stays(name));
+        for name in names {
+            self.seen.entry(name.clone()).or_insert(now);
+        }
+    }
+
+    fn bar(
+        &mut self,
+        inputs: &[Arc<PartitionHandle>],
+        path: &std::path::Path,
+        error: &impl std::fmt::Display,
+    ) {
+        self.counters.damaged(Damage {
+            file: path.to_owned(),
+            offset: 0,
+            what: error.to_string(),
+        });
+        let damaged = inputs.iter().filter(|handle| handle.path() == path);
+        self.barred
+            .extend(damaged.map(|handle| handle.name.clone()));
+    }
+
+    fn write(
+        &self,
+        shard: u16,
+        plan: &Plan,
+        handles: &[Arc<PartitionHandle>],
+    ) -> Result<Vec<Merged>, StepError> {
+        let needed: u64 = handles.iter().map(|handle| handle.entry.bytes).sum();
+        let needed = needed.saturating_add(SPARE_BYTES);
+        // A volume that does not tell is tried.
+        if let Ok(space) = self.files.space(self.partitions.folder())
+            && space.free_bytes < needed
+        {
+            let free = space.free_bytes;
+            return Err(StepError::Space { needed, free });
+        }
+        let cache = Arc::new(Cache::new(CACHE_BYTES));
+        // Deletes that hit none of the inputs have nothing to carry out in what is made of them.
+        let deleted = |handle: &Arc<PartitionHandle>| {
+            let last = handle.deletes().last().map_or(0, |(position, _)| *position);
+            last.max(handle.entry.deleted)
+        };
+        let deleted = handles.iter().map(deleted).max();
+        let until = handles.iter().map(|handle| handle.entry.until).max();
+        let (deleted, until) = (deleted.unwrap_or(0), until.unwrap_or(0));
+        let mut inputs = Vec::with_capacity(handles.len());
+        for handle in handles {
+            let failed = |source| MergeError::Input {
+                input: handle.path(),
+                source,
+            };
+            let partition =
+                Partition::open(&*self.files, &handle.path(), &cache).map_err(failed)?;
+            let mask =
+                Mask::new(&partition, handle.deletes(), handle.entry.tier).map_err(failed)?;
+            inputs.push(Input {
+                partition: Arc::new(partition),
+                mask,
+            });
+        }
+        let name = || {
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            let start = plan.span.start.0;
+            format!("{shard:05}-{start}-{until:016}-{serial}.redb")
+        };
+        let merge = Merge {
+            files: &*self.files,
+            folder: self.partitions.folder().to_owned(),
+            key: PartitionKey {
+                shard,
+                span: plan.span,
+            },
+            level: plan.level,
+            until,
+            deleted,
+            rows_max: match plan.level {
+                Level::Day => self.config.day_rows.clamp(1, ROWS_MAX),
+                Level::Sealed | Level::Span => SPAN_ROWS,
+            },
+            classes: &self.retention.classes,
+            closing: &self.closing,
+            name: &name,
+        };
+        Ok(merge.run(&inputs)?)
+    }
+
+    /// Has the keeper put the merged files in the place of the inputs. While it cannot tell whether that happened the files stay.
+    fn commit(
+        &self,
+        plan: &Plan,
+        inputs: &[Arc<PartitionHandle>],
+        merged: Vec<Merged>,
+        took: Duration,
+    ) -> Result<(), StepError> {
+        let (answer, answered) = sync_channel(1);
+        let request = KeeperRequest::Replace {
+            old: plan.inputs.clone(),
+            new: merged.clone(),
+            answer,
+        };
+        if self.keeper.send(request).is_err() {
+            return Err(MergeError::Closing.into());
+        }
+        match answered.recv() {
+            Ok(Replaced::Done) => {
+                let bytes = |entries: &mut dyn Iterator<Item = u64>| entries.sum::<u64>();
+                let read = bytes(&mut inputs.iter().map(|handle| handle.entry.bytes));
+                let written = bytes(&mut merged.iter().map(|(_, entry)| entry.bytes));
+                let samples = bytes(&mut merged.iter().map(|(_, entry)| entry.samples));
+                self.counters.merges.add(1);
+                self.counters.merged_files.add(inputs.len() as u64);
+                self.counters.merged_bytes_read.add(read);
+                self.counters.merged_bytes_written.add(written);
+                self.counters.merged_samples.add(samples);
+                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                self.counters.merge_nanos.add(nanos);
+                tracing::info!(files = inputs.len(), read, written, level = ?plan.level, "merged");
+                Ok(())
+            }
+            Ok(Replaced::Gone) => {
+                // Retention took an input meanwhile, or its deletes are others now.
+                for (name, _) in merged {
+                    remove(&*self.files, &self.partitions.folder().join(name));
+                }
+                Ok(())
+            }
+            Ok(Replaced::Failed) => Err(StepError::Commit),
+            Err(_) => Err(MergeError::Closing.into()),
+        }
+    }
+}

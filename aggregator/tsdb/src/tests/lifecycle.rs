@@ -1,0 +1,514 @@
+//! The life of partitions: merges, retention, deletes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use files::FileSystem;
+use model::{Labels, Matcher, TimeRange, TimestampMs};
+use storage::{AppendOutcome, Appender, MemoryStore, Queryable, Refusals, Select, Unlimited};
+
+use crate::testing::*;
+use crate::{RetentionClass, Tsdb};
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// An agent with one cohort, a store, and a twin that never merges.
+struct Story {
+    world: World,
+    store: Option<Tsdb>,
+    twin: MemoryStore,
+    agent: Agent,
+    series: Vec<Labels>,
+    /// Minutes since the start.
+    minute: i64,
+}
+
+impl Story {
+    fn new(configure: impl FnOnce(&mut World)) -> Self {
+        let mut world = World::new();
+        world.config.ahead_max = Duration::from_hours(24 * 365);
+        world.config.retention = Duration::from_hours(24 * 365);
+        configure(&mut world);
+        let series = (0..4)
+            .map(|id| {
+                let job = if id % 2 == 0 { "even" } else { "odd" };
+                labels(&[("__name__", "m"), ("id", &id.to_string()), ("job", job)])
+            })
+            .collect();
+        let store = world.open().0;
+        let story = Self {
+            world,
+            store: Some(store),
+            twin: MemoryStore::new(),
+            agent: Agent::new("node-1", 1),
+            series,
+            minute: 0,
+        };
+        story.define();
+        story
+    }
+
+    fn store(&self) -> &Tsdb {
+        self.store.as_ref().unwrap()
+    }
+
+    fn define(&self) {
+        for store in [self.store() as &dyn Appender, &self.twin] {
+            store
+                .define(&self.agent.source, definition(0, "c", &self.series))
+                .unwrap();
+        }
+    }
+
+    fn at(minute: i64) -> i64 {
+        START_MS + minute * MINUTE
+    }
+
+    /// A row a minute for so long, then sealed.
+    fn live(&mut self, minutes: i64) {
+        // Cohorts that nobody used for long are forgotten.
+        self.define();
+        let rows: Vec<_> = (self.minute..self.minute + minutes)
+            .map(|minute| self.row(Self::at(minute), minute))
+            .collect();
+        self.minute += minutes;
+        self.send(&rows);
+        let ms = u64::try_from(minutes * MINUTE).unwrap();
+        self.world.clock.advance(Duration::from_millis(ms));
+        self.seal();
+    }
+
+    fn row(&mut self, at: i64, salt: i64) -> Arc<rows::Row> {
+        let salt = salt as f64;
+        let values = [Some(salt), Some(salt * 0.25), None, Some(1.0 / salt)];
+        self.agent.row(0, at, &values)
+    }
+
+    fn send(&mut self, rows: &[Arc<rows::Row>]) {
+        let batch = self.agent.batch(rows, &[]);
+        let source = self.agent.source.clone();
+        let outcome = append(self.store(), &source, &batch);
+        assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+        append(&self.twin, &source, &batch);
+    }
+
+    /// Freezes and seals what is in memory.
+    fn seal(&self) {
+        let seals = self.store().stats().seals;
+        self.store().freeze().unwrap();
+        assert!(
+            self.store()
+                .ask_keeper(crate::keeper::KeeperRequest::Keep)
+                .unwrap()
+        );
+        assert!(self.store().stats().seals > seals);
+    }
+
+    fn reopen(&mut self, crash: Option<u64>) {
+        if let Some(seed) = crash {
+            self.world.disk.crash(seed);
+        }
+        self.store = None;
+        let (store, report) = self.world.open();
+        assert_eq!(report.damages, []);
+        self.store = Some(store);
+        self.define();
+    }
+
+    fn check(&self) {
+        assert_eq!(contents(self.store()), contents(&self.twin));
+        let files = self.world.disk.list(Path::new("/data/partitions")).unwrap();
+        assert_eq!(
+            files.len() as u64,
+            self.store().stats().partitions,
+            "{files:?}"
+        );
+    }
+
+    fn partitions(&self) -> u64 {
+        self.store().stats().partitions
+    }
+}
+
+#[test]
+fn spans_and_days_become_one_file_each_and_nothing_changes_for_queries() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    for _ in 0..36 {
+        story.live(60);
+    }
+    let before = story.partitions();
+    assert!(before >= 36);
+    story.check();
+    assert!(story.store().keep());
+    story.check();
+    // 22:13 to 24:00, a whole day, and 10 hours and a bit in spans of two hours.
+    assert_eq!(story.partitions(), 1 + 1 + 6);
+    let stats = story.store().stats();
+    assert!(
+        stats.merges > 3 && stats.merged_files >= before - 8,
+        "{stats:?}"
+    );
+    assert_eq!(stats.merge_failures, 0);
+    story.reopen(Some(3));
+    story.check();
+    assert!(story.store().keep());
+    assert_eq!(story.partitions(), 8);
+}
+
+#[test]
+fn late_rows_are_merged_into_their_day_when_they_are_many_or_it_is_quiet() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    for _ in 0..30 {
+        story.live(60);
+    }
+    assert!(story.store().keep());
+    let merged = story.partitions();
+    // One row beside, and one at the same time as another, which stands.
+    let rows = [
+        story.row(START_MS + 5 * HOUR + 7, 1),
+        story.row(START_MS + 6 * HOUR, 2),
+    ];
+    story.send(&rows);
+    story.seal();
+    story.check();
+    assert!(story.store().keep());
+    assert_eq!(story.partitions(), merged + 2, "a trickle waits");
+    story.check();
+    story.world.clock.advance(Duration::from_hours(7));
+    assert!(story.store().keep());
+    assert!(story.partitions() <= merged, "it was quiet for some hours");
+    story.check();
+    story.reopen(None);
+    story.check();
+}
+
+#[test]
+fn a_span_that_is_still_written_does_not_gather_files_without_end() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    let mut most = 0;
+    for _ in 0..100 {
+        story.live(1);
+        assert!(story.store().keep());
+        most = most.max(story.partitions());
+    }
+    story.check();
+    assert!(most <= 12, "{most}");
+    let read = story.store().stats().merged_files;
+    assert!(read <= 100 * 5, "each file is merged a few times: {read}");
+}
+
+#[test]
+fn a_query_under_way_finds_what_it_began_with() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    for _ in 0..30 {
+        story.live(60);
+    }
+    let before = contents(story.store());
+    let querier = story.store().querier().unwrap();
+    assert!(story.store().keep());
+    let all = Matcher::equal("__name__", "m");
+    let select = Select {
+        matchers: std::slice::from_ref(&all),
+        range: TimeRange::ALL,
+        hints: Default::default(),
+    };
+    let found = querier.select(&select, &Unlimited).unwrap();
+    let samples: usize = found
+        .iter()
+        .map(|series| series.samples(TimeRange::ALL).count())
+        .sum();
+    assert_eq!(samples, before.values().map(Vec::len).sum::<usize>());
+    assert_eq!(story.store().stats().damages, 0);
+    drop(querier);
+    story.check();
+}
+
+#[test]
+fn classes_are_split_at_merges_and_go_at_their_own_time() {
+    let mut story = Story::new(|world| {
+        world.config.shards = std::num::NonZeroU16::new(1);
+        world.config.retention = Duration::from_hours(24 * 30);
+        world.config.retention_classes = vec![RetentionClass {
+            name: "short".to_owned(),
+            matchers: vec![Matcher::equal("job", "odd")],
+            retention: Duration::from_hours(48),
+        }];
+    });
+    for _ in 0..28 {
+        story.live(60);
+    }
+    assert!(story.store().keep());
+    story.check();
+    let all = contents(story.store());
+    story.world.clock.advance(Duration::from_hours(49));
+    assert!(story.store().keep() && story.store().keep());
+    let mut left = all;
+    left.retain(|labels, _| labels.get("job") == Some("even"));
+    assert_eq!(contents(story.store()), left);
+    assert!(story.store().stats().partitions_expired > 0);
+}
+
+#[test]
+fn the_oldest_partitions_go_when_bytes_are_short() {
+    let mut story = Story::new(|world| {
+        world.config.shards = std::num::NonZeroU16::new(1);
+        world.config.log.segment_bytes = 1_024;
+    });
+    for _ in 0..3 {
+        story.live(24 * 60);
+        assert!(story.store().keep());
+    }
+    let stats = story.store().stats();
+    let log = stats.log_segments * 1_024;
+    story.world.config.retention_bytes = Some(stats.partition_bytes + log - 1);
+    story.reopen(None);
+    assert!(story.store().keep());
+    let after = story.store().stats();
+    assert_eq!(after.partitions_expired, 1);
+    assert!(after.time_range.unwrap().0 > stats.time_range.unwrap().0);
+}
+
+fn odd() -> Vec<Vec<Matcher>> {
+    vec![vec![Matcher::equal("job", "odd")]]
+}
+
+/// Returns what the twin has, without what a delete of `range` takes from series of the job `odd` below `position`.
+fn without_odd(mut all: Contents, range: TimeRange) -> Contents {
+    for (labels, samples) in &mut all {
+        if labels.get("job") == Some("odd") {
+            samples.retain(|(at, _)| !range.contains(TimestampMs(*at)));
+        }
+    }
+    all.retain(|_, samples| !samples.is_empty());
+    all
+}
+
+#[test]
+fn a_delete_is_seen_at_once_survives_everything_and_hits_only_what_came_before() {
+    let mut story = Story::new(|_| {});
+    for _ in 0..30 {
+        story.live(60);
+    }
+    // Of these some are in memory when the delete comes.
+    let rows: Vec<_> = (0..20)
+        .map(|minute| story.row(Story::at(story.minute) + minute * MINUTE, minute))
+        .collect();
+    story.minute += 20;
+    story.send(&rows);
+    let range = TimeRange::new(
+        TimestampMs(START_MS + 3 * HOUR),
+        TimestampMs(START_MS + 40 * HOUR),
+    );
+    story.store().delete(&odd(), range).unwrap();
+    let expected = without_odd(contents(&story.twin), range);
+    assert_eq!(contents(story.store()), expected);
+    let samples: usize = expected.values().map(Vec::len).sum();
+    assert_eq!(dump(story.store()).len(), samples);
+
+    // The same times once more, and newer ones: they came later.
+    let again = [story.row(START_MS + 4 * HOUR, 77)];
+    let before = contents(&story.twin);
+    story.send(&again);
+    let newer = story.row(Story::at(story.minute), 78);
+    story.send(&[newer]);
+    let mut expected = expected;
+    for (labels, samples) in contents(&story.twin) {
+        let known = before.get(&labels).cloned().unwrap_or_default();
+        let new = samples.into_iter().filter(|sample| !known.contains(sample));
+        expected.entry(labels).or_default().extend(new);
+    }
+    let odd_again = story.world.config.shards;
+    assert!(odd_again.is_some());
+    for (labels, samples) in &mut expected {
+        if labels.get("job") == Some("odd") && labels.get("id") != Some("2") {
+            let value = if labels.get("id") == Some("1") {
+                77.0 * 0.25
+            } else {
+                1.0 / 77.0
+            };
+            samples.push((START_MS + 4 * HOUR, format!("{:016x}", f64::to_bits(value))));
+        }
+        samples.sort();
+    }
+    let check = |story: &Story, when: &str| assert_eq!(contents(story.store()), expected, "{when}");
+    story.seal();
+    check(&story, "after the delete");
+    story.reopen(Some(7));
+    check(&story, "after a crash");
+    assert!(story.store().stats().partitions_hit > 0);
+    assert!(story.store().keep());
+    check(&story, "after merges");
+    story.store().clean_deletes().unwrap();
+    check(&story, "after cleaning");
+    assert_eq!(story.store().stats().partitions_hit, 0);
+    story.reopen(Some(9));
+    check(&story, "after another crash");
+}
+
+#[test]
+fn series_of_which_nothing_is_left_have_no_labels_any_more() {
+    let mut story = Story::new(|_| {});
+    story.live(30);
+    let values = |story: &Story| {
+        let querier = story.store().querier().unwrap();
+        let names = querier.label_values("job", &[], TimeRange::ALL, 0, &Unlimited);
+        let series = querier
+            .series(&odd(), TimeRange::ALL, 0, &Unlimited)
+            .unwrap();
+        (names.unwrap().names, series.0.len())
+    };
+    assert_eq!(
+        values(&story),
+        (vec!["even".to_owned(), "odd".to_owned()], 2)
+    );
+    let half = TimeRange::new(TimestampMs(START_MS), TimestampMs(START_MS + 10 * MINUTE));
+    story.store().delete(&odd(), half).unwrap();
+    assert_eq!(values(&story).1, 2);
+    story.store().delete(&odd(), TimeRange::ALL).unwrap();
+    assert_eq!(values(&story), (vec!["even".to_owned()], 0));
+    story.store().clean_deletes().unwrap();
+    assert_eq!(values(&story), (vec!["even".to_owned()], 0));
+    story.store().delete(&[], TimeRange::ALL).unwrap();
+    assert_eq!(contents(story.store()), Contents::new());
+    story.store().clean_deletes().unwrap();
+    assert_eq!(story.partitions(), 0);
+}
+
+#[test]
+fn a_merge_wants_space_and_gives_up_without_harm() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    for _ in 0..30 {
+        story.live(60);
+    }
+    let used = story.world.disk.used_bytes();
+    story.world.disk.set_capacity(Some(used + 1024 * 1024));
+    assert!(!story.store().keep());
+    assert_eq!(story.store().stats().merge_failures, 1);
+    story.check();
+    story.world.disk.set_capacity(None);
+    assert!(story.store().keep());
+    story.check();
+}
+
+/// The twin of [`every_crash_point`]: what is to be found after each step.
+struct Expected {
+    before: Contents,
+    after: Contents,
+}
+
+/// Runs one step of a life on a disk whose power goes at each of its changes in turn; `step` says whether it succeeded. What is found
+/// after the crash is what was before the step or what was to be after it, and after it when it had succeeded.
+fn every_crash_point(
+    hours: i64,
+    prepare: &dyn Fn(&mut Story),
+    step: &dyn Fn(&Story) -> bool,
+    stride: usize,
+) -> usize {
+    let make = || {
+        let mut story = Story::new(|world| {
+            world.config.shards = std::num::NonZeroU16::new(1);
+            world.config.log.segment_bytes = 4_096;
+        });
+        for _ in 0..hours {
+            story.live(60);
+        }
+        prepare(&mut story);
+        story
+    };
+    let story = make();
+    let before = contents(story.store());
+    let from = story.world.disk.changes();
+    assert!(step(&story));
+    let changes = story.world.disk.changes() - from;
+    let expected = Expected {
+        before,
+        after: contents(story.store()),
+    };
+    let mut points = 0;
+    for cut in (0..changes).step_by(stride) {
+        let mut story = make();
+        story.world.disk.cut_power_in(cut);
+        let succeeded = step(&story);
+        story.reopen(Some(cut * 31 + 5));
+        let found = contents(story.store());
+        if succeeded || found != expected.before {
+            assert_eq!(found, expected.after, "cut at {cut}");
+        }
+        let files = story
+            .world
+            .disk
+            .list(Path::new("/data/partitions"))
+            .unwrap();
+        assert_eq!(files.len() as u64, story.partitions(), "cut at {cut}");
+        // It goes on as if nothing had been.
+        assert!(step(&story), "cut at {cut}");
+        assert_eq!(contents(story.store()), expected.after, "cut at {cut}");
+        points += 1;
+    }
+    points
+}
+
+/// Every so manieth change of the disk is a crash point: all of them would take minutes.
+const STRIDE: usize = 3;
+
+/// The day ends after less than two hours of each story; this lets its files be merged.
+fn let_the_day_settle(story: &mut Story) {
+    story.world.clock.advance(Duration::from_hours(5));
+}
+
+#[test]
+fn no_crash_point_of_a_merge_loses_or_doubles_anything() {
+    let points = every_crash_point(
+        3,
+        &let_the_day_settle,
+        &|story| story.store().keep(),
+        STRIDE,
+    );
+    assert!(points > 10, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_a_delete_brings_half_of_it() {
+    let range = TimeRange::new(TimestampMs(START_MS), TimestampMs(START_MS + HOUR));
+    let in_memory = |story: &mut Story| {
+        let rows: Vec<_> = (0..9)
+            .map(|minute| story.row(START_MS + minute * MINUTE + 1, minute))
+            .collect();
+        story.send(&rows);
+        wait_until("they are applied", || {
+            contents(story.store()) == contents(&story.twin)
+        });
+    };
+    let delete = |story: &Story| story.store().delete(&odd(), range).is_ok();
+    let points = every_crash_point(2, &in_memory, &delete, STRIDE);
+    assert!(points > 5, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_cleaning_deletes_loses_or_brings_back_anything() {
+    let range = TimeRange::new(TimestampMs(START_MS), TimestampMs(START_MS + 5 * HOUR));
+    let prepare = |story: &mut Story| {
+        let_the_day_settle(story);
+        assert!(story.store().keep());
+        story.store().delete(&odd(), range).unwrap();
+    };
+    let clean = |story: &Story| story.store().clean_deletes().is_ok();
+    let points = every_crash_point(3, &prepare, &clean, STRIDE);
+    assert!(points > 10, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_retention_brings_anything_back() {
+    let age = |story: &mut Story| {
+        let_the_day_settle(story);
+        assert!(story.store().keep());
+        story
+            .world
+            .clock
+            .advance(Duration::from_hours(24 * 365 - 7));
+    };
+    let points = every_crash_point(3, &age, &|story| story.store().keep(), STRIDE);
+    assert!(points > 0, "{points}");
+}
