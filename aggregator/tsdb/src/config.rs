@@ -58,7 +58,8 @@ pub struct MergeConfig {
     /// How long after the end of a span of two hours, or of a day, late samples are waited for before it is merged; default 10 min. A head
     /// that still has samples of it is waited for too, up to 4 h.
     pub slack: Duration,
-    /// Rows of one series in a page of a daily partition; default 5,760: a day at 15 s.
+    /// Rows of one series in a page of a daily partition; default 2,880: half a day at 15 s. More take less space (measured: 0.61 B/sample
+    /// at 1,440, 0.58 at 2,880, 0.56 at 5,760), and whoever reads an hour decodes a whole page.
     pub day_rows: usize,
 }
 
@@ -173,7 +174,7 @@ impl Default for MergeConfig {
         Self {
             every: Duration::from_secs(10),
             slack: Duration::from_mins(10),
-            day_rows: 5_760,
+            day_rows: 2_880,
         }
     }
 }
