@@ -22,6 +22,8 @@ pub struct TsdbConfig {
     pub retention_bytes: Option<u64>,
     /// Series that are kept for another time than `retention`: the first class that takes a series has it. Default: none.
     pub retention_classes: Vec<RetentionClass>,
+    /// Downsampling tiers; default: none.
+    pub tiers: TierRetention,
     /// When small partitions become larger ones.
     pub merge: MergeConfig,
     /// How far ahead of this machine's clock a sample may be; default 10 min.
@@ -48,6 +50,16 @@ pub struct RetentionClass {
     /// How long its samples are kept, by their timestamps. Split at merges: until its span of two hours is merged, a sample may stay as
     /// long as the longest retention.
     pub retention: Duration,
+}
+
+/// How long summaries of samples are kept, by the times of the samples; `None`: the tier is not made, and what there is of it goes with the
+/// samples. They are made of whole days when these are merged, so a tier is worth its space only when it is kept for much longer than samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TierRetention {
+    /// One summary per series and 5 minutes.
+    pub five_minutes: Option<Duration>,
+    /// One summary per series and hour.
+    pub one_hour: Option<Duration>,
 }
 
 /// When small partitions become larger ones.
@@ -124,6 +136,7 @@ impl TsdbConfig {
             retention: Duration::from_hours(15 * 24),
             retention_bytes: None,
             retention_classes: Vec::new(),
+            tiers: TierRetention::default(),
             merge: MergeConfig::default(),
             ahead_max: Duration::from_mins(10),
             limits: Limits::default(),

@@ -40,6 +40,7 @@ pub(crate) struct Counters {
     pub(crate) seal_failures: Counter,
     pub(crate) partitions_expired: Counter,
     pub(crate) merges: Counter,
+    pub(crate) tiers_made: Counter,
     pub(crate) merge_failures: Counter,
     pub(crate) merge_nanos: Counter,
     pub(crate) merged_files: Counter,

@@ -57,16 +57,12 @@ mod snapshot;
 mod testing;
 #[cfg(test)]
 mod tests;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the daily merge is to make tiers, and queries to read them"
-)]
 mod tier;
 mod tsdb;
 
 pub use config::{
-    Durability, Limits, LogConfig, MergeConfig, RetentionClass, SealConfig, TsdbConfig,
+    Durability, Limits, LogConfig, MergeConfig, RetentionClass, SealConfig, TierRetention,
+    TsdbConfig,
 };
 pub use deletes::DeleteError;
 pub use report::{Damage, DumpSummary, DumpedSample, RecoveryReport, Stats};

@@ -204,7 +204,7 @@ impl Merge<'_> {
     }
 }
 
-fn failed(input: &Input) -> impl Fn(PartitionError) -> MergeError {
+pub(crate) fn failed(input: &Input) -> impl Fn(PartitionError) -> MergeError {
     |source| MergeError::Input {
         input: input.partition.path().to_owned(),
         source,
@@ -212,16 +212,16 @@ fn failed(input: &Input) -> impl Fn(PartitionError) -> MergeError {
 }
 
 /// Where a series is: input and number in it.
-type SeriesPlace = (usize, SeriesId);
+pub(crate) type SeriesPlace = (usize, SeriesId);
 
 /// Walks over the series of all inputs in order of their labels.
-struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     inputs: &'a [Input],
     next: BinaryHeap<Reverse<(Labels, usize, SeriesId)>>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(inputs: &'a [Input]) -> Result<Self, MergeError> {
+    pub(crate) fn new(inputs: &'a [Input]) -> Result<Self, MergeError> {
         let mut walk = Self {
             inputs,
             next: BinaryHeap::new(),
@@ -240,7 +240,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<(Labels, Vec<SeriesPlace>)>, MergeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Labels, Vec<SeriesPlace>)>, MergeError> {
         let Some(Reverse((labels, input, series))) = self.next.pop() else {
             return Ok(None);
         };

@@ -9,6 +9,7 @@
 mod plan;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use model::TimestampMs;
 
 use self::plan::{Candidate, Moment, Plan, plan};
 use crate::cache::Cache;
-use crate::catalogue::Level;
+use crate::catalogue::{Level, PartitionEntry};
 use crate::config::MergeConfig;
 use crate::counters::Counters;
 use crate::deletes::Mask;
@@ -157,7 +158,7 @@ impl Merger {
             clean,
         };
         let Some(plan) = plan(&candidates, moment) else {
-            return Ok(false);
+            return self.tier_step(shard.number, &view.partitions);
         };
         let named = |name: &String| view.partitions.iter().find(|handle| handle.name == *name);
         let inputs: Vec<_> = plan.inputs.iter().filter_map(named).cloned().collect();
@@ -170,7 +171,10 @@ impl Merger {
             merged => merged?,
         };
         let took = self.clock.monotonic().saturating_since(began);
-        self.commit(&plan, &inputs, merged, took)?;
+        let entries: Vec<_> = merged.iter().map(|(_, entry)| entry.clone()).collect();
+        if self.replace(&plan.inputs, merged)? {
+            self.count(&plan, &inputs, &entries, took);
+        }
         Ok(true)
     }
 
@@ -267,48 +271,49 @@ impl Merger {
         Ok(merge.run(&inputs)?)
     }
 
-    /// Has the keeper put the merged files in the place of the inputs. While it cannot tell whether that happened the files stay.
-    fn commit(
-        &self,
-        plan: &Plan,
-        inputs: &[Arc<PartitionHandle>],
-        merged: Vec<Merged>,
-        took: Duration,
-    ) -> Result<(), StepError> {
+    /// Has the keeper put new files in the place of old ones; `false`: it is not to be, and the new ones are gone. While the keeper cannot
+    /// tell whether that happened the files stay.
+    fn replace(&self, old: &[String], new: Vec<Merged>) -> Result<bool, StepError> {
         let (answer, answered) = sync_channel(1);
         let request = KeeperRequest::Replace {
-            old: plan.inputs.clone(),
-            new: merged.clone(),
+            old: old.to_vec(),
+            new: new.clone(),
             answer,
         };
         if self.keeper.send(request).is_err() {
             return Err(MergeError::Closing.into());
         }
         match answered.recv() {
-            Ok(Replaced::Done) => {
-                let bytes = |entries: &mut dyn Iterator<Item = u64>| entries.sum::<u64>();
-                let read = bytes(&mut inputs.iter().map(|handle| handle.entry.bytes));
-                let written = bytes(&mut merged.iter().map(|(_, entry)| entry.bytes));
-                let samples = bytes(&mut merged.iter().map(|(_, entry)| entry.samples));
-                self.counters.merges.add(1);
-                self.counters.merged_files.add(inputs.len() as u64);
-                self.counters.merged_bytes_read.add(read);
-                self.counters.merged_bytes_written.add(written);
-                self.counters.merged_samples.add(samples);
-                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-                self.counters.merge_nanos.add(nanos);
-                tracing::info!(files = inputs.len(), read, written, level = ?plan.level, "merged");
-                Ok(())
-            }
+            Ok(Replaced::Done) => Ok(true),
             Ok(Replaced::Gone) => {
                 // Retention took an input meanwhile, or its deletes are others now.
-                for (name, _) in merged {
+                for (name, _) in new {
                     remove(&*self.files, &self.partitions.folder().join(name));
                 }
-                Ok(())
+                Ok(false)
             }
             Ok(Replaced::Failed) => Err(StepError::Commit),
             Err(_) => Err(MergeError::Closing.into()),
         }
+    }
+
+    fn count(
+        &self,
+        plan: &Plan,
+        inputs: &[Arc<PartitionHandle>],
+        merged: &[PartitionEntry],
+        took: Duration,
+    ) {
+        let read: u64 = inputs.iter().map(|handle| handle.entry.bytes).sum();
+        let written: u64 = merged.iter().map(|entry| entry.bytes).sum();
+        let samples: u64 = merged.iter().map(|entry| entry.samples).sum();
+        self.counters.merges.add(1);
+        self.counters.merged_files.add(inputs.len() as u64);
+        self.counters.merged_bytes_read.add(read);
+        self.counters.merged_bytes_written.add(written);
+        self.counters.merged_samples.add(samples);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.counters.merge_nanos.add(nanos);
+        tracing::info!(files = inputs.len(), read, written, level = ?plan.level, "merged");
     }
 }

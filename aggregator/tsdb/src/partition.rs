@@ -27,8 +27,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use files::FileSystem;
-use model::{Exemplar, Labels, Metadata, TimeRange};
-use storage::{Segment, Times};
+use model::{Exemplar, Labels, Metadata, TimeRange, TimestampMs};
+use storage::{RollupColumns, Segment, SegmentValues, Times};
 
 use self::block::BlockKind;
 use self::database::Blocks;
@@ -45,7 +45,7 @@ use crate::bytes::{Malformed, Reader};
 use crate::cache::{Cache, CacheKey};
 use crate::index::{Area, EncodedIndex, IndexRead, LastBlock, SeriesId, read_area};
 use crate::merge_runs::Arrived;
-use crate::page::{Scratch, decode_page, decode_times};
+use crate::page::{Scratch, decode_page_of, decode_times};
 
 /// What lies in the shared cache.
 const SORT_TIMES: u8 = 17;
@@ -151,11 +151,21 @@ impl Partition {
         series: SeriesId,
         range: TimeRange,
     ) -> Result<Vec<Arrived>, PartitionError> {
+        self.read_columns(series, range, RollupColumns::ALL)
+    }
+
+    /// The same; of summaries only the columns of values in `wanted`.
+    pub(crate) fn read_columns(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        wanted: RollupColumns,
+    ) -> Result<Vec<Arrived>, PartitionError> {
         let mut scratch = Scratch::default();
         let mut runs = Vec::new();
         for page in self.pages_of(series)?.iter() {
             if self.column_of(page)?.span.overlaps(range) && self.span_of(page)?.overlaps(range) {
-                runs.push(self.decode(page, &mut scratch)?);
+                runs.push(self.decode_columns(page, wanted, &mut scratch)?);
             }
         }
         Ok(runs)
@@ -177,8 +187,17 @@ impl Partition {
         page: &PagePlace,
         scratch: &mut Scratch,
     ) -> Result<Arrived, PartitionError> {
+        self.decode_columns(page, RollupColumns::ALL, scratch)
+    }
+
+    fn decode_columns(
+        &self,
+        page: &PagePlace,
+        wanted: RollupColumns,
+        scratch: &mut Scratch,
+    ) -> Result<Arrived, PartitionError> {
         let times = self.times_of(page)?;
-        let segment = self.decode_values(page, scratch)?;
+        let segment = self.values_of(page, wanted, scratch)?;
         Ok(Arrived {
             arrival: page.arrival,
             segment: Segment { times, ..segment },
@@ -191,15 +210,24 @@ impl Partition {
         page: &PagePlace,
         scratch: &mut Scratch,
     ) -> Result<Segment, PartitionError> {
+        self.values_of(page, RollupColumns::ALL, scratch)
+    }
+
+    fn values_of(
+        &self,
+        page: &PagePlace,
+        wanted: RollupColumns,
+        scratch: &mut Scratch,
+    ) -> Result<Segment, PartitionError> {
         let malformed = |what| PartitionError::malformed(self.path(), page.block, Malformed(what));
         let block = self.blocks().read(BlockKind::Pages, page.block)?;
         let bytes = slice(&block, page.offset, page.bytes)
             .ok_or_else(|| malformed("page past the end of its block"))?;
-        let decoded = decode_page(bytes, scratch).map_err(|what| malformed(what.0))?;
+        let decoded = decode_page_of(bytes, wanted, scratch).map_err(|what| malformed(what.0))?;
         if decoded.rows() != page.rows as usize {
             return Err(malformed("page has other rows than its directory says"));
         }
-        Ok(decoded.into_untimed_segment())
+        Ok(self.up_to_the_end(decoded.into_untimed_segment()))
     }
 
     /// Returns the time column of a page, which has the page's rows.
@@ -229,6 +257,19 @@ impl Partition {
             .zip(last)
             .map(|(first, last)| TimeRange::new(*first, *last))
             .ok_or_else(nothing)
+    }
+
+    /// Returns the segment, with a word on how far its summaries, if it has any, know of everything: to the end of the partition's span.
+    fn up_to_the_end(&self, mut segment: Segment) -> Segment {
+        if let SegmentValues::Rollup(rollups) = &mut segment.values {
+            rollups.until = TimestampMs(self.header.key.span.end.0.saturating_add(1));
+        }
+        segment
+    }
+
+    /// Returns what the file holds.
+    pub(crate) const fn summary(&self) -> PartitionSummary {
+        self.header.summary
     }
 
     /// Returns the exemplars of a series in `range`, in the order in which they were written.

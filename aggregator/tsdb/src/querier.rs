@@ -7,12 +7,13 @@ use std::time::Duration;
 use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 use roaring::RoaringBitmap;
 use storage::{
-    Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Segment, SegmentValues,
-    Select, SeriesData,
+    Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, RollupColumn,
+    RollupColumns, Segment, SegmentValues, Select, SeriesData,
 };
 
+use crate::catalogue::Tier;
 use crate::counters::Counters;
-use crate::deletes::Mask;
+use crate::deletes::{Mask, cut};
 use crate::head::{Head, ReadCache};
 use crate::index::{self, HeadIndexView, IndexRead, SeriesId};
 use crate::merge_runs::{Arrived, merge_runs};
@@ -20,6 +21,7 @@ use crate::partition::{Partition, PartitionError};
 use crate::partitions::PartitionHandle;
 use crate::report::{Damage, DumpSummary, DumpedSample};
 use crate::shard::Shard;
+use crate::tier::{Choice, Source, choose};
 
 /// Series between two looks at whether the query may go on.
 const CHECK_EVERY: usize = 256;
@@ -40,14 +42,16 @@ pub(crate) struct Snapshot {
 /// A head, up to a position.
 #[derive(Debug)]
 struct HeadPart {
+    shard: u16,
     head: Arc<Head>,
     index: HeadIndexView,
     until: u64,
 }
 
 impl HeadPart {
-    fn new(head: &Arc<Head>, until: u64) -> Self {
+    fn new(shard: u16, head: &Arc<Head>, until: u64) -> Self {
         Self {
+            shard,
             index: head.index.view(),
             head: Arc::clone(head),
             until,
@@ -86,9 +90,9 @@ impl Snapshot {
         for shard in shards {
             let (view, applied) = shard.view();
             if let Some(frozen) = &view.frozen {
-                heads.push(HeadPart::new(&frozen.head, frozen.position));
+                heads.push(HeadPart::new(shard.number, &frozen.head, frozen.position));
             }
-            heads.push(HeadPart::new(&view.active, applied));
+            heads.push(HeadPart::new(shard.number, &view.active, applied));
             partitions.extend(view.partitions.iter().cloned());
         }
         Self {
@@ -103,9 +107,19 @@ impl Snapshot {
     fn each_partition(
         &self,
         range: TimeRange,
+        read: impl FnMut(&Partition, &Mask) -> Result<(), PartitionReadError>,
+    ) -> Result<(), QueryError> {
+        self.each_of(self.partitions.iter(), range, read)
+    }
+
+    /// The same for these partitions.
+    fn each_of<'a>(
+        &'a self,
+        partitions: impl Iterator<Item = &'a Arc<PartitionHandle>>,
+        range: TimeRange,
         mut read: impl FnMut(&Partition, &Mask) -> Result<(), PartitionReadError>,
     ) -> Result<(), QueryError> {
-        for handle in &self.partitions {
+        for handle in partitions {
             if !handle.times().overlaps(range) {
                 continue;
             }
@@ -135,9 +149,32 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Returns which partitions a selection reads, and of which days of which shards it reads no heads.
+    fn choose(&self, select: &Select<'_>) -> Choice {
+        let files: Vec<Source<'_>> = self
+            .partitions
+            .iter()
+            .map(|handle| Source {
+                entry: &handle.entry,
+                hit: handle.is_hit(),
+            })
+            .collect();
+        let heads: Vec<(u16, TimeRange)> = self
+            .heads
+            .iter()
+            .filter_map(|part| Some((part.shard, part.head.times()?)))
+            .collect();
+        let buckets = |at: usize| {
+            let partition = self.partitions.get(at)?.get().ok()?;
+            Some(partition.summary().samples)
+        };
+        choose(&files, &heads, select, buckets)
+    }
+
     fn select_heads(
         &self,
         select: &Select<'_>,
+        closed: &[(u16, TimeRange)],
         budget: &dyn Budget,
         found: &mut Found,
     ) -> Result<(), QueryError> {
@@ -145,12 +182,15 @@ impl Snapshot {
             if !touches(part, select.range) {
                 continue;
             }
+            let own = closed.iter().filter(|(shard, _)| *shard == part.shard);
+            let hidden: Vec<TimeRange> = own.map(|(_, range)| *range).collect();
             let mut cache = ReadCache::default();
             for (count, id) in part.selected(select.matchers).into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check()?;
                 }
                 let runs = part.head.read(id, part.until, select.range, &mut cache);
+                let runs = without(runs, &hidden);
                 take_runs(part.labels(id), runs, budget, found)?;
             }
         }
@@ -160,10 +200,15 @@ impl Snapshot {
     fn select_partitions(
         &self,
         select: &Select<'_>,
+        read: &[bool],
         budget: &dyn Budget,
         found: &mut Found,
     ) -> Result<(), QueryError> {
-        self.each_partition(select.range, |partition, mask| {
+        let chosen = self.partitions.iter().zip(read);
+        let chosen = chosen.filter(|(_, read)| **read).map(|(handle, _)| handle);
+        let columns = select.hints.rollups.map(|rollups| rollups.columns);
+        let columns = columns.unwrap_or(RollupColumns::ALL);
+        self.each_of(chosen, select.range, |partition, mask| {
             let matching = index::select(partition.index(), select.matchers)? - mask.gone();
             for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
@@ -171,7 +216,7 @@ impl Snapshot {
                 }
                 // A damaged block costs the series in it, not the partition.
                 let read = partition.labels(id).and_then(|labels| {
-                    let runs = partition.read(id, select.range)?;
+                    let runs = partition.read_columns(id, select.range, columns)?;
                     Ok((labels, mask.apply(id, runs)))
                 });
                 match read {
@@ -261,7 +306,8 @@ impl Snapshot {
             }
         }
         let mut damages = Vec::new();
-        for handle in &self.partitions {
+        let samples = |handle: &&Arc<PartitionHandle>| handle.entry.tier == Tier::Raw;
+        for handle in self.partitions.iter().filter(samples) {
             let opened = handle.get().and_then(|partition| {
                 let mask = handle.mask(&partition)?;
                 Ok((partition, mask))
@@ -351,9 +397,37 @@ fn take_runs(
         .iter()
         .map(|run| run.segment.times.as_slice().len() as u64);
     let samples: u64 = samples.sum();
-    budget.charge(samples, samples * SAMPLE_BYTES + SERIES_BYTES)?;
+    let bytes: u64 = runs.iter().map(bytes_of).sum();
+    budget.charge(samples, bytes + SERIES_BYTES)?;
     found.entry(labels).or_default().extend(runs);
     Ok(())
+}
+
+/// Returns what a run takes in memory, roughly.
+fn bytes_of(run: &Arrived) -> u64 {
+    let rows = run.segment.times.as_slice().len() as u64;
+    match &run.segment.values {
+        SegmentValues::Rollup(rollups) => {
+            let columns = rollups.columns();
+            let columns = RollupColumn::ALL
+                .into_iter()
+                .filter(|column| columns.contains(*column));
+            rows * (SAMPLE_BYTES + 8 * columns.count() as u64)
+        }
+        _ => rows * SAMPLE_BYTES,
+    }
+}
+
+/// Returns the runs without what lies in any of these ranges.
+fn without(runs: Vec<Arrived>, ranges: &[TimeRange]) -> Vec<Arrived> {
+    if ranges.is_empty() {
+        return runs;
+    }
+    let shown = |run: Arrived| {
+        let segment = cut(run.segment, ranges)?;
+        Some(Arrived { segment, ..run })
+    };
+    runs.into_iter().filter_map(shown).collect()
 }
 
 /// Returns whether anything of these segments lies within the range.
@@ -385,8 +459,9 @@ impl Querier for Snapshot {
             return Ok(Vec::new());
         }
         let mut found = Found::new();
-        self.select_partitions(select, budget, &mut found)?;
-        self.select_heads(select, budget, &mut found)?;
+        let choice = self.choose(select);
+        self.select_partitions(select, &choice.read, budget, &mut found)?;
+        self.select_heads(select, &choice.closed, budget, &mut found)?;
         let mut out = Vec::with_capacity(found.len());
         for (count, (labels, runs)) in found.into_iter().enumerate() {
             if count % CHECK_EVERY == 0 {

@@ -115,6 +115,10 @@ pub struct Stats {
     pub partition_bytes: u64,
     /// Partition files removed by retention since the start.
     pub partitions_expired: u64,
+    /// Partition files that are downsampling tiers, and their bytes.
+    pub tiers: (u64, u64),
+    /// Tiers of days made since the start, or made anew.
+    pub tiers_made: u64,
     /// Merges of partitions since the start.
     pub merges: u64,
     /// Merges that failed and will be tried again, since the start.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use model::{Labels, TimestampMs};
+use model::{Labels, TimeRange, TimestampMs};
 
-use crate::catalogue::PartitionEntry;
-use crate::config::{RetentionClass, TsdbConfig};
+use crate::catalogue::{PartitionEntry, Tier};
+use crate::config::{RetentionClass, TierRetention, TsdbConfig};
 
 /// The class of series that no configured class takes, in files that were split by class. Files that were not have the class `""`.
 pub(crate) const DEFAULT_CLASS: &str = "default";
@@ -28,6 +28,7 @@ pub(crate) fn class_of<'a>(classes: &'a [RetentionClass], labels: &Labels) -> &'
 pub(crate) struct Retention {
     default: Duration,
     longest: Duration,
+    tiers: TierRetention,
     pub(crate) classes: Vec<RetentionClass>,
     pub(crate) bytes_max: Option<u64>,
 }
@@ -39,6 +40,7 @@ impl Retention {
         Self {
             default: config.retention,
             longest: longest.unwrap_or_default().max(config.retention),
+            tiers: config.tiers,
             classes: config.retention_classes.clone(),
             bytes_max: config.retention_bytes,
         }
@@ -49,8 +51,26 @@ impl Retention {
         self.longest
     }
 
+    /// Returns how long a tier is kept; `None`: it is not made.
+    const fn of_tier(&self, tier: Tier) -> Option<Duration> {
+        match tier {
+            Tier::Raw => None,
+            Tier::Minutes5 => self.tiers.five_minutes,
+            Tier::Hour => self.tiers.one_hour,
+        }
+    }
+
+    /// Returns whether a tier of a day is made, and not past its time already.
+    pub(crate) fn keeps_tier(&self, tier: Tier, day: TimeRange, now: TimestampMs) -> bool {
+        let kept = self.of_tier(tier);
+        kept.is_some_and(|kept| day.end >= now.saturating_sub(kept))
+    }
+
     /// Returns how long the samples of a file are kept.
     pub(crate) fn of(&self, entry: &PartitionEntry) -> Duration {
+        if entry.tier != Tier::Raw {
+            return self.of_tier(entry.tier).unwrap_or(self.longest);
+        }
         if entry.class.is_empty() {
             // Not split by class: any may be in it.
             return self.longest;

@@ -12,3 +12,4 @@ mod faults;
 mod lifecycle;
 mod model;
 mod snapshots;
+mod tiers;

@@ -25,9 +25,8 @@ use rows::Presence;
 use storage::{BucketLength, Rollup, RollupBuilder, Segment, SegmentValues};
 
 pub(crate) use self::choice::{Choice, Source, choose};
-use self::plan::TierPlan;
-#[cfg(test)]
-use self::plan::plan_tiers;
+pub(crate) use self::make::make_tier;
+pub(crate) use self::plan::{TierPlan, plan_tiers};
 use crate::page::{Column, ColumnValues, ROWS_MAX, Scratch, encode_page};
 use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};
 

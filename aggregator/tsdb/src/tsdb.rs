@@ -15,7 +15,7 @@ use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, Stor
 use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 
 use crate::admission::Admission;
-use crate::catalogue::{Catalogue, CatalogueError, Contents};
+use crate::catalogue::{Catalogue, CatalogueError, Contents, Tier};
 use crate::cohorts::{Cohorts, DurableNumbers};
 use crate::config::TsdbConfig;
 use crate::counters::Counters;
@@ -192,6 +192,12 @@ impl Tsdb {
             partitions: partitions().count() as u64,
             partition_bytes: partitions().map(|partition| partition.entry.bytes).sum(),
             partitions_expired: counters.partitions_expired.get(),
+            tiers: partitions()
+                .filter(|partition| partition.entry.tier != Tier::Raw)
+                .fold((0, 0), |(files, bytes), partition| {
+                    (files + 1, bytes + partition.entry.bytes)
+                }),
+            tiers_made: counters.tiers_made.get(),
             merges: counters.merges.get(),
             merge_failures: counters.merge_failures.get(),
             merge_time: Duration::from_nanos(counters.merge_nanos.get()),

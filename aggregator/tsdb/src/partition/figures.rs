@@ -126,7 +126,7 @@ fn report(what: &str, columns: &[Vec<f64>], rows: usize) {
     let decode = seconds(|| {
         for _ in 0..rounds {
             for page in &pages {
-                std::hint::black_box(decode_page(page, &mut scratch).unwrap());
+                std::hint::black_box(crate::page::decode_page(page, &mut scratch).unwrap());
             }
         }
     });

@@ -49,10 +49,11 @@ struct Day<'a> {
     tiers: Vec<(&'a String, &'a PartitionEntry)>,
 }
 
-/// Returns the tier to make next of one shard's files; the newest day first. Files that `barred` names cannot be read.
+/// Returns the tier to make next of one shard's files; the newest day first, and of tiers that `kept` says are kept. Files that `barred`
+/// names cannot be read.
 pub(crate) fn plan_tiers<'a>(
     files: impl Iterator<Item = (&'a String, &'a PartitionEntry)>,
-    tiers: &[Tier],
+    kept: impl Fn(Tier, TimeRange) -> bool,
     barred: impl Fn(&str) -> bool,
 ) -> Option<TierPlan> {
     let mut days: BTreeMap<i64, Day<'a>> = BTreeMap::new();
@@ -70,9 +71,11 @@ pub(crate) fn plan_tiers<'a>(
         if day.samples.is_empty() || !day.samples.iter().all(|f| merged(f) && readable(f)) {
             return None;
         }
-        tiers
-            .iter()
-            .find_map(|tier| plan_tier(&day, *tier, day_range(number)))
+        let range = day_range(number);
+        let wanted = [Tier::Minutes5, Tier::Hour].into_iter();
+        wanted
+            .filter(|tier| kept(*tier, range))
+            .find_map(|tier| plan_tier(&day, tier, range))
     })
 }
 

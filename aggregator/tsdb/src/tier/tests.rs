@@ -39,7 +39,7 @@ fn plan(files: &[(&str, PartitionEntry)]) -> Option<(Tier, Vec<String>, Option<S
     let tiers = [Tier::Minutes5, Tier::Hour];
     let plan = plan_tiers(
         files.iter().map(|(name, entry)| (name, entry)),
-        &tiers,
+        |tier, _| tiers.contains(&tier),
         |name| name == "damaged",
     );
     plan.map(|plan| (plan.tier, plan.inputs, plan.replaces))

@@ -1,0 +1,370 @@
+//! Tiers of a whole store: what queries find in them is what they found in the samples, also when these are gone.
+
+use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
+
+use model::{Labels, Matcher, TimeRange, TimestampMs};
+use promql::{Engine, Grid, QueryOptions, QueryResult};
+use storage::{AppendOutcome, Appender, Refusals, Unlimited};
+
+use crate::testing::*;
+use crate::{TierRetention, Tsdb};
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const YEAR: Duration = Duration::from_hours(24 * 365);
+
+/// An agent that samples a counter, a gauge and something that comes and goes.
+struct Story {
+    world: World,
+    agent: Agent,
+    series: Vec<Labels>,
+    random: fastrand::Rng,
+    counter: f64,
+    /// Milliseconds since the start of a day.
+    at: i64,
+}
+
+/// The start of the first day of all stories.
+const BEGIN: i64 = START_MS - START_MS % DAY;
+
+impl Story {
+    fn new(configure: impl FnOnce(&mut World)) -> (Self, Tsdb) {
+        let mut world = World::new();
+        world.config.shards = NonZeroU16::new(1);
+        world.config.ahead_max = YEAR;
+        world.config.retention = YEAR;
+        world.config.tiers = TierRetention {
+            five_minutes: Some(YEAR * 10),
+            one_hour: Some(YEAR * 20),
+        };
+        configure(&mut world);
+        let store = world.open().0;
+        let name = |name: &str| labels(&[("__name__", name), ("job", name)]);
+        let story = Self {
+            world,
+            agent: Agent::new("node-1", 1),
+            series: vec![name("c_total"), name("g"), name("sometimes")],
+            random: fastrand::Rng::with_seed(5),
+            counter: 0.0,
+            at: 0,
+        };
+        (story, store)
+    }
+
+    fn row(&mut self, at: i64) -> std::sync::Arc<rows::Row> {
+        self.counter = match self.random.u32(0..400) {
+            0 => 0.0,
+            _ => self.counter + f64::from(self.random.u32(0..30)),
+        };
+        let gauge = f64::from(self.random.i32(-50..50));
+        let sometimes = match self.random.u32(0..12) {
+            0 => Some(model::STALE_NAN),
+            1..3 => None,
+            value => Some(f64::from(value)),
+        };
+        let values = [Some(self.counter), Some(gauge), sometimes];
+        self.agent.row(0, at, &values)
+    }
+
+    fn send(&mut self, store: &Tsdb, rows: &[std::sync::Arc<rows::Row>]) {
+        let definition = definition(0, "c", &self.series);
+        store.define(&self.agent.source, definition).unwrap();
+        let batch = self.agent.batch(rows, &[]);
+        let outcome = append(store, &self.agent.source, &batch);
+        assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+    }
+
+    /// A row each `step`, in a file per 12 hours; rows at midnight too.
+    fn live(&mut self, store: &Tsdb, days: i64, step: i64) {
+        let end = self.at + days * DAY;
+        while self.at < end {
+            let until = self.at + 12 * HOUR;
+            let mut rows = Vec::new();
+            while self.at < until {
+                rows.push(self.row(BEGIN + self.at));
+                self.at += step;
+            }
+            self.send(store, &rows);
+            seal(store);
+        }
+        let now = BEGIN + self.at + HOUR - i64::try_from(self.world.wall_ms()).unwrap();
+        if let Ok(ms) = u64::try_from(now) {
+            self.world.clock.advance(Duration::from_millis(ms));
+        }
+        assert!(store.keep());
+    }
+}
+
+impl World {
+    fn wall_ms(&self) -> u64 {
+        use clock::Clock as _;
+        let wall = self
+            .clock
+            .wall()
+            .duration_since(std::time::SystemTime::UNIX_EPOCH);
+        u64::try_from(wall.unwrap().as_millis()).unwrap()
+    }
+}
+
+fn seal(store: &Tsdb) {
+    store.freeze().unwrap();
+    assert!(
+        store
+            .ask_keeper(crate::keeper::KeeperRequest::Keep)
+            .unwrap()
+    );
+}
+
+type Answers = Vec<(String, Vec<(Labels, Vec<u64>)>)>;
+
+const QUERIES: [&str; 10] = [
+    "rate(c_total[10m])",
+    "increase(c_total[1h])",
+    "sum_over_time(g[30m])",
+    "avg_over_time(g[5m])",
+    "min_over_time(g[1h])",
+    "max_over_time(sometimes[2h])",
+    "count_over_time(sometimes[15m])",
+    "last_over_time(sometimes[5m])",
+    "delta(g[1h])",
+    "sometimes",
+];
+
+fn answers(store: &Tsdb, grid: Grid, raw_only: bool) -> Answers {
+    let options = QueryOptions {
+        raw_only,
+        ..QueryOptions::default()
+    };
+    let engine = Engine::default();
+    let evaluate = |text: &&str| {
+        let output = engine.range(store, text, grid, &options, &Unlimited);
+        let QueryResult::Grid { series, .. } = output.unwrap().result else {
+            panic!("a grid");
+        };
+        let bits = series.into_iter().map(|series| {
+            let floats = series.column.floats.iter();
+            // Zeros are equal, whatever their signs.
+            (
+                series.labels,
+                floats.map(|value| (value + 0.0).to_bits()).collect(),
+            )
+        });
+        ((*text).to_owned(), bits.collect())
+    };
+    QUERIES.iter().map(evaluate).collect()
+}
+
+fn grid(from: i64, to: i64, step: i64) -> Grid {
+    Grid {
+        start: TimestampMs(BEGIN + from),
+        end: TimestampMs(BEGIN + to),
+        step_ms: step,
+    }
+}
+
+#[test]
+fn tiers_answer_what_samples_answered_when_these_are_gone() {
+    let (mut story, store) = Story::new(|_| {});
+    story.live(&store, 3, MINUTE);
+    let stats = store.stats();
+    assert_eq!((stats.tiers_made, stats.tiers.0), (6, 6), "{stats:?}");
+    let grids = [
+        grid(HOUR * 3, 3 * DAY - 5 * MINUTE, 5 * MINUTE),
+        grid(HOUR * 3, 3 * DAY - HOUR, 2 * HOUR),
+        grid(DAY, DAY, 5 * MINUTE),
+    ];
+    let raw: Vec<Answers> = grids
+        .iter()
+        .map(|grid| answers(&store, *grid, true))
+        .collect();
+    assert!(raw.iter().flatten().all(|(_, series)| !series.is_empty()));
+    let check = |store: &Tsdb, when: &str| {
+        for (grid, raw) in grids.iter().zip(&raw) {
+            for (tier, raw) in answers(store, *grid, false).iter().zip(raw) {
+                assert_eq!(tier, raw, "{when}, {grid:?}");
+            }
+        }
+    };
+    check(&store, "beside samples");
+    // A head in the last day, and a late row in the first: samples stand in for their tiers.
+    // Of a new epoch: what the clock has passed over is forgotten.
+    story.agent = Agent::new("node-1", 2);
+    let row = story.row(BEGIN + 3 * HOUR + 7);
+    story.send(&store, &[row]);
+    assert_ne!(answers(&store, grids[0], false), raw[0]);
+    assert_eq!(
+        answers(&store, grids[0], false),
+        answers(&store, grids[0], true)
+    );
+    seal(&store);
+    assert_eq!(
+        answers(&store, grids[0], false),
+        answers(&store, grids[0], true)
+    );
+    // Merged in when all is quiet; the tiers are made anew.
+    assert!(store.keep());
+    story.world.clock.advance(Duration::from_hours(7));
+    assert!(store.keep());
+    assert_eq!(store.stats().tiers_made, 8);
+    let raw: Vec<Answers> = grids
+        .iter()
+        .map(|grid| answers(&store, *grid, true))
+        .collect();
+    let check = |store: &Tsdb, when: &str| {
+        for (grid, raw) in grids.iter().zip(&raw) {
+            for (tier, raw) in answers(store, *grid, false).iter().zip(raw) {
+                assert_eq!(tier, raw, "{when}, {grid:?}");
+            }
+        }
+    };
+    check(&store, "made anew");
+    story
+        .world
+        .clock
+        .advance(YEAR + Duration::from_hours(24 * 5));
+    assert!(store.keep());
+    let stats = store.stats();
+    assert_eq!((stats.partitions, stats.tiers.0), (6, 6), "{stats:?}");
+    assert!(
+        answers(&store, grids[0], true)
+            .iter()
+            .all(|(_, series)| series.is_empty())
+    );
+    check(&store, "samples gone");
+    drop(store);
+    let (store, report) = story.world.open();
+    assert_eq!((report.damages.len(), report.files_removed), (0, 0));
+    check(&store, "opened again");
+    // The finer tier ends first; then the coarser.
+    story.world.clock.advance(YEAR * 9);
+    assert!(store.keep());
+    assert_eq!(store.stats().tiers.0, 3);
+    assert_eq!(answers(&store, grids[1], false)[1], raw[1][1]);
+    story.world.clock.advance(YEAR * 10);
+    assert!(store.keep());
+    assert_eq!(store.stats().partitions, 0);
+}
+
+#[test]
+fn deletes_reach_tiers() {
+    let (mut story, store) = Story::new(|_| {});
+    story.live(&store, 2, MINUTE);
+    let matcher = vec![Matcher::equal("__name__", "g")];
+    let range = TimeRange::new(
+        TimestampMs(BEGIN + 2 * HOUR + 1),
+        TimestampMs(BEGIN + 5 * HOUR),
+    );
+    store.delete(&[matcher], range).unwrap();
+    let grid = grid(HOUR, 2 * DAY, 5 * MINUTE);
+    let same = |when: &str| {
+        assert_eq!(
+            answers(&store, grid, false),
+            answers(&store, grid, true),
+            "{when}"
+        )
+    };
+    same("masked");
+    let made = store.stats().tiers_made;
+    store.clean_deletes().unwrap();
+    same("cleaned");
+    assert!(store.stats().tiers_made > made);
+    let raw = answers(&store, grid, true);
+    story
+        .world
+        .clock
+        .advance(YEAR + Duration::from_hours(24 * 5));
+    assert!(store.keep());
+    assert_eq!(answers(&store, grid, false), raw);
+}
+
+/// Prints what a month at 5-minute steps costs from samples and from tiers.
+/// `cargo test --release -p tsdb a_month_of_tiers -- --ignored --nocapture`; `PROMONTORY_TIER_SERIES` (1,000) and `PROMONTORY_TIER_DAYS` (30).
+#[test]
+#[ignore = "prints figures; takes minutes"]
+#[expect(clippy::disallowed_methods, reason = "a measurement that is asked for")]
+fn a_month_of_tiers() {
+    let number = |name: &str, default: u32| {
+        let value = std::env::var(name).ok().and_then(|text| text.parse().ok());
+        value.unwrap_or(default)
+    };
+    let (count, days) = (
+        number("PROMONTORY_TIER_SERIES", 1_000),
+        number("PROMONTORY_TIER_DAYS", 30),
+    );
+    let (mut story, store) = Story::new(|_| {});
+    story.series = (0..count)
+        .map(|id| labels(&[("__name__", "c_total"), ("id", &id.to_string())]))
+        .collect();
+    let mut totals = vec![0.0; count as usize];
+    for half in 0..i64::from(days) * 2 {
+        story.agent = Agent::new("node-1", half.unsigned_abs() + 1);
+        for part in 0..12 {
+            let rows: Vec<_> = (0..240)
+                .map(|row| {
+                    let at = BEGIN + half * 12 * HOUR + part * HOUR + row * 15_000;
+                    for total in &mut totals {
+                        *total += f64::from(story.random.u32(0..1_000));
+                    }
+                    let values: Vec<Option<f64>> =
+                        totals.iter().map(|total| Some(*total)).collect();
+                    story.agent.row(0, at, &values)
+                })
+                .collect();
+            story.send(&store, &rows);
+        }
+        seal(&store);
+        story.world.clock.advance(Duration::from_hours(12));
+    }
+    story.world.clock.advance(Duration::from_hours(48));
+    assert!(store.keep());
+    let stats = store.stats();
+    println!(
+        "{count} series, {days} days at 15 s: samples {} MB, {} tier files {} MB",
+        (stats.partition_bytes - stats.tiers.1) >> 20,
+        stats.tiers.0,
+        stats.tiers.1 >> 20
+    );
+    let end = i64::from(days) * DAY;
+    for (step, texts) in [
+        (
+            5 * MINUTE,
+            [
+                "sum(rate(c_total[5m]))",
+                "sum(avg_over_time(c_total[1h]))",
+                "max(c_total)",
+            ],
+        ),
+        (
+            HOUR,
+            [
+                "sum(rate(c_total[1h]))",
+                "sum(avg_over_time(c_total[6h]))",
+                "max(c_total)",
+            ],
+        ),
+    ] {
+        for text in texts {
+            let mut took = Vec::new();
+            for raw_only in [true, false] {
+                let options = QueryOptions {
+                    raw_only,
+                    ..QueryOptions::default()
+                };
+                let began = Instant::now();
+                let grid = grid(6 * HOUR, end - HOUR, step);
+                Engine::default()
+                    .range(&store, text, grid, &options, &Unlimited)
+                    .unwrap();
+                took.push(began.elapsed().as_millis());
+            }
+            println!(
+                "{text} by {} min: samples {} ms, tier {} ms",
+                step / MINUTE,
+                took[0],
+                took[1]
+            );
+        }
+    }
+}
