@@ -1,10 +1,11 @@
 //! A block, opened.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use files::FileSystem;
-use model::{CounterReset, Histogram, Labels, Sample, TimeRange, Value};
+use model::{CounterReset, Histogram, Labels, Sample, TimeRange, TimestampMs, Value};
 
 use crate::chunk::{CELLS_MAX, decode_chunk};
 use crate::error::{BlockError, Damage};
@@ -12,6 +13,9 @@ use crate::index::{ChunkPlace, Index};
 use crate::meta::{self, Meta};
 use crate::segments::Segments;
 use crate::tombstones::Tombstones;
+
+/// A chunk of more spans than this is looked into for those that it has samples in.
+const SPANS_PER_CHUNK: i64 = 1_000;
 
 /// A block of Prometheus.
 #[derive(Debug)]
@@ -134,6 +138,38 @@ impl Block {
             }
         }
         Ok(visited)
+    }
+
+    /// Returns the spans of `width_ms` that chunks touch, by their numbers (times divided by the width), rising; `None` when they are more
+    /// than `max`.
+    pub fn spans(&mut self, width_ms: i64, max: usize) -> Option<BTreeSet<i64>> {
+        let width = width_ms.max(1);
+        let span_of = |at: TimestampMs| at.0.div_euclid(width);
+        let mut spans = BTreeSet::new();
+        let mut samples = Vec::new();
+        for number in 0..self.index.len() {
+            // What is damaged is heard of by whoever visits.
+            let Ok(entry) = self.index.series(self.index.reference(number)) else {
+                continue;
+            };
+            for place in entry.chunks {
+                let (first, last) = (span_of(place.times.start), span_of(place.times.end));
+                // So that the damage is heard of, whatever the samples are.
+                spans.insert(first);
+                if last.saturating_sub(first) <= SPANS_PER_CHUNK {
+                    spans.extend(first..=last);
+                } else if let Ok(stored) = self.segments.chunk(place.reference) {
+                    samples.clear();
+                    let decoded = decode_chunk(stored.encoding, stored.data, &mut samples);
+                    drop(decoded);
+                    spans.extend(samples.iter().map(|sample| span_of(sample.at)));
+                }
+            }
+            if spans.len() > max {
+                return None;
+            }
+        }
+        Some(spans)
     }
 
     /// Appends the samples of a chunk that are within `range` and not deleted.

@@ -214,6 +214,20 @@ fn ranges_partition_the_samples() {
 }
 
 #[test]
+fn spans_are_those_that_have_samples() {
+    let far = 50_000_000;
+    let chunks: [&[Sample]; 2] = [
+        &[float(-5, 0.0), float(25, 1.0)],
+        &[float(26, 1.0), float(far, 2.0)],
+    ];
+    let (disk, _) = write(&[BlockSeries::new(&[("a", "b")], &chunks)], None);
+    let mut block = Block::open(&disk, Path::new(FOLDER)).unwrap();
+    let spans: Vec<i64> = block.spans(10, 100).unwrap().into_iter().collect();
+    assert_eq!(spans, [-1, 0, 1, 2, far / 10]);
+    assert_eq!(block.spans(10, 3), None);
+}
+
+#[test]
 fn what_tombstones_cover_is_left_out_and_resets_after_it_are_unknown() {
     let series = [
         BlockSeries::new(
