@@ -65,6 +65,6 @@ pub use config::{
     TsdbConfig,
 };
 pub use deletes::DeleteError;
-pub use report::{Damage, DumpSummary, DumpedSample, RecoveryReport, Stats};
+pub use report::{Damage, DumpSummary, DumpedSample, PartitionSpace, RecoveryReport, Stats};
 pub use snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
 pub use tsdb::{OpenError, Tsdb};

@@ -135,6 +135,16 @@ impl Partition {
         self.blocks().path()
     }
 
+    /// Returns the number of series.
+    pub(crate) const fn series(&self) -> u64 {
+        self.header.summary.series
+    }
+
+    /// Returns what of the file is index rather than samples.
+    pub(crate) const fn index_bytes(&self) -> u64 {
+        self.header.index_bytes()
+    }
+
     /// Returns the index; its series are numbered in order of their labels.
     pub(crate) const fn index(&self) -> &impl IndexRead<Error = PartitionError> {
         &self.index

@@ -143,6 +143,21 @@ pub struct Stats {
     pub time_range: Option<(TimestampMs, TimestampMs)>,
 }
 
+/// What all partition files together hold and take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionSpace {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those of them that are labels, postings and what finds them; the rest is samples and their directories.
+    pub index_bytes: u64,
+    /// Series, each counted in every file that has it.
+    pub series: u64,
+    /// Samples.
+    pub samples: u64,
+}
+
 /// A sample as it is stored, before queries merge equal timestamps.
 #[derive(Clone, Copy, Debug)]
 pub struct DumpedSample<'a> {

@@ -28,7 +28,7 @@ use crate::merger::{self, MergeRequest, Merger};
 use crate::partitions::{OpenPartitions, PartitionHandle};
 use crate::querier::Snapshot;
 use crate::replay::{Replay, Replayed};
-use crate::report::{DumpSummary, DumpedSample, RecoveryReport, Stats};
+use crate::report::{DumpSummary, DumpedSample, PartitionSpace, RecoveryReport, Stats};
 use crate::retention::Retention;
 use crate::sequencer::Sequencer;
 use crate::shard::{Shard, ShardMessage, ShardThread, Total};
@@ -322,6 +322,24 @@ impl Tsdb {
     fn threads(&self) -> MutexGuard<'_, Threads> {
         // Handles that are taken out one by one.
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the partition files hold and take; opens each of them.
+    pub fn partition_space(&self) -> Result<PartitionSpace, QueryError> {
+        let mut space = PartitionSpace::default();
+        for shard in &self.shards {
+            for handle in shard.view().0.partitions.iter() {
+                let partition = handle.get();
+                let partition =
+                    partition.map_err(|error| QueryError::Damaged(error.to_string()))?;
+                space.files += 1;
+                space.bytes += handle.entry.bytes;
+                space.index_bytes += partition.index_bytes();
+                space.series += partition.series();
+                space.samples += handle.entry.samples;
+            }
+        }
+        Ok(space)
     }
 
     fn view(&self) -> Snapshot {

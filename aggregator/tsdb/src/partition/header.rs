@@ -33,6 +33,17 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Returns the bytes of labels, postings and what finds them.
+    pub(super) const fn index_bytes(&self) -> u64 {
+        let IndexAreas {
+            values,
+            postings,
+            series,
+            root,
+        } = self.index;
+        values.bytes + postings.bytes + series.bytes + root.bytes
+    }
+
     fn areas(&mut self) -> [&mut Area; 10] {
         let IndexAreas {
             values,
