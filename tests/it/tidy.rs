@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Crates by layer: each may use lower layers only. The binaries' packages come last, then tests and benches.
+/// Crates by layer: each may use lower layers only. The binaries' packages come last, then tests and benches, then
+/// what measures all of it.
 const LAYERS: &[&[&str]] = &[
     &["clock", "model"],
     &[
@@ -24,6 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["api"],
     &["agent", "aggregator"],
     &["benches", "tests"],
+    &["compare"],
 ];
 
 /// Uses within one layer that are meant.

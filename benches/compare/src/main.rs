@@ -1,0 +1,101 @@
+//! Promontory beside other engines: the same data, in the same run, one table with ratios.
+//!
+//! Servers run as real processes on the loopback, ours and the peers' alike, each with a fresh folder, and are ended in any case. What is
+//! compared is CPU time (from `/proc`), bytes on disk and resident memory, which travel between machines; wall times appear only where
+//! waiting is what is measured. `rows` lists the rows: each says in its header how it measures. Several rows share an experiment
+//! (`lab`), which runs once.
+//!
+//! A row that cannot run says why in its place; no figure is ever remembered from another run.
+
+#![forbid(unsafe_code)]
+
+mod agents;
+mod http;
+mod lab;
+mod proc;
+mod program;
+mod programs;
+mod remote_write;
+mod rows;
+mod server;
+mod table;
+mod terminal;
+mod waiting;
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use config::{Environment, Information, Invocation, Refusal, Settings};
+
+use crate::lab::Lab;
+use crate::rows::{ROWS, Row};
+use crate::table::{Line, score, show_table, to_json};
+
+fn main() -> ExitCode {
+    let read = program::program().read(std::env::args_os(), Environment::of_process(), &[]);
+    let done = match read {
+        Ok(Invocation { settings, .. }) => run(&settings),
+        Err(Refusal::Information(Information(text))) => {
+            terminal::print(&text.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(Refusal::Mistakes(mistakes)) => {
+            terminal::say(&mistakes);
+            return ExitCode::from(2);
+        }
+    };
+    done.unwrap_or_else(|error| {
+        terminal::say(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(settings: &Settings) -> Result<ExitCode> {
+    if settings.switch("list") {
+        for row in ROWS {
+            terminal::print(&format!("{:<14}{}", row.name, row.method));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = choose(settings.optional_text("only"))?;
+    let lab = Lab::new(settings)?;
+    let mut lines: Vec<Line> = Vec::new();
+    for row in chosen {
+        terminal::say(&format!("measuring {}", row.name));
+        lines.extend((row.measure)(&lab));
+    }
+    if lab.quick {
+        terminal::print(
+            &"a quick run: fewer hosts and rows, so that what is paid once for each series weighs more\n",
+        );
+    }
+    terminal::print(&show_table(&lines));
+    if let Some(path) = settings.optional_path("json") {
+        fs::write(path, to_json(&lines))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let (met, all) = score(&lines);
+    Ok(if settings.switch("check") && met < all {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn choose(only: Option<&str>) -> Result<Vec<&'static Row>> {
+    let Some(only) = only else {
+        return Ok(ROWS.iter().collect());
+    };
+    let names: Vec<&str> = only.split(',').map(str::trim).collect();
+    for name in &names {
+        ensure!(
+            ROWS.iter().any(|row| row.name == *name),
+            "there is no row {name:?}; --list shows what there is"
+        );
+    }
+    Ok(ROWS
+        .iter()
+        .filter(|row| names.contains(&row.name))
+        .collect())
+}

@@ -1,0 +1,21 @@
+//! What sealing and merging cost.
+
+use super::Row;
+use crate::lab::{Lab, figure, nanos_per};
+use crate::table::{Bound, Cell, Line};
+
+pub(super) const ROW: Row = Row {
+    name: "seal",
+    method: "CPU of the keeper's thread while heads of two hours become partition files, in this process",
+    measure,
+};
+
+fn measure(lab: &Lab) -> Vec<Line> {
+    let found = lab.library(false);
+    let sealing = figure(&found, |run| nanos_per(run.sealing, run.samples));
+    let mut seal = Line::ours("sealing", "CPU ns/sample", Cell::of(sealing));
+    seal.bound = Some(Bound::at_most(40.0, 25.0));
+    let mut merge = Line::ours("merging", "CPU ns/sample", Cell::absent("not built"));
+    merge.bound = Some(Bound::at_most(40.0, 30.0));
+    vec![seal, merge]
+}
