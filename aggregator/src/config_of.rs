@@ -8,7 +8,7 @@ use config::Settings;
 use http_shell::{Limits, Listen};
 use promql::EngineConfig;
 use telemetry::{LogConfig, LogFormat, LogLevel};
-use tsdb::{Durability, TsdbConfig};
+use tsdb::{Durability, TierRetention, TsdbConfig};
 
 /// The Prometheus whose API and PromQL these are.
 const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -24,6 +24,10 @@ pub(crate) fn tsdb(settings: &Settings) -> TsdbConfig {
         .and_then(|shards| u16::try_from(shards).ok());
     config.shards = shards.and_then(NonZeroU16::new);
     config.retention = settings.duration("storage.retention.time");
+    config.tiers = TierRetention {
+        five_minutes: settings.optional_duration("storage.retention.5m"),
+        one_hour: settings.optional_duration("storage.retention.1h"),
+    };
     config.log.durability = match settings.text("storage.log.durability") {
         "written" => Durability::Written,
         _ => Durability::Synced,
@@ -134,6 +138,7 @@ mod tests {
             "aggregator",
             "--storage.path=d",
             "--storage.retention.time=2d",
+            "--storage.retention.5m=90d",
             "--storage.shards=3",
             "--storage.log.durability=written",
             "--storage.head.max-bytes=128MiB",
@@ -154,6 +159,11 @@ mod tests {
             (store.retention, store.shards),
             (Duration::from_secs(2 * 86_400), NonZeroU16::new(3))
         );
+        let tiers = TierRetention {
+            five_minutes: Some(Duration::from_secs(90 * 86_400)),
+            one_hour: None,
+        };
+        assert_eq!(store.tiers, tiers);
         assert_eq!(store.log.durability, Durability::Written);
         let limits = &store.limits;
         assert_eq!(

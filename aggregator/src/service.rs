@@ -245,6 +245,7 @@ impl Aggregator {
         let stop = ingesting.clone();
         let ingest = tasks.spawn("ingest", async move { service.run(&stop).await });
         show_store(&base.registry, &tsdb);
+        show_tiers(&base.registry, &tsdb);
         let own = OwnSeries::new(
             Arc::clone(&tsdb),
             base.registry.clone(),
@@ -435,6 +436,30 @@ fn show_store(registry: &Registry, store: &Arc<Tsdb>) {
         failures.raise_to(float(stats.log_failures));
         seals.raise_to(float(stats.seals));
         damages.raise_to(float(stats.damages));
+    });
+}
+
+/// Shows what there is of downsampling tiers.
+fn show_tiers(registry: &Registry, store: &Arc<Tsdb>) {
+    let made = registry.counter(
+        "promontory_storage_tiers_made_total",
+        "Downsampling tiers of days made, or made anew.",
+    );
+    let tiers = registry.gauge(
+        "promontory_storage_tiers",
+        "Partition files that are downsampling tiers.",
+    );
+    let bytes = registry.gauge(
+        "promontory_storage_tier_bytes",
+        "Bytes of the partition files that are downsampling tiers.",
+    );
+    let store = Arc::downgrade(store);
+    registry.on_gather(move || {
+        let Some(store) = store.upgrade() else { return };
+        let stats = store.stats();
+        made.raise_to(float(stats.tiers_made));
+        tiers.set(float(stats.tiers.0));
+        bytes.set(float(stats.tiers.1));
     });
 }
 
