@@ -8,7 +8,7 @@ use config::Settings;
 use http_shell::{Limits, Listen};
 use promql::EngineConfig;
 use telemetry::{LogConfig, LogFormat, LogLevel};
-use tsdb::{Durability, TierRetention, TsdbConfig};
+use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
 
 /// The Prometheus whose API and PromQL these are.
 const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -17,7 +17,7 @@ const STORE_FOLDER: &str = "tsdb";
 /// Our version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(crate) fn tsdb(settings: &Settings) -> TsdbConfig {
+pub(crate) fn tsdb(settings: &Settings, retention_classes: Vec<RetentionClass>) -> TsdbConfig {
     let mut config = TsdbConfig::at(settings.path("storage.path").join(STORE_FOLDER));
     let shards = settings
         .optional_number("storage.shards")
@@ -32,6 +32,8 @@ pub(crate) fn tsdb(settings: &Settings) -> TsdbConfig {
         "written" => Durability::Written,
         _ => Durability::Synced,
     };
+    config.retention_bytes = settings.optional_number("storage.retention.size");
+    config.retention_classes = retention_classes;
     config.limits.head_bytes_max = settings.number("storage.head.max-bytes");
     config.limits.series_per_agent = settings.number("limits.series-per-agent");
     config.limits.series_per_metric = settings.optional_number("limits.series-per-metric");
@@ -121,7 +123,10 @@ mod tests {
     fn defaults_make_whole_configurations_for_both_ways_to_serve() {
         for command in ["up", "aggregator"] {
             let settings = settings(&["promontory", command]);
-            assert_eq!(tsdb(&settings).retention, Duration::from_secs(15 * 86_400));
+            assert_eq!(
+                tsdb(&settings, Vec::new()).retention,
+                Duration::from_secs(15 * 86_400)
+            );
             assert_eq!(engine(&settings).lookback, Duration::from_secs(300));
             assert_eq!(api(&settings).query_concurrency, 20);
             assert_eq!(web(&settings, "127.0.0.1:0").1.connections_max, 512);
@@ -139,6 +144,7 @@ mod tests {
             "--storage.path=d",
             "--storage.retention.time=2d",
             "--storage.retention.5m=90d",
+            "--storage.retention.size=100GiB",
             "--storage.shards=3",
             "--storage.log.durability=written",
             "--storage.head.max-bytes=128MiB",
@@ -153,7 +159,7 @@ mod tests {
             "--web.enable-lifecycle",
             "--log.level=warn",
         ]);
-        let store = tsdb(&settings);
+        let store = tsdb(&settings, Vec::new());
         assert_eq!(store.folder, std::path::Path::new("d/tsdb"));
         assert_eq!(
             (store.retention, store.shards),
@@ -165,6 +171,7 @@ mod tests {
         };
         assert_eq!(store.tiers, tiers);
         assert_eq!(store.log.durability, Durability::Written);
+        assert_eq!(store.retention_bytes, Some(100 << 30));
         let limits = &store.limits;
         assert_eq!(
             (limits.head_bytes_max, limits.series_per_agent),

@@ -12,6 +12,7 @@ use telemetry::{LogHandle, Readiness};
 
 use crate::config_of;
 use crate::program::RELOADABLE;
+use crate::retention_classes::retention_classes;
 use crate::store::LateStore;
 
 /// The process, as the API sees it. Cloning shares it.
@@ -115,7 +116,10 @@ impl Control for Process {
     fn reload(&self) -> Result<(), String> {
         let mut reloadable = self.reloadable();
         reloadable.at = TimestampMs::from(self.0.clock.wall());
-        let read = reloadable.settings.reloaded();
+        let read = reloadable.settings.reloaded().and_then(|settings| {
+            retention_classes(&settings)?;
+            Ok(settings)
+        });
         reloadable.succeeded = read.is_ok();
         let settings = read.map_err(|mistakes| {
             tracing::error!(%mistakes, "configuration not reloaded; the old one stays");

@@ -6,6 +6,7 @@ mod config_of;
 mod control;
 mod own_series;
 mod program;
+mod retention_classes;
 mod service;
 mod store;
 mod terminal;
@@ -20,18 +21,26 @@ use config::{Environment, Information, Invocation, Refusal};
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let invocation =
-        match program::program().read(std::env::args_os(), Environment::of_process(), &[]) {
-            Ok(invocation) => invocation,
-            Err(Refusal::Information(Information(text))) => {
-                terminal::print(&text);
-                return ExitCode::SUCCESS;
-            }
-            Err(Refusal::Mistakes(mistakes)) => {
-                terminal::complain(&mistakes);
-                return ExitCode::from(EXIT_USAGE);
-            }
-        };
+    let read = program::program().read(
+        std::env::args_os(),
+        Environment::of_process(),
+        program::SECTIONS,
+    );
+    let checked = read.and_then(|invocation| {
+        retention_classes::retention_classes(&invocation.settings).map_err(Refusal::Mistakes)?;
+        Ok(invocation)
+    });
+    let invocation = match checked {
+        Ok(invocation) => invocation,
+        Err(Refusal::Information(Information(text))) => {
+            terminal::print(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(Refusal::Mistakes(mistakes)) => {
+            terminal::complain(&mistakes);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     match run(invocation) {
         Ok(code) => code,
         Err(error) => {

@@ -30,6 +30,9 @@ const STORAGE_PATH: Setting = Setting {
     help: "Data folder; made when it does not exist, used by one process at a time.",
 };
 
+/// Top-level sections of the configuration file that are not settings.
+pub(crate) const SECTIONS: &[&str] = &[crate::retention_classes::SECTION];
+
 const STORAGE: &[Setting] = &[
     STORAGE_PATH,
     Setting {
@@ -61,6 +64,13 @@ const STORAGE: &[Setting] = &[
         default: None,
         value_name: "DURATION",
         help: "How long summaries of an hour are kept, as those of 5 minutes; none are made when not given.",
+    },
+    Setting {
+        name: "storage.retention.size",
+        kind: Kind::Size(64 * MIB, 1_000_000 * GIB),
+        default: None,
+        value_name: "SIZE",
+        help: "Bytes that partitions and log may take before the oldest partitions go; no limit when not given. Leave room for what a merge writes beside its inputs: a day's partitions.",
     },
     Setting {
         name: "storage.shards",

@@ -24,6 +24,7 @@ use tsdb::Tsdb;
 
 use crate::control::Process;
 use crate::own_series::OwnSeries;
+use crate::retention_classes::retention_classes;
 use crate::store::LateStore;
 use crate::{config_of, terminal};
 
@@ -246,6 +247,7 @@ impl Aggregator {
         let ingest = tasks.spawn("ingest", async move { service.run(&stop).await });
         show_store(&base.registry, &tsdb);
         show_tiers(&base.registry, &tsdb);
+        show_lifecycle(&base.registry, &tsdb);
         let own = OwnSeries::new(
             Arc::clone(&tsdb),
             base.registry.clone(),
@@ -350,7 +352,7 @@ fn open_tokens(base: &Base, folder: &Path, authority: &Authority) -> anyhow::Res
 
 async fn open_store(base: &Base, settings: &Settings) -> anyhow::Result<Arc<Tsdb>> {
     let (config, files, clock) = (
-        config_of::tsdb(settings),
+        config_of::tsdb(settings, retention_classes(settings)?),
         Arc::clone(&base.files),
         Arc::clone(&base.clock),
     );
@@ -460,6 +462,65 @@ fn show_tiers(registry: &Registry, store: &Arc<Tsdb>) {
         made.raise_to(float(stats.tiers_made));
         tiers.set(float(stats.tiers.0));
         bytes.set(float(stats.tiers.1));
+    });
+}
+
+/// Shows what becomes of partitions.
+fn show_lifecycle(registry: &Registry, store: &Arc<Tsdb>) {
+    let counter = |name, help| registry.counter(name, help);
+    let seal_failures = counter(
+        "promontory_storage_seal_failures_total",
+        "Seals and other changes of the catalogue that failed and are tried again.",
+    );
+    let expired = counter(
+        "promontory_storage_partitions_expired_total",
+        "Partition files removed by retention.",
+    );
+    let merges = counter("promontory_storage_merges_total", "Merges of partitions.");
+    let merge_failures = counter(
+        "promontory_storage_merge_failures_total",
+        "Merges that failed and are tried again.",
+    );
+    let merge_seconds = counter(
+        "promontory_storage_merge_seconds_total",
+        "Time that merges took.",
+    );
+    let merged_files = counter(
+        "promontory_storage_merged_partitions_total",
+        "Partition files merged into others.",
+    );
+    let merged_samples = counter(
+        "promontory_storage_merged_samples_total",
+        "Samples written by merges.",
+    );
+    let read = counter(
+        "promontory_storage_merge_read_bytes_total",
+        "Bytes of the partition files that were merged.",
+    );
+    let written = counter(
+        "promontory_storage_merge_written_bytes_total",
+        "Bytes of the partition files that merges made.",
+    );
+    let deletes = counter("promontory_storage_deletes_total", "Deletes of series.");
+    let hit = registry.gauge(
+        "promontory_storage_partitions_with_deletes",
+        "Partition files that hold samples which deletes hide.",
+    );
+    let store = Arc::downgrade(store);
+    registry.on_gather(move || {
+        let Some(store) = store.upgrade() else { return };
+        let stats = store.stats();
+        seal_failures.raise_to(float(stats.seal_failures));
+        expired.raise_to(float(stats.partitions_expired));
+        merges.raise_to(float(stats.merges));
+        merge_failures.raise_to(float(stats.merge_failures));
+        merge_seconds.raise_to(stats.merge_time.as_secs_f64());
+        merged_files.raise_to(float(stats.merged_files));
+        merged_samples.raise_to(float(stats.merged_samples));
+        read.raise_to(float(stats.merged_bytes.0));
+        written.raise_to(float(stats.merged_bytes.1));
+        deletes.raise_to(float(stats.deletes));
+        hit.set(float(stats.partitions_hit));
     });
 }
 
