@@ -237,13 +237,14 @@ impl Snapshot {
         });
     }
 
-    /// Calls `visit` with the labels of each series that matches any of the sets and touches the range, in no order, repeats included.
+    /// Calls `visit` with the labels of each series that matches any of the sets and touches the range, repeats included. Those of a
+    /// partition come in order of their labels, for as long as it says that greater ones are wanted; those of a head in no order, all.
     fn each_series(
         &self,
         matcher_sets: &[Vec<Matcher>],
         range: TimeRange,
         budget: &dyn Budget,
-        visit: &mut dyn FnMut(Labels),
+        visit: &mut dyn FnMut(Labels) -> Result<bool, QueryError>,
     ) -> Result<(), QueryError> {
         for part in &self.heads {
             if !touches(part, range) {
@@ -257,7 +258,7 @@ impl Snapshot {
                 if part.head.touches(id, part.until, range, &mut cache)
                     && let Some(labels) = part.labels(id)
                 {
-                    visit(labels);
+                    visit(labels)?;
                 }
             }
         }
@@ -267,8 +268,10 @@ impl Snapshot {
                 if count % CHECK_EVERY == 0 {
                     budget.check().map_err(QueryError::from)?;
                 }
-                if let Some(labels) = partition.labels(id)? {
-                    visit(labels);
+                if let Some(labels) = partition.labels(id)?
+                    && !visit(labels)?
+                {
+                    break;
                 }
             }
             Ok(())
@@ -368,7 +371,7 @@ fn damage_of(handle: &PartitionHandle, error: &PartitionError) -> Damage {
 }
 
 /// Returns an error's message with those of its sources.
-fn with_sources(error: &PartitionError) -> String {
+pub(crate) fn with_sources(error: &PartitionError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -483,16 +486,24 @@ impl Querier for Snapshot {
         limit: usize,
         budget: &dyn Budget,
     ) -> Result<(Vec<Labels>, bool), QueryError> {
-        let mut found = BTreeSet::new();
-        let mut over = Ok(());
-        self.each_series(matcher_sets, range, budget, &mut |labels| {
-            if over.is_ok() && found.insert(labels) {
-                over = budget.charge(0, SERIES_BYTES);
-            }
-        })?;
-        over?;
-        let truncated = limit > 0 && found.len() > limit;
+        // The first ones, and one more that tells whether there are others.
         let keep = if limit > 0 { limit } else { usize::MAX };
+        let mut found = BTreeSet::new();
+        self.each_series(matcher_sets, range, budget, &mut |labels| {
+            let full = found.len() > keep;
+            if full && found.last().is_some_and(|last| *last <= labels) {
+                return Ok(false);
+            }
+            if found.insert(labels) {
+                if full {
+                    found.pop_last();
+                } else {
+                    budget.charge(0, SERIES_BYTES)?;
+                }
+            }
+            Ok(true)
+        })?;
+        let truncated = found.len() > keep;
         Ok((found.into_iter().take(keep).collect(), truncated))
     }
 

@@ -12,6 +12,7 @@ mod histogram;
 mod labels;
 mod matcher;
 mod metadata;
+mod re2;
 mod sample;
 mod time;
 
@@ -22,7 +23,9 @@ pub use histogram::{
     SCHEMA_MIN, Span,
 };
 pub use labels::{Labels, LabelsBuilder, LabelsError, METRIC_NAME};
-pub use matcher::{MatchOp, Matcher, MatcherError, REGEX_BYTES_MAX};
+pub use matcher::{
+    MatchOp, Matcher, MatcherError, REGEX_BYTES_MAX, REGEX_COMPILED_BYTES_MAX, anchored_regex,
+};
 pub use metadata::{Metadata, MetricType};
 pub use sample::{STALE_NAN, Sample, Value, is_stale};
 pub use time::{TimeRange, TimestampMs};

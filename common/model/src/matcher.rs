@@ -4,10 +4,12 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
+use crate::re2;
+
 /// The longest regular expression accepted, in bytes.
 pub const REGEX_BYTES_MAX: usize = 16 * 1024;
 /// The memory that a compiled expression, and the cache of its automaton, may take, each.
-const REGEX_COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const REGEX_COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +38,7 @@ impl fmt::Display for MatchOp {
 /// Why a matcher cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MatcherError {
-    /// The expression does not parse or compiles to more than the bound.
+    /// The expression does not parse.
     #[error("invalid regular expression {pattern:?}: {reason}")]
     BadRegex {
         /// The expression as given.
@@ -45,10 +47,20 @@ pub enum MatcherError {
         reason: String,
     },
     /// The expression is longer than [`REGEX_BYTES_MAX`].
-    #[error("regular expression of {bytes} bytes is longer than the {REGEX_BYTES_MAX} allowed")]
+    #[error(
+        "regular expression of {bytes} bytes is longer than the {REGEX_BYTES_MAX} allowed; split it over several queries, or match by prefix"
+    )]
     RegexTooLong {
         /// Its length.
         bytes: usize,
+    },
+    /// The expression is short but compiles to more than [`REGEX_COMPILED_BYTES_MAX`].
+    #[error(
+        "regular expression {pattern:?} compiles to more than the {REGEX_COMPILED_BYTES_MAX} bytes allowed; use smaller repetitions and fewer character classes"
+    )]
+    RegexTooLarge {
+        /// The expression as given.
+        pattern: String,
     },
 }
 
@@ -62,6 +74,45 @@ pub struct Matcher {
     op: MatchOp,
     value: String,
     regex: Option<Regex>,
+    shortcut: Option<Shortcut>,
+}
+
+/// What many expressions come down to, answered without the automaton.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shortcut {
+    /// `.*text.*`
+    Contains(String),
+    /// `text.*`
+    Begins(String),
+    /// `.*text`
+    Ends(String),
+}
+
+impl Shortcut {
+    fn of(pattern: &str) -> Option<Self> {
+        let after = pattern.strip_prefix(".*");
+        let text = after.unwrap_or(pattern);
+        let before = text.strip_suffix(".*");
+        let text = before.unwrap_or(text).to_owned();
+        let is_plain = |c: char| !r"\.+*?()|[]{}^$".contains(c);
+        if text.is_empty() || !text.chars().all(is_plain) {
+            return None;
+        }
+        match (after.is_some(), before.is_some()) {
+            (true, true) => Some(Self::Contains(text)),
+            (false, true) => Some(Self::Begins(text)),
+            (true, false) => Some(Self::Ends(text)),
+            (false, false) => None,
+        }
+    }
+
+    fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Contains(text) => value.contains(text),
+            Self::Begins(text) => value.starts_with(text),
+            Self::Ends(text) => value.ends_with(text),
+        }
+    }
 }
 
 impl Matcher {
@@ -74,13 +125,15 @@ impl Matcher {
         let value = value.into();
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(compile(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(anchored_regex(&value)?),
         };
+        let shortcut = regex.as_ref().and_then(|_| Shortcut::of(&value));
         Ok(Self {
             name: name.into(),
             op,
             value,
             regex,
+            shortcut,
         })
     }
 
@@ -91,6 +144,7 @@ impl Matcher {
             op: MatchOp::Equal,
             value: value.into(),
             regex: None,
+            shortcut: None,
         }
     }
 
@@ -109,12 +163,16 @@ impl Matcher {
         &self.value
     }
 
+    /// Returns the regular expression as it was compiled, in the syntax of the `regex` crate, anchors included; `None` for `=` and `!=`.
+    pub fn compiled(&self) -> Option<&str> {
+        self.regex.as_ref().map(Regex::as_str)
+    }
+
     /// Returns whether a label of this value (`""` = absent) satisfies the matcher.
     pub fn matches(&self, value: &str) -> bool {
-        let regex_matches = || {
-            self.regex
-                .as_ref()
-                .is_some_and(|regex| regex.is_match(value))
+        let regex_matches = || match &self.shortcut {
+            Some(shortcut) => shortcut.matches(value),
+            None => (self.regex.as_ref()).is_some_and(|regex| regex.is_match(value)),
         };
         match self.op {
             MatchOp::Equal => self.value == value,
@@ -144,37 +202,39 @@ impl fmt::Display for Matcher {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, MatcherError> {
+/// Returns the expression of RE2's syntax, anchored at both ends, `.` matching newlines, its size bounded: as matchers and
+/// `label_replace` take it.
+pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
     if pattern.len() > REGEX_BYTES_MAX {
         return Err(MatcherError::RegexTooLong {
             bytes: pattern.len(),
         });
     }
-    let bad = |reason: String| MatcherError::BadRegex {
+    let invalid = |reason: String| MatcherError::BadRegex {
         pattern: pattern.to_owned(),
-        reason: reason
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .trim()
-            .trim_start_matches("error: ")
-            .to_owned(),
+        reason,
     };
-    // Compiled bare first: inside the anchoring group a stray ")" could close it and change the meaning.
-    regex_syntax_check(pattern).map_err(&bad)?;
-    bounded(&format!("^(?s:{pattern})$")).map_err(bad)
+    let bad = |error: &regex::Error| match error {
+        regex::Error::CompiledTooBig(_) => MatcherError::RegexTooLarge {
+            pattern: pattern.to_owned(),
+        },
+        _ => invalid(last_line(&error.to_string())),
+    };
+    let translated = re2::translate(pattern).map_err(&invalid)?;
+    bounded(&format!("^(?s:{translated})$")).map_err(|error| bad(&error))
 }
 
-fn regex_syntax_check(pattern: &str) -> Result<(), String> {
-    bounded(pattern).map(drop)
-}
-
-fn bounded(pattern: &str) -> Result<Regex, String> {
+fn bounded(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern)
         .size_limit(REGEX_COMPILED_BYTES_MAX)
         .dfa_size_limit(REGEX_COMPILED_BYTES_MAX)
         .build()
-        .map_err(|error| error.to_string())
+}
+
+/// The compiler draws the expression and points at the place before it says what is wrong.
+fn last_line(message: &str) -> String {
+    let line = message.lines().last().unwrap_or_default().trim();
+    line.trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]
@@ -200,14 +260,40 @@ mod tests {
     }
 
     #[test]
+    fn shortcuts_answer_as_the_expression_does() {
+        for pattern in [
+            "a.*", ".*a", ".*a.*", ".*a-b.*", "a&&b.*", ".*.*", ".*", "a", ".*a.*b.*", "a|b.*",
+            "ab.*",
+        ] {
+            let matcher = regex(pattern);
+            let compiled = anchored_regex(pattern).expect("valid");
+            for value in [
+                "", "a", "ab", "ba", "bab", "xa-by", "a&&bc", "a\n", "\na", "b",
+            ] {
+                assert_eq!(
+                    matcher.matches(value),
+                    compiled.is_match(value),
+                    "{pattern} {value:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_expression_cannot_escape_its_anchors_or_its_bounds() {
-        for pattern in ["a)|(b", "(", "\\xZZ", "a{1000}{1000}{1000}"] {
+        for pattern in ["a)|(b", "(", "\\xZZ"] {
             let refused = Matcher::new("l", MatchOp::Regex, pattern).expect_err("must be refused");
             assert!(
                 matches!(refused, MatcherError::BadRegex { .. }),
                 "{refused}"
             );
         }
+        let refused = Matcher::new("l", MatchOp::Regex, "a{1000}{1000}{1000}");
+        let refused = refused.expect_err("must be refused").to_string();
+        assert!(
+            refused.contains("more than the 2097152 bytes allowed"),
+            "{refused}"
+        );
         let long = "a".repeat(REGEX_BYTES_MAX + 1);
         assert_eq!(
             Matcher::new("l", MatchOp::Regex, long),

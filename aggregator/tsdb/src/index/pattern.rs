@@ -1,6 +1,7 @@
 //! What a regular expression says of the values that it can match.
 
-use regex_syntax::ParserBuilder;
+use model::Matcher;
+use regex_syntax::Parser;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 /// The most literals that are looked up one by one; beyond, all values are tried.
@@ -21,17 +22,15 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
-    pub(super) fn of(expression: &str) -> Self {
-        match expression {
+    /// Returns what a regular expression says; of any other matcher, nothing.
+    pub(super) fn of(matcher: &Matcher) -> Self {
+        match matcher.value() {
             ".*" => return Self::Anything,
             ".+" => return Self::NotEmpty,
             _ => {}
         }
-        let Ok(parsed) = ParserBuilder::new()
-            .dot_matches_new_line(true)
-            .build()
-            .parse(expression)
-        else {
+        let compiled = matcher.compiled().unwrap_or_default();
+        let Ok(parsed) = Parser::new().parse(compiled) else {
             return Self::Prefix(String::new());
         };
         let found = Extractor::new()
@@ -58,6 +57,8 @@ impl Pattern {
 
 #[cfg(test)]
 mod tests {
+    use model::MatchOp;
+
     use super::*;
 
     #[test]
@@ -81,10 +82,13 @@ mod tests {
             (".*a1b.*", prefix("")),
             ("a*", prefix("")),
             ("ü.*", prefix("ü")),
-            ("(", prefix("")),
+            // RE2's meaning, not the crate's.
+            ("[a&&b]c", literals(&["&c", "ac", "bc"])),
+            ("\\Qa.b\\E.*", prefix("a.b")),
         ];
         for (expression, expected) in cases {
-            assert_eq!(Pattern::of(expression), expected, "{expression}");
+            let matcher = Matcher::new("l", MatchOp::Regex, expression).unwrap();
+            assert_eq!(Pattern::of(&matcher), expected, "{expression}");
         }
     }
 }

@@ -122,11 +122,11 @@ fn effect<I: IndexRead>(index: &I, matcher: &Matcher) -> Result<Effect, I::Error
     let set = match (matcher.op(), matcher.value()) {
         (MatchOp::Equal | MatchOp::NotEqual, "") => index.with_name(name)?,
         (MatchOp::Equal | MatchOp::NotEqual, value) => series_with(index, name, &[value])?,
-        (op, expression) => {
+        (op, _) => {
             let inside = |value: &str| matcher.matches(value) == keeps;
             // Whether the values looked for are those that the expression itself matches.
             if (op == MatchOp::Regex) == keeps {
-                match Pattern::of(expression) {
+                match Pattern::of(matcher) {
                     Pattern::Anything | Pattern::NotEmpty => index.with_name(name)?,
                     Pattern::Literals(literals) => {
                         let mut literals: Vec<&str> = literals.iter().map(String::as_str).collect();
@@ -137,7 +137,7 @@ fn effect<I: IndexRead>(index: &I, matcher: &Matcher) -> Result<Effect, I::Error
                     }
                     Pattern::Prefix(prefix) => scan(index, name, &prefix, &inside)?,
                 }
-            } else if matches!(Pattern::of(expression), Pattern::Anything) {
+            } else if matches!(Pattern::of(matcher), Pattern::Anything) {
                 RoaringBitmap::new()
             } else {
                 scan(index, name, "", &inside)?

@@ -12,7 +12,7 @@ use crate::cache::Cache;
 
 /// Blocks in memory.
 #[derive(Clone, Debug, Default)]
-struct Blocks(Vec<Arc<[u8]>>);
+pub(super) struct Blocks(Vec<Arc<[u8]>>);
 
 impl BlockSource for Blocks {
     type Error = String;
@@ -40,7 +40,7 @@ impl Blocks {
     }
 }
 
-fn encoded(series: &BTreeSet<Labels>) -> (Blocks, IndexAreas) {
+pub(super) fn encoded(series: &BTreeSet<Labels>) -> (Blocks, IndexAreas) {
     let index = HeadIndex::new();
     for labels in series {
         index.insert(labels);
@@ -56,7 +56,7 @@ fn encoded(series: &BTreeSet<Labels>) -> (Blocks, IndexAreas) {
     (blocks, areas)
 }
 
-fn open(blocks: Blocks, areas: IndexAreas) -> Result<EncodedIndex<Blocks>, String> {
+pub(super) fn open(blocks: Blocks, areas: IndexAreas) -> Result<EncodedIndex<Blocks>, String> {
     EncodedIndex::open(blocks, areas, Arc::new(Cache::new(1 << 20)), 0)
 }
 
@@ -94,6 +94,10 @@ fn matcher() -> impl Strategy<Value = Matcher> {
         "[^x]+",
         "(x|)",
         "ü.*",
+        ".*a.*",
+        "[x&&y]",
+        "\\d|\\w+",
+        "(?i)WEB-1",
     ]);
     ("a|b|job|__name__|none", op, value)
         .prop_map(|(name, op, value)| Matcher::new(name, op, value).unwrap())

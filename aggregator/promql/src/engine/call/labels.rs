@@ -1,16 +1,12 @@
 //! `label_replace` and `label_join`.
 
-use model::METRIC_NAME;
-use regex::RegexBuilder;
+use model::{METRIC_NAME, anchored_regex};
 
 use crate::QueryError;
 use crate::ast::{Call, ExprKind};
 use crate::engine::evaluator::{Evaluator, Scope};
 use crate::engine::value::{Series, merge_same_labels};
 use crate::functions::labels::expand;
-
-/// The memory that a compiled expression may take.
-const REGEX_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl Evaluator<'_> {
     pub(super) fn label_replace(
@@ -27,15 +23,7 @@ impl Evaluator<'_> {
                 "invalid regular expression in label_replace(): {pattern}"
             ))
         };
-        // Bare first: inside the group a stray ")" could close it.
-        RegexBuilder::new(&pattern)
-            .size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map_err(|_| invalid())?;
-        let regex = RegexBuilder::new(&format!("^(?s:{pattern})$"))
-            .size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map_err(|_| invalid())?;
+        let regex = anchored_regex(&pattern).map_err(|_| invalid())?;
         if target.is_empty() {
             return Err(QueryError::Execution(format!(
                 "invalid destination label name in label_replace(): {target}"
