@@ -13,7 +13,7 @@ use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
 /// The Prometheus whose API and PromQL these are.
 const PROMETHEUS_VERSION: &str = "3.14.0";
 /// The store's own folder within the data folder.
-const STORE_FOLDER: &str = "tsdb";
+pub(crate) const STORE_FOLDER: &str = "tsdb";
 /// Our version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -59,6 +59,7 @@ pub(crate) fn api(settings: &Settings) -> ApiConfig {
         },
         query_concurrency: count(settings, "query.max-concurrency"),
         lifecycle: settings.switch("web.enable-lifecycle"),
+        admin: settings.switch("web.enable-admin-api"),
         build: Build {
             version: VERSION,
             revision: "",
@@ -157,6 +158,7 @@ mod tests {
             "--query.max-memory=2MiB",
             "--query.lookback-delta=1m",
             "--web.enable-lifecycle",
+            "--web.enable-admin-api",
             "--log.level=warn",
         ]);
         let store = tsdb(&settings, Vec::new());
@@ -191,8 +193,8 @@ mod tests {
             (Duration::from_secs(3), 11)
         );
         assert_eq!(
-            (api.query_limits.memory_bytes_max, api.lifecycle),
-            (2 << 20, true)
+            (api.query_limits.memory_bytes_max, api.lifecycle, api.admin),
+            (2 << 20, true, true)
         );
         assert_eq!(
             (engine(&settings).lookback, log_level(&settings)),

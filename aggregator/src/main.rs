@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod config_of;
 mod control;
+mod limits;
+mod memory;
 mod own_series;
 mod program;
 mod retention_classes;
@@ -64,6 +67,10 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         ["token", "create"] => tools::create_token(&settings),
         ["token", "list"] => tools::list_tokens(&settings),
         ["token", "revoke"] => tools::revoke_token(&settings, &arguments["ID"]),
+        ["tsdb", "check"] => tools::tsdb::check(&settings, &arguments["DIR"]),
+        ["tsdb", "list"] => tools::tsdb::list(&settings, &arguments["DIR"]),
+        ["tsdb", "dump"] => tools::tsdb::dump(&settings, &arguments["DIR"]),
+        ["tsdb", "repair"] => tools::tsdb::repair(&settings, &arguments["DIR"]),
         ["completion"] => tools::completion(&arguments["SHELL"]),
         ["man"] => tools::man(&arguments["COMMAND"]),
         other => anyhow::bail!("no such command: {}", other.join(" ")),

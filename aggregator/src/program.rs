@@ -93,6 +93,13 @@ const STORAGE: &[Setting] = &[
         value_name: "SIZE",
         help: "Memory for samples that are not in partitions yet; at half of it shards seal early, at it new series are refused.",
     },
+    Setting {
+        name: "storage.memory.limit",
+        kind: Kind::Size(64 * MIB, 1024 * 1024 * GIB),
+        default: None,
+        value_name: "SIZE",
+        help: "Memory of the whole process; from 3/4 of it heads are sealed early, from 9/10 new series are refused, known ones flow on. When not given: 9/10 of the container's limit, else 3/4 of the machine.",
+    },
 ];
 
 const LIMITS: &[Setting] = &[
@@ -192,6 +199,13 @@ const WEB: &[Setting] = &[
         default: Some("false"),
         value_name: "",
         help: "Allow POST /-/reload over HTTP; SIGHUP always works.",
+    },
+    Setting {
+        name: "web.enable-admin-api",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Allow POST /api/v1/admin/tsdb/...: deleting series, cleaning up after it, snapshots.",
     },
 ];
 
@@ -335,6 +349,7 @@ pub(crate) fn program() -> Program {
             query(),
             token(),
             agents(),
+            tsdb(),
             completion_command("# In ~/.bashrc\nsource <(promontory completion bash)"),
             man_command("# Read it\npromontory man up | man -l -"),
         ],
@@ -428,6 +443,86 @@ fn token() -> Program {
                 "",
                 vec![&[STORAGE_PATH]],
                 ID,
+            ),
+        ],
+        ..Program::default()
+    }
+}
+
+const APPLY: Setting = Setting {
+    name: "apply",
+    kind: Kind::Switch,
+    default: Some("false"),
+    value_name: "",
+    help: "Do it; without this, nothing is changed.",
+};
+
+const DUMP: &[Setting] = &[
+    Setting {
+        name: "match",
+        kind: Kind::Text,
+        default: None,
+        value_name: "SELECTOR",
+        help: "Series to dump, such as up{job=\"a\"}; all when not given.",
+    },
+    Setting {
+        name: "start",
+        kind: Kind::Text,
+        default: None,
+        value_name: "TIME",
+        help: "First time: seconds since 1970, or RFC 3339.",
+    },
+    Setting {
+        name: "end",
+        kind: Kind::Text,
+        default: None,
+        value_name: "TIME",
+        help: "Last time: seconds since 1970, or RFC 3339.",
+    },
+];
+
+fn tsdb() -> Program {
+    const DIR: &[Argument] = &[Argument {
+        name: "DIR",
+        help: "The data folder (--storage.path); no process may be using it",
+        optional: false,
+        repeated: false,
+    }];
+    let command = |name, about, examples, settings| Program {
+        name,
+        about,
+        examples,
+        settings,
+        arguments: DIR,
+        commands: Vec::new(),
+    };
+    Program {
+        name: "tsdb",
+        about: "Looks at a data folder that no process uses: checks, lists, dumps, repairs.",
+        commands: vec![
+            command(
+                "check",
+                "Reads every file, verifies every checksum and decodes every page; fails when anything is damaged.",
+                "# Before and after moving a data folder\npromontory tsdb check /var/lib/promontory",
+                vec![OUTPUT],
+            ),
+            command(
+                "list",
+                "Lists the partitions: span, samples, series, bytes.",
+                "",
+                vec![OUTPUT],
+            ),
+            command(
+                "dump",
+                "Writes samples as text, one a line: labels, value, milliseconds since 1970; by partition, then those in the log.",
+                "# One job of one day\npromontory tsdb dump --match '{job=\"a\"}' --start 2026-08-01T00:00:00Z --end 2026-08-02T00:00:00Z /var/lib/promontory",
+                vec![DUMP],
+            ),
+            command(
+                "repair",
+                "Says what can be kept of damaged files, and with --apply does it: writes readable parts anew, makes a lost catalogue anew, sets damaged files aside; removes nothing. Fails when there is something to do and --apply is not given.",
+                "# Look first, then do it\npromontory tsdb repair /var/lib/promontory\npromontory tsdb repair --apply /var/lib/promontory",
+                vec![&[APPLY], OUTPUT],
             ),
         ],
         ..Program::default()

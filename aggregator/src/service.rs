@@ -20,13 +20,14 @@ use runtime::{Signal, Signals, Task, Tasks, Token};
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
 use transport::{Authority, Listener, ListenerConfig};
-use tsdb::Tsdb;
+use tsdb::{ReplayProgress, Tsdb};
 
+use crate::admin::StoreAdmin;
 use crate::control::Process;
 use crate::own_series::OwnSeries;
 use crate::retention_classes::retention_classes;
 use crate::store::LateStore;
-use crate::{config_of, terminal};
+use crate::{config_of, limits, memory, terminal};
 
 /// How often the service samples itself.
 const OWN_INTERVAL: Duration = Duration::from_secs(15);
@@ -34,6 +35,8 @@ const OWN_INTERVAL: Duration = Duration::from_secs(15);
 pub(crate) const SOCKET: &str = "promontory.sock";
 const AUTHORITY_FOLDER: &str = "authority";
 const DATABASE: &str = "service.redb";
+/// Where snapshots of the store are made, in the data folder.
+const SNAPSHOT_FOLDER: &str = "snapshots";
 
 /// What every program of this binary begins with.
 #[derive(Debug)]
@@ -183,6 +186,7 @@ impl Aggregator {
             .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
         let lock = FolderLock::take(&*base.files, &folder)?;
         let (store, readiness) = (LateStore::default(), Readiness::new());
+        let progress = ReplayProgress::default();
         let recovering = readiness.condition("storage", "the log is being replayed");
         let tasks = base.tasks.clone();
         let process = Process::new(
@@ -200,6 +204,11 @@ impl Aggregator {
             Parts {
                 engine: Arc::new(Engine::new(config_of::engine(&settings))),
                 store: Arc::new(store.clone()),
+                admin: Arc::new(StoreAdmin {
+                    store: store.clone(),
+                    progress: progress.clone(),
+                    snapshots: folder.join(SNAPSHOT_FOLDER),
+                }),
                 agents: agents.clone(),
                 control: Arc::new(process.clone()),
                 registry: base.registry.clone(),
@@ -223,7 +232,7 @@ impl Aggregator {
         )
         .await?;
 
-        let tsdb = open_store(base, &settings).await?;
+        let tsdb = open_store(base, &settings, progress).await?;
         store.arrived(Arc::clone(&tsdb));
         recovering.met();
         let shared = Shared {
@@ -248,6 +257,11 @@ impl Aggregator {
         show_store(&base.registry, &tsdb);
         show_tiers(&base.registry, &tsdb);
         show_lifecycle(&base.registry, &tsdb);
+        limits::show(
+            &base.registry,
+            &config_of::tsdb(&settings, Vec::new()).limits,
+            &tsdb,
+        );
         let own = OwnSeries::new(
             Arc::clone(&tsdb),
             base.registry.clone(),
@@ -350,12 +364,18 @@ fn open_tokens(base: &Base, folder: &Path, authority: &Authority) -> anyhow::Res
     ))
 }
 
-async fn open_store(base: &Base, settings: &Settings) -> anyhow::Result<Arc<Tsdb>> {
-    let (config, files, clock) = (
+async fn open_store(
+    base: &Base,
+    settings: &Settings,
+    progress: ReplayProgress,
+) -> anyhow::Result<Arc<Tsdb>> {
+    let (mut config, files, clock) = (
         config_of::tsdb(settings, retention_classes(settings)?),
         Arc::clone(&base.files),
         Arc::clone(&base.clock),
     );
+    config.progress = progress;
+    config.memory = memory::of_process(settings, Arc::clone(&clock));
     let opening = base
         .tasks
         .spawn_blocking("open the store", move || Tsdb::open(config, files, clock));

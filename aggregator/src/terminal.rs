@@ -20,6 +20,35 @@ pub(crate) fn print(text: &dyn Display) {
     }
 }
 
+/// Prints many lines; once nobody reads them any more, they are dropped.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    out: io::BufWriter<io::StdoutLock<'static>>,
+    failed: Option<io::Error>,
+}
+
+impl Printer {
+    pub(crate) fn new() -> Self {
+        Self {
+            out: io::BufWriter::new(io::stdout().lock()),
+            failed: None,
+        }
+    }
+
+    pub(crate) fn line(&mut self, line: &dyn Display) {
+        if self.failed.is_none() {
+            self.failed = writeln!(self.out, "{line}").err();
+        }
+    }
+
+    pub(crate) fn finish(mut self) {
+        let failed = self.failed.take().or_else(|| self.out.flush().err());
+        if let Some(error) = failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            complain(&format!("cannot write to standard output: {error}"));
+        }
+    }
+}
+
 /// Prints what is wrong, for people.
 #[expect(
     clippy::print_stderr,

@@ -1,9 +1,11 @@
-//! The command-line tools: each asks a running aggregator over HTTP or its local socket, and prints a table or JSON.
+//! The command-line tools: each asks a running aggregator over HTTP or its local socket, or looks at a data folder that is not in use,
+//! and prints a table or JSON.
 
 mod client;
 mod query;
 mod rows;
 mod table;
+pub(crate) mod tsdb;
 
 use std::process::ExitCode;
 

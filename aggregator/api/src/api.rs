@@ -11,6 +11,7 @@ use promql::Engine;
 use runtime::{Permits, Tasks};
 use storage::Queryable;
 
+use crate::admin::Admin;
 use crate::control::Control;
 use crate::envelope::{ApiError, ErrorType};
 use crate::own_metrics::OwnMetrics;
@@ -26,6 +27,8 @@ pub struct ApiConfig {
     pub query_concurrency: u32,
     /// Whether `/-/reload` works (`--web.enable-lifecycle`).
     pub lifecycle: bool,
+    /// Whether `admin/tsdb/*` works (`--web.enable-admin-api`).
+    pub admin: bool,
     /// What `buildinfo` says.
     pub build: Build,
 }
@@ -37,6 +40,8 @@ pub struct Parts {
     pub engine: Arc<Engine>,
     /// What they are evaluated over.
     pub store: Arc<dyn Queryable>,
+    /// The store as its operator sees it.
+    pub admin: Arc<dyn Admin>,
     /// Who sends.
     pub agents: Agents,
     /// The process.
@@ -114,6 +119,12 @@ impl Api {
             Route::RuntimeInfo => Ok(self.runtime_info()),
             Route::Config => Ok(self.configuration()),
             Route::Flags => Ok(self.flags()),
+            Route::TsdbStatus => self.tsdb_status(&form).await,
+            Route::TsdbBlocks => self.tsdb_blocks().await,
+            Route::WalReplay => Ok(self.wal_replay()),
+            Route::DeleteSeries => self.delete_series(&form).await,
+            Route::CleanTombstones => self.clean_tombstones().await,
+            Route::Snapshot => self.snapshot(&form).await,
             Route::Metrics => Ok(self.own_metrics(request)),
             Route::Healthy => Ok(Self::healthy()),
             Route::Ready => Ok(self.ready()),

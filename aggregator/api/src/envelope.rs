@@ -18,6 +18,7 @@ pub(crate) enum ErrorType {
     Canceled,
     Timeout,
     Internal,
+    Unavailable,
     NotFound,
 }
 
@@ -29,6 +30,7 @@ impl ErrorType {
             Self::Canceled => "canceled",
             Self::Timeout => "timeout",
             Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
             Self::NotFound => "not_found",
         }
     }
@@ -40,7 +42,7 @@ impl ErrorType {
             // nginx' "client closed request", which has no name in the standard.
             Self::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal | Self::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound => StatusCode::NOT_FOUND,
         }
     }

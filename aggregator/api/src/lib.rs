@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod agents;
 mod api;
 mod budget;
@@ -23,8 +24,11 @@ mod route;
 mod samples;
 mod status;
 mod thread;
+mod tsdb;
 
+pub use admin::{Admin, AdminError, Counts, HeadReport, PartitionReport, Replay};
 pub use api::{Api, ApiConfig, Parts};
 pub use budget::QueryLimits;
 pub use control::{Build, Control, RuntimeInfo};
 pub use local::LocalApi;
+pub use parameters::parse_time;

@@ -176,7 +176,8 @@ fn signed_duration(text: &str) -> Result<f64, String> {
         .map_err(|_| format!("cannot parse \"{text}\" to a valid duration"))
 }
 
-fn parse_time(text: &str) -> Result<TimestampMs, String> {
+/// Returns the time that `text` writes: seconds since 1970, or RFC 3339; the error says what is wrong with it.
+pub fn parse_time(text: &str) -> Result<TimestampMs, String> {
     let refuse = || format!("cannot parse \"{text}\" to a valid timestamp");
     if let Ok(seconds) = text.parse::<f64>() {
         // Saturates, and makes 0 of what is no number.

@@ -17,6 +17,12 @@ pub(crate) enum Route {
     RuntimeInfo,
     Config,
     Flags,
+    TsdbStatus,
+    TsdbBlocks,
+    WalReplay,
+    DeleteSeries,
+    CleanTombstones,
+    Snapshot,
     Metrics,
     Healthy,
     Ready,
@@ -50,6 +56,12 @@ impl Route {
             "status/runtimeinfo" => Some(Self::RuntimeInfo),
             "status/config" => Some(Self::Config),
             "status/flags" => Some(Self::Flags),
+            "status/tsdb" => Some(Self::TsdbStatus),
+            "status/tsdb/blocks" => Some(Self::TsdbBlocks),
+            "status/walreplay" => Some(Self::WalReplay),
+            "admin/tsdb/delete_series" => Some(Self::DeleteSeries),
+            "admin/tsdb/clean_tombstones" => Some(Self::CleanTombstones),
+            "admin/tsdb/snapshot" => Some(Self::Snapshot),
             _ => {
                 let name = endpoint.strip_prefix("label/")?.strip_suffix("/values")?;
                 (!name.contains('/')).then(|| Self::LabelValues(decode_component(name)))
@@ -64,7 +76,9 @@ impl Route {
                 &[Method::GET, Method::OPTIONS, Method::POST]
             }
             Self::Healthy | Self::Ready => &[Method::GET, Method::HEAD, Method::OPTIONS],
-            Self::Reload => &[Method::OPTIONS, Method::POST, Method::PUT],
+            Self::Reload | Self::DeleteSeries | Self::CleanTombstones | Self::Snapshot => {
+                &[Method::OPTIONS, Method::POST, Method::PUT]
+            }
             Self::LabelValues(_)
             | Self::Metadata
             | Self::Agents
@@ -72,6 +86,9 @@ impl Route {
             | Self::RuntimeInfo
             | Self::Config
             | Self::Flags
+            | Self::TsdbStatus
+            | Self::TsdbBlocks
+            | Self::WalReplay
             | Self::Metrics => &[Method::GET, Method::OPTIONS],
         }
     }
@@ -91,6 +108,12 @@ impl Route {
             Self::RuntimeInfo => "/api/v1/status/runtimeinfo",
             Self::Config => "/api/v1/status/config",
             Self::Flags => "/api/v1/status/flags",
+            Self::TsdbStatus => "/api/v1/status/tsdb",
+            Self::TsdbBlocks => "/api/v1/status/tsdb/blocks",
+            Self::WalReplay => "/api/v1/status/walreplay",
+            Self::DeleteSeries => "/api/v1/admin/tsdb/delete_series",
+            Self::CleanTombstones => "/api/v1/admin/tsdb/clean_tombstones",
+            Self::Snapshot => "/api/v1/admin/tsdb/snapshot",
             Self::Metrics => "/metrics",
             Self::Healthy => "/-/healthy",
             Self::Ready => "/-/ready",
@@ -107,12 +130,18 @@ impl Route {
             | Self::Series
             | Self::Labels
             | Self::LabelValues(_)
-            | Self::Metadata => true,
+            | Self::Metadata
+            | Self::TsdbStatus
+            | Self::TsdbBlocks
+            | Self::DeleteSeries
+            | Self::CleanTombstones
+            | Self::Snapshot => true,
             Self::Agents
             | Self::BuildInfo
             | Self::RuntimeInfo
             | Self::Config
             | Self::Flags
+            | Self::WalReplay
             | Self::Metrics
             | Self::Healthy
             | Self::Ready

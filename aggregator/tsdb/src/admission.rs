@@ -4,6 +4,7 @@
 //! epochs counts once for the agent, so a restarted agent does not meet its own past.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Monotonic;
@@ -13,6 +14,8 @@ use storage::RefusalReason;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::Limits;
+use crate::memory::Full;
+use crate::occupancy::Occupancy;
 
 /// The most labels of a series.
 const LABELS_MAX: usize = 64;
@@ -22,32 +25,35 @@ const NAME_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 2_048;
 /// The most bytes of all names and values of a series.
 pub(crate) const SERIES_BYTES_MAX: usize = 8 * 1_024;
+/// A reason is told to operators at most this often, however many series it refuses.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// Counts active series and says which new ones may come.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
-    agents: HashMap<AgentId, AgentSeries>,
-    /// Kept only while there is a limit on them.
-    by_metric: HashMap<String, u64>,
-    by_tenant: HashMap<String, u64>,
+    /// By agent and hash of the labels: in how many slots the series stands.
+    agents: HashMap<AgentId, HashMap<u128, u32>>,
+    occupancy: Arc<Occupancy>,
+    /// By reason, when it was told last.
+    told: HashMap<RefusalReason, Monotonic>,
 }
 
-#[derive(Debug, Default)]
-struct AgentSeries {
-    /// By hash of the labels: in how many slots the series stands.
-    slots_of: HashMap<u128, u32>,
-    minute_began: Monotonic,
-    new_in_minute: u64,
+/// A limit that stands against a series: how far it is used, what it is, and the setting.
+struct Against {
+    reason: RefusalReason,
+    present: u64,
+    limit: u64,
+    setting: &'static str,
 }
 
 impl Admission {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, occupancy: Arc<Occupancy>) -> Self {
         Self {
             limits,
             agents: HashMap::new(),
-            by_metric: HashMap::new(),
-            by_tenant: HashMap::new(),
+            occupancy,
+            told: HashMap::new(),
         }
     }
 
@@ -57,13 +63,24 @@ impl Admission {
         agent: &AgentId,
         labels: &Labels,
         now: Monotonic,
-        head_bytes: u64,
+        full: Option<Full>,
     ) -> Result<(), RefusalReason> {
-        if !within_bounds(labels) {
-            return Err(RefusalReason::Labels);
-        }
-        if !self.is_active(agent, labels) {
-            self.check_new(agent, labels, now, head_bytes)?;
+        let refused = if !within_bounds(labels) {
+            Some(RefusalReason::Labels)
+        } else if self.is_active(agent, labels) {
+            None
+        } else {
+            let against = self.against(agent, labels, now, full);
+            if let Some(against) = &against {
+                self.tell(agent, against, now);
+            } else {
+                self.occupancy.new_series(agent, now);
+            }
+            against.map(|against| against.reason)
+        };
+        if let Some(reason) = refused {
+            self.occupancy.refused(reason);
+            return Err(reason);
         }
         self.count(agent, labels);
         Ok(())
@@ -72,104 +89,126 @@ impl Admission {
     fn is_active(&self, agent: &AgentId, labels: &Labels) -> bool {
         self.agents
             .get(agent)
-            .is_some_and(|series| series.slots_of.contains_key(&hash(labels)))
+            .is_some_and(|slots_of| slots_of.contains_key(&hash(labels)))
     }
 
-    fn check_new(
-        &mut self,
+    /// Returns the first limit that stands against a new series.
+    fn against(
+        &self,
         agent: &AgentId,
         labels: &Labels,
         now: Monotonic,
-        head_bytes: u64,
-    ) -> Result<(), RefusalReason> {
-        if head_bytes >= self.limits.head_bytes_max {
-            return Err(RefusalReason::Memory);
-        }
-        let series = self.agents.entry(agent.clone()).or_default();
-        if series.slots_of.len() as u64 >= self.limits.series_per_agent {
-            return Err(RefusalReason::SeriesPerAgent);
-        }
-        let full = |counts: &HashMap<String, u64>, key: Option<&str>, limit: Option<u64>| {
-            let present = key.and_then(|key| counts.get(key)).copied().unwrap_or(0);
-            limit.is_some_and(|limit| key.is_some() && present >= limit)
-        };
+        full: Option<Full>,
+    ) -> Option<Against> {
         let limits = &self.limits;
-        if full(
-            &self.by_metric,
-            labels.metric_name(),
-            limits.series_per_metric,
-        ) {
-            return Err(RefusalReason::SeriesPerMetric);
-        }
         let tenant = labels.get(&limits.tenant_label);
-        if full(&self.by_tenant, tenant, limits.series_per_tenant) {
-            return Err(RefusalReason::SeriesPerTenant);
+        let present = self.occupancy.of(agent, labels.metric_name(), tenant, now);
+        let memory = full.map(|full| match full {
+            Full::Heads(used) => (used, limits.head_bytes_max, "--storage.head.max-bytes"),
+            Full::Process { used, mark } => (used, mark, "--storage.memory.limit"),
+        });
+        let memory = memory.map(|(present, limit, setting)| Against {
+            reason: RefusalReason::Memory,
+            present,
+            limit,
+            setting,
+        });
+        let counted = [
+            (
+                RefusalReason::SeriesPerAgent,
+                Some(present.agent),
+                Some(limits.series_per_agent),
+                "--limits.series-per-agent",
+            ),
+            (
+                RefusalReason::SeriesPerMetric,
+                present.metric,
+                limits.series_per_metric,
+                "--limits.series-per-metric",
+            ),
+            (
+                RefusalReason::SeriesPerTenant,
+                present.tenant,
+                limits.series_per_tenant,
+                "--limits.series-per-tenant",
+            ),
+            (
+                RefusalReason::NewSeriesRate,
+                Some(present.new_in_minute),
+                limits.new_series_per_minute,
+                "--limits.new-series-per-minute",
+            ),
+        ];
+        let counted = counted
+            .into_iter()
+            .find_map(|(reason, present, limit, setting)| {
+                let (present, limit) = present.zip(limit)?;
+                (present >= limit).then_some(Against {
+                    reason,
+                    present,
+                    limit,
+                    setting,
+                })
+            });
+        memory.or(counted)
+    }
+
+    fn tell(&mut self, agent: &AgentId, against: &Against, now: Monotonic) {
+        let last = self.told.get(&against.reason);
+        if last.is_some_and(|last| now.saturating_since(*last) < TELL_EVERY) {
+            return;
         }
-        if now.saturating_since(series.minute_began) >= Duration::from_mins(1) {
-            series.minute_began = now;
-            series.new_in_minute = 0;
-        }
-        if limits
-            .new_series_per_minute
-            .is_some_and(|limit| series.new_in_minute >= limit)
-        {
-            return Err(RefusalReason::NewSeriesRate);
-        }
-        series.new_in_minute += 1;
-        Ok(())
+        self.told.insert(against.reason, now);
+        tracing::warn!(
+            %agent,
+            reason = against.reason.as_str(),
+            present = against.present,
+            limit = against.limit,
+            setting = against.setting,
+            "new series are refused, known ones flow on; raise the setting or send fewer series"
+        );
     }
 
     /// Counts one more slot of this series, whatever the limits: it was admitted before.
     pub(crate) fn count(&mut self, agent: &AgentId, labels: &Labels) {
-        let series = self.agents.entry(agent.clone()).or_default();
-        let slots = series.slots_of.entry(hash(labels)).or_default();
-        *slots += 1;
-        if *slots > 1 {
+        if !self.agents.contains_key(agent) {
+            self.agents.insert(agent.clone(), HashMap::new());
+        }
+        let Some(slots_of) = self.agents.get_mut(agent) else {
             return;
+        };
+        let slots = slots_of.entry(hash(labels)).or_default();
+        *slots += 1;
+        if *slots == 1 {
+            let tenant = labels.get(&self.limits.tenant_label);
+            self.occupancy.add(agent, labels.metric_name(), tenant);
         }
-        if self.limits.series_per_metric.is_some() {
-            add(&mut self.by_metric, labels.metric_name());
-        }
-        if self.limits.series_per_tenant.is_some() {
-            add(&mut self.by_tenant, labels.get(&self.limits.tenant_label));
-        }
+    }
+
+    /// Forgets what is known of agents that are gone.
+    pub(crate) fn sweep(&self, now: Monotonic) {
+        self.occupancy.sweep(now);
     }
 
     /// Takes back one slot of this series.
     pub(crate) fn release(&mut self, agent: &AgentId, labels: &Labels) {
-        let Some(series) = self.agents.get_mut(agent) else {
+        let Some(slots_of) = self.agents.get_mut(agent) else {
             return;
         };
         let key = hash(labels);
-        let Some(slots) = series.slots_of.get_mut(&key) else {
+        let Some(slots) = slots_of.get_mut(&key) else {
             return;
         };
         *slots -= 1;
         if *slots > 0 {
             return;
         }
-        series.slots_of.remove(&key);
-        if series.slots_of.is_empty() && self.limits.new_series_per_minute.is_none() {
+        slots_of.remove(&key);
+        if slots_of.is_empty() {
             self.agents.remove(agent);
         }
-        subtract(&mut self.by_metric, labels.metric_name());
-        subtract(&mut self.by_tenant, labels.get(&self.limits.tenant_label));
-    }
-}
-
-fn add(counts: &mut HashMap<String, u64>, key: Option<&str>) {
-    if let Some(key) = key {
-        *counts.entry(key.to_owned()).or_default() += 1;
-    }
-}
-
-fn subtract(counts: &mut HashMap<String, u64>, key: Option<&str>) {
-    let Some(key) = key else { return };
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
+        let tenant = labels.get(&self.limits.tenant_label);
+        self.occupancy.subtract(agent, labels.metric_name(), tenant);
     }
 }
 
@@ -205,7 +244,7 @@ mod tests {
     fn admission(change: impl FnOnce(&mut Limits)) -> Admission {
         let mut limits = Limits::default();
         change(&mut limits);
-        Admission::new(limits)
+        Admission::new(limits, Arc::default())
     }
 
     const NOW: Monotonic = Monotonic::ORIGIN;
@@ -216,46 +255,65 @@ mod tests {
         let agent: AgentId = "a".parse().unwrap();
         let other: AgentId = "b".parse().unwrap();
         for id in [0, 1, 0, 1] {
-            assert_eq!(admission.admit(&agent, &labels("m", id), NOW, 0), Ok(()));
+            assert_eq!(admission.admit(&agent, &labels("m", id), NOW, None), Ok(()));
         }
         let full = Err(RefusalReason::SeriesPerAgent);
-        assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, 0), full);
-        assert_eq!(admission.admit(&other, &labels("m", 2), NOW, 0), Ok(()));
+        assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, None), full);
+        assert_eq!(admission.admit(&other, &labels("m", 2), NOW, None), Ok(()));
         admission.release(&agent, &labels("m", 0));
-        assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, 0), full);
+        assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, None), full);
         admission.release(&agent, &labels("m", 0));
-        assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, 0), Ok(()));
+        assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, None), Ok(()));
     }
 
     #[test]
     fn each_limit_refuses_with_its_own_reason() {
         let agent: AgentId = "a".parse().unwrap();
         let mut per_metric = admission(|limits| limits.series_per_metric = Some(1));
-        assert_eq!(per_metric.admit(&agent, &labels("m", 0), NOW, 0), Ok(()));
+        assert_eq!(per_metric.admit(&agent, &labels("m", 0), NOW, None), Ok(()));
         assert_eq!(
-            per_metric.admit(&agent, &labels("m", 1), NOW, 0),
+            per_metric.admit(&agent, &labels("m", 1), NOW, None),
             Err(RefusalReason::SeriesPerMetric)
         );
-        assert_eq!(per_metric.admit(&agent, &labels("n", 1), NOW, 0), Ok(()));
+        assert_eq!(per_metric.admit(&agent, &labels("n", 1), NOW, None), Ok(()));
 
         let mut rate = admission(|limits| limits.new_series_per_minute = Some(1));
-        assert_eq!(rate.admit(&agent, &labels("m", 0), NOW, 0), Ok(()));
+        assert_eq!(rate.admit(&agent, &labels("m", 0), NOW, None), Ok(()));
         assert_eq!(
-            rate.admit(&agent, &labels("m", 1), NOW, 0),
+            rate.admit(&agent, &labels("m", 1), NOW, None),
             Err(RefusalReason::NewSeriesRate)
         );
         let later = NOW + Duration::from_mins(1);
-        assert_eq!(rate.admit(&agent, &labels("m", 1), later, 0), Ok(()));
+        assert_eq!(rate.admit(&agent, &labels("m", 1), later, None), Ok(()));
 
-        let mut memory = admission(|limits| limits.head_bytes_max = 10);
-        assert_eq!(
-            memory.admit(&agent, &labels("m", 0), NOW, 10),
-            Err(RefusalReason::Memory)
-        );
+        let mut per_tenant = admission(|limits| limits.series_per_tenant = Some(1));
+        let of_tenant = |tenant: &str, id: &str| {
+            Labels::from_pairs([("__name__", "m"), ("tenant", tenant), ("id", id)]).unwrap()
+        };
+        for (tenant, id, expected) in [
+            ("a", "0", Ok(())),
+            ("a", "1", Err(RefusalReason::SeriesPerTenant)),
+            ("b", "1", Ok(())),
+        ] {
+            let series = of_tenant(tenant, id);
+            assert_eq!(per_tenant.admit(&agent, &series, NOW, None), expected);
+        }
+        assert_eq!(per_tenant.admit(&agent, &labels("m", 2), NOW, None), Ok(()));
+
+        let mut memory = admission(|_| ());
+        let known = labels("m", 9);
+        assert_eq!(memory.admit(&agent, &known, NOW, None), Ok(()));
+        for full in [Full::Heads(10), Full::Process { used: 9, mark: 9 }] {
+            assert_eq!(
+                memory.admit(&agent, &labels("m", 0), NOW, Some(full)),
+                Err(RefusalReason::Memory)
+            );
+            assert_eq!(memory.admit(&agent, &known, NOW, Some(full)), Ok(()));
+        }
         let long = Labels::from_pairs([("x", "y".repeat(VALUE_BYTES_MAX + 1))]).unwrap();
         for bad in [Labels::empty(), long] {
             assert_eq!(
-                memory.admit(&agent, &bad, NOW, 0),
+                memory.admit(&agent, &bad, NOW, None),
                 Err(RefusalReason::Labels)
             );
         }

@@ -19,7 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use files::{Open, RedbBackend, SharedFileSystem};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::backends::InMemoryBackend;
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, StorageBackend as _, TableDefinition,
+};
 use rows::StoreId;
 
 pub(crate) use self::entry::{Level, PartitionEntry, Tier};
@@ -35,6 +38,8 @@ const VERSION: u32 = 2;
 const VERSION_OLDEST: u32 = 1;
 /// The catalogue is read once and kept in memory; redb needs no cache for it.
 const CACHE_BYTES: usize = 256 * 1024;
+/// The largest catalogue that is read as a whole into memory.
+const READ_BYTES_MAX: u64 = 1 << 30;
 
 const STORE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("store");
 const SHARDS: TableDefinition<'_, u16, u64> = TableDefinition::new("shards");
@@ -119,6 +124,35 @@ impl Catalogue {
             database,
             contents,
         }))
+    }
+
+    /// Reads the folder's catalogue and changes nothing, not even what redb repairs at opening; `None` when there is none.
+    pub(crate) fn read(
+        files: &SharedFileSystem,
+        folder: &Path,
+    ) -> Result<Option<Contents>, CatalogueError> {
+        let path = folder.join(FILE);
+        if !files.exists(&path)? {
+            return Ok(None);
+        }
+        let file = files.open(&path, Open::read())?;
+        let length = file.len()?;
+        if length > READ_BYTES_MAX {
+            return Err(Malformed("larger than any catalogue").into());
+        }
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        file.read_exact_at(0, &mut bytes)?;
+        guarded(|| {
+            let copy = InMemoryBackend::new();
+            copy.set_len(length)?;
+            copy.write(0, &bytes)?;
+            let database = Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(copy)
+                .map_err(redb_error)?;
+            let (_, contents) = read_all(&database)?;
+            Ok(Some(contents))
+        })
     }
 
     /// Makes the catalogue of a new store.
@@ -325,6 +359,20 @@ fn read_all(database: &Database) -> Result<(u32, Contents), CatalogueError> {
         return Err(Malformed("its contents do not match their checksum").into());
     }
     Ok((version, contents))
+}
+
+#[cfg(test)]
+pub(crate) use self::tests::examples;
+
+/// Decodes what the catalogue says of one thing, for fuzzing.
+pub(crate) fn decode_any(which: u8, bytes: &[u8]) {
+    match which % 5 {
+        0 => drop(PartitionEntry::decode(bytes)),
+        1 => drop(PartitionEntry::decode_v1(bytes, 0)),
+        2 => drop(decode_epoch(bytes)),
+        3 => drop(decode_known(bytes)),
+        _ => drop(Delete::decode(bytes)),
+    }
 }
 
 /// Returns the checksum over everything that a catalogue of this version says, in order of its tables and keys.

@@ -14,6 +14,7 @@ use storage::{Lane, RefusalReason};
 
 use crate::admission::Admission;
 use crate::layout::{Layout, SlotState};
+use crate::memory::Full;
 use crate::record::Definition;
 
 /// A cohort without rows for this long no longer counts against limits.
@@ -160,7 +161,7 @@ impl Cohorts {
         key: &EpochKey,
         definition: CohortDefinition,
         now: Monotonic,
-        head_bytes: u64,
+        full: Option<Full>,
     ) {
         let Some(cohort) = cohort(
             &mut self.epochs,
@@ -183,10 +184,7 @@ impl Cohorts {
                 self.admission.release(&key.0, &present);
                 SlotState::Refused(RefusalReason::Undefined)
             } else {
-                match self
-                    .admission
-                    .admit(&key.0, &series.labels, now, head_bytes)
-                {
+                match self.admission.admit(&key.0, &series.labels, now, full) {
                     Ok(()) => SlotState::Series(series),
                     Err(reason) if layout.refusal(at) == Some(reason) && at < layout.len() => {
                         continue;
@@ -279,6 +277,7 @@ impl Cohorts {
             });
             !epoch.cohorts.is_empty() || epoch.bases_in == segment
         });
+        self.admission.sweep(now);
     }
 }
 

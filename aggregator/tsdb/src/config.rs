@@ -1,10 +1,14 @@
 //! What a store is opened with.
 
+use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::Matcher;
+
+use crate::progress::ReplayProgress;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -30,6 +34,10 @@ pub struct TsdbConfig {
     pub ahead_max: Duration,
     /// What agents may define.
     pub limits: Limits,
+    /// The memory of the process that the store is part of; default: not measured, so not bounded.
+    pub memory: Option<ProcessMemory>,
+    /// Told how far opening has come.
+    pub progress: ReplayProgress,
     /// How the log is written.
     pub log: LogConfig,
     /// When a shard's head becomes partitions.
@@ -92,6 +100,48 @@ pub struct Limits {
     pub head_bytes_max: u64,
 }
 
+/// The memory of a whole process: what it may use, and how to ask what it uses.
+///
+/// From three quarters of the limit on heads are sealed early, from nine tenths on no new series is taken until there is less.
+#[derive(Clone)]
+pub struct ProcessMemory {
+    /// Bytes that the process may use.
+    pub limit_bytes: u64,
+    used: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl ProcessMemory {
+    /// Returns the memory of a process that may use `limit_bytes`; `used` says how many it uses now. It is called at every group of
+    /// batches by several threads, so it should keep what it found out for a while.
+    pub fn new(limit_bytes: u64, used: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self {
+            limit_bytes,
+            used: Arc::new(used),
+        }
+    }
+
+    /// Returns the bytes that the process uses now.
+    pub fn used_bytes(&self) -> u64 {
+        (self.used)()
+    }
+
+    pub(crate) const fn seal_at(&self) -> u64 {
+        self.limit_bytes / 4 * 3
+    }
+
+    pub(crate) const fn refuse_at(&self) -> u64 {
+        self.limit_bytes / 10 * 9
+    }
+}
+
+impl fmt::Debug for ProcessMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessMemory")
+            .field("limit_bytes", &self.limit_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 /// When a batch counts as durable, and is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -140,6 +190,8 @@ impl TsdbConfig {
             merge: MergeConfig::default(),
             ahead_max: Duration::from_mins(10),
             limits: Limits::default(),
+            memory: None,
+            progress: ReplayProgress::default(),
             log: LogConfig::default(),
             seal: SealConfig::default(),
             open_partitions_max: 256,

@@ -164,6 +164,17 @@ impl Head {
         self.index.len() == 0
     }
 
+    /// Returns the number of columns of values: slots of all stretches, and series that come one by one.
+    pub(crate) fn columns(&self) -> u64 {
+        let cohorts = lock(&self.cohorts).clone();
+        let of_cohort = |rows: &Arc<CohortRows>| -> usize {
+            let stretches = lock(&rows.stretches);
+            stretches.iter().flatten().map(Stretch::slots).sum()
+        };
+        let in_rows: usize = cohorts.iter().map(of_cohort).sum();
+        (in_rows + lock(&self.loose).len()) as u64
+    }
+
     pub(crate) fn after(&self) -> u64 {
         self.after.load(Ordering::Acquire)
     }
@@ -313,6 +324,15 @@ fn exemplar_bytes(exemplar: &Exemplar) -> u64 {
     exemplar.labels.text_bytes() as u64 + 96
 }
 
+impl Stretch {
+    fn slots(&self) -> usize {
+        match self {
+            Self::Open(chunk) => chunk.slots(),
+            Self::Closed(pages) => pages.slots(),
+        }
+    }
+}
+
 impl View {
     fn of(stretch: Stretch, until: u64, scratch: &mut Scratch) -> Option<Self> {
         let (rows, times, arrival) = match &stretch {
@@ -348,10 +368,7 @@ impl View {
     }
 
     fn slots(&self) -> usize {
-        match &self.stretch {
-            Stretch::Open(chunk) => chunk.slots(),
-            Stretch::Closed(pages) => pages.slots(),
-        }
+        self.stretch.slots()
     }
 
     fn range(&self) -> TimeRange {

@@ -12,6 +12,8 @@
 mod area;
 mod encode;
 mod encoded;
+#[cfg(test)]
+mod figures;
 mod head;
 mod pattern;
 mod postings;
@@ -28,7 +30,7 @@ use roaring::RoaringBitmap;
 pub(crate) use self::area::{AREA_BLOCK_BYTES, Area, BlockSource, LastBlock, read_area};
 pub(crate) use self::encode::encode_index;
 pub(crate) use self::encoded::EncodedIndex;
-pub(crate) use self::head::{HeadIndex, HeadIndexView};
+pub(crate) use self::head::{HeadIndex, HeadIndexView, ValueCount};
 pub(crate) use self::root::IndexAreas;
 pub(crate) use self::select::{label_names, label_values, select, select_any};
 

@@ -30,18 +30,24 @@ mod cohorts;
 mod config;
 mod counters;
 mod deletes;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod index;
 mod intake;
 mod keeper;
 mod layout;
 mod log;
+mod memory;
 mod merge;
 mod merge_runs;
 mod merger;
+mod occupancy;
+mod offline;
 mod page;
 mod partition;
 mod partitions;
+mod progress;
 mod querier;
 mod random;
 mod record;
@@ -53,6 +59,7 @@ mod segment;
 mod sequencer;
 mod shard;
 mod snapshot;
+mod status;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -61,10 +68,16 @@ mod tier;
 mod tsdb;
 
 pub use config::{
-    Durability, Limits, LogConfig, MergeConfig, RetentionClass, SealConfig, TierRetention,
-    TsdbConfig,
+    Durability, Limits, LogConfig, MergeConfig, ProcessMemory, RetentionClass, SealConfig,
+    TierRetention, TsdbConfig,
 };
 pub use deletes::DeleteError;
-pub use report::{Damage, DumpSummary, DumpedSample, PartitionSpace, RecoveryReport, Stats};
+pub use offline::{CheckReport, CheckedFile, FileKind, Offline, RepairAction, RepairReport};
+pub use progress::{ReplayProgress, ReplayStage, ReplayState};
+pub use report::{
+    Damage, DumpSummary, DumpedSample, LimitsUsed, PartitionSpace, RecoveryReport, SeriesOwners,
+    Stats,
+};
 pub use snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
+pub use status::{HeadStatus, PartitionStatus};
 pub use tsdb::{OpenError, Tsdb};

@@ -18,9 +18,11 @@ mod error;
 mod extras;
 #[cfg(test)]
 mod figures;
+pub(crate) mod fuzzing;
 mod header;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::path::Path;
@@ -40,6 +42,7 @@ pub(crate) use self::error::PartitionError;
 use self::error::Place;
 use self::extras::{ExemplarLists, offsets, take_exemplar_lists, take_exemplars, take_metadata};
 use self::header::{FILE_VERSION, Header};
+pub(crate) use self::verify::Verified;
 pub(crate) use self::writer::{PartitionWriter, TimesId};
 use crate::bytes::{Malformed, Reader};
 use crate::cache::{Cache, CacheKey};
@@ -90,15 +93,8 @@ impl Partition {
         cache: &Arc<Cache>,
     ) -> Result<Self, PartitionError> {
         let blocks = Blocks::open(files, path, Arc::clone(cache))?;
+        let header = read_header(&blocks, path)?;
         let damaged = |what: Malformed| PartitionError::damaged(path, Place::Header, what.0);
-        let mut header = Header::decode(blocks.header())
-            .map_err(damaged)?
-            .map_err(|version| PartitionError::Version {
-                file: path.to_owned(),
-                version,
-                known: FILE_VERSION,
-            })?;
-        header.summary.bytes = blocks.bytes();
         let owner = blocks.owner();
         let whole = |area: Area| {
             let length = usize::try_from(area.bytes).unwrap_or(usize::MAX);
@@ -129,6 +125,16 @@ impl Partition {
             page_lists,
             exemplar_lists,
         })
+    }
+
+    /// Reads what the file says of itself, and nothing else of it.
+    pub(crate) fn peek(
+        files: &dyn FileSystem,
+        path: &Path,
+    ) -> Result<(PartitionKey, PartitionSummary), PartitionError> {
+        let blocks = Blocks::open(files, path, Arc::new(Cache::new(0)))?;
+        let header = read_header(&blocks, path)?;
+        Ok((header.key, header.summary))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -401,6 +407,18 @@ impl Partition {
                 })?;
         Ok(Times::clone(&part))
     }
+}
+
+fn read_header(blocks: &Blocks, path: &Path) -> Result<Header, PartitionError> {
+    let mut header = Header::decode(blocks.header())
+        .map_err(|what| PartitionError::damaged(path, Place::Header, what.0))?
+        .map_err(|version| PartitionError::Version {
+            file: path.to_owned(),
+            version,
+            known: FILE_VERSION,
+        })?;
+    header.summary.bytes = blocks.bytes();
+    Ok(header)
 }
 
 /// The pages of one series in a decoded list.

@@ -94,6 +94,10 @@ impl PartitionHandle {
         self.file.open.folder.join(&self.name)
     }
 
+    pub(crate) fn files(&self) -> &dyn FileSystem {
+        &*self.file.open.files
+    }
+
     /// Returns the open partition.
     pub(crate) fn get(&self) -> Result<Arc<Partition>, PartitionError> {
         self.file.open.get(&self.name)

@@ -21,6 +21,7 @@ use storage::Lane;
 use self::decoding::{DecodedBatch, Planned, Taking, Told, read_and_decode};
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
+use crate::progress::ReplayProgress;
 use crate::record::{self, Record};
 use crate::report::RecoveryReport;
 use crate::segment::{RECORDS_START, SegmentHeader};
@@ -29,7 +30,7 @@ use crate::shard::{ShardGroup, ShardItem, ShardMessage};
 use crate::tsdb::OpenError;
 
 /// A segment larger than this was not written by this program.
-const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 /// Bytes of batches handed to the shards at once.
 const GROUP_BYTES: usize = 1 << 20;
 
@@ -45,6 +46,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) numbers: &'a DurableNumbers,
     pub(crate) shards: &'a [SyncSender<ShardMessage>],
     pub(crate) report: &'a mut RecoveryReport,
+    pub(crate) progress: &'a ReplayProgress,
 }
 
 /// Where the log ends.
@@ -88,6 +90,9 @@ impl Replay<'_> {
             ..LogEnd::default()
         };
         let mut planned = Vec::new();
+        let number_of = |segment: Option<&SegmentFile>| segment.map_or(0, |one| one.number);
+        self.progress
+            .begin(number_of(segments.first()), number_of(segments.last()));
         for segment in &segments {
             let limit = limit_of(segment.number, &headers);
             if limit == 0 {
@@ -111,6 +116,7 @@ impl Replay<'_> {
                 self.report.segments += 1;
                 let closed = self.segment(segment, &taking, &mut state, &mut end)?;
                 end.closed.push(closed);
+                self.progress.segment_done();
                 Ok::<(), OpenError>(())
             })
         })?;
@@ -405,7 +411,7 @@ fn reader_is_gone(segment: &Planned) -> OpenError {
 }
 
 /// Returns how many bytes of a segment count: all, unless a later one says where it was given up, or that nothing in it counts.
-fn limit_of(number: u64, headers: &BTreeMap<u64, SegmentHeader>) -> u64 {
+pub(crate) fn limit_of(number: u64, headers: &BTreeMap<u64, SegmentHeader>) -> u64 {
     let later = headers.range(number + 1..).next();
     match later {
         None => u64::MAX,

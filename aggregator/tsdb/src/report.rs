@@ -101,6 +101,10 @@ pub struct Stats {
     pub log_failures: u64,
     /// Why the log cannot be written at the moment; `None`: it can.
     pub log_failing: Option<String>,
+    /// How far limits on series are used.
+    pub limits_used: LimitsUsed,
+    /// Bytes that the process uses, and may use; `None`: it is not measured.
+    pub memory: Option<(u64, u64)>,
     /// Series in the heads.
     pub head_series: u64,
     /// Bytes in the heads, frozen ones included.
@@ -156,6 +160,32 @@ pub struct PartitionSpace {
     pub series: u64,
     /// Samples.
     pub samples: u64,
+}
+
+/// How far limits on series are used: of each limit, by whoever has most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitsUsed {
+    /// Active series of the agent with most of them.
+    pub series_per_agent: u64,
+    /// Active series of the metric name with most of them.
+    pub series_per_metric: u64,
+    /// Active series of the tenant with most of them.
+    pub series_per_tenant: u64,
+    /// New series of one agent in its present minute, at most.
+    pub new_series_per_minute: u64,
+    /// Series refused since the start, each as often as it was defined, by reason.
+    pub series_refused: Refusals,
+}
+
+/// Who has most active series, the largest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeriesOwners {
+    /// By agent; a series that two agents have counts for both.
+    pub agents: Vec<(String, u64)>,
+    /// By metric name, over all agents.
+    pub metrics: Vec<(String, u64)>,
+    /// By tenant.
+    pub tenants: Vec<(String, u64)>,
 }
 
 /// A sample as it is stored, before queries merge equal timestamps.

@@ -29,9 +29,10 @@ use crate::counters::Counters;
 use crate::intake::{Command, Intake};
 use crate::layout::Layout;
 use crate::log::{Log, Target};
+use crate::memory::Memory;
 use crate::record::{self, LogSource};
 use crate::segment::put_record;
-use crate::shard::{ShardGroup, ShardItem, ShardMessage, Total};
+use crate::shard::{ShardGroup, ShardItem, ShardMessage};
 
 /// How long the thread waits before it looks after its housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ pub(crate) struct Sequencer {
     pub(crate) numbers: Arc<DurableNumbers>,
     pub(crate) shards: Vec<SyncSender<ShardMessage>>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) head_bytes: Arc<Total>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) retention: Duration,
     pub(crate) ahead_max: Duration,
     pub(crate) retry_after: Duration,
@@ -154,8 +155,8 @@ impl Sequencer {
             match command {
                 Command::Define { source, definition } => {
                     let key = (source.agent, source.epoch);
-                    let head_bytes = self.head_bytes.get();
-                    self.cohorts.define(&key, definition, now, head_bytes);
+                    let full = self.memory.full();
+                    self.cohorts.define(&key, definition, now, full);
                 }
                 Command::Append {
                     source,

@@ -17,12 +17,11 @@ use crate::config::SealConfig;
 use crate::head::{Head, HeadWriter};
 use crate::keeper::KeeperRequest;
 use crate::layout::Layout;
+use crate::memory::Memory;
 use crate::partitions::PartitionHandle;
 
 /// How long a shard waits for rows before it looks at the age of its head.
 const TICK: Duration = Duration::from_secs(1);
-/// Below this a head is not sealed for want of memory: it would not help.
-const EARLY_SEAL_BYTES_MIN: u64 = 1024 * 1024;
 
 /// What a shard is told.
 pub(crate) enum ShardMessage {
@@ -149,24 +148,14 @@ impl Shard {
     }
 }
 
-/// The bytes of all heads together.
-#[derive(Debug)]
-pub(crate) struct Total(pub(crate) Vec<Arc<Shard>>);
-
-impl Total {
-    pub(crate) fn get(&self) -> u64 {
-        self.0.iter().map(|shard| shard.head_bytes()).sum()
-    }
-}
-
 /// A shard's thread.
 pub(crate) struct ShardThread {
     shard: Arc<Shard>,
-    total: Arc<Total>,
+    memory: Arc<Memory>,
+    shards: u64,
     writer: HeadWriter,
     clock: SharedClock,
     seal: SealConfig,
-    head_bytes_max: u64,
     keeper: SyncSender<KeeperRequest>,
     /// Bytes of log since the head began, and when that was.
     log_bytes: u64,
@@ -176,20 +165,20 @@ pub(crate) struct ShardThread {
 impl ShardThread {
     pub(crate) fn new(
         shard: Arc<Shard>,
-        total: Arc<Total>,
+        memory: Arc<Memory>,
         writer: HeadWriter,
         clock: SharedClock,
-        (seal, head_bytes_max): (SealConfig, u64),
+        (seal, shards): (SealConfig, u16),
         keeper: SyncSender<KeeperRequest>,
     ) -> Self {
         let began = clock.monotonic();
         Self {
             shard,
-            total,
+            memory,
+            shards: u64::from(shards.max(1)),
             writer,
             clock,
             seal,
-            head_bytes_max,
             keeper,
             log_bytes: 0,
             began,
@@ -265,7 +254,7 @@ impl ShardThread {
         }
         if self.shard.view().0.frozen.is_some() {
             // One is being sealed. When memory is short, rows wait in the log's queue, and then at the agents.
-            if self.total.get() >= self.head_bytes_max {
+            if self.memory.full().is_some() {
                 self.shard.await_seal();
             }
             return;
@@ -304,11 +293,9 @@ impl ShardThread {
         }
         let bytes = head.bytes();
         let age = self.clock.monotonic().saturating_since(self.began);
-        let shards = self.total.0.len().max(1) as u64;
         bytes >= self.seal.head_bytes
-            || self.log_bytes / shards >= self.seal.log_bytes
+            || self.log_bytes / self.shards >= self.seal.log_bytes
             || age >= self.seal.age
-            || (bytes >= EARLY_SEAL_BYTES_MIN.max(self.head_bytes_max / shards / 4)
-                && self.total.get() >= self.head_bytes_max / 2)
+            || self.memory.wants_seal(bytes)
     }
 }

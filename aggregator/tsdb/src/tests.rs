@@ -10,6 +10,7 @@ mod basics;
 mod concurrent;
 mod faults;
 mod lifecycle;
+mod limits;
 mod model;
 mod snapshots;
 mod tiers;

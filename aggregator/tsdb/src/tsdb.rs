@@ -17,22 +17,28 @@ use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 use crate::admission::Admission;
 use crate::catalogue::{Catalogue, CatalogueError, Contents, Tier};
 use crate::cohorts::{Cohorts, DurableNumbers};
-use crate::config::TsdbConfig;
+use crate::config::{ProcessMemory, TsdbConfig};
 use crate::counters::Counters;
 use crate::deletes::{Delete, DeleteError};
 use crate::head::HeadWriter;
 use crate::intake::{Command, Intake};
 use crate::keeper::{Keeper, KeeperRequest, REQUESTS};
 use crate::log::Log;
+use crate::memory::Memory;
 use crate::merger::{self, MergeRequest, Merger};
+use crate::occupancy::Occupancy;
+use crate::offline::is_set_aside;
 use crate::partitions::{OpenPartitions, PartitionHandle};
 use crate::querier::Snapshot;
 use crate::replay::{Replay, Replayed};
-use crate::report::{DumpSummary, DumpedSample, PartitionSpace, RecoveryReport, Stats};
+use crate::report::{
+    DumpSummary, DumpedSample, PartitionSpace, RecoveryReport, SeriesOwners, Stats,
+};
 use crate::retention::Retention;
 use crate::sequencer::Sequencer;
-use crate::shard::{Shard, ShardMessage, ShardThread, Total};
+use crate::shard::{Shard, ShardMessage, ShardThread};
 use crate::snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
+use crate::status::{self, HeadStatus, PartitionStatus};
 
 pub(crate) const LOG_FOLDER: &str = "log";
 pub(crate) const PARTITION_FOLDER: &str = "partitions";
@@ -93,6 +99,9 @@ pub struct Tsdb {
     partitions: Arc<OpenPartitions>,
     /// Tells a merge under way to give up.
     closing: Arc<AtomicBool>,
+    occupancy: Arc<Occupancy>,
+    memory: Option<ProcessMemory>,
+    clock: SharedClock,
     threads: Mutex<Threads>,
 }
 
@@ -185,6 +194,8 @@ impl Tsdb {
             log_syncs: counters.log_syncs.get(),
             log_failures: counters.log_failures.get(),
             log_failing: counters.log_failing(),
+            limits_used: self.occupancy.limits_used(self.clock.monotonic()),
+            memory: (self.memory.as_ref()).map(|memory| (memory.used_bytes(), memory.limit_bytes)),
             head_series: heads().map(|head| head.index.len() as u64).sum(),
             head_bytes: heads().map(|head| head.bytes()).sum(),
             seals: counters.seals.get(),
@@ -215,6 +226,31 @@ impl Tsdb {
                 .map(|range| (range.start, range.end))
                 .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
         }
+    }
+
+    /// Returns who has most active series, at most `limit` of each kind.
+    pub fn series_owners(&self, limit: usize) -> SeriesOwners {
+        self.occupancy.owners(limit)
+    }
+
+    /// Returns what the heads hold, with the `limit` largest of each list. Reads all label values: some 100 ms per million.
+    pub fn head_status(&self, limit: usize) -> HeadStatus {
+        status::head_status(&self.shards, limit)
+    }
+
+    /// Returns the partition files, the oldest first.
+    pub fn partition_status(&self) -> Vec<PartitionStatus> {
+        let views = self.shards.iter().map(|shard| shard.view().0);
+        let mut all: Vec<PartitionStatus> = views
+            .flat_map(|view| {
+                let partitions = view.partitions.iter();
+                partitions
+                    .map(|handle| status::partition_status(handle))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        all.sort_by(|a, b| (a.times.start, &a.file).cmp(&(b.times.start, &b.file)));
+        all
     }
 
     /// Calls `visit` with every stored sample, before queries merge equal timestamps, in no particular order.
@@ -435,10 +471,14 @@ fn open_catalogue(
     let shards = config
         .shards
         .map_or_else(default_shards, |shards| shards.get());
-    let high = u128::from(crate::random::random_u64());
-    let store_id = StoreId(high << 64 | u128::from(crate::random::random_u64()));
-    let contents = Contents::empty(store_id, shards);
+    let contents = Contents::empty(new_store_id(), shards);
     Catalogue::create(Arc::clone(files), folder, contents).map_err(failed)
+}
+
+/// Returns an identity that no other store has.
+pub(crate) fn new_store_id() -> StoreId {
+    let high = u128::from(crate::random::random_u64());
+    StoreId(high << 64 | u128::from(crate::random::random_u64()))
 }
 
 fn default_shards() -> u16 {
@@ -446,7 +486,7 @@ fn default_shards() -> u16 {
     u16::try_from(cores).unwrap_or(u16::MAX)
 }
 
-/// Removes partition files that no committed seal names.
+/// Removes partition files that no committed seal names, but for those that a repair set aside.
 fn remove_unnamed(
     config: &TsdbConfig,
     files: &SharedFileSystem,
@@ -462,8 +502,8 @@ fn remove_unnamed(
             .name
             .to_str()
             .is_some_and(|name| catalogue.contents().partitions.contains_key(name));
-        if !named && !entry.folder {
-            let path = folder.join(&entry.name);
+        let path = folder.join(&entry.name);
+        if !named && !entry.folder && !is_set_aside(&path) {
             files
                 .remove(&path)
                 .map_err(OpenError::io("remove file", &path))?;
@@ -507,13 +547,17 @@ impl Opening {
             (self.config.open_partitions_max, self.config.cache_bytes),
         ));
         let (shards, writers) = make_shards(&catalogue, &partitions);
-        let total = Arc::new(Total(shards.clone()));
+        let memory = Arc::new(Memory::new(
+            shards.clone(),
+            self.config.limits.head_bytes_max,
+            self.config.memory.clone(),
+        ));
         // The threads end when their senders are dropped, also when something below fails.
         let retention = Arc::new(Retention::new(&self.config));
         let closing = Arc::new(AtomicBool::new(false));
         let serial = next_serial(&catalogue);
         let (asking, requests) = sync_channel(REQUESTS);
-        let (senders, shard_threads) = self.start_shards(&shards, writers, &total, &asking)?;
+        let (senders, shard_threads) = self.start_shards(&shards, writers, &memory, &asking)?;
         let keeper = Keeper {
             files: Arc::clone(&self.files),
             clock: Arc::clone(&self.clock),
@@ -530,7 +574,8 @@ impl Opening {
             doubtful: Vec::new(),
         };
         let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&requests))?;
-        let admission = Admission::new(self.config.limits.clone());
+        let occupancy = Arc::new(Occupancy::default());
+        let admission = Admission::new(self.config.limits.clone(), Arc::clone(&occupancy));
         let mut cohorts = Cohorts::new(shard_count, admission);
         let log_folder = self.config.folder.join(LOG_FOLDER);
         let unsealed = sealed.iter().min().copied().unwrap_or(0);
@@ -544,6 +589,7 @@ impl Opening {
             numbers: &numbers,
             shards: &senders,
             report,
+            progress: &self.config.progress,
         }
         .run();
         let Replayed { end, next_position } = match replayed {
@@ -558,6 +604,7 @@ impl Opening {
         };
         await_shards(&senders);
         let merge_files = Arc::clone(&self.files);
+        self.config.progress.finish();
         let mut log = Log::new(self.files, log_folder, store_id, self.config.log, end);
         log.remove_until(unsealed);
         let merger = Merger {
@@ -585,13 +632,13 @@ impl Opening {
             numbers: Arc::clone(&numbers),
             shards: senders,
             counters: Arc::clone(&counters),
-            head_bytes: total,
+            memory,
             retention: retention.longest(),
             ahead_max: self.config.ahead_max,
             retry_after: self.config.log.retry_after,
             next_position,
             swept: self.clock.monotonic(),
-            clock: self.clock,
+            clock: Arc::clone(&self.clock),
         };
         let log = spawn("tsdb-log".to_owned(), move || sequencer.run())?;
         Ok(Tsdb {
@@ -602,6 +649,9 @@ impl Opening {
             counters,
             partitions,
             closing,
+            occupancy,
+            memory: self.config.memory,
+            clock: self.clock,
             threads: Mutex::new(Threads {
                 log: Some(log),
                 shards: shard_threads,
@@ -618,19 +668,20 @@ impl Opening {
         &self,
         shards: &[Arc<Shard>],
         writers: Vec<HeadWriter>,
-        total: &Arc<Total>,
+        memory: &Arc<Memory>,
         keeper: &SyncSender<KeeperRequest>,
     ) -> Result<StartedShards, OpenError> {
         let mut senders = Vec::new();
         let mut threads = Vec::new();
+        let shard_count = u16::try_from(shards.len()).unwrap_or(u16::MAX);
         for (shard, writer) in shards.iter().zip(writers) {
             let (sender, receiver): (_, Receiver<ShardMessage>) = sync_channel(SHARD_QUEUE);
             let thread = ShardThread::new(
                 Arc::clone(shard),
-                Arc::clone(total),
+                Arc::clone(memory),
                 writer,
                 Arc::clone(&self.clock),
-                (self.config.seal, self.config.limits.head_bytes_max),
+                (self.config.seal, shard_count),
                 keeper.clone(),
             );
             let name = format!("tsdb-shard-{}", shard.number);

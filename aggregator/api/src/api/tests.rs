@@ -6,4 +6,5 @@ mod process;
 mod running;
 mod socket;
 mod speed;
+mod store;
 mod world;

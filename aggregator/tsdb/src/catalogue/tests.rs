@@ -137,3 +137,21 @@ fn what_is_committed_is_read_back() {
     drop(catalogue);
     assert_eq!(open(&files, &folder).contents(), &all);
 }
+
+/// One of each kind of entry, as [`super::decode_any`] takes it, for fuzzing.
+pub(crate) fn examples() -> Vec<(&'static str, Vec<u8>)> {
+    let contents = contents();
+    let with = |which: u8, bytes: Vec<u8>| [vec![which], bytes].concat();
+    let partition = contents.partitions.values().next().unwrap();
+    let (key, known) = contents.numbers.iter().next().unwrap();
+    let delete = Delete {
+        range: TimeRange::new(TimestampMs(-5), TimestampMs(70)),
+        matcher_sets: vec![vec![Matcher::new("a", MatchOp::Regex, "b.*").unwrap()]],
+    };
+    vec![
+        ("partition", with(0, partition.encode())),
+        ("epoch", with(2, encode_epoch(key))),
+        ("known", with(3, encode_known(known))),
+        ("delete", with(4, delete.encode())),
+    ]
+}

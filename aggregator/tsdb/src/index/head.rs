@@ -17,6 +17,8 @@ use super::{IndexRead, SeriesId, ValueId};
 
 /// Values whose postings a reader adds up under one hold of the lock.
 const UNION_BATCH: usize = 256;
+/// Values whose series a reader counts under one hold of the lock.
+const COUNT_BATCH: usize = 4_096;
 /// Up to this many series a posting is a plain list.
 const FEW_MAX: usize = 12;
 
@@ -69,6 +71,8 @@ pub(super) struct LabelColumn {
     pub(super) series: RoaringBitmap,
     /// The values in order, as far as somebody asked for them.
     sorted: Arc<[SortedValue]>,
+    /// Of all values.
+    text_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -76,6 +80,13 @@ pub(super) struct LabelValue {
     pub(super) text: Arc<str>,
     /// The first series that had it.
     first: SeriesId,
+}
+
+/// A value and how many series have it.
+#[derive(Clone, Debug)]
+pub(crate) struct ValueCount {
+    pub(crate) text: Arc<str>,
+    pub(crate) series: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +136,42 @@ impl HeadIndex {
             index: Arc::clone(self),
             count,
         }
+    }
+
+    /// Returns the names of all labels, in no order.
+    pub(crate) fn label_names(&self) -> Vec<Arc<str>> {
+        let contents = self.read();
+        let names = contents.columns.iter();
+        names.map(|column| Arc::clone(&column.name)).collect()
+    }
+
+    /// Returns the values of a label and how many series have each; what comes meanwhile may be left out.
+    pub(crate) fn value_counts(&self, name: &str) -> Vec<ValueCount> {
+        let mut counts: Vec<ValueCount> = Vec::new();
+        loop {
+            let contents = self.read();
+            let Some(column) = contents.column_of(name) else {
+                return counts;
+            };
+            let before = counts.len();
+            let rest = column.values.iter().zip(&column.postings).skip(before);
+            counts.extend(rest.take(COUNT_BATCH).map(|(value, posting)| ValueCount {
+                text: Arc::clone(&value.text),
+                series: posting.len(),
+            }));
+            if counts.len() - before < COUNT_BATCH {
+                return counts;
+            }
+        }
+    }
+
+    /// Returns an estimate of the memory that a label takes, in bytes.
+    pub(crate) fn label_bytes(&self, name: &str) -> u64 {
+        let contents = self.read();
+        contents.column_of(name).map_or(0, |column| {
+            let values = column.text_bytes + column.values.len() * VALUE_BYTES;
+            values as u64 + column.series.len() * PAIR_BYTES as u64
+        })
     }
 
     /// Lends the contents, to be encoded.
@@ -237,6 +284,7 @@ impl Contents {
             postings: Vec::new(),
             series: RoaringBitmap::new(),
             sorted: Arc::new([]),
+            text_bytes: 0,
         });
         id
     }
@@ -306,6 +354,7 @@ impl LabelColumn {
             first: series,
         });
         self.postings.push(Posting::One(series));
+        self.text_bytes += text.len();
         (id, VALUE_BYTES + text.len())
     }
 }
@@ -324,6 +373,14 @@ impl Posting {
             Self::Many(many) => {
                 many.insert(series);
             }
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::One(_) => 1,
+            Self::Few(list) => list.len() as u64,
+            Self::Many(many) => many.len(),
         }
     }
 

@@ -243,6 +243,33 @@ impl Blocks {
         Ok(Arc::clone(&content))
     }
 
+    /// Returns a block as it is stored, for fuzzing.
+    pub(super) fn stored(&self, number: u32) -> Result<Vec<u8>, PartitionError> {
+        guarded(&self.path, || {
+            let stored = self
+                .blocks
+                .get(number)
+                .map_err(|source| PartitionError::file(&self.path, "read", source))?;
+            let missing =
+                || PartitionError::damaged(&self.path, Place::Block(number), "it is missing");
+            Ok(stored.ok_or_else(missing)?.value().to_vec())
+        })
+    }
+
+    /// Verifies a block of any kind, past the cache.
+    pub(super) fn check(&self, number: u32) -> Result<(), PartitionError> {
+        let kinds = [BlockKind::Pages, BlockKind::Times, BlockKind::Area];
+        let mut result = Ok(());
+        for kind in kinds {
+            // Its own kind is the one that it opens as.
+            result = self.read_stored(kind, number).map(drop);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
     fn read_stored(&self, kind: BlockKind, number: u32) -> Result<Arc<[u8]>, PartitionError> {
         guarded(&self.path, || {
             let failed =

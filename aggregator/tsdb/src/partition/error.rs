@@ -65,6 +65,17 @@ impl PartitionError {
         matches!(self, Self::Damaged { .. })
     }
 
+    /// Returns the block whose bytes are damaged, when it is one.
+    pub(super) const fn block(&self) -> Option<u32> {
+        match self {
+            Self::Damaged {
+                place: Place::Block(number),
+                ..
+            } => Some(*number),
+            _ => None,
+        }
+    }
+
     pub(super) fn damaged(file: &Path, place: Place, what: impl Into<String>) -> Self {
         Self::Damaged {
             file: file.to_owned(),

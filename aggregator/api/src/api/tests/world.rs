@@ -16,6 +16,7 @@ use runtime::Tasks;
 use storage::{MemoryStore, Queryable};
 use telemetry::Registry;
 
+use super::store::Operated;
 use crate::{Api, ApiConfig, Build, Control, Parts, QueryLimits, RuntimeInfo};
 
 /// The time in these tests, in seconds.
@@ -25,6 +26,7 @@ pub(super) struct World {
     pub(super) api: Api,
     pub(super) clock: Arc<SimulatedClock>,
     pub(super) process: Arc<Process>,
+    pub(super) operated: Arc<Operated>,
     pub(super) agents: Agents,
     pub(super) registry: Registry,
 }
@@ -76,6 +78,7 @@ pub(super) fn config() -> ApiConfig {
         },
         query_concurrency: 4,
         lifecycle: true,
+        admin: true,
         build: Build {
             version: "0.1.0",
             revision: "abc",
@@ -94,7 +97,9 @@ impl World {
         let clock = Arc::new(SimulatedClock::starting_at(now));
         let (process, agents, registry) =
             (Arc::<Process>::default(), Agents::new(10), Registry::new());
+        let operated = Arc::<Operated>::default();
         let parts = Parts {
+            admin: Arc::<Operated>::clone(&operated),
             engine: Arc::new(Engine::default()),
             store,
             agents: agents.clone(),
@@ -107,6 +112,7 @@ impl World {
             api: Api::new(config, parts),
             clock,
             process,
+            operated,
             agents,
             registry,
         }

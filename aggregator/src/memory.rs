@@ -1,0 +1,133 @@
+//! The memory of the process: what it may use, and what it uses.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use clock::{Monotonic, SharedClock};
+use config::Settings;
+use tsdb::ProcessMemory;
+
+/// What is used is read this often at most, however often it is asked for.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// The largest file that is read here has some KiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Returns the memory of this process; `None` where neither the settings nor the system say what it may use, or the system does not
+/// say what it uses.
+pub(crate) fn of_process(settings: &Settings, clock: SharedClock) -> Option<ProcessMemory> {
+    let limit = settings
+        .optional_number("storage.memory.limit")
+        .or_else(|| default_limit(&read))?;
+    resident(&read)?;
+    let last: Mutex<Option<(Monotonic, u64)>> = Mutex::new(None);
+    Some(ProcessMemory::new(limit, move || {
+        // A time and a number: whole after every step.
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock.monotonic();
+        match *last {
+            Some((at, bytes)) if now.saturating_since(at) < READ_EVERY => bytes,
+            other => {
+                let known = other.map_or(0, |(_, bytes)| bytes);
+                let bytes = resident(&read).unwrap_or(known);
+                *last = Some((now, bytes));
+                bytes
+            }
+        }
+    }))
+}
+
+/// Returns a small file's text.
+type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
+
+fn read(path: &Path) -> Option<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Nine tenths of what the container may use, for it is killed at its limit; or three quarters of the machine, which others use too.
+fn default_limit(read: Read<'_>) -> Option<u64> {
+    let machine = field(&read(Path::new("/proc/meminfo"))?, "MemTotal:")?;
+    let container = container_limit(read).filter(|limit| *limit < machine);
+    Some(container.map_or(machine / 4 * 3, |limit| limit / 10 * 9))
+}
+
+fn resident(read: Read<'_>) -> Option<u64> {
+    field(&read(Path::new("/proc/self/status"))?, "VmRSS:")
+}
+
+/// Returns the least limit of the process's control groups and those around them, of version 2 or 1.
+fn container_limit(read: Read<'_>) -> Option<u64> {
+    let groups = read(Path::new("/proc/self/cgroup"))?;
+    let limits = groups.lines().filter_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let (mount, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        // Inside a container the mount may begin at the container's own group: then only the mount itself is there.
+        let own = PathBuf::from(path.trim_start_matches('/'));
+        own.ancestors()
+            .filter_map(|group| read(&Path::new(mount).join(group).join(file)))
+            .filter_map(|limit| limit.trim().parse::<u64>().ok())
+            .min()
+    });
+    limits.min()
+}
+
+/// Returns a field that counts KiB, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kibibytes.checked_mul(1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn limit(files: &[(&str, &str)]) -> Option<u64> {
+        default_limit(&|path| {
+            let found = files.iter().find(|(name, _)| Path::new(name) == path);
+            found.map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_container_or_a_share_of_the_machine() {
+        let machine = ("/proc/meminfo", "MemTotal:  4194304 kB\nMemFree: 1 kB\n");
+        let v2 = ("/proc/self/cgroup", "0::/kubepods/pod7\n");
+        let v1 = (
+            "/proc/self/cgroup",
+            "3:cpu,cpuacct:/x\n2:memory:/docker/7\n",
+        );
+        assert_eq!(limit(&[]), None);
+        assert_eq!(limit(&[machine]), Some(3 * GIB));
+        let unlimited = ("/sys/fs/cgroup/kubepods/pod7/memory.max", "max\n");
+        assert_eq!(limit(&[machine, v2, unlimited]), Some(3 * GIB));
+        let around = ("/sys/fs/cgroup/kubepods/memory.max", "1000000000\n");
+        assert_eq!(limit(&[machine, v2, unlimited, around]), Some(900_000_000));
+        let own = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1000000\n");
+        assert_eq!(limit(&[machine, v1, own]), Some(900_000));
+        let none = (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "9223372036854771712\n",
+        );
+        assert_eq!(limit(&[machine, v1, none]), Some(3 * GIB));
+    }
+
+    #[test]
+    fn resident_memory_is_read_from_the_status() {
+        let status = |_: &Path| Some("Name: x\nVmRSS:\t    2048 kB\n".to_owned());
+        assert_eq!(resident(&status), Some(2 << 20));
+        assert_eq!(resident(&|_| None), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! All samples of a folder as they are stored: those in partitions, then those that only the log has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use clock::Monotonic;
+use model::{Labels, Matcher, TimeRange, Value};
+use rows::Row;
+
+use super::log::{Found, LogWalk};
+use super::{Damages, Offline};
+use crate::admission::Admission;
+use crate::catalogue::Contents;
+use crate::cohorts::Cohorts;
+use crate::config::Limits;
+use crate::index;
+use crate::layout::{Layout, SlotState};
+use crate::partition::{Partition, PartitionError};
+use crate::querier::with_sources;
+use crate::report::{Damage, DumpSummary, DumpedSample};
+use crate::sequencer::shard_items;
+use crate::shard::ShardItem;
+use crate::tsdb::{LOG_FOLDER, OpenError};
+
+/// Which samples are wanted.
+struct Wanted<'a> {
+    matcher_sets: &'a [Vec<Matcher>],
+    range: TimeRange,
+    visit: &'a mut dyn FnMut(DumpedSample<'_>),
+    summary: DumpSummary,
+    damages: Damages,
+    layouts: Unpacked,
+}
+
+/// The slots of layouts met so far. Each is held, so that its address stays its own.
+type Unpacked = HashMap<*const Layout, (Arc<Layout>, Vec<SlotState>)>;
+
+impl Offline {
+    /// Calls `visit` with every sample in the range of every series that any of the sets selects (no set: of all), as it is stored:
+    /// repeats of a timestamp included, by partition in order of labels, then those that only the log has.
+    pub fn dump(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        range: TimeRange,
+        visit: &mut dyn FnMut(DumpedSample<'_>),
+    ) -> Result<DumpSummary, OpenError> {
+        let contents = self.contents()?;
+        let mut wanted = Wanted {
+            matcher_sets,
+            range,
+            visit,
+            summary: DumpSummary::default(),
+            damages: Damages::default(),
+            layouts: Unpacked::new(),
+        };
+        for (name, entry) in &contents.partitions {
+            if !entry.times.overlaps(range) {
+                continue;
+            }
+            let path = self.partition_path(name);
+            let dumped = Partition::open(&*self.files, &path, &self.cache)
+                .and_then(|partition| wanted.partition(&partition));
+            if let Err(error) = dumped {
+                wanted.damaged(&path, &error);
+            }
+        }
+        self.dump_log(&contents, &mut wanted)?;
+        let Wanted {
+            mut summary,
+            damages,
+            ..
+        } = wanted;
+        summary.damages = damages.listed;
+        let numbers = contents.numbers.into_iter();
+        summary.numbers = numbers
+            .map(|((agent, epoch), known)| (agent, epoch, known.numbers))
+            .collect();
+        Ok(summary)
+    }
+
+    fn dump_log(&self, contents: &Contents, wanted: &mut Wanted<'_>) -> Result<(), OpenError> {
+        let walk = LogWalk {
+            files: &self.files,
+            folder: self.folder.join(LOG_FOLDER),
+            store_id: Some(contents.store_id),
+        };
+        let shards = u16::try_from(contents.sealed.len()).unwrap_or(u16::MAX);
+        let admission = Admission::new(Limits::default(), Arc::default());
+        let mut cohorts = Cohorts::new(shards, admission);
+        let now = Monotonic::ORIGIN;
+        walk.run(&mut |found| {
+            match found {
+                Found::Definition(definition) => cohorts.replay(definition, now),
+                Found::Damage(damage) => wanted.damages.add(damage),
+                Found::Batch {
+                    source,
+                    position,
+                    taken,
+                    batch,
+                } => {
+                    let key = (source.agent.clone(), source.epoch);
+                    let (items, ..) = shard_items(batch, position, taken, &mut |cohort| {
+                        let cohort = cohorts.used(&key, cohort, now)?;
+                        Some(Arc::clone(&cohort.layout))
+                    });
+                    for (shard, item) in items {
+                        let sealed = contents.sealed.get(usize::from(shard));
+                        if sealed.is_some_and(|sealed| position > *sealed) {
+                            wanted.item(&item);
+                        }
+                    }
+                }
+                Found::Segment { .. } | Found::Torn(_) | Found::Other | Found::End(_) => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Wanted<'_> {
+    fn partition(&mut self, partition: &Partition) -> Result<(), PartitionError> {
+        for series in index::select_any(partition.index(), self.matcher_sets)? {
+            let read = partition
+                .labels(series)
+                .and_then(|labels| Ok((labels, partition.read(series, self.range)?)));
+            match read {
+                Ok((Some(labels), runs)) => {
+                    for run in runs {
+                        let times = run.segment.times.as_slice();
+                        for (row, at) in times.iter().enumerate() {
+                            if let Some(value) = run.segment.value(row) {
+                                self.sample(&labels, *at, &value);
+                            }
+                        }
+                    }
+                }
+                Ok((None, _)) => {}
+                Err(error) => self.damaged(partition.path(), &error),
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, item: &ShardItem) {
+        match item {
+            ShardItem::Row { layout, row, .. } => {
+                for slot in row.presence.iter() {
+                    if let Some(labels) = self.labels_of(layout, slot) {
+                        self.sample(&labels, row.at, &value_of(row, slot));
+                    }
+                }
+            }
+            ShardItem::Sample { layout, sample, .. } => {
+                if let Some(labels) = self.labels_of(layout, usize::from(sample.slot)) {
+                    self.sample(&labels, sample.at, &sample.value);
+                }
+            }
+            ShardItem::Metadata { .. } | ShardItem::Starts { .. } => {}
+        }
+    }
+
+    fn labels_of(&mut self, layout: &Arc<Layout>, slot: usize) -> Option<Labels> {
+        let (_, states) = self.layouts.entry(Arc::as_ptr(layout)).or_insert_with(|| {
+            let states = layout.states_from(0).map(|(_, state)| state);
+            (Arc::clone(layout), states.collect())
+        });
+        match states.get(slot)? {
+            SlotState::Series(series) => Some(series.labels.clone()),
+            SlotState::Undefined | SlotState::Refused(_) => None,
+        }
+    }
+
+    fn sample(&mut self, labels: &Labels, at: model::TimestampMs, value: &Value) {
+        let selected = self.matcher_sets.is_empty()
+            || self.matcher_sets.iter().any(|set| {
+                set.iter()
+                    .all(|matcher| matcher.matches(labels.value_or_empty(matcher.name())))
+            });
+        if selected && self.range.contains(at) {
+            self.summary.samples += 1;
+            (self.visit)(DumpedSample { labels, at, value });
+        }
+    }
+
+    fn damaged(&mut self, file: &std::path::Path, error: &PartitionError) {
+        self.damages.add(Damage {
+            file: file.to_owned(),
+            offset: 0,
+            what: with_sources(error),
+        });
+    }
+}
+
+fn value_of(row: &Row, slot: usize) -> Value {
+    let histogram = row
+        .histograms
+        .iter()
+        .find(|(of, _)| usize::from(*of) == slot);
+    histogram.map_or_else(
+        || Value::Float(row.floats.get(slot).copied().unwrap_or_default()),
+        |(_, histogram)| Value::Histogram(Arc::clone(histogram)),
+    )
+}
