@@ -9,6 +9,8 @@
 //!    that wrote it down by [`encode_key_row`]) can [`install`](BatchDecoder::install_base) it and go on with the bytes as they came. The
 //!    decimal exponents that both ends keep beside the base are a cache of a pure function of its values.
 //! 4. [`Transcoder`] starts a stream in the middle of such a chain.
+//! 5. [`encode_samples`] is for samples that belong to no row, received by a store one series at a time: columns of slots, times and
+//!    values, which lean on nothing outside their batch.
 //!
 //! **Bounds.** A batch holds at most [`ROWS_MAX`] rows and weighs at most [`WEIGHT_MAX`] (slots, parts of histograms,
 //! exemplars and start times, counted together), so what a body may make its reader allocate is bounded whatever it says; the bases held at either end weigh
@@ -27,6 +29,7 @@ mod float_column;
 mod histogram;
 mod key_row;
 mod rows_section;
+mod sample_columns;
 mod samples;
 #[cfg(test)]
 mod tests;
@@ -34,7 +37,7 @@ mod transcoder;
 mod weight;
 
 pub use decoder::BatchDecoder;
-pub use encoder::{BatchContents, BatchEncoder, EncodedBatch};
+pub use encoder::{BatchContents, BatchEncoder, EncodedBatch, SampleContents, encode_samples};
 pub use error::{DecodeError, EncodeError, RowError};
 pub use key_row::{decode_key_row, encode_key_row};
 pub use transcoder::{TranscodeError, Transcoder};
@@ -61,5 +64,7 @@ pub const COHORTS_MAX: usize = 65_536;
 /// A cohort's row is a key row at least every so many rows.
 pub const KEY_INTERVAL: u8 = 64;
 
-/// The first byte of a body.
+/// The first byte of a body that an agent makes.
 const VERSION: u8 = 1;
+/// The first byte of a body with samples in columns: stores make it for their logs, agents do not send it.
+const VERSION_COLUMNS: u8 = 2;

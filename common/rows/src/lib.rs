@@ -22,12 +22,14 @@ mod row;
 pub use codec::{
     BODY_BYTES_MAX, BatchContents, BatchDecoder, BatchEncoder, COHORTS_MAX, DecodeError,
     EncodeError, EncodedBatch, HISTOGRAM_PARTS_MAX, KEY_INTERVAL, METADATA_MAX, ROWS_MAX, RowError,
-    SAMPLES_MAX, TEXT_BYTES_MAX, TranscodeError, Transcoder, WEIGHT_HELD_MAX, WEIGHT_MAX,
-    decode_key_row, encode_key_row,
+    SAMPLES_MAX, SampleContents, TEXT_BYTES_MAX, TranscodeError, Transcoder, WEIGHT_HELD_MAX,
+    WEIGHT_MAX, decode_key_row, encode_key_row, encode_samples,
 };
 pub use cohort::{CohortDefinition, CohortId, SLOTS_MAX, SeriesDefinition, Slot};
 pub use cohort_builder::{CohortBuilder, Collected, RowSink};
 pub use family::{Family, Sink};
 pub use identity::{AgentId, AgentIdError, BatchNumber, Epoch, StoreId};
 pub use number_set::{INTERVALS_MAX, NumberSet};
-pub use row::{Batch, DecodedRow, MetricMetadata, Presence, Row, RowCounter, SeriesSample};
+pub use row::{
+    Batch, DecodedRow, MetricMetadata, Presence, Row, RowCounter, SeriesExemplar, SeriesSample,
+};

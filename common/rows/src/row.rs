@@ -159,6 +159,19 @@ pub struct SeriesSample {
     pub at: TimestampMs,
     /// What.
     pub value: Value,
+    /// Since when the counter counts; 0 when that is not known. Batches of agents cannot say it.
+    pub start: TimestampMs,
+}
+
+/// An exemplar of a series whose samples have times of their own.
+#[derive(Clone, Debug)]
+pub struct SeriesExemplar {
+    /// The cohort whose layout names the series.
+    pub cohort: CohortId,
+    /// The series.
+    pub slot: Slot,
+    /// The exemplar.
+    pub exemplar: Exemplar,
 }
 
 /// What a metric family says of itself.
@@ -190,6 +203,8 @@ pub struct Batch {
     pub rows: Vec<DecodedRow>,
     /// Samples with times of their own.
     pub samples: Vec<SeriesSample>,
+    /// Exemplars of series outside rows.
+    pub exemplars: Vec<SeriesExemplar>,
     /// What metric families say of themselves.
     pub metadata: Vec<MetricMetadata>,
 }

@@ -172,6 +172,7 @@ impl Sampler {
             slot: Slot::try_from(slot).unwrap_or(0),
             at,
             value: Value::Float(float),
+            start: TimestampMs(0),
         });
         expected.push(Expected {
             labels: cohort.series[slot].1.clone(),

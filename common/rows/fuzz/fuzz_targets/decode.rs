@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use rows::{BatchDecoder, BatchNumber, decode_key_row, encode_key_row};
+use rows::{
+    BatchDecoder, BatchNumber, SampleContents, decode_key_row, encode_key_row, encode_samples,
+};
 
 fuzz_target!(|input: &[u8]| {
     let mut decoder = BatchDecoder::new();
@@ -27,6 +29,20 @@ fuzz_target!(|input: &[u8]| {
             let bytes = encode_key_row(&decoded.row).expect("what was decoded keeps the rules");
             let again = decode_key_row(&bytes).expect("what was encoded decodes");
             assert!(again.same_bits(&decoded.row));
+        }
+        let contents = SampleContents {
+            samples: &batch.samples,
+            exemplars: &batch.exemplars,
+            metadata: &batch.metadata,
+        };
+        // In another form samples may be too long for a body, never wrong.
+        if let Ok(bytes) = encode_samples(&contents) {
+            let again = BatchDecoder::new().decode(BatchNumber(0), bytes);
+            let again = again.expect("what was encoded decodes");
+            assert_eq!(again.samples.len(), batch.samples.len());
+            for (one, other) in again.samples.iter().zip(&batch.samples) {
+                assert!(one.value.same_bits(&other.value) && one.at == other.at);
+            }
         }
     }
 });

@@ -9,8 +9,8 @@ use zstd::zstd_safe::{CParameter, DParameter};
 use super::by_slot::{self, Coded};
 use super::bytes::{ByteReader, put_varint};
 use super::error::{DecodeError, EncodeError};
-use super::{BODY_BYTES_MAX, VERSION, samples};
-use crate::{MetricMetadata, SeriesSample};
+use super::{BODY_BYTES_MAX, VERSION, VERSION_COLUMNS, sample_columns, samples};
+use crate::{MetricMetadata, SeriesExemplar, SeriesSample};
 
 /// The rest of the body is one zstd frame, after the length that it decompresses to.
 const FLAG_ZSTD: u8 = 1;
@@ -31,17 +31,34 @@ pub(super) enum Section {
     Exemplars = 4,
     Samples = 5,
     Metadata = 6,
+    SampleColumns = 7,
+    SampleExemplars = 8,
 }
 
 impl Section {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Rows,
         Self::Histograms,
         Self::StartTimes,
         Self::Exemplars,
         Self::Samples,
         Self::Metadata,
+        Self::SampleColumns,
+        Self::SampleExemplars,
     ];
+
+    /// Returns the first version of the format that has the section.
+    const fn since(self) -> u8 {
+        match self {
+            Self::SampleColumns | Self::SampleExemplars => VERSION_COLUMNS,
+            Self::Rows
+            | Self::Histograms
+            | Self::StartTimes
+            | Self::Exemplars
+            | Self::Samples
+            | Self::Metadata => VERSION,
+        }
+    }
 }
 
 /// Returns the body: `rows` is the section of rows, written already.
@@ -91,7 +108,39 @@ pub(super) fn assemble(
     // sample. Key rows, with distances from zero, lose 12 %; texts and histograms far more.
     let dense = rows.len() + SECTION_BYTES_MAX >= payload.len()
         && coded.iter().all(|coded| coded.base.is_some());
-    Ok(close(&payload, !dense))
+    Ok(close(VERSION, &payload, !dense))
+}
+
+/// Returns the body of samples in columns, their exemplars, and metadata.
+pub(super) fn assemble_columns(
+    samples: &[SeriesSample],
+    exemplars: &[SeriesExemplar],
+    metadata: &[MetricMetadata],
+) -> Result<Vec<u8>, EncodeError> {
+    let mut payload = Vec::with_capacity(samples.len() * 4 + 64);
+    let mut scratch = Vec::with_capacity(samples.len() * 4 + 64);
+    let mut section = |section: Section, put: &mut dyn FnMut(&mut Vec<u8>)| {
+        scratch.clear();
+        put(&mut scratch);
+        put_section(&mut payload, section, &scratch);
+    };
+    if !metadata.is_empty() {
+        section(Section::Metadata, &mut |out| {
+            samples::put_metadata(out, metadata);
+        });
+    }
+    if !samples.is_empty() {
+        section(Section::SampleColumns, &mut |out| {
+            sample_columns::put_samples(out, samples);
+        });
+    }
+    if !exemplars.is_empty() {
+        section(Section::SampleExemplars, &mut |out| {
+            sample_columns::put_exemplars(out, exemplars);
+        });
+    }
+    EncodeError::check("bytes", payload.len() + 2, BODY_BYTES_MAX)?;
+    Ok(close(VERSION_COLUMNS, &payload, true))
 }
 
 fn put_section(payload: &mut Vec<u8>, section: Section, bytes: &[u8]) {
@@ -103,6 +152,7 @@ fn put_section(payload: &mut Vec<u8>, section: Section, bytes: &[u8]) {
 /// Returns the next section; `after` is the one before.
 pub(super) fn next_section<'a>(
     reader: &mut ByteReader<'a>,
+    version: u8,
     after: Option<Section>,
 ) -> Result<Option<(Section, ByteReader<'a>)>, DecodeError> {
     if reader.is_empty() {
@@ -112,6 +162,7 @@ pub(super) fn next_section<'a>(
     let section = Section::ALL
         .into_iter()
         .find(|section| *section as u8 == tag)
+        .filter(|section| section.since() <= version)
         .filter(|section| after.is_none_or(|after| after < *section))
         .ok_or(DecodeError::Malformed(
             "a section is unknown or out of order",
@@ -121,9 +172,9 @@ pub(super) fn next_section<'a>(
 }
 
 /// Puts version and flags before `payload`, which is compressed if `try_compressing` and that makes it shorter.
-fn close(payload: &[u8], try_compressing: bool) -> Vec<u8> {
+fn close(version: u8, payload: &[u8], try_compressing: bool) -> Vec<u8> {
     if let Some(compressed) = try_compressing.then(|| compress(payload)).flatten() {
-        let mut body = vec![VERSION, FLAG_ZSTD];
+        let mut body = vec![version, FLAG_ZSTD];
         put_varint(&mut body, payload.len() as u64);
         body.extend_from_slice(&compressed);
         if body.len() < payload.len() + 2 {
@@ -131,27 +182,28 @@ fn close(payload: &[u8], try_compressing: bool) -> Vec<u8> {
         }
     }
     let mut body = Vec::with_capacity(payload.len() + 2);
-    body.extend_from_slice(&[VERSION, 0]);
+    body.extend_from_slice(&[version, 0]);
     body.extend_from_slice(payload);
     body
 }
 
-/// Returns the payload of `body`.
-pub(super) fn open(body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+/// Returns version and payload of `body`; later versions than `newest` are refused.
+pub(super) fn open(body: &[u8], newest: u8) -> Result<(u8, Cow<'_, [u8]>), DecodeError> {
     DecodeError::check("bytes", body.len() as u64, BODY_BYTES_MAX)?;
     let mut reader = ByteReader::new(body);
     let found = reader.byte()?;
-    if found != VERSION {
-        return Err(DecodeError::Version { found });
+    if !(VERSION..=newest).contains(&found) {
+        return Err(DecodeError::Version { found, newest });
     }
-    match reader.byte()? {
-        0 => Ok(Cow::Borrowed(reader.rest())),
+    let payload = match reader.byte()? {
+        0 => Cow::Borrowed(reader.rest()),
         FLAG_ZSTD => {
             let length = reader.count("bytes, decompressed", BODY_BYTES_MAX)?;
-            decompress(reader.rest(), length).map(Cow::Owned)
+            Cow::Owned(decompress(reader.rest(), length)?)
         }
-        _ => Err(DecodeError::Malformed("a flag is unknown")),
-    }
+        _ => return Err(DecodeError::Malformed("a flag is unknown")),
+    };
+    Ok((found, payload))
 }
 
 thread_local! {

@@ -43,11 +43,7 @@ pub(super) fn put_exemplars(out: &mut Vec<u8>, rows: &[Coded<'_>]) {
         put_list(out, &row.exemplars, |out, slot, exemplar| {
             put_float_near(out, exemplar.value, row.floats[usize::from(slot)]);
             put_signed(out, exemplar.at.0.wrapping_sub(row.at.0));
-            put_varint(out, exemplar.labels.len() as u64);
-            for (name, value) in exemplar.labels.iter() {
-                put_text(out, name);
-                put_text(out, value);
-            }
+            put_labels(out, &exemplar.labels);
         });
     }
 }
@@ -93,7 +89,17 @@ pub(super) fn take_exemplars(
     })
 }
 
-fn take_labels(reader: &mut ByteReader<'_>) -> Result<Labels, DecodeError> {
+/// Appends the labels of an exemplar.
+pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+    put_varint(out, labels.len() as u64);
+    for (name, value) in labels.iter() {
+        put_text(out, name);
+        put_text(out, value);
+    }
+}
+
+/// Reads what [`put_labels`] wrote.
+pub(super) fn take_labels(reader: &mut ByteReader<'_>) -> Result<Labels, DecodeError> {
     let count = reader.count("labels of an exemplar", TEXT_BYTES_MAX / 2)?;
     let mut pairs = Vec::new();
     let mut bytes = 0;

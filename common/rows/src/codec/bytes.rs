@@ -42,7 +42,7 @@ pub(super) fn from_bits_apart(base: f64, apart: i64) -> f64 {
 }
 
 #[expect(clippy::cast_sign_loss, reason = "the sign moves to the lowest bit")]
-const fn zigzag(value: i64) -> u64 {
+pub(super) const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
@@ -50,7 +50,7 @@ const fn zigzag(value: i64) -> u64 {
     clippy::cast_possible_wrap,
     reason = "the sign comes from the lowest bit"
 )]
-const fn unzigzag(value: u64) -> i64 {
+pub(super) const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 

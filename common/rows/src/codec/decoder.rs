@@ -10,31 +10,51 @@ use super::decimal::UNKNOWN;
 use super::error::{DecodeError, RowError};
 use super::rows_section::take_row;
 use super::weight::Budget;
-use super::{ROWS_MAX, by_slot, samples, weight};
+use super::{ROWS_MAX, VERSION, VERSION_COLUMNS, by_slot, sample_columns, samples, weight};
 use crate::{
-    Batch, BatchNumber, CohortId, DecodedRow, MetricMetadata, Row, RowCounter, SeriesSample,
+    Batch, BatchNumber, CohortId, DecodedRow, MetricMetadata, Row, RowCounter, SeriesExemplar,
+    SeriesSample,
 };
 
 /// Decodes batches against the rows before them.
 ///
 /// One decoder belongs to one stream and one epoch (cohorts are numbered within an epoch). Its memory is bounded by
 /// [`WEIGHT_HELD_MAX`](super::WEIGHT_HELD_MAX); a row whose base was let go of is answered with [`DecodeError::MissingBase`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BatchDecoder {
     bases: Bases,
+    /// The latest version of the format that it takes.
+    newest: u8,
+}
+
+impl Default for BatchDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl BatchDecoder {
-    /// Returns a decoder that knows no row.
+    /// Returns a decoder that knows no row and takes all versions of the format.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            bases: Bases::default(),
+            newest: VERSION_COLUMNS,
+        }
+    }
+
+    /// Returns a decoder that knows no row and takes what agents may send by version 1 of the protocol.
+    pub fn of_agents() -> Self {
+        Self {
+            newest: VERSION,
+            ..Self::new()
+        }
     }
 
     /// Decodes the body of a batch; after an error the decoder is as it was.
     pub fn decode(&mut self, number: BatchNumber, bytes: Arc<[u8]>) -> Result<Batch, DecodeError> {
         let taken = {
-            let payload = body::open(&bytes)?;
-            take_payload(&payload, &self.bases)?
+            let (version, payload) = body::open(&bytes, self.newest)?;
+            take_payload(version, &payload, &self.bases)?
         };
         let mut made: HashMap<CohortId, Base> = HashMap::new();
         let mut rows: Vec<DecodedRow> = Vec::with_capacity(taken.rows.len());
@@ -59,6 +79,7 @@ impl BatchDecoder {
             bytes,
             rows,
             samples: taken.samples,
+            exemplars: taken.exemplars,
             metadata: taken.metadata,
         })
     }
@@ -96,6 +117,7 @@ impl BatchDecoder {
 pub(super) struct Taken {
     pub(super) rows: Vec<PendingRow>,
     pub(super) samples: Vec<SeriesSample>,
+    pub(super) exemplars: Vec<SeriesExemplar>,
     pub(super) metadata: Vec<MetricMetadata>,
 }
 
@@ -126,12 +148,16 @@ impl BaseAt {
 }
 
 /// Reads all sections of a payload.
-pub(super) fn take_payload(payload: &[u8], bases: &Bases) -> Result<Taken, DecodeError> {
+pub(super) fn take_payload(
+    version: u8,
+    payload: &[u8],
+    bases: &Bases,
+) -> Result<Taken, DecodeError> {
     let mut reader = ByteReader::new(payload);
     let mut taken = Taken::default();
     let mut budget = Budget::new();
     let mut after = None;
-    while let Some((section, mut part)) = body::next_section(&mut reader, after)? {
+    while let Some((section, mut part)) = body::next_section(&mut reader, version, after)? {
         match section {
             Section::Rows => taken.rows = take_rows(&mut part, &mut budget, bases)?,
             Section::Histograms => take_histograms(&mut part, &mut budget, &mut taken.rows)?,
@@ -147,6 +173,13 @@ pub(super) fn take_payload(payload: &[u8], bases: &Bases) -> Result<Taken, Decod
             }
             Section::Samples => taken.samples = samples::take_samples(&mut part, &mut budget)?,
             Section::Metadata => taken.metadata = samples::take_metadata(&mut part)?,
+            Section::SampleColumns => {
+                let more = sample_columns::take_samples(&mut part, &mut budget)?;
+                taken.samples.extend(more);
+            }
+            Section::SampleExemplars => {
+                taken.exemplars = sample_columns::take_exemplars(&mut part, &mut budget)?;
+            }
         }
         if !part.is_empty() {
             return Err(DecodeError::Malformed(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::Value;
+use model::{TimestampMs, Value};
 
 use super::bases::{Base, Bases};
 use super::by_slot::Coded;
@@ -14,7 +14,7 @@ use super::{
     HISTOGRAM_PARTS_MAX, KEY_INTERVAL, METADATA_MAX, ROWS_MAX, SAMPLES_MAX, TEXT_BYTES_MAX,
     WEIGHT_MAX, body, weight,
 };
-use crate::{CohortId, MetricMetadata, Row, SeriesSample};
+use crate::{CohortId, MetricMetadata, Row, SeriesExemplar, SeriesSample};
 
 /// What goes into a batch.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +25,45 @@ pub struct BatchContents<'a> {
     pub samples: &'a [SeriesSample],
     /// What metric families say of themselves.
     pub metadata: &'a [MetricMetadata],
+}
+
+/// What goes into a batch without rows, made by a store of series that it receives one by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SampleContents<'a> {
+    /// Samples; those of a cohort together, and of a slot in the order that they came, take the fewest bytes.
+    pub samples: &'a [SeriesSample],
+    /// Exemplars of the same series.
+    pub exemplars: &'a [SeriesExemplar],
+    /// What metric families say of themselves.
+    pub metadata: &'a [MetricMetadata],
+}
+
+/// Encodes samples in columns. The body leans on no other and is decoded by a [`BatchDecoder`](super::BatchDecoder) of all versions.
+pub fn encode_samples(contents: &SampleContents<'_>) -> Result<Arc<[u8]>, EncodeError> {
+    let SampleContents {
+        samples,
+        exemplars,
+        metadata,
+    } = *contents;
+    EncodeError::check(
+        "samples with times of their own",
+        samples.len(),
+        SAMPLES_MAX,
+    )?;
+    EncodeError::check("exemplars of samples", exemplars.len(), SAMPLES_MAX)?;
+    let mut total = 0;
+    for sample in samples {
+        check_value(sample)?;
+        total += weight::of_sample(sample);
+    }
+    for SeriesExemplar { exemplar, .. } in exemplars {
+        let bytes = exemplar.labels.text_bytes();
+        EncodeError::check("bytes of labels", bytes, TEXT_BYTES_MAX)?;
+        total += weight::of_exemplar(exemplar);
+    }
+    check_metadata(metadata)?;
+    EncodeError::check("slots and histogram parts", total, WEIGHT_MAX)?;
+    body::assemble_columns(samples, exemplars, metadata).map(Arc::from)
 }
 
 /// An encoded body, and what is in it.
@@ -119,7 +158,6 @@ pub(super) fn check(contents: &BatchContents<'_>) -> Result<(), EncodeError> {
         samples.len(),
         SAMPLES_MAX,
     )?;
-    EncodeError::check("described metrics", contents.metadata.len(), METADATA_MAX)?;
     let mut total = 0;
     for row in contents.rows {
         check_row(row)?;
@@ -129,14 +167,20 @@ pub(super) fn check(contents: &BatchContents<'_>) -> Result<(), EncodeError> {
         check_sample(sample)?;
         total += weight::of_sample(sample);
     }
-    for MetricMetadata { metric, metadata } in contents.metadata {
+    check_metadata(contents.metadata)?;
+    EncodeError::check("slots and histogram parts", total, WEIGHT_MAX)
+}
+
+fn check_metadata(metadata: &[MetricMetadata]) -> Result<(), EncodeError> {
+    EncodeError::check("described metrics", metadata.len(), METADATA_MAX)?;
+    for MetricMetadata { metric, metadata } in metadata {
         let longest = metric
             .len()
             .max(metadata.help.len())
             .max(metadata.unit.len());
         EncodeError::check("bytes of text", longest, TEXT_BYTES_MAX)?;
     }
-    EncodeError::check("slots and histogram parts", total, WEIGHT_MAX)
+    Ok(())
 }
 
 pub(super) fn check_row(row: &Row) -> Result<(), EncodeError> {
@@ -148,6 +192,15 @@ pub(super) fn check_row(row: &Row) -> Result<(), EncodeError> {
 }
 
 fn check_sample(sample: &SeriesSample) -> Result<(), EncodeError> {
+    if sample.start != TimestampMs(0) {
+        return Err(EncodeError::StartTime {
+            cohort: sample.cohort,
+        });
+    }
+    check_value(sample)
+}
+
+fn check_value(sample: &SeriesSample) -> Result<(), EncodeError> {
     let Value::Histogram(histogram) = &sample.value else {
         return Ok(());
     };

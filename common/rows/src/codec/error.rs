@@ -18,10 +18,12 @@ pub enum DecodeError {
         base: RowCounter,
     },
     /// The body is of a later format.
-    #[error("body has format version {found}, this program reads version 1")]
+    #[error("body has format version {found}, at most version {newest} is taken here")]
     Version {
         /// The version that it says.
         found: u8,
+        /// The latest that is taken: what the protocol of the connection allows, or all that this program reads.
+        newest: u8,
     },
     /// The body asks for more than any body may.
     #[error("body has {value} {what}, at most {limit} are taken")]
@@ -61,6 +63,12 @@ pub enum EncodeError {
         value: u64,
         /// How much may be.
         limit: u64,
+    },
+    /// A sample has a start time, which bodies of the first version cannot say: encode it with the store's form.
+    #[error("sample of cohort {} has a start time, which an agent's batch cannot hold", cohort.0)]
+    StartTime {
+        /// The cohort.
+        cohort: CohortId,
     },
     /// A sample's histogram contradicts itself.
     #[error("sample of cohort {} cannot be encoded", cohort.0)]

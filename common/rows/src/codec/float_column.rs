@@ -198,7 +198,7 @@ fn take_bitmap(slots: usize, reader: &mut ByteReader<'_>) -> Result<Vec<u64>, De
 }
 
 /// Appends the code of `value`, whose slot had the value `before`; `exponent` is that of `before` and becomes that of `value`.
-fn put_value(bits: &mut BitWriter<'_>, value: f64, before: f64, exponent: &mut u8) {
+pub(super) fn put_value(bits: &mut BitWriter<'_>, value: f64, before: f64, exponent: &mut u8) {
     let base = Decimal::of_base(before, *exponent);
     if let Some(mantissa) = at_places(value, base.places) {
         put_distance(bits, mantissa - base.mantissa);
@@ -253,7 +253,7 @@ fn put_wide(bits: &mut BitWriter<'_>, distance: i64) {
 
 /// Reads the code of a value whose slot had the value `before`; `None` is absence. `exponent` as in [`put_value`].
 #[inline]
-fn take_value(
+pub(super) fn take_value(
     bits: &mut BitReader<'_>,
     before: f64,
     exponent: &mut u8,

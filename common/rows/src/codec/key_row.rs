@@ -7,7 +7,7 @@ use super::decoder::take_payload;
 use super::encoder::check_row;
 use super::error::{DecodeError, EncodeError};
 use super::rows_section::put_row;
-use super::{WEIGHT_MAX, body, weight};
+use super::{VERSION, WEIGHT_MAX, body, weight};
 use crate::Row;
 
 /// Encodes `row` so that it can be read without any other: a body with one key row.
@@ -23,8 +23,8 @@ pub fn encode_key_row(row: &Row) -> Result<Vec<u8>, EncodeError> {
 /// Reads what [`encode_key_row`] wrote.
 pub fn decode_key_row(bytes: &[u8]) -> Result<Row, DecodeError> {
     const NOT_ONE: DecodeError = DecodeError::Malformed("it should hold one row, and nothing else");
-    let payload = body::open(bytes)?;
-    let mut taken = take_payload(&payload, &Bases::default())?;
+    let (version, payload) = body::open(bytes, VERSION)?;
+    let mut taken = take_payload(version, &payload, &Bases::default())?;
     match (taken.rows.pop(), taken.rows.is_empty()) {
         (Some(taken_row), true) if taken.samples.is_empty() && taken.metadata.is_empty() => {
             Ok(taken_row.row)

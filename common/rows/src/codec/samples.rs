@@ -62,6 +62,7 @@ pub(super) fn take_samples(
                 .map_err(|_| DecodeError::Malformed("a slot is out of range"))?,
             at: TimestampMs(before),
             value,
+            start: TimestampMs(0),
         });
     }
     Ok(samples)

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::*;
-use crate::{Batch, BatchNumber, CohortId, MetricMetadata, Presence, Row, SeriesSample, Slot};
+use crate::{
+    Batch, BatchNumber, CohortId, MetricMetadata, Presence, Row, SeriesExemplar, SeriesSample, Slot,
+};
 
 /// Values that metrics have, and values that they should not have.
 fn float() -> impl Strategy<Value = f64> {
@@ -350,7 +352,7 @@ proptest! {
             let mut mutilated = bytes.to_vec();
             if open {
                 // Past the compression, where the sections are.
-                let payload = body::open(&bytes).unwrap().into_owned();
+                let payload = body::open(&bytes, VERSION).unwrap().1.into_owned();
                 mutilated = [&[VERSION, 0][..], &payload].concat();
             }
             for (at, byte) in &mutations { let at = at.index(mutilated.len()); mutilated[at] = *byte; }
@@ -385,7 +387,7 @@ proptest! {
         metadata in prop::collection::vec(("[a-z_:]{0,20}", 0usize..8, ".{0,80}", "[a-z]{0,8}"), 0..20),
     ) {
         let samples: Vec<_> = samples.into_iter().map(|(cohort, slot, at, float, histogram)| SeriesSample {
-            cohort: CohortId(cohort), slot, at, value: histogram.map_or(Value::Float(float), Value::Histogram),
+            cohort: CohortId(cohort), slot, at, value: histogram.map_or(Value::Float(float), Value::Histogram), start: TimestampMs(0),
         }).collect();
         let kinds = [MetricType::Unknown, MetricType::Counter, MetricType::Gauge, MetricType::Histogram, MetricType::GaugeHistogram,
             MetricType::Summary, MetricType::Info, MetricType::StateSet];
@@ -403,6 +405,70 @@ proptest! {
             prop_assert!(a.value.same_bits(&b.value));
         }
     }
+
+    #[test]
+    fn sample_columns_round_trip(samples in loose_samples(), exemplars in prop::collection::vec((any::<u32>(), 0u16..16_384, exemplar()), 0..5)) {
+        let exemplars: Vec<_> = exemplars.into_iter().map(|(cohort, slot, exemplar)| SeriesExemplar { cohort: CohortId(cohort), slot, exemplar }).collect();
+        let contents = SampleContents { samples: &samples, exemplars: &exemplars, metadata: &[] };
+        let bytes = encode_samples(&contents).unwrap();
+        let batch = BatchDecoder::new().decode(BatchNumber(7), Arc::clone(&bytes)).unwrap();
+        prop_assert_eq!(batch.samples.len(), samples.len());
+        for (a, b) in batch.samples.iter().zip(&samples) {
+            prop_assert_eq!((a.cohort, a.slot, a.at, a.start), (b.cohort, b.slot, b.at, b.start));
+            prop_assert!(a.value.same_bits(&b.value));
+        }
+        prop_assert_eq!(batch.exemplars.len(), exemplars.len());
+        for (a, b) in batch.exemplars.iter().zip(&exemplars) {
+            prop_assert_eq!((a.cohort, a.slot, &a.exemplar.labels, a.exemplar.at), (b.cohort, b.slot, &b.exemplar.labels, b.exemplar.at));
+            prop_assert_eq!(a.exemplar.value.to_bits(), b.exemplar.value.to_bits());
+        }
+        let refused = BatchDecoder::of_agents().decode(BatchNumber(7), bytes).unwrap_err();
+        prop_assert_eq!(refused, DecodeError::Version { found: 2, newest: 1 });
+    }
+
+    #[test]
+    fn mutilated_columns_are_refused_or_decode_to_something(
+        samples in loose_samples(), mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in 0usize..40
+    ) {
+        let bytes = encode_samples(&SampleContents { samples: &samples, ..SampleContents::default() }).unwrap();
+        let payload = body::open(&bytes, VERSION_COLUMNS).unwrap().1.into_owned();
+        let mut mutilated = [&[VERSION_COLUMNS, 0][..], &payload].concat();
+        for (at, byte) in &mutations { let at = at.index(mutilated.len()); mutilated[at] = *byte; }
+        mutilated.truncate(mutilated.len() - cut.min(mutilated.len()));
+        if let Ok(batch) = BatchDecoder::new().decode(BatchNumber(0), mutilated.into()) {
+            let again = SampleContents { samples: &batch.samples, exemplars: &batch.exemplars, metadata: &batch.metadata };
+            encode_samples(&again).unwrap();
+        }
+    }
+}
+
+/// Samples as a sender of scraped series brings them, and wild ones.
+fn loose_samples() -> impl Strategy<Value = Vec<SeriesSample>> {
+    let sample = (
+        prop_oneof![4 => Just(3u32), 1 => any::<u32>()],
+        prop_oneof![5 => Just(None), 1 => (0u16..16_384).prop_map(Some)],
+        prop_oneof![4 => Just(None), 1 => time().prop_map(Some)],
+        float(),
+        prop::option::weighted(0.1, histogram()),
+        prop::option::weighted(0.1, time()),
+        0u16..2,
+    );
+    prop::collection::vec(sample, 0..60).prop_map(|list| {
+        let (mut slot, mut at) = (0, TimestampMs(1_790_000_000_000));
+        list.into_iter()
+            .map(|(cohort, jump, time, float, histogram, start, step)| {
+                slot = jump.unwrap_or((slot + step) % 16_384);
+                at = time.unwrap_or(at);
+                SeriesSample {
+                    cohort: CohortId(cohort),
+                    slot,
+                    at,
+                    value: histogram.map_or(Value::Float(float), Value::Histogram),
+                    start: start.unwrap_or(TimestampMs(0)),
+                }
+            })
+            .collect()
+    })
 }
 
 fn key_batch(rows: &[Arc<Row>]) -> Arc<[u8]> {
@@ -555,9 +621,15 @@ fn lies_about_lengths_are_refused_before_anything_is_allocated() {
         assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
     }
     let error = BatchDecoder::new()
-        .decode(BatchNumber(0), Arc::from([2, 0]))
+        .decode(BatchNumber(0), Arc::from([3, 0]))
         .unwrap_err();
-    assert_eq!(error, DecodeError::Version { found: 2 });
+    assert_eq!(
+        error,
+        DecodeError::Version {
+            found: 3,
+            newest: 2
+        }
+    );
 }
 
 /// Both ends must weigh alike, or a batch is made that nobody takes.
@@ -648,6 +720,91 @@ fn a_transcoder_hands_on_the_bytes_that_it_can() {
     assert!(Arc::ptr_eq(&send(3), &bytes[3]));
 }
 
+#[test]
+fn lying_lengths_of_columns_are_refused_before_memory_is_taken() {
+    for section in [
+        // More samples than the section has.
+        &[0xff, 0xff, 0x03][..],
+        // Groups: empty, larger than the section says, with an unknown flag.
+        &[2, 5, 0, 0],
+        &[2, 5, 3, 0],
+        &[2, 5, 2, 4],
+        // Runs of slots: past the group, before the first slot, past the last one.
+        &[2, 5, 2, 0, 0, 5],
+        &[2, 5, 2, 0, 1, 3],
+        &[2, 5, 2, 0, 0xfe, 0xff, 1, 3],
+        // A run of times past the group.
+        &[2, 5, 2, 0, 0, 3, 5],
+        // A value that is absent.
+        &[1, 5, 1, 0, 0, 0, 2, 62],
+        // Bits of histograms past the last sample.
+        &[1, 5, 1, 2, 0, 0, 2, 2],
+    ] {
+        let mut body = vec![VERSION_COLUMNS, 0, 7];
+        bytes::put_varint(&mut body, section.len() as u64);
+        body.extend_from_slice(section);
+        let error = BatchDecoder::new()
+            .decode(BatchNumber(0), body.into())
+            .unwrap_err();
+        assert!(
+            matches!(error, DecodeError::Malformed(_) | DecodeError::Limit { .. }),
+            "{section:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_start_time_is_not_lost_on_the_way_from_an_agent() {
+    let sample = SeriesSample {
+        cohort: CohortId(4),
+        slot: 0,
+        at: TimestampMs(9),
+        value: Value::Float(1.0),
+        start: TimestampMs(3),
+    };
+    let contents = BatchContents {
+        samples: &[sample],
+        ..BatchContents::default()
+    };
+    let error = BatchEncoder::new().encode(&contents).unwrap_err();
+    let cohort = CohortId(4);
+    assert_eq!(error, EncodeError::StartTime { cohort });
+}
+
+/// The examples of FORMAT.md, the second one.
+#[test]
+fn the_columns_are_those_of_the_format_document() {
+    let sample = |slot, at: i64, value, start| SeriesSample {
+        cohort: CohortId(5),
+        slot,
+        at: TimestampMs(1_790_000_000_000 + at),
+        value: Value::Float(value),
+        start: TimestampMs(start),
+    };
+    let samples = [
+        sample(0, 0, 100.0, 0),
+        sample(1, 0, 0.25, 1_789_000_000_000),
+        sample(2, 3, 4096.0, 1_789_000_000_000),
+        sample(2, 1_003, 4097.0, 1_789_000_000_000),
+    ];
+    let exemplars = [SeriesExemplar {
+        cohort: CohortId(5),
+        slot: 2,
+        exemplar: Exemplar {
+            labels: Labels::from_pairs([("id", "a")]).unwrap(),
+            value: 0.0,
+            at: TimestampMs(7),
+        },
+    }];
+    let contents = SampleContents {
+        samples: &samples,
+        exemplars: &exemplars,
+        metadata: &[],
+    };
+    let bytes = encode_samples(&contents).unwrap();
+    assert_eq!(hex_of(&bytes), example(2));
+}
+
 /// The example of FORMAT.md.
 #[test]
 fn the_bytes_are_those_of_the_format_document() {
@@ -660,19 +817,20 @@ fn the_bytes_are_those_of_the_format_document() {
         Arc::new(second),
     ];
     let bytes = encoder.encode(&rows_only(&rows)).unwrap().bytes;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex_of(&bytes), example(1));
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the digits of an example of FORMAT.md, counted from 1.
+fn example(number: usize) -> String {
     let document = include_str!("../../FORMAT.md");
-    let example = document
-        .split("```hex")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
-    let digits: String = example
-        .lines()
+    let example = document.split("```hex").nth(number).unwrap();
+    let lines = example.split("```").next().unwrap().lines();
+    lines
         .map(|line| line.split('#').next().unwrap())
         .flat_map(str::split_whitespace)
-        .collect();
-    assert_eq!(hex, digits);
+        .collect()
 }

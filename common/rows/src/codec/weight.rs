@@ -43,7 +43,7 @@ pub(super) fn of_exemplar(exemplar: &Exemplar) -> usize {
 pub(super) fn of_sample(sample: &SeriesSample) -> usize {
     match &sample.value {
         Value::Float(_) => 1,
-        Value::Histogram(histogram) => 1 + of_histogram(histogram),
+        Value::Histogram(histogram) => 2 + of_histogram(histogram),
     }
 }
 
