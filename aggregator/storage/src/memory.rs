@@ -93,6 +93,11 @@ impl Contents {
         true
     }
 
+    fn has(&self, labels: &Labels, at: TimestampMs, value: &Value) -> bool {
+        let stored = self.series.get(labels).and_then(|all| all.get(&at));
+        stored.is_some_and(|stored| stored.value.same_bits(value))
+    }
+
     fn describe(&mut self, metric: Arc<str>, metadata: Metadata) {
         let known = self.metadata.entry(metric).or_default();
         if !known.contains(&metadata) {
@@ -104,11 +109,15 @@ impl Contents {
     fn take(
         &mut self,
         key: (&Source, CohortId, usize),
-        at: TimestampMs,
+        (at, start): (TimestampMs, TimestampMs),
         value: Value,
         refused: &mut Refusals,
     ) {
         let (source, cohort, slot) = key;
+        let mut refuse = |reason| match Slot::try_from(slot) {
+            Ok(slot) => refused.add_sample(reason, cohort, slot),
+            Err(_) => refused.add(reason, 1),
+        };
         let labels = Slot::try_from(slot).ok().and_then(|slot| {
             self.slots
                 .get(&(source.agent.clone(), source.epoch, cohort, slot))
@@ -116,11 +125,12 @@ impl Contents {
         });
         match labels {
             Some(labels) => {
-                if !self.insert(&labels, at, value, TimestampMs(0)) {
-                    refused.add(RefusalReason::Conflict, 1);
+                if !self.insert(&labels, at, value.clone(), start) && !self.has(&labels, at, &value)
+                {
+                    refuse(RefusalReason::Conflict);
                 }
             }
-            None => refused.add(RefusalReason::Undefined, 1),
+            None => refuse(RefusalReason::Undefined),
         }
     }
 
@@ -208,7 +218,8 @@ impl Appender for MemoryStore {
                 let value = histogram.map_or(Value::Float(row.floats[slot]), |(_, h)| {
                     Value::Histogram(Arc::clone(h))
                 });
-                contents.take((source, row.cohort, slot), row.at, value, &mut refused);
+                let times = (row.at, TimestampMs(0));
+                contents.take((source, row.cohort, slot), times, value, &mut refused);
             }
             for (slot, exemplar) in &row.exemplars {
                 let key = (source.agent.clone(), source.epoch, row.cohort, *slot);
@@ -224,10 +235,17 @@ impl Appender for MemoryStore {
         for sample in &batch.samples {
             contents.take(
                 (source, sample.cohort, usize::from(sample.slot)),
-                sample.at,
+                (sample.at, sample.start),
                 sample.value.clone(),
                 &mut refused,
             );
+        }
+        for one in &batch.exemplars {
+            let key = (source.agent.clone(), source.epoch, one.cohort, one.slot);
+            if let Some(labels) = contents.slots.get(&key).cloned() {
+                let all = contents.exemplars.entry(labels).or_default();
+                all.push(one.exemplar.clone());
+            }
         }
         for MetricMetadata { metric, metadata } in &batch.metadata {
             contents.describe(Arc::clone(metric), metadata.clone());

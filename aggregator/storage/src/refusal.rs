@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rows::{CohortId, Slot};
+
 /// Why a sample is not stored; each is a label value of the counter of refused samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefusalReason {
@@ -69,6 +71,7 @@ impl fmt::Display for RefusalReason {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refusals {
     counts: [u64; RefusalReason::ALL.len()],
+    first_sample: Option<(CohortId, Slot, RefusalReason)>,
 }
 
 impl Refusals {
@@ -77,11 +80,23 @@ impl Refusals {
         self.counts[reason as usize] += samples;
     }
 
+    /// Counts one more sample with a time of its own, and remembers the first one: whoever brought it one by one wants to know which.
+    pub fn add_sample(&mut self, reason: RefusalReason, cohort: CohortId, slot: Slot) {
+        self.add(reason, 1);
+        self.first_sample.get_or_insert((cohort, slot, reason));
+    }
+
+    /// Returns the first sample with a time of its own that was refused.
+    pub const fn first_sample(&self) -> Option<(CohortId, Slot, RefusalReason)> {
+        self.first_sample
+    }
+
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
+        self.first_sample = self.first_sample.or(other.first_sample);
     }
 
     /// Returns the reasons that occurred and their counts.

@@ -113,12 +113,17 @@ impl Admission {
             limit,
             setting,
         });
+        let exception = limits.exceptions.get(agent);
         let counted = [
             (
                 RefusalReason::SeriesPerAgent,
                 Some(present.agent),
-                Some(limits.series_per_agent),
-                "--limits.series-per-agent",
+                exception.map_or(Some(limits.series_per_agent), |own| *own),
+                if exception.is_some() {
+                    "--limits.series-by-remote-write"
+                } else {
+                    "--limits.series-per-agent"
+                },
             ),
             (
                 RefusalReason::SeriesPerMetric,
@@ -135,7 +140,7 @@ impl Admission {
             (
                 RefusalReason::NewSeriesRate,
                 Some(present.new_in_minute),
-                limits.new_series_per_minute,
+                limits.new_series_per_minute.filter(|_| exception.is_none()),
                 "--limits.new-series-per-minute",
             ),
         ];
@@ -264,6 +269,26 @@ mod tests {
         assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, None), full);
         admission.release(&agent, &labels("m", 0));
         assert_eq!(admission.admit(&agent, &labels("m", 2), NOW, None), Ok(()));
+    }
+
+    #[test]
+    fn an_exception_has_a_bound_of_its_own_or_none() {
+        let [bounded, free]: [AgentId; 2] = ["bounded", "free"].map(|id| id.parse().unwrap());
+        let mut admission = admission(|limits| {
+            limits.series_per_agent = 1;
+            limits.new_series_per_minute = Some(1);
+            limits.exceptions = [(bounded.clone(), Some(3)), (free.clone(), None)].into();
+        });
+        for id in 0..3 {
+            assert_eq!(
+                admission.admit(&bounded, &labels("m", id), NOW, None),
+                Ok(())
+            );
+            assert_eq!(admission.admit(&free, &labels("m", id), NOW, None), Ok(()));
+        }
+        let full = Err(RefusalReason::SeriesPerAgent);
+        assert_eq!(admission.admit(&bounded, &labels("m", 3), NOW, None), full);
+        assert_eq!(admission.admit(&free, &labels("m", 3), NOW, None), Ok(()));
     }
 
     #[test]

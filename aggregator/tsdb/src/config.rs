@@ -1,5 +1,6 @@
 //! What a store is opened with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Matcher;
+use rows::AgentId;
 
 use crate::progress::ReplayProgress;
 
@@ -96,6 +98,9 @@ pub struct Limits {
     pub tenant_label: String,
     /// New series of one agent in a minute; default: no limit.
     pub new_series_per_minute: Option<u64>,
+    /// Agents with a bound of their own on active series (`None`: no bound), for whom the limits of one agent above do not hold: parts of the
+    /// aggregator that bring the series of many. Default: none.
+    pub exceptions: BTreeMap<AgentId, Option<u64>>,
     /// Bytes that all heads together may hold; above half of it shards seal early, at it no new series is taken. Default 1 GiB.
     pub head_bytes_max: u64,
 }
@@ -208,6 +213,7 @@ impl Default for Limits {
             series_per_tenant: None,
             tenant_label: "tenant".to_owned(),
             new_series_per_minute: None,
+            exceptions: BTreeMap::new(),
             head_bytes_max: 1024 * MIB,
         }
     }

@@ -27,7 +27,7 @@ pub(crate) use self::pages::{Columns, OwnedValues};
 pub(crate) use self::writer::HeadWriter;
 
 use self::chunk::Chunk;
-use self::loose::LooseSeries;
+use self::loose::{AxisReads, LooseTable};
 use self::pages::{Pages, chunk_columns};
 use crate::index::{HeadIndex, SeriesId};
 use crate::merge_runs::Arrived;
@@ -52,7 +52,7 @@ pub(crate) struct Head {
     after: AtomicU64,
     places: Mutex<Vec<Placed>>,
     cohorts: Mutex<Vec<Arc<CohortRows>>>,
-    loose: Mutex<HashMap<SeriesId, LooseSeries>>,
+    loose: Mutex<LooseTable>,
     exemplars: Mutex<Exemplars>,
     metadata: Mutex<BTreeMap<Arc<str>, Vec<Metadata>>>,
     bytes: AtomicU64,
@@ -135,6 +135,7 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 pub(crate) struct ReadCache {
     cohorts: HashMap<u32, Arc<Vec<View>>>,
+    axes: AxisReads,
     pub(crate) scratch: Scratch,
 }
 
@@ -212,8 +213,9 @@ impl Head {
                 }
             }
         }
-        if let Some(loose) = lock(&self.loose).get(&series) {
-            loose.read(until, range, &mut cache.scratch, &mut runs);
+        if let Some(loose) = lock(&self.loose).get(series) {
+            let tools = (&mut cache.axes, &mut cache.scratch);
+            loose.read(until, range, tools, &mut runs);
         }
         runs
     }
@@ -236,7 +238,7 @@ impl Head {
         });
         in_rows
             || lock(&self.loose)
-                .get(&series)
+                .get(series)
                 .is_some_and(|loose| loose.touches(until, range))
     }
 
@@ -430,11 +432,11 @@ impl Head {
             .collect()
     }
 
-    /// Returns a series' loose samples, as runs.
-    pub(crate) fn loose(&self, series: SeriesId, scratch: &mut Scratch) -> Vec<Arrived> {
+    /// Returns a series' loose samples, as runs of up to 480; with one cache for all series, those with the same times share a column.
+    pub(crate) fn loose(&self, series: SeriesId, cache: &mut ReadCache) -> Vec<Arrived> {
         let mut runs = Vec::new();
-        if let Some(loose) = lock(&self.loose).get(&series) {
-            loose.read(u64::MAX, TimeRange::ALL, scratch, &mut runs);
+        if let Some(loose) = lock(&self.loose).get(series) {
+            loose.read_joined((&mut cache.axes, &mut cache.scratch), &mut runs);
         }
         runs
     }

@@ -90,7 +90,7 @@ fn decoded_bytes(batch: &Batch) -> usize {
             row.floats.len() * 9 + row.histograms.len() * 512 + row.exemplars.len() * 256 + 128
         })
         .sum();
-    rows + batch.samples.len() * 64 + batch.metadata.len() * 256
+    rows + batch.samples.len() * 64 + batch.exemplars.len() * 256 + batch.metadata.len() * 256
 }
 
 #[derive(Debug)]

@@ -457,6 +457,12 @@ impl DecodedPage {
         self.rows
     }
 
+    /// Returns values and start times, one of each per row, of a page whose rows are all present.
+    pub(crate) fn into_parts(self) -> (SegmentValues, Option<Vec<TimestampMs>>) {
+        debug_assert!(self.presence.is_none(), "all rows are present");
+        (self.values, self.start_times)
+    }
+
     /// Returns the segment that this page and the times of its rows make; `times` has as many entries as the page has rows.
     pub(crate) fn into_segment(self, times: Times) -> Segment {
         debug_assert_eq!(times.as_slice().len(), self.rows, "one timestamp per row");

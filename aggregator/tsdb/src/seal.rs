@@ -5,7 +5,7 @@
 //! next, and only until another main band begins: then the band that began first in the log has, at equal times, the row that came first,
 //! as the stretches had.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use files::FileSystem;
 use model::{Labels, TimeRange, TimestampMs};
 use rows::Slot;
 
-use crate::head::{Columns, Gathering, Head, View};
+use crate::head::{Columns, Gathering, Head, ReadCache, View};
 use crate::index::{IndexRead as _, SeriesId};
 use crate::page::Scratch;
 use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};
@@ -22,6 +22,8 @@ use crate::partition::{PartitionError, PartitionKey, PartitionSummary, Partition
 pub(crate) const SPAN_MS: i64 = 2 * 60 * 60 * 1_000;
 /// Rows of a band: beyond this, pages gain little in size and cost more to read a part of.
 const BAND_ROWS: usize = 480;
+/// Time columns of loose samples that are remembered for the next series, at 4 KiB each.
+const LOOSE_TIMES_MAX: usize = 4_096;
 
 /// Returns the start of the span that holds `at`.
 pub(crate) const fn span_of(at: TimestampMs) -> i64 {
@@ -43,6 +45,7 @@ pub(crate) struct Sealing {
     series: Vec<(Labels, SeriesId)>,
     spans: Vec<i64>,
     scratch: Scratch,
+    loose: ReadCache,
 }
 
 impl Sealing {
@@ -56,7 +59,7 @@ impl Sealing {
             })
             .collect();
         series.sort_unstable();
-        let mut scratch = Scratch::default();
+        let mut loose = ReadCache::default();
         let mut spans = BTreeSet::new();
         for cohort in 0..head.cohort_count() {
             for view in head.stretches(cohort) {
@@ -64,7 +67,7 @@ impl Sealing {
             }
         }
         for (_, id) in &series {
-            for run in head.loose(*id, &mut scratch) {
+            for run in head.loose(*id, &mut loose) {
                 let times = run.segment.times.as_slice();
                 spans.extend(times.iter().map(|at| span_of(*at)));
             }
@@ -73,7 +76,8 @@ impl Sealing {
             head,
             series,
             spans: spans.into_iter().collect(),
-            scratch,
+            scratch: Scratch::default(),
+            loose,
         }
     }
 
@@ -95,6 +99,8 @@ impl Sealing {
         let mut writer = PartitionWriter::create(files, path, key)?;
         let newest = self.spans.last() == Some(&span);
         let cohorts = self.bands(&mut writer, range)?;
+        // Series that came one by one at the same times share a column, as those of a cohort do.
+        let mut loose_times: HashMap<Box<[TimestampMs]>, TimesId> = HashMap::new();
         for (labels, series) in &self.series {
             let mut started = false;
             let mut start = |writer: &mut PartitionWriter<'_>| {
@@ -118,12 +124,22 @@ impl Sealing {
                     }
                 }
             }
-            for run in self.head.loose(*series, &mut self.scratch) {
+            for run in self.head.loose(*series, &mut self.loose) {
                 let times = run.segment.times.as_slice();
                 let from = times.partition_point(|at| *at < range.start);
                 let to = times.partition_point(|at| *at <= range.end);
                 if from < to {
-                    let times_id = writer.add_times(&times[from..to])?;
+                    let times_id = match loose_times.get(&times[from..to]) {
+                        Some(id) => *id,
+                        None => {
+                            let id = writer.add_times(&times[from..to])?;
+                            if loose_times.len() >= LOOSE_TIMES_MAX {
+                                loose_times.clear();
+                            }
+                            loose_times.insert(times[from..to].into(), id);
+                            id
+                        }
+                    };
                     let mut gathering = Gathering::new(to - from);
                     gathering.take(&run.segment, from, to, 0);
                     if let Some(columns) = gathering.into_columns() {

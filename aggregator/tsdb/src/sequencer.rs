@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use model::{TimeRange, TimestampMs};
-use rows::{AgentId, Batch, BatchNumber, CohortId, Epoch, NumberSet, Row, encode_key_row};
+use rows::{
+    AgentId, Batch, BatchNumber, CohortId, Epoch, NumberSet, Row, SeriesSample, encode_key_row,
+};
 use storage::{AppendOutcome, Done, Lane, RefusalReason, Refusals, Source};
 
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
@@ -32,7 +34,7 @@ use crate::log::{Log, Target};
 use crate::memory::Memory;
 use crate::record::{self, LogSource};
 use crate::segment::put_record;
-use crate::shard::{ShardGroup, ShardItem, ShardMessage};
+use crate::shard::{Samples, ShardGroup, ShardItem, ShardMessage};
 
 /// How long the thread waits before it looks after its housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -490,7 +492,7 @@ impl RecordBuffer {
 
 /// Sorts a batch's contents by shard, leaving out and counting what is refused; also returns how many samples stay.
 pub(crate) fn shard_items(
-    batch: &Batch,
+    batch: &Arc<Batch>,
     position: u64,
     taken: TimeRange,
     layout_of: &mut dyn FnMut(CohortId) -> Option<Arc<Layout>>,
@@ -531,31 +533,42 @@ pub(crate) fn shard_items(
             ));
         }
     }
-    for sample in &batch.samples {
-        if let Some(reason) = refused_for_time(sample.at, taken) {
-            refused.add(reason, 1);
+    let mut from = 0;
+    for run in batch.samples.chunk_by(|a, b| a.cohort == b.cohort) {
+        let to = from + run.len();
+        let Some(first) = run.first() else { continue };
+        let layout = layout_of(first.cohort);
+        let whole = Samples::Whole {
+            batch: Arc::clone(batch),
+            from,
+            to,
+        };
+        let taken_of_run = taken_samples(run, layout.as_deref(), taken, &mut refused);
+        from = to;
+        let (Some(layout), left) = (layout, taken_of_run.as_ref().map_or(run.len(), Vec::len))
+        else {
             continue;
+        };
+        stored += left as u64;
+        if left > 0 {
+            let samples = taken_of_run.map_or(whole, Samples::Picked);
+            items.push((
+                layout.shard,
+                ShardItem::Samples {
+                    layout,
+                    samples,
+                    position,
+                },
+            ));
         }
-        let layout = layout_of(sample.cohort);
-        let refusal = layout
-            .as_ref()
-            .map_or(Some(RefusalReason::Undefined), |layout| {
-                layout.refusal(usize::from(sample.slot))
-            });
-        match (layout, refusal) {
-            (Some(layout), None) => {
-                stored += 1;
-                let sample = sample.clone();
-                items.push((
-                    layout.shard,
-                    ShardItem::Sample {
-                        layout,
-                        sample,
-                        position,
-                    },
-                ));
-            }
-            (_, reason) => refused.add(reason.unwrap_or(RefusalReason::Undefined), 1),
+    }
+    for exemplar in &batch.exemplars {
+        let layout = layout_of(exemplar.cohort)
+            .filter(|layout| layout.refusal(usize::from(exemplar.slot)).is_none())
+            .filter(|_| refused_for_time(exemplar.exemplar.at, taken).is_none());
+        if let Some(layout) = layout {
+            let exemplar = exemplar.clone();
+            items.push((layout.shard, ShardItem::Exemplar { layout, exemplar }));
         }
     }
     // With the rows beside them, so that they get into the same partitions.
@@ -565,6 +578,31 @@ pub(crate) fn shard_items(
         items.push((shard, ShardItem::Metadata { metadata }));
     }
     (items, refused, stored)
+}
+
+/// Returns those samples of one cohort that are taken, when they are not all; counts the others.
+fn taken_samples(
+    run: &[SeriesSample],
+    layout: Option<&Layout>,
+    taken: TimeRange,
+    refused: &mut Refusals,
+) -> Option<Vec<SeriesSample>> {
+    let refusal = |sample: &SeriesSample| {
+        refused_for_time(sample.at, taken).or_else(|| {
+            layout.map_or(Some(RefusalReason::Undefined), |layout| {
+                layout.refusal(usize::from(sample.slot))
+            })
+        })
+    };
+    let first = run.iter().position(|sample| refusal(sample).is_some())?;
+    let mut left = run[..first].to_vec();
+    for sample in &run[first..] {
+        match refusal(sample) {
+            Some(reason) => refused.add_sample(reason, sample.cohort, sample.slot),
+            None => left.push(sample.clone()),
+        }
+    }
+    Some(left)
 }
 
 fn refused_for_time(at: TimestampMs, taken: TimeRange) -> Option<RefusalReason> {

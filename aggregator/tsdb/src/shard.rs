@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use model::TimestampMs;
-use rows::{MetricMetadata, Row, SeriesSample, Slot};
+use rows::{Batch, MetricMetadata, Row, SeriesExemplar, SeriesSample, Slot};
 
 use crate::config::SealConfig;
 use crate::head::{Head, HeadWriter};
@@ -51,10 +51,16 @@ pub(crate) enum ShardItem {
         row: Arc<Row>,
         position: u64,
     },
-    Sample {
+    /// Of one cohort.
+    Samples {
         layout: Arc<Layout>,
-        sample: SeriesSample,
+        samples: Samples,
         position: u64,
+    },
+    /// Of a series that has loose samples.
+    Exemplar {
+        layout: Arc<Layout>,
+        exemplar: SeriesExemplar,
     },
     Metadata {
         metadata: MetricMetadata,
@@ -64,6 +70,27 @@ pub(crate) enum ShardItem {
         layout: Arc<Layout>,
         starts: Vec<(Slot, TimestampMs)>,
     },
+}
+
+/// Samples with times of their own that go to a shard together.
+pub(crate) enum Samples {
+    /// Some that stand together in a batch, all of them taken.
+    Whole {
+        batch: Arc<Batch>,
+        from: usize,
+        to: usize,
+    },
+    /// Those that were left when others were refused.
+    Picked(Vec<SeriesSample>),
+}
+
+impl Samples {
+    fn as_slice(&self) -> &[SeriesSample] {
+        match self {
+            Self::Whole { batch, from, to } => &batch.samples[*from..*to],
+            Self::Picked(samples) => samples,
+        }
+    }
 }
 
 /// What others see of a shard.
@@ -209,7 +236,7 @@ impl ShardThread {
         self.log_bytes += group.log_bytes;
         let mut under_way = 0;
         for item in group.items {
-            if let ShardItem::Row { position, .. } | ShardItem::Sample { position, .. } = &item
+            if let ShardItem::Row { position, .. } | ShardItem::Samples { position, .. } = &item
                 && *position > under_way
             {
                 // Batch by batch: a large group must not keep its first rows from sight until its last.
@@ -235,11 +262,17 @@ impl ShardThread {
                 row,
                 position,
             } => self.writer.push_row(&layout, &row, position),
-            ShardItem::Sample {
+            ShardItem::Samples {
                 layout,
-                sample,
+                samples,
                 position,
-            } => self.writer.push_sample(&layout, &sample, position),
+            } => self
+                .writer
+                .push_samples(&layout, samples.as_slice(), position),
+            ShardItem::Exemplar { layout, exemplar } => {
+                let SeriesExemplar { slot, exemplar, .. } = exemplar;
+                self.writer.push_loose_exemplar(&layout, slot, &exemplar);
+            }
             ShardItem::Starts { layout, starts } => self.writer.push_starts(&layout, &starts),
             ShardItem::Metadata { metadata } => {
                 self.writer

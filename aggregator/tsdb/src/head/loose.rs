@@ -1,130 +1,771 @@
 //! Samples that came one by one, by series.
+//!
+//! A series' samples that rise in time gather in an **open** run of 16 bytes each; a full run closes into a page, four pages of a size become
+//! one of the next, so a sample is packed three times and a series of two hours at 15 s has some six pages. Times and positions of a page
+//! are its [`Axis`], which series that are scraped together share.
+//!
+//! Samples not newer than the newest are **late**: they gather beside, in the order that they came, and close into pages sorted by time, so
+//! a burst in the wrong order costs no page per sample. A late sample at a time that the main runs have always came after that one, so a
+//! late page counts as arrived with its *last* sample, a main page with its first: then the first in the log stands. One that meets its
+//! predecessor in the open run is dropped at once, for it would never be seen.
+//!
+//! A reader sees the samples whose position is `until` or an earlier one, whatever closed since.
+
+mod axis;
 
 use std::sync::Arc;
 
-use model::{TimeRange, TimestampMs, Value};
-use storage::Times;
+use model::{Histogram, TimeRange, TimestampMs, Value};
+use rows::SeriesSample;
+use storage::{Segment, SegmentValues, Times};
 
-use super::pages::{Pages, sample_columns};
+pub(crate) use self::axis::AxisReads;
+
+use self::axis::{Axes, Axis};
+use super::pages::{Columns, OwnedValues, unmixed};
 use crate::merge_runs::Arrived;
-use crate::page::Scratch;
+use crate::page::ints::Effort;
+use crate::page::{Scratch, decode_page};
 
-/// Samples gathered before they become a page.
-const RUN_SAMPLES: usize = 120;
+/// Samples of an open run.
+const OPEN: usize = 16;
+/// Pages of a size that become one.
+const MERGED: usize = 4;
+/// Late samples that gather before they become a page, and that a page of them has at most.
+const LATE_OPEN: usize = 64;
+const LATE_ROWS: usize = 512;
+/// Rows that runs are joined to for a partition.
+const JOINED_ROWS: usize = 480;
+/// What the allocator adds to an allocation, on average.
+const ALLOCATION_BYTES: usize = 16;
 
-/// A series' loose samples: closed runs and one that gathers; each run strictly rising in time.
+/// The loose series of a head.
 #[derive(Debug, Default)]
+pub(super) struct LooseTable {
+    /// By series of the head's index: place in `series` plus one, 0 for none.
+    places: Vec<u32>,
+    series: Vec<LooseSeries>,
+}
+
+impl LooseTable {
+    pub(super) fn get(&self, series: u32) -> Option<&LooseSeries> {
+        let place = *self.places.get(series as usize)?;
+        self.series.get(place.checked_sub(1)? as usize)
+    }
+
+    /// Returns the place of a series, made when there is none.
+    pub(super) fn place_of(&mut self, series: u32) -> u32 {
+        let at = series as usize;
+        if at >= self.places.len() {
+            self.places.resize(at + 1, 0);
+        }
+        if self.places[at] == 0 {
+            self.series.push(LooseSeries::default());
+            self.places[at] =
+                u32::try_from(self.series.len()).expect("a head has fewer than 2^32 series");
+        }
+        self.places[at] - 1
+    }
+
+    pub(super) fn at(&mut self, place: u32) -> &mut LooseSeries {
+        &mut self.series[place as usize]
+    }
+}
+
+/// What a new series takes.
+pub(super) const SERIES_BYTES: u64 = (size_of::<LooseSeries>() + 4) as u64;
+
+/// A series' loose samples.
+#[derive(Debug)]
 pub(super) struct LooseSeries {
-    closed: Vec<Arc<Pages>>,
+    pages: Vec<Page>,
+    /// The newest sample, late ones apart.
+    newest: TimestampMs,
+    /// What the open cells count from.
+    base_at: TimestampMs,
+    base_position: u64,
+    rare: Option<Box<Rare>>,
+    open_len: u8,
+    open: [Cell; OPEN],
+}
+
+/// A sample of the open run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cell {
+    at: u32,
+    position: u32,
+    value: f64,
+}
+
+/// What few series have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// By cell of the open run, rising.
+    histograms: Vec<(u8, Arc<Histogram>)>,
+    starts: Vec<(u8, TimestampMs)>,
+    late: Late,
+}
+
+#[derive(Debug, Default)]
+struct Late {
+    /// In the order that they came.
+    open: Vec<LateSample>,
+    pages: Vec<Page>,
+}
+
+#[derive(Clone, Debug)]
+struct LateSample {
+    at: TimestampMs,
+    position: u64,
+    value: Value,
+    start: TimestampMs,
+}
+
+/// A closed run.
+#[derive(Clone, Debug)]
+struct Page {
+    axis: Arc<Axis>,
+    bytes: Box<[u8]>,
+}
+
+/// What the writer of all series shares between them.
+#[derive(Debug, Default)]
+pub(super) struct Tools {
+    axes: Axes,
     times: Vec<TimestampMs>,
     positions: Vec<u64>,
-    values: Vec<Value>,
+    out: Vec<u8>,
+}
+
+impl Default for LooseSeries {
+    fn default() -> Self {
+        Self {
+            pages: Vec::new(),
+            newest: TimestampMs::MIN,
+            base_at: TimestampMs(0),
+            base_position: 0,
+            rare: None,
+            open_len: 0,
+            open: [Cell::default(); OPEN],
+        }
+    }
 }
 
 impl LooseSeries {
     /// Takes a sample and returns by how many bytes the series grew.
+    #[inline]
     pub(super) fn push(
         &mut self,
-        at: TimestampMs,
+        sample: &SeriesSample,
         position: u64,
-        value: Value,
+        tools: &mut Tools,
         scratch: &mut Scratch,
-    ) -> u64 {
-        let mut grown = 32;
-        let behind = self.times.last().is_some_and(|last| at <= *last);
-        if behind || self.times.len() >= RUN_SAMPLES {
-            grown += self.close(scratch);
+    ) -> i64 {
+        if sample.at <= self.newest {
+            return self.push_late(sample, position, tools, scratch);
         }
-        self.times.push(at);
-        self.positions.push(position);
-        self.values.push(value);
+        let mut grown = 0;
+        let mut cell = self.cell_of(sample.at, position);
+        if usize::from(self.open_len) == OPEN || cell.is_none() {
+            grown = self.close(tools, scratch);
+            cell = None;
+        }
+        let (at, after) = match cell {
+            Some(cell) if self.open_len > 0 => cell,
+            _ => {
+                (self.base_at, self.base_position) = (sample.at, position);
+                (0, 0)
+            }
+        };
+        let index = self.open_len;
+        let value = match &sample.value {
+            Value::Float(value) => *value,
+            Value::Histogram(histogram) => {
+                let list = &mut self.rare().histograms;
+                list.push((index, Arc::clone(histogram)));
+                grown += 512;
+                0.0
+            }
+        };
+        if sample.start != TimestampMs(0) {
+            self.rare().starts.push((index, sample.start));
+        }
+        self.open[usize::from(index)] = Cell {
+            at,
+            position: after,
+            value,
+        };
+        self.open_len += 1;
+        self.newest = sample.at;
         grown
     }
 
-    fn close(&mut self, scratch: &mut Scratch) -> u64 {
-        let mut bytes = 0;
-        let mut from = 0;
-        while from < self.times.len() {
-            // Histograms may be too large for a page of all: then smaller ones. One sample always fits.
-            let mut to = self.times.len();
-            let pages = loop {
-                let (times, positions) = (&self.times[from..to], &self.positions[from..to]);
-                match Pages::of_samples(times, positions, &self.values[from..to], scratch) {
-                    Ok(pages) => break Some(pages),
-                    Err(_) if to - from > 1 => to = from + (to - from) / 2,
-                    Err(error) => {
-                        tracing::error!(%error, "a sample does not fit a page and is dropped");
-                        break None;
-                    }
-                }
-            };
-            from = to;
-            if let Some(pages) = pages {
-                bytes += pages.memory_bytes() as u64;
-                self.closed.push(Arc::new(pages));
+    /// Returns a sample's distances from the base of the open run; `None`: they are too large.
+    fn cell_of(&self, at: TimestampMs, position: u64) -> Option<(u32, u32)> {
+        let at = u32::try_from(at.0.checked_sub(self.base_at.0)?).ok()?;
+        let position = u32::try_from(position.checked_sub(self.base_position)?).ok()?;
+        Some((at, position))
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn open_cells(&self) -> &[Cell] {
+        &self.open[..usize::from(self.open_len)]
+    }
+
+    fn time_of(&self, cell: &Cell) -> TimestampMs {
+        TimestampMs(self.base_at.0 + i64::from(cell.at))
+    }
+
+    #[cold]
+    fn push_late(
+        &mut self,
+        sample: &SeriesSample,
+        position: u64,
+        tools: &mut Tools,
+        scratch: &mut Scratch,
+    ) -> i64 {
+        let repeats = sample.at == self.newest
+            || self
+                .open_cells()
+                .iter()
+                .any(|cell| self.time_of(cell) == sample.at);
+        if repeats {
+            return 0;
+        }
+        let late = &mut self.rare().late;
+        late.open.push(LateSample {
+            at: sample.at,
+            position,
+            value: sample.value.clone(),
+            start: sample.start,
+        });
+        let mut grown = bytes_of_late(&sample.value);
+        if late.open.len() >= LATE_OPEN {
+            let open = std::mem::take(&mut late.open);
+            grown -= open
+                .iter()
+                .map(|late| bytes_of_late(&late.value))
+                .sum::<i64>();
+            grown += late.close(sorted(open), tools, scratch);
+        }
+        grown
+    }
+
+    /// Makes a page of the open run, and larger pages of smaller ones.
+    fn close(&mut self, tools: &mut Tools, scratch: &mut Scratch) -> i64 {
+        if self.open_len == 0 {
+            return 0;
+        }
+        let cells = &self.open[..usize::from(self.open_len)];
+        tools.times.clear();
+        tools.positions.clear();
+        for cell in cells {
+            tools
+                .times
+                .push(TimestampMs(self.base_at.0 + i64::from(cell.at)));
+            tools
+                .positions
+                .push(self.base_position + u64::from(cell.position));
+        }
+        let columns = open_columns(cells, self.rare.as_deref());
+        self.open_len = 0;
+        let mut grown = 0;
+        if let Some(rare) = &mut self.rare {
+            grown -= 512 * i64::try_from(rare.histograms.len()).unwrap_or(0);
+            rare.histograms.clear();
+            rare.starts.clear();
+        }
+        // It is encoded anew soon.
+        let effort = std::mem::replace(&mut scratch.ints().effort, Effort::Quick);
+        grown += put_pages(&mut self.pages, columns, tools, scratch);
+        scratch.ints().effort = effort;
+        // Once per size: pages of histograms may come out as many as they went in.
+        for _ in 0..SIZES_MERGED {
+            match merge_small(&mut self.pages, tools, scratch) {
+                Some(merged) => grown += merged,
+                None => break,
             }
         }
-        self.times.clear();
-        self.positions.clear();
-        self.values.clear();
-        bytes
+        grown
     }
 
-    fn gathering(&self, until: u64) -> usize {
-        self.positions
-            .partition_point(|position| *position <= until)
-    }
-
-    /// Appends what there is within `range`, by whole runs.
+    /// Appends what there is within `range`, by whole runs: main ones first.
     pub(super) fn read(
         &self,
         until: u64,
         range: TimeRange,
-        scratch: &mut Scratch,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
         out: &mut Vec<Arrived>,
     ) {
-        for pages in &self.closed {
-            if !pages.span().overlaps(range) {
-                continue;
+        for page in &self.pages {
+            page.read(until, range, false, (axes, scratch), out);
+        }
+        out.extend(self.read_open(until, range));
+        let Some(rare) = &self.rare else { return };
+        for page in &rare.late.pages {
+            page.read(until, range, true, (axes, scratch), out);
+        }
+        out.extend(rare.late.read_open(until, range));
+    }
+
+    fn read_open(&self, until: u64, range: TimeRange) -> Option<Arrived> {
+        let cells = self.visible(until);
+        let (first, last) = (cells.first()?, cells.last()?);
+        if !TimeRange::new(self.time_of(first), self.time_of(last)).overlaps(range) {
+            return None;
+        }
+        let times: Vec<TimestampMs> = cells.iter().map(|cell| self.time_of(cell)).collect();
+        Some(Arrived {
+            arrival: self.base_position + u64::from(first.position),
+            segment: open_columns(cells, self.rare.as_deref()).into_segment(Times::new(times)),
+        })
+    }
+
+    /// Returns the open cells that a reader sees.
+    fn visible(&self, until: u64) -> &[Cell] {
+        let open = self.open_cells();
+        let seen = |cell: &Cell| self.base_position + u64::from(cell.position) <= until;
+        &open[..open.partition_point(seen)]
+    }
+
+    /// Appends all there is, main runs joined: for a partition, which has one time column for all series with the same times.
+    pub(super) fn read_joined(
+        &self,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
+        out: &mut Vec<Arrived>,
+    ) {
+        let mut runs = Vec::new();
+        self.read(u64::MAX, TimeRange::ALL, (axes, scratch), &mut runs);
+        let main = self.pages.len() + usize::from(self.open_len > 0);
+        let late = runs.split_off(main.min(runs.len()));
+        let mut joined: Option<Joined> = None;
+        for run in runs {
+            if let Some(full) = joined.take_if(|joined| !joined.takes(&run)) {
+                out.push(full.into_run());
             }
-            let rows = pages.rows_until(until, scratch);
-            let times = pages.times(scratch);
-            if !overlaps(&times.as_slice()[..rows], range) {
-                continue;
-            }
-            let times = if rows == pages.rows() {
-                times
-            } else {
-                Times::new(&times.as_slice()[..rows])
-            };
-            if let Some(segment) = pages.segment(0, rows, &times, scratch) {
-                out.push(Arrived {
-                    arrival: pages.first_position(),
-                    segment,
-                });
+            match &mut joined {
+                Some(joined) => joined.append(&run),
+                None => joined = Some(Joined::new(run)),
             }
         }
-        let rows = self.gathering(until);
-        if overlaps(&self.times[..rows], range) {
-            let times = Times::new(&self.times[..rows]);
-            out.push(Arrived {
-                arrival: self.positions[0],
-                segment: sample_columns(&self.values[..rows]).into_segment(times),
-            });
-        }
+        out.extend(joined.map(Joined::into_run));
+        out.extend(late);
     }
 
     pub(super) fn touches(&self, until: u64, range: TimeRange) -> bool {
-        self.closed
-            .iter()
-            .any(|pages| pages.first_position() <= until && pages.span().overlaps(range))
-            || overlaps(&self.times[..self.gathering(until)], range)
+        let within = |page: &Page| page.touches(until, range);
+        if self.pages.iter().any(within) {
+            return true;
+        }
+        let cells = self.visible(until);
+        if let (Some(first), Some(last)) = (cells.first(), cells.last())
+            && TimeRange::new(self.time_of(first), self.time_of(last)).overlaps(range)
+        {
+            return true;
+        }
+        self.rare.as_ref().is_some_and(|rare| {
+            rare.late.pages.iter().any(within)
+                || rare
+                    .late
+                    .open
+                    .iter()
+                    .any(|late| late.position <= until && range.contains(late.at))
+        })
     }
 }
 
-fn overlaps(times: &[TimestampMs], range: TimeRange) -> bool {
-    match (times.first(), times.last()) {
-        (Some(first), Some(last)) => TimeRange::new(*first, *last).overlaps(range),
-        _ => false,
+fn bytes_of_late(value: &Value) -> i64 {
+    match value {
+        Value::Float(_) => 48,
+        Value::Histogram(_) => 560,
     }
 }
+
+/// Returns the columns of open cells.
+fn open_columns(cells: &[Cell], rare: Option<&Rare>) -> Columns {
+    let floats: Vec<f64> = cells.iter().map(|cell| cell.value).collect();
+    let rows = floats.len();
+    let within = |index: u8| usize::from(index) < rows;
+    let mut starts = None;
+    let mut values = OwnedValues::Floats(floats);
+    if let Some(rare) = rare {
+        if !rare.histograms.is_empty() {
+            let mut mixed: Vec<Value> = cells.iter().map(|cell| Value::Float(cell.value)).collect();
+            for (index, histogram) in rare.histograms.iter().filter(|(index, _)| within(*index)) {
+                mixed[usize::from(*index)] = Value::Histogram(Arc::clone(histogram));
+            }
+            values = unmixed(mixed);
+        }
+        for (index, start) in rare.starts.iter().filter(|(index, _)| within(*index)) {
+            starts.get_or_insert_with(|| vec![TimestampMs(0); rows])[usize::from(*index)] = *start;
+        }
+    }
+    Columns {
+        rows,
+        presence: None,
+        values,
+        starts,
+    }
+}
+
+/// Appends pages of columns whose times and positions stand in `tools`, and returns the bytes that they take: one, or, where histograms are
+/// too many for one, several.
+fn put_pages(
+    pages: &mut Vec<Page>,
+    columns: Columns,
+    tools: &mut Tools,
+    scratch: &mut Scratch,
+) -> i64 {
+    let mut grown = 0;
+    let mut from = 0;
+    while from < columns.rows {
+        let mut to = columns.rows;
+        loop {
+            tools.out.clear();
+            match columns.encode(from, to, scratch, &mut tools.out) {
+                Ok(()) => {
+                    let (axis, bytes) = tools
+                        .axes
+                        .of(&tools.times[from..to], &tools.positions[from..to]);
+                    let page = Page {
+                        axis,
+                        bytes: tools.out.as_slice().into(),
+                    };
+                    grown += signed(bytes) + page.memory_bytes();
+                    if pages.len() == pages.capacity() {
+                        pages.reserve_exact(MERGED);
+                    }
+                    pages.push(page);
+                    break;
+                }
+                Err(_) if to - from > 1 => to = from + (to - from) / 2,
+                Err(error) => {
+                    tracing::error!(%error, "a sample does not fit a page and is dropped");
+                    break;
+                }
+            }
+        }
+        from = to;
+    }
+    grown
+}
+
+/// Makes one page of the last four when they are of one size; returns by how many bytes that grew, `None` when there is nothing to do.
+fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) -> Option<i64> {
+    let first = pages.len().checked_sub(MERGED)?;
+    let last = &pages[first..];
+    let size = last[0].size();
+    // Pages of histograms may have been cut for want of room: they stay as they are.
+    if size >= SIZES_MERGED
+        || last
+            .iter()
+            .any(|page| page.size() != size || page.is_large())
+    {
+        return None;
+    }
+    let old: Vec<Page> = pages.drain(first..).collect();
+    let mut grown: i64 = -old.iter().map(Page::memory_bytes).sum::<i64>();
+    tools.times.clear();
+    tools.positions.clear();
+    let mut gathered = Gathered::default();
+    for page in &old {
+        let Tools {
+            axes,
+            times,
+            positions,
+            ..
+        } = tools;
+        page.axis.unpack(&mut axes.packing, times, positions);
+        let (values, starts) = page.decode(scratch);
+        gathered.append(&values, starts.as_deref());
+    }
+    grown += put_pages(pages, gathered.into_columns(), tools, scratch);
+    Some(grown)
+}
+
+/// Sizes of pages that are merged: 0 and 1.
+const SIZES_MERGED: usize = 2;
+/// A page of more bytes is left alone: merging it gains little and costs much.
+const LARGE_BYTES: usize = 16 * 1024;
+
+impl Page {
+    fn memory_bytes(&self) -> i64 {
+        signed(size_of::<Self>() + self.bytes.len() + ALLOCATION_BYTES)
+    }
+
+    fn is_large(&self) -> bool {
+        self.bytes.len() >= LARGE_BYTES
+    }
+
+    fn size(&self) -> usize {
+        match self.axis.rows() {
+            ..48 => 0,
+            48..192 => 1,
+            _ => SIZES_MERGED,
+        }
+    }
+
+    fn span(&self) -> TimeRange {
+        TimeRange::new(self.axis.first, self.axis.last)
+    }
+
+    fn touches(&self, until: u64, range: TimeRange) -> bool {
+        self.axis.first_position <= until && self.span().overlaps(range)
+    }
+
+    /// Returns values and start times.
+    fn decode(&self, scratch: &mut Scratch) -> (SegmentValues, Option<Vec<TimestampMs>>) {
+        // Encoded by this process and never outside its memory.
+        let page = decode_page(&self.bytes, scratch).expect("a page in memory decodes");
+        page.into_parts()
+    }
+
+    fn read(
+        &self,
+        until: u64,
+        range: TimeRange,
+        late: bool,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
+        out: &mut Vec<Arrived>,
+    ) {
+        if !self.touches(until, range) {
+            return;
+        }
+        let arrival = if late {
+            self.axis.last_position
+        } else {
+            self.axis.first_position
+        };
+        let (times, positions) = axes.of(&self.axis);
+        let (values, starts) = self.decode(scratch);
+        let mut segment = Segment {
+            times: times.clone(),
+            presence: None,
+            values,
+            start_times: starts.map(Into::into),
+        };
+        if until < self.axis.last_position {
+            let seen: Vec<usize> = (0..positions.len())
+                .filter(|row| positions[*row] <= until)
+                .collect();
+            segment = picked(&segment, &seen);
+        }
+        out.push(Arrived { arrival, segment });
+    }
+}
+
+impl Late {
+    /// Makes a page of sorted samples, or adds them to the last one.
+    fn close(
+        &mut self,
+        mut samples: Vec<LateSample>,
+        tools: &mut Tools,
+        scratch: &mut Scratch,
+    ) -> i64 {
+        let mut grown = 0;
+        let last = self
+            .pages
+            .pop_if(|last| last.axis.rows() + samples.len() <= LATE_ROWS && !last.is_large());
+        if let Some(last) = last {
+            grown -= last.memory_bytes();
+            let mut all = last.samples(tools, scratch);
+            all.append(&mut samples);
+            samples = sorted(all);
+        }
+        tools.times.clear();
+        tools.positions.clear();
+        tools.times.extend(samples.iter().map(|sample| sample.at));
+        tools
+            .positions
+            .extend(samples.iter().map(|sample| sample.position));
+        grown + put_pages(&mut self.pages, late_columns(samples), tools, scratch)
+    }
+
+    fn read_open(&self, until: u64, range: TimeRange) -> Option<Arrived> {
+        let seen = self.open.partition_point(|late| late.position <= until);
+        let samples = sorted(self.open[..seen].to_vec());
+        let (first, last) = (samples.first()?, samples.last()?);
+        if !TimeRange::new(first.at, last.at).overlaps(range) {
+            return None;
+        }
+        let arrival = samples.iter().map(|sample| sample.position).max()?;
+        let times: Vec<TimestampMs> = samples.iter().map(|sample| sample.at).collect();
+        Some(Arrived {
+            arrival,
+            segment: late_columns(samples).into_segment(Times::new(times)),
+        })
+    }
+}
+
+impl Page {
+    fn samples(&self, tools: &mut Tools, scratch: &mut Scratch) -> Vec<LateSample> {
+        let (mut times, mut positions) = (Vec::new(), Vec::new());
+        self.axis
+            .unpack(&mut tools.axes.packing, &mut times, &mut positions);
+        let (values, starts) = self.decode(scratch);
+        times
+            .into_iter()
+            .zip(positions)
+            .enumerate()
+            .filter_map(|(row, (at, position))| {
+                Some(LateSample {
+                    at,
+                    position,
+                    value: value_at(&values, row)?,
+                    start: starts.as_ref().map_or(TimestampMs(0), |starts| starts[row]),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Returns samples by time; of several at one time the first in the log stands, and the others are gone.
+fn sorted(mut samples: Vec<LateSample>) -> Vec<LateSample> {
+    samples.sort_by_key(|sample| (sample.at, sample.position));
+    samples.dedup_by_key(|sample| sample.at);
+    samples
+}
+
+fn late_columns(samples: Vec<LateSample>) -> Columns {
+    let started = samples.iter().any(|sample| sample.start != TimestampMs(0));
+    Columns {
+        rows: samples.len(),
+        presence: None,
+        starts: started.then(|| samples.iter().map(|sample| sample.start).collect()),
+        values: unmixed(samples.into_iter().map(|sample| sample.value).collect()),
+    }
+}
+
+fn value_at(values: &SegmentValues, row: usize) -> Option<Value> {
+    match values {
+        SegmentValues::Floats(values) => values.get(row).copied().map(Value::Float),
+        SegmentValues::Histograms(values) => values.get(row).cloned().map(Value::Histogram),
+        SegmentValues::Mixed(values) => values.get(row).cloned(),
+        // Heads hold what came, never summaries.
+        SegmentValues::Rollup(_) => None,
+    }
+}
+
+/// Returns some rows of a segment.
+fn picked(segment: &Segment, rows: &[usize]) -> Segment {
+    let times: Vec<TimestampMs> = rows
+        .iter()
+        .map(|row| segment.times.as_slice()[*row])
+        .collect();
+    let values: Vec<Value> = rows
+        .iter()
+        .filter_map(|row| value_at(&segment.values, *row))
+        .collect();
+    let columns = Columns {
+        rows: rows.len(),
+        presence: None,
+        values: unmixed(values),
+        starts: segment
+            .start_times
+            .as_ref()
+            .map(|starts| rows.iter().map(|row| starts[*row]).collect()),
+    };
+    columns.into_segment(Times::new(times))
+}
+
+/// Values of pages, one after the other.
+#[derive(Default)]
+struct Gathered {
+    floats: Vec<f64>,
+    /// Once there is a histogram: all values, and `floats` is left.
+    mixed: Option<Vec<Value>>,
+    starts: Option<Vec<TimestampMs>>,
+}
+
+impl Gathered {
+    fn rows(&self) -> usize {
+        self.mixed.as_ref().map_or(self.floats.len(), Vec::len)
+    }
+
+    fn append(&mut self, values: &SegmentValues, starts: Option<&[TimestampMs]>) {
+        let before = self.rows();
+        match (values, &mut self.mixed) {
+            (SegmentValues::Floats(values), None) => self.floats.extend_from_slice(values),
+            (values, mixed) => {
+                let floats = std::mem::take(&mut self.floats);
+                let mixed =
+                    mixed.get_or_insert_with(|| floats.into_iter().map(Value::Float).collect());
+                mixed.extend((0..).map_while(|row| value_at(values, row)));
+            }
+        }
+        let rows = self.rows();
+        if let Some(more) = starts {
+            let starts = self.starts.get_or_insert_default();
+            starts.resize(before, TimestampMs(0));
+            starts.extend_from_slice(more);
+        }
+        if let Some(starts) = &mut self.starts {
+            starts.resize(rows, TimestampMs(0));
+        }
+    }
+
+    fn into_columns(self) -> Columns {
+        Columns {
+            rows: self.rows(),
+            presence: None,
+            values: match self.mixed {
+                Some(mixed) => unmixed(mixed),
+                None => OwnedValues::Floats(self.floats),
+            },
+            starts: self.starts,
+        }
+    }
+}
+
+/// Main runs end to end.
+struct Joined {
+    arrival: u64,
+    times: Vec<TimestampMs>,
+    values: Gathered,
+}
+
+impl Joined {
+    fn new(run: Arrived) -> Self {
+        let mut joined = Self {
+            arrival: run.arrival,
+            times: Vec::new(),
+            values: Gathered::default(),
+        };
+        joined.append(&run);
+        joined
+    }
+
+    fn takes(&self, run: &Arrived) -> bool {
+        self.times.len() + run.segment.times.as_slice().len() <= JOINED_ROWS
+    }
+
+    fn append(&mut self, run: &Arrived) {
+        self.times.extend_from_slice(run.segment.times.as_slice());
+        let Segment {
+            values,
+            start_times,
+            ..
+        } = &run.segment;
+        self.values.append(values, start_times.as_deref());
+    }
+
+    fn into_run(self) -> Arrived {
+        Arrived {
+            arrival: self.arrival,
+            segment: self
+                .values
+                .into_columns()
+                .into_segment(Times::new(self.times)),
+        }
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Histogram, TimeRange, TimestampMs, Value};
+use model::{Histogram, TimestampMs, Value};
 use rows::Presence;
 use storage::{Segment, SegmentValues, Times};
 
@@ -20,7 +20,7 @@ const ANCHOR_EVERY: usize = 32;
 /// What a stretch of closed rows takes beside its bytes.
 const FIXED_BYTES: usize = size_of::<Pages>() + 64;
 
-/// The rows of a chunk that is closed, or of a series' run of loose samples (then of one slot).
+/// The rows of a chunk that is closed.
 #[derive(Debug)]
 pub(crate) struct Pages {
     /// Which numbering of slots.
@@ -32,8 +32,6 @@ pub(crate) struct Pages {
     slots: u16,
     /// The first and the last row's log positions; they never fall.
     positions: (u64, u64),
-    /// The first and the last row's times.
-    span: TimeRange,
     /// Where, in `bytes`, the positions, the table and the pages begin; the times stand first. The table is the pages' offsets, of every
     /// [`ANCHOR_EVERY`]th slot in 4 bytes each, then the lengths of all in `length_bytes` each. An empty page: nothing present.
     positions_at: u32,
@@ -81,20 +79,6 @@ impl Pages {
         );
         scratch.ints().effort = effort;
         built
-    }
-
-    /// Encodes samples of one series; fails when their histograms are too many for a page.
-    pub(crate) fn of_samples(
-        times: &[TimestampMs],
-        positions: &[u64],
-        values: &[Value],
-        scratch: &mut Scratch,
-    ) -> Result<Self, PageTooLarge> {
-        let columns = sample_columns(values);
-        let column = |_, scratch: &mut Scratch, pages: &mut Vec<u8>| {
-            columns.encode(0, times.len(), scratch, pages)
-        };
-        Self::build((0, false), times, positions, 1, column, scratch)
     }
 
     /// Encodes the rows of several stretches of one numbering as one, which takes less memory: they follow each other in time and in
@@ -174,10 +158,6 @@ impl Pages {
             rows: u16::try_from(times.len()).expect("a page takes at most 4,096 rows"),
             slots: u16::try_from(slots).expect("a layout has at most 16,384 slots"),
             positions: ends_of(positions).unwrap_or_default(),
-            span: match (times.first(), times.last()) {
-                (Some(first), Some(last)) => TimeRange::new(*first, *last),
-                _ => TimeRange::new(TimestampMs::MAX, TimestampMs::MIN),
-            },
             positions_at,
             table_at,
             pages_at,
@@ -198,11 +178,6 @@ impl Pages {
 
     pub(crate) const fn first_position(&self) -> u64 {
         self.positions.0
-    }
-
-    /// Returns the times of the first and the last row.
-    pub(crate) const fn span(&self) -> TimeRange {
-        self.span
     }
 
     /// Returns the rows' timestamps, strictly rising.
@@ -458,7 +433,7 @@ fn histogram_column(present: &[(u32, Arc<Histogram>)], rows: usize) -> Vec<Arc<H
 }
 
 /// Returns floats as floats and histograms as histograms when all are of a kind.
-fn unmixed(values: Vec<Value>) -> OwnedValues {
+pub(super) fn unmixed(values: Vec<Value>) -> OwnedValues {
     let histograms = values
         .iter()
         .filter(|value| matches!(value, Value::Histogram(_)))
@@ -478,16 +453,6 @@ fn unmixed(values: Vec<Value>) -> OwnedValues {
         return OwnedValues::Histograms(values.into_iter().filter_map(histogram).collect());
     }
     OwnedValues::Mixed(values)
-}
-
-/// Returns the columns of samples that are still gathered.
-pub(crate) fn sample_columns(values: &[Value]) -> Columns {
-    Columns {
-        rows: values.len(),
-        presence: None,
-        values: unmixed(values.to_vec()),
-        starts: None,
-    }
 }
 
 /// Returns the first `rows` entries of a segment, over `times`.

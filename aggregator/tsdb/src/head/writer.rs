@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Metadata, TimestampMs};
+use model::{Exemplar, Metadata, TimestampMs};
 use rows::{CohortId, Epoch, Presence, Row, SeriesSample, Slot};
 
 use super::chunk::Chunk;
+use super::loose;
 use super::pages::Pages;
 use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Placed, Stretch, lock};
 use crate::index::SeriesId;
@@ -32,8 +33,29 @@ pub(crate) struct HeadWriter {
     head: Arc<Head>,
     cohorts: HashMap<Arc<CohortKey>, Cohort>,
     carried: Carried,
+    loose: HashMap<(Arc<CohortKey>, Epoch, CohortId), LooseLayout>,
+    loose_tools: loose::Tools,
     scratch: Scratch,
 }
+
+/// Where the loose samples of a layout's slots go, as far as this head has seen.
+#[derive(Debug)]
+struct LooseLayout {
+    /// The layout's `changes` when `slots` was derived from it.
+    changes: u64,
+    slots: Vec<LoosePlace>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LoosePlace {
+    series: SeriesId,
+    /// In the head's table; [`UNKNOWN`] until the slot has had a sample.
+    place: u32,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+/// A sample has come, and its place is looked for.
+const WANTED: u32 = u32::MAX - 1;
 
 #[derive(Debug)]
 struct Cohort {
@@ -73,6 +95,8 @@ impl HeadWriter {
             head: Arc::new(Head::new(after)),
             cohorts: HashMap::new(),
             carried: Carried::default(),
+            loose: HashMap::new(),
+            loose_tools: loose::Tools::default(),
             scratch: Scratch::default(),
         }
     }
@@ -93,6 +117,7 @@ impl HeadWriter {
             }
         }
         self.carried = Carried(carried);
+        self.loose.clear();
         let next = Head::new(self.head.after());
         for (metric, sayings) in self.head.metadata() {
             for saying in sayings {
@@ -128,6 +153,7 @@ impl HeadWriter {
             cohorts,
             carried,
             scratch,
+            ..
         } = self;
         let cohort = cohorts
             .entry(Arc::clone(&layout.key))
@@ -144,23 +170,126 @@ impl HeadWriter {
         }
     }
 
-    /// Stores a sample with a time of its own; a slot that the layout refuses is left out.
-    pub(crate) fn push_sample(&mut self, layout: &Layout, sample: &SeriesSample, position: u64) {
-        let state = layout.states_from(usize::from(sample.slot)).next();
-        let Some((_, SlotState::Series(definition))) = state else {
-            return;
-        };
-        let (series, new) = self.head.index.insert(&definition.labels);
-        if new {
-            lock(&self.head.places).push(Placed::default());
+    /// Stores samples with times of their own, of one cohort; slots that the layout refuses are left out.
+    pub(crate) fn push_samples(
+        &mut self,
+        layout: &Layout,
+        samples: &[SeriesSample],
+        position: u64,
+    ) {
+        let Self {
+            head,
+            loose: layouts,
+            loose_tools,
+            scratch,
+            ..
+        } = self;
+        let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
+        let slots = layouts
+            .entry(key)
+            .or_insert_with(|| LooseLayout::of(layout))
+            .following(layout);
+        let mut grown = 0;
+        let (mut oldest, mut newest) = (TimestampMs::MAX, TimestampMs::MIN);
+        let mut table = lock(&head.loose);
+        find_places(head, layout, samples, slots, &mut table);
+        for sample in samples {
+            let known = slots.get(usize::from(sample.slot));
+            let Some(known) = known.filter(|known| known.place != UNKNOWN) else {
+                continue;
+            };
+            grown += table
+                .at(known.place)
+                .push(sample, position, loose_tools, scratch);
+            oldest = oldest.min(sample.at);
+            newest = newest.max(sample.at);
         }
-        let mut loose = lock(&self.head.loose);
-        let samples = loose.entry(series).or_default();
-        let value = sample.value.clone();
-        let grown = samples.push(sample.at, position, value, &mut self.scratch);
-        drop(loose);
-        self.head.grow(grown);
-        self.head.saw(sample.at);
+        drop(table);
+        if oldest <= newest {
+            head.saw(oldest);
+            head.saw(newest);
+        }
+        head.grow(u64::try_from(grown).unwrap_or(0));
+        head.shrink(u64::try_from(-grown).unwrap_or(0));
+    }
+
+    /// Keeps an exemplar of a series that has loose samples in this head; of another one it is dropped.
+    pub(crate) fn push_loose_exemplar(&self, layout: &Layout, slot: Slot, exemplar: &Exemplar) {
+        let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
+        let known = self
+            .loose
+            .get(&key)
+            .filter(|known| known.changes == layout.changes)
+            .and_then(|known| known.slots.get(usize::from(slot)))
+            .filter(|known| known.place != UNKNOWN);
+        if let Some(known) = known {
+            self.head.add_exemplar(known.series, exemplar.clone());
+        }
+    }
+}
+
+/// Finds the places of those samples' slots that have had none in this head; layouts are unpacked once for all of them.
+fn find_places(
+    head: &Head,
+    layout: &Layout,
+    samples: &[SeriesSample],
+    slots: &mut [LoosePlace],
+    table: &mut loose::LooseTable,
+) {
+    let (mut first, mut last) = (usize::MAX, 0);
+    for sample in samples {
+        let slot = usize::from(sample.slot);
+        if let Some(known) = slots.get_mut(slot)
+            && known.place == UNKNOWN
+        {
+            known.place = WANTED;
+            (first, last) = (first.min(slot), last.max(slot));
+        }
+    }
+    if first > last {
+        return;
+    }
+    for (slot, state) in layout.states_from(first) {
+        if slot > last {
+            return;
+        }
+        let Some(known) = slots.get_mut(slot).filter(|known| known.place == WANTED) else {
+            continue;
+        };
+        known.place = UNKNOWN;
+        let SlotState::Series(definition) = state else {
+            continue;
+        };
+        let (series, new) = head.index.insert(&definition.labels);
+        if new {
+            lock(&head.places).push(Placed::default());
+        }
+        let place = table.place_of(series);
+        *known = LoosePlace { series, place };
+        head.grow(loose::SERIES_BYTES);
+    }
+}
+
+impl LooseLayout {
+    const fn of(layout: &Layout) -> Self {
+        Self {
+            changes: layout.changes,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Returns the places of the layout's slots, derived anew when slots that were there have changed.
+    fn following(&mut self, layout: &Layout) -> &mut [LoosePlace] {
+        const NONE: LoosePlace = LoosePlace {
+            series: 0,
+            place: UNKNOWN,
+        };
+        if self.changes != layout.changes {
+            self.changes = layout.changes;
+            self.slots.clear();
+        }
+        self.slots.resize(layout.len(), NONE);
+        &mut self.slots
     }
 }
 

@@ -77,7 +77,7 @@ impl Part {
 pub(super) struct DecodedBatch {
     pub(super) source: LogSource,
     pub(super) taken: TimeRange,
-    pub(super) batch: Batch,
+    pub(super) batch: Arc<Batch>,
     /// Its length in the log.
     pub(super) bytes: usize,
 }
@@ -273,7 +273,7 @@ fn decode(kind: u8, body: &[u8], decoders: &mut HashMap<LogSource, BatchDecoder>
             Ok(Some(DecodedBatch {
                 source,
                 taken,
-                batch,
+                batch: Arc::new(batch),
                 bytes: body.len(),
             }))
         }

@@ -269,6 +269,7 @@ impl History {
                             // Beside the rows' full seconds: across runs of both kinds the first in the log is told by runs.
                             at: TimestampMs(START_MS + at * 1_000 + 7),
                             value: Value::Float(*value),
+                            start: TimestampMs(0),
                         })
                         .collect();
                     agent.batch(&[], &samples)
@@ -379,7 +380,12 @@ impl History {
         self.check_contents();
         let dumped = dump(self.store());
         if !self.merged {
-            assert_eq!(dumped.len(), self.samples.len());
+            // Of loose samples that repeat a time, the store may drop all but the first.
+            let in_rows = |samples: &[(Labels, i64, String)]| {
+                samples.iter().filter(|(_, at, _)| at % 1_000 != 7).count()
+            };
+            assert_eq!(in_rows(&dumped), in_rows(&self.samples));
+            assert!(dumped.len() <= self.samples.len());
         }
         let places = |samples: &[(Labels, i64, String)]| -> BTreeSet<(Labels, i64)> {
             let place = |(labels, at, _): &(Labels, i64, String)| (labels.clone(), *at);
