@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::{ApiConfig, Build, QueryLimits};
 use config::Settings;
 use http_shell::{Limits, Listen};
+use ingest::REMOTE_WRITE_ID;
 use promql::EngineConfig;
 use telemetry::{LogConfig, LogFormat, LogLevel};
 use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
@@ -39,6 +40,11 @@ pub(crate) fn tsdb(settings: &Settings, retention_classes: Vec<RetentionClass>) 
     config.limits.series_per_metric = settings.optional_number("limits.series-per-metric");
     config.limits.series_per_tenant = settings.optional_number("limits.series-per-tenant");
     config.limits.new_series_per_minute = settings.optional_number("limits.new-series-per-minute");
+    // One writer brings the series of many: the limits of one agent would mean another thing for it.
+    if let Ok(writer) = REMOTE_WRITE_ID.parse() {
+        let bound = settings.optional_number("limits.series-by-remote-write");
+        config.limits.exceptions.insert(writer, bound);
+    }
     config
 }
 
@@ -150,6 +156,7 @@ mod tests {
             "--storage.log.durability=written",
             "--storage.head.max-bytes=128MiB",
             "--limits.series-per-agent=7",
+            "--limits.series-by-remote-write=6",
             "--limits.series-per-metric=8",
             "--limits.series-per-tenant=9",
             "--limits.new-series-per-minute=10",
@@ -179,6 +186,8 @@ mod tests {
             (limits.head_bytes_max, limits.series_per_agent),
             (128 << 20, 7)
         );
+        let writer = REMOTE_WRITE_ID.parse().unwrap();
+        assert_eq!(limits.exceptions.get(&writer), Some(&Some(6)));
         assert_eq!(
             (
                 limits.series_per_metric,

@@ -111,6 +111,13 @@ const LIMITS: &[Setting] = &[
         help: "Active series of one agent; new series beyond it are refused singly, known ones flow on.",
     },
     Setting {
+        name: "limits.series-by-remote-write",
+        kind: Kind::Integer(1, 1_000_000_000),
+        default: None,
+        value_name: "N",
+        help: "Active series that come by remote write, all senders together; no bound when not given.",
+    },
+    Setting {
         name: "limits.series-per-metric",
         kind: Kind::Integer(1, 1_000_000_000),
         default: None,
@@ -192,6 +199,13 @@ const WEB: &[Setting] = &[
         default: Some("512"),
         value_name: "N",
         help: "HTTP connections at once; more wait.",
+    },
+    Setting {
+        name: "web.disable-remote-write-receiver",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Refuse POST /api/v1/write.",
     },
     Setting {
         name: "web.enable-lifecycle",

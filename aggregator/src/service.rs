@@ -13,7 +13,7 @@ use clock::{SharedClock, SystemClock};
 use config::Settings;
 use files::{Disk, FolderLock, KeyValue, SharedFileSystem};
 use http_shell::{Handler, Limits, Listen, Server};
-use ingest::{Agents, Metrics, Service, Shared, Tokens};
+use ingest::{Agents, Metrics, RemoteWrite, Service, Shared, Tokens};
 use promql::Engine;
 use rows::Epoch;
 use runtime::{Signal, Signals, Task, Tasks, Token};
@@ -199,6 +199,18 @@ impl Aggregator {
         let authority = open_authority(base, &folder)?;
         let tokens = Arc::new(open_tokens(base, &folder, &authority)?);
         agents.keep_in(tokens.database())?;
+        let metrics = Metrics::register(&base.registry);
+        let remote_write = if settings.switch("web.disable-remote-write-receiver") {
+            None
+        } else {
+            Some(RemoteWrite::new(
+                Arc::new(store.clone()),
+                random_epoch()?,
+                Arc::clone(&base.clock),
+                &base.registry,
+                metrics.clone(),
+            ))
+        };
         let api = Api::new(
             config_of::api(&settings),
             Parts {
@@ -210,6 +222,7 @@ impl Aggregator {
                     snapshots: folder.join(SNAPSHOT_FOLDER),
                 }),
                 agents: agents.clone(),
+                remote_write,
                 control: Arc::new(process.clone()),
                 registry: base.registry.clone(),
                 clock: Arc::clone(&base.clock),
@@ -238,7 +251,7 @@ impl Aggregator {
         let shared = Shared {
             agents: agents.clone(),
             store: Arc::<Tsdb>::clone(&tsdb),
-            metrics: Metrics::register(&base.registry),
+            metrics,
             window_batches: config_of::count(&settings, "ingest.window"),
         };
         let listener =

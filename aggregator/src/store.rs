@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use storage::{Querier, QueryError, Queryable};
+use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
+use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 use tsdb::Tsdb;
 
 /// A store that is there later.
@@ -32,6 +33,30 @@ impl Queryable for LateStore {
                 "the log is being replayed; try again in a moment",
             )),
         }
+    }
+}
+
+/// Until the store is there it is busy: whoever has something keeps it.
+impl Appender for LateStore {
+    fn store_id(&self) -> StoreId {
+        self.get().map_or(StoreId(0), |store| store.store_id())
+    }
+
+    fn known(&self, agent: &AgentId, epoch: Epoch) -> NumberSet {
+        self.get()
+            .map_or_else(NumberSet::new, |store| store.known(agent, epoch))
+    }
+
+    fn settle(&self, agent: &AgentId, epoch: Epoch, floor: BatchNumber) -> Result<(), Busy> {
+        self.get().ok_or(Busy)?.settle(agent, epoch, floor)
+    }
+
+    fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy> {
+        self.get().ok_or(Busy)?.define(source, definition)
+    }
+
+    fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {
+        self.get().ok_or(Busy)?.append(source, batch, done)
     }
 }
 

@@ -8,6 +8,7 @@ mod joining;
 mod ledger;
 mod limits;
 mod reload;
+mod remote_write;
 mod strangers;
 mod tools;
 

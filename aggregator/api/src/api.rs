@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clock::{Monotonic, SharedClock};
 use http_shell::header::{self, ALLOW, HeaderName, HeaderValue, ORIGIN, VARY};
 use http_shell::{Handler, HandlerFuture, Method, Request, Response, StatusCode};
-use ingest::Agents;
+use ingest::{Agents, RemoteWrite};
 use promql::Engine;
 use runtime::{Permits, Tasks};
 use storage::Queryable;
@@ -44,6 +44,8 @@ pub struct Parts {
     pub admin: Arc<dyn Admin>,
     /// Who sends.
     pub agents: Agents,
+    /// Takes remote write; `None`: it is switched off.
+    pub remote_write: Option<RemoteWrite>,
     /// The process.
     pub control: Arc<dyn Control>,
     /// The process's metrics.
@@ -114,6 +116,7 @@ impl Api {
             Route::Labels => self.labels(&form).await,
             Route::LabelValues(name) => self.label_values(&name, &form).await,
             Route::Metadata => self.metric_metadata(&form).await,
+            Route::Write => Ok(self.write(request).await),
             Route::Agents => Ok(self.agents()),
             Route::BuildInfo => Ok(self.build_info()),
             Route::RuntimeInfo => Ok(self.runtime_info()),

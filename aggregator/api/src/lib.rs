@@ -25,6 +25,7 @@ mod samples;
 mod status;
 mod thread;
 mod tsdb;
+mod write;
 
 pub use admin::{Admin, AdminError, Counts, HeadReport, PartitionReport, Replay};
 pub use api::{Api, ApiConfig, Parts};

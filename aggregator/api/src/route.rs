@@ -12,6 +12,7 @@ pub(crate) enum Route {
     Labels,
     LabelValues(String),
     Metadata,
+    Write,
     Agents,
     BuildInfo,
     RuntimeInfo,
@@ -51,6 +52,7 @@ impl Route {
             "series" => Some(Self::Series),
             "labels" => Some(Self::Labels),
             "metadata" => Some(Self::Metadata),
+            "write" => Some(Self::Write),
             "agents" => Some(Self::Agents),
             "status/buildinfo" => Some(Self::BuildInfo),
             "status/runtimeinfo" => Some(Self::RuntimeInfo),
@@ -79,6 +81,7 @@ impl Route {
             Self::Reload | Self::DeleteSeries | Self::CleanTombstones | Self::Snapshot => {
                 &[Method::OPTIONS, Method::POST, Method::PUT]
             }
+            Self::Write => &[Method::OPTIONS, Method::POST],
             Self::LabelValues(_)
             | Self::Metadata
             | Self::Agents
@@ -103,6 +106,7 @@ impl Route {
             Self::Labels => "/api/v1/labels",
             Self::LabelValues(_) => "/api/v1/label/:name/values",
             Self::Metadata => "/api/v1/metadata",
+            Self::Write => "/api/v1/write",
             Self::Agents => "/api/v1/agents",
             Self::BuildInfo => "/api/v1/status/buildinfo",
             Self::RuntimeInfo => "/api/v1/status/runtimeinfo",
@@ -135,7 +139,8 @@ impl Route {
             | Self::TsdbBlocks
             | Self::DeleteSeries
             | Self::CleanTombstones
-            | Self::Snapshot => true,
+            | Self::Snapshot
+            | Self::Write => true,
             Self::Agents
             | Self::BuildInfo
             | Self::RuntimeInfo

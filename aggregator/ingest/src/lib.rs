@@ -1,8 +1,8 @@
-//! The way of an agent's rows into the store: sessions, join tokens, who is here.
+//! The way into the store: agents' rows (sessions, join tokens, who is here), and remote write.
 //!
 //! [`Session`] is the protocol's aggregator side as a state machine without sockets, tasks and clocks; the simulator drives it as
 //! it is, and [`Service`] drives it over real connections. [`Agents`] knows which run of an agent holds its id. [`Tokens`] says who may
-//! join. Labels that identify an agent are enforced here, from its certificate.
+//! join. Labels that identify an agent are enforced here, from its certificate. [`RemoteWrite`] takes what others send by HTTP.
 //!
 //! # Invariants
 //! - A batch is acknowledged only after the store said that it is durable.
@@ -18,12 +18,16 @@ mod agents;
 mod completions;
 mod identity;
 mod metrics;
+mod remote_write;
 mod service;
 mod session;
 mod tokens;
 
 pub use agents::{AgentView, Agents, Arrival, CLOCK_SKEW_MAX, Generation, OWN_ID, Wake};
 pub use metrics::Metrics;
+pub use remote_write::{
+    Protocol, REMOTE_WRITE_ID, Readied, Rejections, RemoteWrite, WriteError, WriteOutcome, Written,
+};
 pub use service::Service;
 pub use session::{Flow, Now, ProtocolError, Session, Shared};
 pub use tokens::{JoinError, TokenInfo, TokenTerms, Tokens, TokensError};

@@ -125,6 +125,10 @@ impl Metrics {
 
     pub(crate) fn batch_stored(&self, refused: &Refusals) {
         self.outcome("stored");
+        self.samples_refused(refused);
+    }
+
+    pub(crate) fn samples_refused(&self, refused: &Refusals) {
         for (reason, samples) in refused.iter() {
             self.samples_refused.with([reason.as_str()]).add(samples);
         }

@@ -17,6 +17,7 @@ use transport::{
 use wire::{AgentMessage, JoinRefusal, StreamId};
 
 use crate::agents::{OWN_ID, Wake};
+use crate::remote_write::REMOTE_WRITE_ID;
 use crate::session::{Flow, Now, ProtocolError, Session, Shared};
 use crate::tokens::{JoinError, Tokens};
 
@@ -257,13 +258,14 @@ impl Service {
     }
 }
 
-/// Refuses the id under which the aggregator stores what it says of itself: an agent of that id would write its series.
+/// Refuses the ids under which the aggregator stores what it says of itself, and what comes by remote write: an agent of such an id would
+/// write their series.
 fn refuse_reserved(agent: &AgentId) -> Result<(), (JoinRefusal, String)> {
-    if agent.as_str() != OWN_ID {
+    if ![OWN_ID, REMOTE_WRITE_ID].contains(&agent.as_str()) {
         return Ok(());
     }
     let message =
-        format!("the id {OWN_ID} is the aggregator's own; give the agent another one (--agent.id)");
+        format!("the id {agent} is the aggregator's own; give the agent another one (--agent.id)");
     Err((JoinRefusal::Malformed, message))
 }
 
@@ -316,10 +318,12 @@ mod tests {
 
     #[test]
     fn no_agent_may_join_as_the_aggregator() {
-        let own = OWN_ID.parse().expect("an id");
-        let (reason, message) = refuse_reserved(&own).expect_err("reserved");
-        assert_eq!(reason, JoinRefusal::Malformed);
-        assert!(message.contains(OWN_ID), "{message}");
+        for id in [OWN_ID, REMOTE_WRITE_ID] {
+            let own = id.parse().expect("an id");
+            let (reason, message) = refuse_reserved(&own).expect_err("reserved");
+            assert_eq!(reason, JoinRefusal::Malformed);
+            assert!(message.contains(id), "{message}");
+        }
         let near = format!("{OWN_ID}-2").parse().expect("an id");
         assert!(refuse_reserved(&near).is_ok());
     }

@@ -136,7 +136,7 @@ impl Session {
         let lane = |lane| LaneState {
             lane,
             epoch: None,
-            decoder: BatchDecoder::new(),
+            decoder: BatchDecoder::of_agents(),
         };
         Self {
             completions: Arc::new(Completions::new(Arc::clone(&wake))),
@@ -492,7 +492,7 @@ impl LaneState {
     ) -> Result<Batch, rows::DecodeError> {
         if self.epoch != Some(epoch) {
             // Cohort ids count within an epoch, so a chain cannot go on in another.
-            self.decoder = BatchDecoder::new();
+            self.decoder = BatchDecoder::of_agents();
             self.epoch = Some(epoch);
         }
         self.decoder.decode(number, body)

@@ -8,3 +8,4 @@ mod socket;
 mod speed;
 mod store;
 mod world;
+mod write;

@@ -103,6 +103,7 @@ impl World {
             engine: Arc::new(Engine::default()),
             store,
             agents: agents.clone(),
+            remote_write: None,
             control: Arc::<Process>::clone(&process),
             registry: registry.clone(),
             clock: Arc::<SimulatedClock>::clone(&clock),

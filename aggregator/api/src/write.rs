@@ -1,0 +1,204 @@
+//! `POST /api/v1/write`: remote write, by its specifications 1.0 and 2.0.
+//!
+//! What a sender shall do follows from the code alone: 204, all is stored; 400, send no part of it again, the text names the first thing that is
+//! wrong, and all good samples are stored; 429 and 503, send it again after the pause stated; 404, 413 and 415, this server or its
+//! settings do not fit. To a request of 2.0 every answer, failures included, says how much of it was stored.
+
+use http_shell::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http_shell::{Request, Response, StatusCode};
+use ingest::{Protocol, RemoteWrite, WriteError, WriteOutcome, Written};
+use storage::RefusalReason;
+
+use crate::api::Api;
+
+/// Larger bodies are read on a thread where nobody waits behind them.
+const LARGE_BODY_BYTES: usize = 256 * 1024;
+/// How long a sender is told to wait, in seconds.
+const PAUSE: HeaderValue = HeaderValue::from_static("5");
+const MEDIA_TYPE: &str = "application/x-protobuf";
+
+impl Api {
+    /// Takes a request of remote write.
+    pub(crate) async fn write(&self, request: &Request) -> Response {
+        let Some(remote_write) = &self.parts.remote_write else {
+            let why = "remote write receiver is switched off; start without --web.disable-remote-write-receiver to switch it on";
+            return Response::text(StatusCode::NOT_FOUND, why);
+        };
+        let protocol = match protocol_of(request) {
+            Ok(protocol) => protocol,
+            Err(why) => return Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, why),
+        };
+        let outcome = self.take(remote_write, request, protocol).await;
+        let written = outcome
+            .as_ref()
+            .map_or_else(|_| Written::default(), |outcome| outcome.written);
+        let response = match &outcome {
+            Ok(outcome) => stored(outcome),
+            Err(error) => failed(error),
+        };
+        match protocol {
+            Protocol::V1 => response,
+            Protocol::V2 => with_counts(response, written),
+        }
+    }
+
+    async fn take(
+        &self,
+        remote_write: &RemoteWrite,
+        request: &Request,
+        protocol: Protocol,
+    ) -> Result<WriteOutcome, WriteError> {
+        let readied = if request.body.len() < LARGE_BODY_BYTES {
+            remote_write.read(&request.body, protocol)?
+        } else {
+            let (reader, body) = (remote_write.clone(), request.body.clone());
+            let reading = self
+                .parts
+                .tasks
+                .spawn_blocking("read remote write", move || reader.read(&body, protocol));
+            let read = reading.await;
+            read.map_err(|error| WriteError::NotDurable(format!("cannot read the body: {error}")))??
+        };
+        remote_write.write(readied).await
+    }
+}
+
+/// Returns which message the body is, by its headers; what they leave out is as in 1.0.
+fn protocol_of(request: &Request) -> Result<Protocol, String> {
+    let encoding = request.header(CONTENT_ENCODING).unwrap_or("snappy");
+    if !encoding.trim().eq_ignore_ascii_case("snappy") {
+        return Err(format!(
+            "{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable"
+        ));
+    }
+    let Some(content_type) = request.header(CONTENT_TYPE) else {
+        return Ok(Protocol::V1);
+    };
+    let mut parts = content_type.split(';').map(str::trim);
+    if !parts
+        .next()
+        .unwrap_or_default()
+        .eq_ignore_ascii_case(MEDIA_TYPE)
+    {
+        return Err(format!(
+            "expected {MEDIA_TYPE} as the first (media) part, got {content_type} content-type"
+        ));
+    }
+    let mut protocol = Protocol::V1;
+    for parameter in parts.filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').ok_or_else(|| {
+            format!("expected parameters to be key-values, got {parameter} in {content_type} content-type")
+        })?;
+        if !name.trim().eq_ignore_ascii_case("proto") {
+            continue;
+        }
+        let value = value.trim().trim_matches('"');
+        protocol = [Protocol::V1, Protocol::V2]
+            .into_iter()
+            .find(|protocol| protocol.message() == value)
+            .ok_or_else(|| {
+                format!(
+                    "unknown message {value} in {content_type} content-type; {} and {} are taken",
+                    Protocol::V1.message(),
+                    Protocol::V2.message()
+                )
+            })?;
+    }
+    Ok(protocol)
+}
+
+/// Answers a request whose good samples are stored.
+fn stored(outcome: &WriteOutcome) -> Response {
+    let WriteOutcome {
+        rejections,
+        refused,
+        first_refused,
+        ..
+    } = outcome;
+    let mut lines = Vec::new();
+    if let Some(first) = &rejections.first {
+        let (series, samples) = (rejections.series, rejections.samples);
+        lines.push(format!(
+            "invalid: {series} series left out, {samples} samples in all; the first: {first}"
+        ));
+    }
+    if refused.total() > 0 {
+        let reasons: Vec<String> = refused
+            .iter()
+            .map(|(reason, samples)| format!("{reason} {samples}"))
+            .collect();
+        let mut line = format!(
+            "refused: {} samples ({})",
+            refused.total(),
+            reasons.join(", ")
+        );
+        if let Some((reason, series)) = first_refused {
+            line.push_str(&format!("; the first is of {series}: {}", hint(*reason)));
+        }
+        lines.push(line);
+    }
+    if lines.is_empty() {
+        return Response::empty(StatusCode::NO_CONTENT);
+    }
+    lines.push("everything else is stored; do not send this again".to_owned());
+    Response::text(StatusCode::BAD_REQUEST, lines.join("\n"))
+}
+
+/// Says why samples are refused, and by which setting.
+const fn hint(reason: RefusalReason) -> &'static str {
+    match reason {
+        RefusalReason::SeriesPerAgent => {
+            "remote write has as many series as it may have (--limits.series-by-remote-write)"
+        }
+        RefusalReason::SeriesPerTenant => {
+            "its tenant has as many series as it may have (--limits.series-per-tenant)"
+        }
+        RefusalReason::SeriesPerMetric => {
+            "its metric has as many series as it may have (--limits.series-per-metric)"
+        }
+        RefusalReason::NewSeriesRate => {
+            "too many new series in this minute (--limits.new-series-per-minute)"
+        }
+        RefusalReason::Memory => {
+            "the heads are full and take no new series (--storage.head.max-bytes)"
+        }
+        RefusalReason::Labels => "its labels exceed what the store takes",
+        RefusalReason::TooOld => "out of bounds: older than retention (--storage.retention.time)",
+        RefusalReason::TooNew => {
+            "out of bounds: more than 10 minutes ahead of this machine's clock"
+        }
+        RefusalReason::Undefined => "the store does not know the series",
+        RefusalReason::Conflict => {
+            "duplicate sample for timestamp: another value is stored already"
+        }
+    }
+}
+
+/// Answers a request of which nothing, or not all that is good, is known to be stored.
+fn failed(error: &WriteError) -> Response {
+    match error {
+        WriteError::Compression(_) | WriteError::Malformed { .. } | WriteError::Limit { .. } => {
+            Response::text(StatusCode::BAD_REQUEST, error)
+        }
+        WriteError::TooLarge { .. } => Response::text(StatusCode::PAYLOAD_TOO_LARGE, error),
+        WriteError::Busy => {
+            Response::text(StatusCode::TOO_MANY_REQUESTS, error).with_header(RETRY_AFTER, PAUSE)
+        }
+        WriteError::NotDurable(_) => {
+            Response::text(StatusCode::SERVICE_UNAVAILABLE, error).with_header(RETRY_AFTER, PAUSE)
+        }
+    }
+}
+
+fn with_counts(response: Response, written: Written) -> Response {
+    const SAMPLES: HeaderName =
+        HeaderName::from_static("x-prometheus-remote-write-samples-written");
+    const HISTOGRAMS: HeaderName =
+        HeaderName::from_static("x-prometheus-remote-write-histograms-written");
+    const EXEMPLARS: HeaderName =
+        HeaderName::from_static("x-prometheus-remote-write-exemplars-written");
+    response
+        .with_header(SAMPLES, written.samples.into())
+        .with_header(HISTOGRAMS, written.histograms.into())
+        .with_header(EXEMPLARS, written.exemplars.into())
+}

@@ -1,0 +1,318 @@
+//! Which slot a series has: by the hash of its raw labels, in cohorts that fill as series appear.
+//!
+//! A slot belongs to one series for ever, so series that have ended leave holes. Twice an hour the book is looked through: a series that has
+//! not come for an hour is forgotten (it gets another slot when it comes again), and a full cohort of which three quarters are gone is
+//! **worn**: its living series move on, each when it comes next. The store stops counting a cohort that gets no samples after two hours and
+//! forgets it after a day; the book, earlier.
+//!
+//! A slot that a limit refused stays refused until it is defined again. So a cohort that has such slots is noted, and once a minute the
+//! series of the next request that are of that cohort are defined again, alike: those that were taken do not change, the others
+//! are decided on anew.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::Monotonic;
+use model::Labels;
+use rows::{BatchNumber, CohortDefinition, CohortId, MetricMetadata, SeriesDefinition, Slot};
+use storage::{Appender, Busy, Source};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::request::Request;
+
+/// Slots of a cohort. A layout is copied when it grows while a shard reads it, and a cohort lives on one shard: smaller than layouts may be.
+const COHORT_SLOTS: u16 = 4_096;
+/// Series remembered, at some 40 bytes; more are refused until others are forgotten.
+pub(super) const SERIES_MAX: usize = 4 << 20;
+/// Metric families whose metadata is remembered as stored.
+const FAMILIES_MAX: usize = 65_536;
+/// How often the book is looked through.
+const SWEEP_EVERY: Duration = Duration::from_mins(30);
+/// Sweeps without a sample after which a series is forgotten.
+const IDLE_SWEEPS: u16 = 2;
+/// How long after a refusal slots are defined again.
+const RETRY_AFTER: Duration = Duration::from_mins(1);
+/// Definitions are handed over in parts of so many slots.
+const DEFINITION_SLOTS: usize = 1_024;
+
+/// The series that the store knows by slots.
+#[derive(Debug)]
+pub(super) struct Book {
+    series: HashMap<u128, Place, BuildHasherDefault<LowBits>>,
+    /// By number; never shrinks, at 24 bytes for 4,096 series.
+    cohorts: Vec<Cohort>,
+    /// Definitions that the store has not taken yet, in order.
+    pending: VecDeque<CohortDefinition>,
+    /// Cohorts with a time at which their slots are to be defined again.
+    retries: usize,
+    /// Counts sweeps.
+    sweeps: u16,
+    swept: Monotonic,
+    /// Hash of what is stored of a family.
+    described: HashMap<Arc<str>, u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    cohort: u32,
+    slot: Slot,
+    /// The sweep after which it came last.
+    used: u16,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Cohort {
+    slots: Slot,
+    retry_at: Option<Monotonic>,
+}
+
+/// The numbers of batches.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    next: u64,
+    /// Given out and not used: each is a hole that the store remembers until it is filled.
+    free: Vec<BatchNumber>,
+}
+
+impl Numbers {
+    /// Returns a number for a batch: one that was not used, if there is one.
+    pub(super) fn take(&mut self) -> BatchNumber {
+        self.free.pop().unwrap_or_else(|| {
+            let number = BatchNumber(self.next);
+            self.next += 1;
+            number
+        })
+    }
+
+    /// Takes back a number whose batch is not stored.
+    pub(super) fn give_back(&mut self, number: BatchNumber) {
+        self.free.push(number);
+    }
+}
+
+/// A key is a hash already.
+#[derive(Debug, Default)]
+pub(super) struct LowBits(u64);
+
+impl Hasher for LowBits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+/// Where the samples of a series of a request go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    pub(super) cohort: CohortId,
+    pub(super) slot: Slot,
+}
+
+impl Book {
+    pub(super) fn new(now: Monotonic) -> Self {
+        Self {
+            series: HashMap::default(),
+            cohorts: Vec::new(),
+            pending: VecDeque::new(),
+            retries: 0,
+            sweeps: 0,
+            swept: now,
+            described: HashMap::new(),
+        }
+    }
+
+    /// Returns the number of series known.
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Finds or makes the slot of each series; `None` for those that are refused, which are noted in the request.
+    pub(super) fn resolve(&mut self, request: &mut Request, now: Monotonic) -> Vec<Option<Target>> {
+        self.sweep_if_due(now);
+        let mut rejections = std::mem::take(&mut request.rejections);
+        let mut targets = Vec::with_capacity(request.series.len());
+        for series in &request.series {
+            let known = match self.series.get_mut(&series.key) {
+                Some(place) => {
+                    place.used = self.sweeps;
+                    Ok(*place)
+                }
+                None => self.add(request, series),
+            };
+            targets.push(match known {
+                Ok(place) => {
+                    if self.retries > 0 && self.is_due(place.cohort, now) {
+                        self.define_again(request, series, place);
+                    }
+                    Some(Target {
+                        cohort: CohortId(place.cohort),
+                        slot: place.slot,
+                    })
+                }
+                Err(why) => {
+                    let samples = series.samples.len() as u64;
+                    rejections.series(samples, || format!("{why}: {}", request.name_of(series)));
+                    None
+                }
+            });
+        }
+        self.end_retries(now);
+        request.rejections = rejections;
+        targets
+    }
+
+    fn add(&mut self, request: &Request, series: &super::request::Series) -> Result<Place, String> {
+        let labels = request.labels(series)?;
+        if self.series.len() >= SERIES_MAX {
+            return Err(format!(
+                "{SERIES_MAX} series are remembered, as many as may be; those that do not come for an hour make room"
+            ));
+        }
+        let full = self
+            .cohorts
+            .last()
+            .is_none_or(|cohort| cohort.slots >= COHORT_SLOTS);
+        if full {
+            self.cohorts.push(Cohort::default());
+        }
+        let number = self.cohorts.len() - 1;
+        let cohort = u32::try_from(number).map_err(|_| "no cohort is left".to_owned())?;
+        let open = &mut self.cohorts[number];
+        let place = Place {
+            cohort,
+            slot: open.slots,
+            used: self.sweeps,
+        };
+        open.slots += 1;
+        self.series.insert(series.key, place);
+        self.define(place, labels, series.kind);
+        Ok(place)
+    }
+
+    fn define_again(&mut self, request: &Request, series: &super::request::Series, place: Place) {
+        if let Ok(labels) = request.labels(series) {
+            self.define(place, labels, series.kind);
+        }
+    }
+
+    /// Adds a slot to the definitions to hand over.
+    fn define(&mut self, place: Place, labels: Labels, kind: model::MetricType) {
+        let definition = SeriesDefinition { labels, kind };
+        let cohort = CohortId(place.cohort);
+        if let Some(last) = self.pending.back_mut()
+            && last.cohort == cohort
+            && last.series.len() < DEFINITION_SLOTS
+            && usize::from(last.first_slot) + last.series.len() == usize::from(place.slot)
+        {
+            last.series.push(definition);
+            return;
+        }
+        self.pending.push_back(CohortDefinition {
+            cohort,
+            // Its shard follows from the name.
+            name: cohort.0.to_string().into(),
+            first_slot: place.slot,
+            series: vec![definition],
+        });
+    }
+
+    fn is_due(&self, cohort: u32, now: Monotonic) -> bool {
+        self.cohorts
+            .get(cohort as usize)
+            .and_then(|cohort| cohort.retry_at)
+            .is_some_and(|at| at <= now)
+    }
+
+    fn end_retries(&mut self, now: Monotonic) {
+        if self.retries == 0 {
+            return;
+        }
+        for cohort in &mut self.cohorts {
+            if cohort.retry_at.take_if(|at| *at <= now).is_some() {
+                self.retries -= 1;
+            }
+        }
+    }
+
+    /// Notes that a limit refused slots of a cohort.
+    pub(super) fn refused(&mut self, cohort: CohortId, now: Monotonic) {
+        if let Some(cohort) = self.cohorts.get_mut(cohort.0 as usize)
+            && cohort.retry_at.is_none()
+        {
+            cohort.retry_at = Some(now + RETRY_AFTER);
+            self.retries += 1;
+        }
+    }
+
+    /// Forgets all series: the store does not know their slots any more.
+    pub(super) fn forget(&mut self) {
+        self.series.clear();
+        self.pending.clear();
+        // The next series opens a cohort of its own.
+        self.cohorts.push(Cohort::default());
+    }
+
+    /// Hands over the definitions that wait.
+    pub(super) fn hand_over(&mut self, store: &dyn Appender, source: &Source) -> Result<(), Busy> {
+        while let Some(definition) = self.pending.front() {
+            store.define(source, definition.clone())?;
+            self.pending.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Leaves what is new of metadata.
+    pub(super) fn keep_new(&mut self, metadata: &mut Vec<MetricMetadata>) {
+        metadata.retain(|described| {
+            let MetricMetadata { metric, metadata } = described;
+            let text = format!("{}\0{}\0{}", metadata.kind, metadata.unit, metadata.help);
+            let hash = xxh3_64(text.as_bytes());
+            if self.described.get(metric) == Some(&hash) {
+                return false;
+            }
+            if self.described.len() >= FAMILIES_MAX {
+                self.described.clear();
+            }
+            self.described.insert(Arc::clone(metric), hash);
+            true
+        });
+    }
+
+    /// Takes all metadata as new again: some of it was not stored.
+    pub(super) fn forget_metadata(&mut self) {
+        self.described.clear();
+    }
+
+    fn sweep_if_due(&mut self, now: Monotonic) {
+        if now.saturating_since(self.swept) < SWEEP_EVERY {
+            return;
+        }
+        self.swept = now;
+        self.sweeps = self.sweeps.wrapping_add(1);
+        let sweeps = self.sweeps;
+        self.series
+            .retain(|_, place| sweeps.wrapping_sub(place.used) <= IDLE_SWEEPS);
+        let mut living = vec![0_u16; self.cohorts.len()];
+        for place in self.series.values() {
+            living[place.cohort as usize] += 1;
+        }
+        let worn: Vec<bool> = living
+            .iter()
+            .zip(&self.cohorts)
+            .map(|(living, cohort)| cohort.slots >= COHORT_SLOTS && *living < COHORT_SLOTS / 4)
+            .collect();
+        self.series.retain(|_, place| !worn[place.cohort as usize]);
+    }
+}

@@ -1,0 +1,747 @@
+//! A request: decompressed, walked once in place, its series named by a hash of their raw labels.
+//!
+//! A series that is known needs no look at its labels: 128 bits over the bytes in which they came are its key (in 2.0, over the hashes of the
+//! symbols that it refers to). Only for a series that is not known, or that is to be named in a message, are labels read.
+
+use std::ops::Range;
+
+use model::{Exemplar, Labels, LabelsError, METRIC_NAME, Metadata, MetricType, TimestampMs, Value};
+use rows::{CohortId, MetricMetadata, SeriesSample};
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
+
+use super::histogram;
+use super::protobuf::{Fields, Malformed, Value as Field, numbers};
+use super::{Protocol, Rejections, WriteError};
+
+/// The most bytes of a request, decompressed.
+const DECODED_BYTES_MAX: usize = 32 << 20;
+/// The most series of a request; each costs a table entry even when it is empty.
+const SERIES_MAX: usize = 100_000;
+/// The most samples of a request; they may be as short as 2 bytes each.
+const SAMPLES_MAX: usize = 500_000;
+/// The most exemplars of a request; more are left out.
+const EXEMPLARS_MAX: usize = 50_000;
+/// The most symbols of a request of 2.0.
+const SYMBOLS_MAX: usize = 500_000;
+/// The most metric families that a request describes; more are left out.
+const METADATA_MAX: usize = 16_384;
+/// The longest labels of an exemplar, in bytes; one with longer ones is left out.
+const EXEMPLAR_BYTES_MAX: usize = 1_024;
+/// The longest help text or unit that is kept.
+const TEXT_BYTES_MAX: usize = 16_384;
+/// What the store takes of a series' labels; checked here as well, so that the first bad series is named with what is wrong.
+const LABELS_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 256;
+const VALUE_BYTES_MAX: usize = 2_048;
+const SERIES_BYTES_MAX: usize = 8 * 1_024;
+
+/// Tells keys of the two protocols apart.
+const SEED_2: u64 = 2;
+
+/// A request, walked.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    protocol: Protocol,
+    /// Decompressed.
+    body: Vec<u8>,
+    pub(super) series: Vec<Series>,
+    /// Those of each series together; cohorts and slots are not known yet.
+    pub(super) samples: Vec<SeriesSample>,
+    pub(super) exemplars: Vec<SeriesExemplar>,
+    pub(super) metadata: Vec<MetricMetadata>,
+    /// Where symbols stand in the body.
+    symbols: Vec<Range<u32>>,
+    symbol_keys: Vec<u128>,
+    keys: Vec<u8>,
+    pub(super) rejections: Rejections,
+    /// Exemplars left out.
+    pub(super) exemplars_refused: u64,
+}
+
+/// A series of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub(super) key: u128,
+    /// Its message in the body.
+    message: Range<u32>,
+    /// Its samples.
+    pub(super) samples: Range<u32>,
+    /// What 2.0 says of its metric.
+    pub(super) kind: MetricType,
+}
+
+/// An exemplar and the index of its series.
+#[derive(Debug)]
+pub(super) struct SeriesExemplar {
+    pub(super) series: usize,
+    pub(super) exemplar: Exemplar,
+}
+
+/// The parts of a series' message, gathered while it is walked.
+struct Walk {
+    message: Range<u32>,
+    samples_from: usize,
+    kind: MetricType,
+    created: TimestampMs,
+    exemplars: Vec<Range<usize>>,
+    has_floats: bool,
+    has_histograms: bool,
+}
+
+impl Request {
+    /// Decompresses and walks a body.
+    pub(super) fn read(
+        body: &[u8],
+        protocol: Protocol,
+        buffer: Vec<u8>,
+    ) -> Result<Self, WriteError> {
+        let mut request = Self {
+            protocol,
+            body: decompress(body, buffer)?,
+            ..Self::default()
+        };
+        let bytes = std::mem::take(&mut request.body);
+        let walked = match protocol {
+            Protocol::V1 => request.walk_1(&bytes),
+            Protocol::V2 => request.walk_2(&bytes),
+        };
+        request.body = bytes;
+        walked?;
+        Ok(request)
+    }
+
+    /// Returns the length of the body, decompressed.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Gives the memory of the body back, for another one.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.body
+    }
+
+    fn walk_1(&mut self, body: &[u8]) -> Result<(), WriteError> {
+        let mut fields = Fields::new(body);
+        while let Some((number, value)) = self.field(&mut fields)? {
+            match number {
+                1 => {
+                    let message = self.of(value.bytes())?;
+                    self.series_1(body, message)?;
+                }
+                3 => {
+                    let message = self.of(value.bytes())?;
+                    let described = self.of(metadata_1(message))?;
+                    self.describe(described);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_2(&mut self, body: &[u8]) -> Result<(), WriteError> {
+        // Symbols may come after the series that use them.
+        let mut fields = Fields::new(body);
+        while let Some((number, value)) = self.field(&mut fields)? {
+            if number == 4 {
+                let symbol = self.of(value.bytes())?;
+                limit("symbols", self.symbols.len() + 1, SYMBOLS_MAX)?;
+                self.symbols.push(place(body, symbol));
+                self.symbol_keys.push(xxh3_128(symbol));
+            }
+        }
+        if let Some(first) = self.symbols.first()
+            && !first.is_empty()
+        {
+            return Err(self.malformed(Malformed("the first symbol is not the empty string")));
+        }
+        let mut fields = Fields::new(body);
+        while let Some((number, value)) = self.field(&mut fields)? {
+            if number == 5 {
+                let message = self.of(value.bytes())?;
+                self.series_2(body, message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn series_1(&mut self, body: &[u8], message: &[u8]) -> Result<(), WriteError> {
+        let mut walk = self.begin_series(body, message)?;
+        let mut fields = Fields::new(message);
+        let mut labels = 0..0;
+        let mut scattered = false;
+        loop {
+            let from = message.len() - fields.left();
+            let Some((number, value)) = self.field(&mut fields)? else {
+                break;
+            };
+            let to = message.len() - fields.left();
+            match number {
+                1 => {
+                    self.of(value.bytes())?;
+                    if labels.is_empty() {
+                        labels = from..to;
+                    } else {
+                        scattered |= labels.end != from;
+                        labels.end = to;
+                    }
+                }
+                2 => self.float(value, &mut walk)?,
+                3 => walk.exemplar(body, self.of(value.bytes())?),
+                4 => self.histogram(body, value, &mut walk)?,
+                _ => {}
+            }
+        }
+        let key = if scattered {
+            self.scattered_key(message)?
+        } else {
+            xxh3_128(&message[labels])
+        };
+        self.end_series(body, message, key, walk);
+        Ok(())
+    }
+
+    /// Returns the key of a series whose labels do not stand together.
+    fn scattered_key(&self, message: &[u8]) -> Result<u128, WriteError> {
+        let mut gathered = Vec::new();
+        let mut fields = Fields::new(message);
+        loop {
+            let from = message.len() - fields.left();
+            match self.field(&mut fields)? {
+                None => return Ok(xxh3_128(&gathered)),
+                Some((1, _)) => {
+                    gathered.extend_from_slice(&message[from..message.len() - fields.left()]);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn series_2(&mut self, body: &[u8], message: &[u8]) -> Result<(), WriteError> {
+        let mut walk = self.begin_series(body, message)?;
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        let mut fields = Fields::new(message);
+        let mut described = None;
+        while let Some((number, value)) = self.field(&mut fields)? {
+            match number {
+                1 => {
+                    let known = &self.symbol_keys;
+                    // A reference to nothing makes a key of its own; whoever reads the labels says what is wrong.
+                    let each = numbers(value, |reference| {
+                        let at = usize::try_from(reference).unwrap_or(usize::MAX);
+                        let key = known
+                            .get(at)
+                            .copied()
+                            .unwrap_or_else(|| u128::from(reference));
+                        keys.extend_from_slice(&key.to_le_bytes());
+                        Ok(())
+                    });
+                    self.of(each)?;
+                }
+                2 => self.float(value, &mut walk)?,
+                3 => self.histogram(body, value, &mut walk)?,
+                4 => walk.exemplar(body, self.of(value.bytes())?),
+                5 => described = Some(self.of(value.bytes().and_then(metadata_2))?),
+                6 => walk.created = TimestampMs(self.of(value.int64())?),
+                _ => {}
+            }
+        }
+        let key = xxh3_128_with_seed(&keys, SEED_2);
+        self.keys = keys;
+        if let Some((kind, _, _)) = described {
+            walk.kind = kind;
+        }
+        let wrong = if !walk.has_floats && !walk.has_histograms {
+            Some("a series must have at least one sample or histogram")
+        } else if walk.has_floats && walk.has_histograms {
+            Some("a series has samples and histograms, it may have one of them")
+        } else {
+            None
+        };
+        let samples = self.samples.len() - walk.samples_from;
+        if let Some(wrong) = wrong {
+            self.samples.truncate(walk.samples_from);
+            let name = self.name(body, place(body, message));
+            self.rejections
+                .series(samples as u64, || format!("{wrong}: {name}"));
+            return Ok(());
+        }
+        if walk.created != TimestampMs(0) {
+            let of_series = &mut self.samples[walk.samples_from..];
+            for sample in of_series
+                .iter_mut()
+                .filter(|sample| sample.start == TimestampMs(0))
+            {
+                sample.start = walk.created;
+            }
+        }
+        self.end_series(body, message, key, walk);
+        if let Some((kind, help, unit)) = described {
+            self.describe_series(body, message, kind, [help, unit]);
+        }
+        Ok(())
+    }
+
+    fn begin_series(&self, body: &[u8], message: &[u8]) -> Result<Walk, WriteError> {
+        limit("series", self.series.len() + 1, SERIES_MAX)?;
+        Ok(Walk {
+            message: place(body, message),
+            samples_from: self.samples.len(),
+            kind: MetricType::Unknown,
+            created: TimestampMs(0),
+            exemplars: Vec::new(),
+            has_floats: false,
+            has_histograms: false,
+        })
+    }
+
+    fn end_series(&mut self, body: &[u8], message: &[u8], key: u128, walk: Walk) {
+        let index = self.series.len();
+        self.series.push(Series {
+            key,
+            message: place(body, message),
+            samples: to_u32(walk.samples_from)..to_u32(self.samples.len()),
+            kind: walk.kind,
+        });
+        let latest = self.samples[walk.samples_from..]
+            .last()
+            .map(|sample| sample.at);
+        for message in walk.exemplars {
+            let exemplar = self.exemplar(body, &body[message], latest);
+            match exemplar.filter(|_| self.exemplars.len() < EXEMPLARS_MAX) {
+                Some(exemplar) => self.exemplars.push(SeriesExemplar {
+                    series: index,
+                    exemplar,
+                }),
+                None => self.exemplars_refused += 1,
+            }
+        }
+    }
+
+    #[inline]
+    fn float(&mut self, value: Field<'_>, walk: &mut Walk) -> Result<(), WriteError> {
+        let message = self.of(value.bytes())?;
+        let mut fields = Fields::new(message);
+        let (mut float, mut at, mut start) = (0.0, 0, 0);
+        while let Some((number, value)) = self.field(&mut fields)? {
+            match number {
+                1 => float = self.of(value.double())?,
+                2 => at = self.of(value.int64())?,
+                3 => start = self.of(value.int64())?,
+                _ => {}
+            }
+        }
+        walk.has_floats = true;
+        self.sample(TimestampMs(at), TimestampMs(start), Value::Float(float))
+    }
+
+    fn histogram(
+        &mut self,
+        body: &[u8],
+        value: Field<'_>,
+        walk: &mut Walk,
+    ) -> Result<(), WriteError> {
+        let histogram = self.of(value.bytes().and_then(histogram::read))?;
+        walk.has_histograms = true;
+        match histogram.value {
+            Ok(value) => self.sample(histogram.at, histogram.start, Value::Histogram(value)),
+            Err(why) => {
+                let first = self.rejections.first.is_none();
+                let named = first.then(|| self.name(body, walk.message.clone()));
+                self.rejections.sample(|| {
+                    let (at, name) = (histogram.at, named.unwrap_or_default());
+                    format!("the histogram at {at} of {name}: {why}")
+                });
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn sample(
+        &mut self,
+        at: TimestampMs,
+        start: TimestampMs,
+        value: Value,
+    ) -> Result<(), WriteError> {
+        limit("samples", self.samples.len() + 1, SAMPLES_MAX)?;
+        self.samples.push(SeriesSample {
+            cohort: CohortId(0),
+            slot: 0,
+            at,
+            value,
+            start,
+        });
+        Ok(())
+    }
+
+    fn describe(&mut self, described: Option<MetricMetadata>) {
+        if self.metadata.len() < METADATA_MAX {
+            self.metadata.extend(described);
+        }
+    }
+
+    fn describe_series(&mut self, body: &[u8], message: &[u8], kind: MetricType, texts: [u64; 2]) {
+        let [help, unit] = texts.map(|at| self.symbol(body, at).unwrap_or_default());
+        if kind == MetricType::Unknown && help.is_empty() && unit.is_empty() {
+            return;
+        }
+        let Ok(pairs) = self.pairs_2(body, message) else {
+            return;
+        };
+        let name = pairs.iter().find(|(name, _)| *name == METRIC_NAME);
+        let Some(family) = name.map(|(_, value)| family_of(value, kind)) else {
+            return;
+        };
+        self.describe(metadata_of(family, kind, help, unit));
+    }
+
+    fn exemplar(
+        &self,
+        body: &[u8],
+        message: &[u8],
+        latest: Option<TimestampMs>,
+    ) -> Option<Exemplar> {
+        let mut fields = Fields::new(message);
+        let (mut value, mut at) = (0.0, 0);
+        while let Some((number, field)) = fields.next().ok()? {
+            match number {
+                2 => value = field.double().ok()?,
+                3 => at = field.int64().ok()?,
+                _ => {}
+            }
+        }
+        let pairs = match self.protocol {
+            Protocol::V1 => pairs_1(message),
+            Protocol::V2 => self.pairs_2(body, message),
+        };
+        let pairs = pairs.ok()?;
+        let bytes: usize = pairs
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if bytes > EXEMPLAR_BYTES_MAX {
+            return None;
+        }
+        Some(Exemplar {
+            labels: Labels::from_pairs(pairs).ok()?,
+            value,
+            at: if at == 0 { latest? } else { TimestampMs(at) },
+        })
+    }
+
+    /// Returns the labels of a series, or what is wrong with them.
+    pub(super) fn labels(&self, series: &Series) -> Result<Labels, String> {
+        let message = slice(&self.body, &series.message);
+        match self.protocol {
+            Protocol::V1 => {
+                let pairs = pairs_1(message)?;
+                bounded(&pairs)?;
+                named(Labels::from_pairs(pairs).map_err(told)?)
+            }
+            Protocol::V2 => {
+                let pairs = self.pairs_2(&self.body, message)?;
+                bounded(&pairs)?;
+                for pair in &pairs {
+                    if pair.0.is_empty() || pair.1.is_empty() {
+                        return Err(format!("a label has an empty name or value: {pair:?}"));
+                    }
+                }
+                if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+                    let (first, second) = (pair[0].0, pair[1].0);
+                    return Err(if first == second {
+                        format!("label name {first:?} is not unique")
+                    } else {
+                        format!("labels are not sorted: {second:?} comes after {first:?}")
+                    });
+                }
+                named(Labels::from_pairs(pairs).map_err(told)?)
+            }
+        }
+    }
+
+    /// Returns a text that names a series, whatever its labels are.
+    pub(super) fn name_of(&self, series: &Series) -> String {
+        self.name(&self.body, series.message.clone())
+    }
+
+    fn name(&self, body: &[u8], message: Range<u32>) -> String {
+        let message = slice(body, &message);
+        let pairs = match self.protocol {
+            Protocol::V1 => pairs_1(message),
+            Protocol::V2 => self.pairs_2(body, message),
+        };
+        let named = pairs.and_then(|pairs| {
+            bounded(&pairs)?;
+            // Labels that repeat are shown as they came.
+            let texts: Vec<String> = pairs
+                .iter()
+                .map(|(name, value)| format!("{name}={value:?}"))
+                .collect();
+            let set = Labels::from_pairs(pairs);
+            Ok(set.map_or_else(
+                |_| format!("{{{}}}", texts.join(", ")),
+                |set| set.to_string(),
+            ))
+        });
+        named.unwrap_or_else(|_| "a series whose labels cannot be shown".to_owned())
+    }
+
+    fn pairs_2<'a>(
+        &self,
+        body: &'a [u8],
+        message: &[u8],
+    ) -> Result<Vec<(&'a str, &'a str)>, String> {
+        let mut references = Vec::new();
+        let mut fields = Fields::new(message);
+        while let Some((number, value)) = fields.next().map_err(|error| error.to_string())? {
+            if number == 1 {
+                numbers(value, |reference| {
+                    references.push(reference);
+                    Ok(())
+                })
+                .map_err(|error| error.to_string())?;
+            }
+        }
+        if references.len() % 2 != 0 {
+            let count = references.len();
+            return Err(format!("labels_refs has {count} entries, an odd number"));
+        }
+        if references.len() > 2 * LABELS_MAX {
+            return Err(too_many_labels(references.len() / 2));
+        }
+        references
+            .chunks_exact(2)
+            .map(|pair| Ok((self.symbol(body, pair[0])?, self.symbol(body, pair[1])?)))
+            .collect()
+    }
+
+    fn symbol<'a>(&self, body: &'a [u8], reference: u64) -> Result<&'a str, String> {
+        let at = usize::try_from(reference).unwrap_or(usize::MAX);
+        let place = self.symbols.get(at).ok_or_else(|| {
+            let count = self.symbols.len();
+            format!("a reference to symbol {reference}, of which there are {count}")
+        })?;
+        std::str::from_utf8(slice(body, place))
+            .map_err(|_| format!("symbol {reference} is not UTF-8"))
+    }
+
+    #[inline]
+    fn field<'a>(&self, fields: &mut Fields<'a>) -> Result<Option<(u64, Field<'a>)>, WriteError> {
+        self.of(fields.next())
+    }
+
+    #[inline]
+    fn of<T>(&self, result: Result<T, Malformed>) -> Result<T, WriteError> {
+        result.map_err(|what| self.malformed(what))
+    }
+
+    #[cold]
+    fn malformed(&self, what: Malformed) -> WriteError {
+        WriteError::Malformed {
+            message: self.protocol.message(),
+            what: what.0,
+        }
+    }
+}
+
+impl Walk {
+    fn exemplar(&mut self, body: &[u8], message: &[u8]) {
+        let place = place(body, message);
+        self.exemplars
+            .push(place.start as usize..place.end as usize);
+    }
+}
+
+fn limit(what: &'static str, value: usize, limit: usize) -> Result<(), WriteError> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(WriteError::Limit { what, limit })
+}
+
+/// Decompresses a block of snappy's into `buffer`; the length that it claims is checked first.
+fn decompress(body: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, WriteError> {
+    let broken = |error: snap::Error| WriteError::Compression(error.to_string());
+    let bytes = snap::raw::decompress_len(body).map_err(broken)?;
+    if bytes > DECODED_BYTES_MAX {
+        let limit = DECODED_BYTES_MAX;
+        return Err(WriteError::TooLarge { bytes, limit });
+    }
+    // The densest element of the format is a copy: 3 bytes for 64.
+    if bytes > body.len().saturating_mul(22).saturating_add(64) {
+        let why = format!("{} bytes cannot hold {bytes}", body.len());
+        return Err(WriteError::Compression(why));
+    }
+    buffer.clear();
+    buffer.resize(bytes, 0);
+    let read = snap::raw::Decoder::new()
+        .decompress(body, &mut buffer)
+        .map_err(broken)?;
+    buffer.truncate(read);
+    Ok(buffer)
+}
+
+/// Returns where `part` lies in `body`, of which it is a part.
+fn place(body: &[u8], part: &[u8]) -> Range<u32> {
+    let start = part.as_ptr().addr() - body.as_ptr().addr();
+    to_u32(start)..to_u32(start + part.len())
+}
+
+fn slice<'a>(body: &'a [u8], place: &Range<u32>) -> &'a [u8] {
+    body.get(place.start as usize..place.end as usize)
+        .unwrap_or_default()
+}
+
+fn to_u32(value: usize) -> u32 {
+    u32::try_from(value).expect("bodies are bounded to 32 MiB")
+}
+
+fn pairs_1(message: &[u8]) -> Result<Vec<(&str, &str)>, String> {
+    let malformed = |error: Malformed| error.to_string();
+    let mut pairs = Vec::new();
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next().map_err(malformed)? {
+        if number != 1 {
+            continue;
+        }
+        let mut label = Fields::new(value.bytes().map_err(malformed)?);
+        let (mut name, mut text): (&[u8], &[u8]) = (&[], &[]);
+        while let Some((number, value)) = label.next().map_err(malformed)? {
+            match number {
+                1 => name = value.bytes().map_err(malformed)?,
+                2 => text = value.bytes().map_err(malformed)?,
+                _ => {}
+            }
+        }
+        if pairs.len() >= LABELS_MAX {
+            return Err(too_many_labels(pairs.len() + 1));
+        }
+        let text_of = |bytes, what: &str| {
+            std::str::from_utf8(bytes).map_err(|_| format!("a label's {what} is not UTF-8"))
+        };
+        pairs.push((text_of(name, "name")?, text_of(text, "value")?));
+    }
+    Ok(pairs)
+}
+
+fn too_many_labels(count: usize) -> String {
+    format!("{count} labels or more, a series has at most {LABELS_MAX}")
+}
+
+fn bounded(pairs: &[(&str, &str)]) -> Result<(), String> {
+    for (name, value) in pairs {
+        if name.len() > NAME_BYTES_MAX {
+            let bytes = name.len();
+            return Err(format!(
+                "a label name of {bytes} bytes, at most {NAME_BYTES_MAX} are taken"
+            ));
+        }
+        if value.len() > VALUE_BYTES_MAX {
+            let bytes = value.len();
+            return Err(format!(
+                "the label {name:?} has a value of {bytes} bytes, at most {VALUE_BYTES_MAX} are taken"
+            ));
+        }
+    }
+    let bytes: usize = pairs
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > SERIES_BYTES_MAX {
+        return Err(format!(
+            "labels of {bytes} bytes together, at most {SERIES_BYTES_MAX} are taken"
+        ));
+    }
+    Ok(())
+}
+
+fn told(error: LabelsError) -> String {
+    error.to_string()
+}
+
+fn named(labels: Labels) -> Result<Labels, String> {
+    if labels.metric_name().is_none() {
+        return Err(format!("no metric name (label {METRIC_NAME})"));
+    }
+    Ok(labels)
+}
+
+fn metadata_1(message: &[u8]) -> Result<Option<MetricMetadata>, Malformed> {
+    let mut fields = Fields::new(message);
+    let mut kind = MetricType::Unknown;
+    let mut texts: [&[u8]; 3] = [&[]; 3];
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            1 => kind = kind_of(value.varint()?),
+            2 => texts[0] = value.bytes()?,
+            4 => texts[1] = value.bytes()?,
+            5 => texts[2] = value.bytes()?,
+            _ => {}
+        }
+    }
+    let [family, help, unit] = texts.map(|text| std::str::from_utf8(text).unwrap_or_default());
+    Ok(metadata_of(family, kind, help, unit))
+}
+
+/// Returns the type, and the references to help and unit.
+fn metadata_2(message: &[u8]) -> Result<(MetricType, u64, u64), Malformed> {
+    let mut fields = Fields::new(message);
+    let (mut kind, mut help, mut unit) = (MetricType::Unknown, 0, 0);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            1 => kind = kind_of(value.varint()?),
+            3 => help = value.varint()?,
+            4 => unit = value.varint()?,
+            _ => {}
+        }
+    }
+    Ok((kind, help, unit))
+}
+
+fn metadata_of(family: &str, kind: MetricType, help: &str, unit: &str) -> Option<MetricMetadata> {
+    let fits = !family.is_empty()
+        && [family, help, unit]
+            .iter()
+            .all(|text| text.len() <= TEXT_BYTES_MAX);
+    fits.then(|| MetricMetadata {
+        metric: family.into(),
+        metadata: Metadata {
+            kind,
+            help: help.to_owned(),
+            unit: unit.to_owned(),
+        },
+    })
+}
+
+const fn kind_of(code: u64) -> MetricType {
+    match code {
+        1 => MetricType::Counter,
+        2 => MetricType::Gauge,
+        3 => MetricType::Histogram,
+        4 => MetricType::GaugeHistogram,
+        5 => MetricType::Summary,
+        6 => MetricType::Info,
+        7 => MetricType::StateSet,
+        _ => MetricType::Unknown,
+    }
+}
+
+/// Returns the family of a metric: what the exposition calls it, without the endings of its series.
+fn family_of(metric: &str, kind: MetricType) -> &str {
+    let endings: &[&str] = match kind {
+        MetricType::Histogram => &["_bucket", "_count", "_sum"],
+        MetricType::GaugeHistogram => &["_bucket", "_gcount", "_gsum"],
+        MetricType::Summary => &["_count", "_sum"],
+        MetricType::Unknown
+        | MetricType::Counter
+        | MetricType::Gauge
+        | MetricType::Info
+        | MetricType::StateSet => &[],
+    };
+    endings
+        .iter()
+        .find_map(|ending| metric.strip_suffix(ending))
+        .unwrap_or(metric)
+}
