@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::{Admin, AdminError, HeadReport, PartitionReport, Replay};
 use model::{Matcher, TimeRange};
-use tsdb::{ReplayProgress, ReplayStage, SnapshotRequest, Tsdb};
+use tsdb::{DeleteError, ReplayProgress, ReplayStage, SnapshotRequest, Tsdb};
 
 use crate::config_of::STORE_FOLDER;
 use crate::store::LateStore;
@@ -33,9 +33,12 @@ pub(crate) fn tier(distance: Option<Duration>) -> String {
     distance.map_or_else(|| "raw".to_owned(), model::format_duration)
 }
 
-/// What this program cannot do yet.
-fn not_yet(what: &str) -> AdminError {
-    AdminError::Unavailable(format!("{what} is not supported by this version"))
+fn delete_error(error: DeleteError) -> AdminError {
+    match error {
+        DeleteError::Invalid(_) => AdminError::Invalid(error.to_string()),
+        DeleteError::Failed(_) => AdminError::Failed(error.to_string()),
+        DeleteError::Closed => AdminError::Unavailable(error.to_string()),
+    }
 }
 
 impl Admin for StoreAdmin {
@@ -88,14 +91,13 @@ impl Admin for StoreAdmin {
         Ok(partitions.map(report).collect())
     }
 
-    fn delete(&self, _: &[Vec<Matcher>], _: TimeRange) -> Result<(), AdminError> {
-        self.store()?;
-        Err(not_yet("deleting series"))
+    fn delete(&self, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> Result<(), AdminError> {
+        let deleted = self.store()?.delete(matcher_sets, range);
+        deleted.map_err(delete_error)
     }
 
     fn clean_deletes(&self) -> Result<(), AdminError> {
-        self.store()?;
-        Err(not_yet("cleaning up deleted series"))
+        self.store()?.clean_deletes().map_err(delete_error)
     }
 
     fn snapshot(&self, skip_head: bool) -> Result<String, AdminError> {

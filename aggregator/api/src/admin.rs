@@ -28,6 +28,8 @@ pub trait Admin: Send + Sync {
 /// Why the store did not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminError {
+    /// Whoever asks asked for something that cannot be.
+    Invalid(String),
     /// It is not ready, or cannot do such a thing at all.
     Unavailable(String),
     /// It failed.
@@ -37,7 +39,7 @@ pub enum AdminError {
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(why) | Self::Failed(why) => f.write_str(why),
+            Self::Invalid(why) | Self::Unavailable(why) | Self::Failed(why) => f.write_str(why),
         }
     }
 }

@@ -175,6 +175,7 @@ impl Api {
 impl From<AdminError> for ApiError {
     fn from(error: AdminError) -> Self {
         let kind = match error {
+            AdminError::Invalid(_) => ErrorType::BadData,
             AdminError::Unavailable(_) => ErrorType::Unavailable,
             AdminError::Failed(_) => ErrorType::Internal,
         };

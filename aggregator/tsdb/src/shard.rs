@@ -85,7 +85,7 @@ pub(crate) enum Samples {
 }
 
 impl Samples {
-    fn as_slice(&self) -> &[SeriesSample] {
+    pub(crate) fn as_slice(&self) -> &[SeriesSample] {
         match self {
             Self::Whole { batch, from, to } => &batch.samples[*from..*to],
             Self::Picked(samples) => samples,

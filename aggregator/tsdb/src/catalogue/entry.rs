@@ -61,6 +61,25 @@ impl Tier {
             Self::Hour => Duration::from_millis(60 * 60 * 1_000 - 1),
         }
     }
+
+    /// Returns how the names of files of this tier end, before the extension: for whoever has lost the catalogue.
+    pub(crate) const fn name_suffix(self) -> &'static str {
+        match self {
+            Self::Raw => "",
+            Self::Minutes5 => "-5m",
+            Self::Hour => "-1h",
+        }
+    }
+
+    /// Returns the tier that a file's name tells of.
+    pub(crate) fn of_name(name: &str) -> Self {
+        let stem = name.trim_end_matches(".redb");
+        let tells = |tier: &Self| stem.ends_with(tier.name_suffix());
+        [Self::Minutes5, Self::Hour]
+            .into_iter()
+            .find(tells)
+            .unwrap_or_default()
+    }
 }
 
 impl PartitionEntry {

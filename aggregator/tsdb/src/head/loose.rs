@@ -48,6 +48,11 @@ pub(super) struct LooseTable {
 }
 
 impl LooseTable {
+    /// Returns the number of series that have loose samples.
+    pub(super) const fn len(&self) -> usize {
+        self.series.len()
+    }
+
     pub(super) fn get(&self, series: u32) -> Option<&LooseSeries> {
         let place = *self.places.get(series as usize)?;
         self.series.get(place.checked_sub(1)? as usize)

@@ -34,7 +34,8 @@ impl Merger {
         let inputs: Vec<_> = plan.inputs.iter().filter_map(named).cloned().collect();
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let (start, until) = (plan.span.start.0, plan.made_of.until);
-        let name = format!("{shard:05}-{start}-{until:016}-{serial}.redb");
+        let suffix = plan.tier.name_suffix();
+        let name = format!("{shard:05}-{start}-{until:016}-{serial}{suffix}.redb");
         let made = match self.make(shard, &name, &plan, &inputs) {
             Err(StepError::Merge(MergeError::Input { input, source })) if source.is_damage() => {
                 self.bar(&inputs, &input, &source);

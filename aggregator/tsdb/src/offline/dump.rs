@@ -150,12 +150,16 @@ impl Wanted<'_> {
                     }
                 }
             }
-            ShardItem::Sample { layout, sample, .. } => {
-                if let Some(labels) = self.labels_of(layout, usize::from(sample.slot)) {
-                    self.sample(&labels, sample.at, &sample.value);
+            ShardItem::Samples {
+                layout, samples, ..
+            } => {
+                for sample in samples.as_slice() {
+                    if let Some(labels) = self.labels_of(layout, usize::from(sample.slot)) {
+                        self.sample(&labels, sample.at, &sample.value);
+                    }
                 }
             }
-            ShardItem::Metadata { .. } | ShardItem::Starts { .. } => {}
+            ShardItem::Exemplar { .. } | ShardItem::Metadata { .. } | ShardItem::Starts { .. } => {}
         }
     }
 

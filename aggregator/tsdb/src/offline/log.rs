@@ -31,7 +31,7 @@ pub(super) enum Found<'a> {
         source: &'a LogSource,
         position: u64,
         taken: TimeRange,
-        batch: &'a Batch,
+        batch: &'a Arc<Batch>,
     },
     /// Any other record.
     Other,
@@ -203,7 +203,7 @@ fn decoded(
                     source: &source,
                     position,
                     taken,
-                    batch: &batch,
+                    batch: &Arc::new(batch),
                 })?,
                 Err(error) => {
                     return Ok(Err(format!(

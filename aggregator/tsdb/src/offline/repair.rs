@@ -248,9 +248,10 @@ impl Offline {
             Some(first) => first.saturating_sub(1),
             None => self.last_arrival(partitions.keys())?,
         };
-        let entries = partitions
-            .into_iter()
-            .map(|(name, (key, summary))| (name, entry_of(&key, &summary, sealed)));
+        let entries = partitions.into_iter().map(|(name, (key, summary))| {
+            let entry = entry_of(&name, &key, &summary, sealed);
+            (name, entry)
+        });
         let contents = Contents {
             partitions: entries.collect(),
             sealed: vec![sealed; usize::from(shards)],
@@ -353,15 +354,24 @@ impl Offline {
 }
 
 /// Returns what a catalogue says of a file that only its header speaks of.
-fn entry_of(key: &PartitionKey, summary: &PartitionSummary, sealed: u64) -> PartitionEntry {
+fn entry_of(
+    name: &str,
+    key: &PartitionKey,
+    summary: &PartitionSummary,
+    sealed: u64,
+) -> PartitionEntry {
+    let tier = Tier::of_name(name);
     PartitionEntry {
         shard: key.shard,
         times: summary.times,
         bytes: summary.bytes,
         samples: summary.samples,
         until: sealed,
-        level: Level::Sealed,
-        tier: Tier::Raw,
+        level: match tier {
+            Tier::Raw => Level::Sealed,
+            Tier::Minutes5 | Tier::Hour => Level::Day,
+        },
+        tier,
         class: String::new(),
         deleted: 0,
     }

@@ -43,7 +43,7 @@ impl Partition {
             }
         };
         let mut scratch = Scratch::default();
-        for series in 0..self.series() {
+        for series in 0..self.index.len() {
             let labels = self.labels(series);
             // Without labels its samples are nobody's.
             let known = matches!(labels, Ok(Some(_)));
@@ -97,7 +97,7 @@ impl Partition {
         let mut columns: HashMap<u32, TimesId> = HashMap::new();
         let mut scratch = Scratch::default();
         let mut series_kept = 0;
-        for series in 0..self.series() {
+        for series in 0..self.index.len() {
             let labels = match self.labels(series) {
                 Ok(Some(labels)) => labels,
                 Ok(None) => continue,
@@ -181,13 +181,9 @@ impl Partition {
 
     /// Returns the greatest position that a readable page arrived at; 0 without pages.
     pub(crate) fn last_arrival(&self) -> u64 {
-        let pages = (0..self.series()).filter_map(|series| self.pages_of(series).ok());
+        let pages = (0..self.index.len()).filter_map(|series| self.pages_of(series).ok());
         let last = pages.filter_map(|pages| pages.iter().map(|page| page.arrival).max());
         last.max().unwrap_or(0)
-    }
-
-    fn series(&self) -> SeriesId {
-        self.index.len()
     }
 
     /// Returns a page as it is stored, and how many samples it has; its times are read too.
