@@ -78,7 +78,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper-util", &["http-shell"]),
     ("clap", &["config"]),
     ("saphyr-parser", &["config"]),
-    ("snap", &["ingest", "benches"]),
+    ("snap", &["ingest", "benches", "compare"]),
     ("roaring", &["tsdb"]),
     ("zstd", &["rows", "tsdb", "benches"]),
 ];
