@@ -167,6 +167,10 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Received bytes that may wait for their sync before intake says busy; default 8 MiB.
     pub unsynced_bytes_max: usize,
+    /// The least time from the start of one write and sync to that of the next; default 10 ms. What comes meanwhile is one group, unless it
+    /// fills half of what may wait: a thousand agents that each send once a second would otherwise cost a sync each. After a pause in
+    /// what comes, nobody waits.
+    pub spacing: Duration,
     /// The pause after a failed write or sync, of a seal too, before the next attempt; default 1 s.
     pub retry_after: Duration,
 }
@@ -225,6 +229,7 @@ impl Default for LogConfig {
             durability: Durability::Synced,
             segment_bytes: 64 * MIB,
             unsynced_bytes_max: 8 * 1024 * 1024,
+            spacing: Duration::from_millis(10),
             retry_after: Duration::from_secs(1),
         }
     }

@@ -146,15 +146,32 @@ impl Intake {
         Ok(())
     }
 
-    /// Waits up to `patience` for commands and takes all there are, with what they cost; `None` once closed and empty.
-    pub(crate) fn take(&self, patience: Duration) -> Option<(Vec<Command>, Cost)> {
-        let state = self.state();
-        let (mut state, _) = self
+    /// Waits up to `patience` for commands; returns whether there are any.
+    pub(crate) fn wait(&self, patience: Duration) -> bool {
+        let (state, _) = self
             .arrived
-            .wait_timeout_while(state, patience, |state| {
+            .wait_timeout_while(self.state(), patience, |state| {
                 state.waiting.is_empty() && !state.closed
             })
             .unwrap_or_else(PoisonError::into_inner);
+        !state.waiting.is_empty()
+    }
+
+    /// Lets commands gather for `pause`, unless half of what may wait does, or no more can come.
+    pub(crate) fn gather(&self, pause: Duration) {
+        let enough = self.received_max / 2;
+        drop(
+            self.arrived
+                .wait_timeout_while(self.state(), pause, |state| {
+                    state.held.received < enough && !state.closed
+                })
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// Takes all commands there are, with what they cost; `None` once closed and empty.
+    pub(crate) fn take(&self) -> Option<(Vec<Command>, Cost)> {
+        let mut state = self.state();
         if state.waiting.is_empty() && state.closed {
             return None;
         }
@@ -214,7 +231,7 @@ mod tests {
         let intake = Intake::new(one * 2);
         assert!(intake.offer(settle()).is_ok() && intake.offer(settle()).is_ok());
         assert_eq!(intake.offer(settle()), Err(Busy));
-        let (taken, cost) = intake.take(Duration::ZERO).unwrap();
+        let (taken, cost) = intake.take().unwrap();
         assert_eq!(taken.len(), 2);
         // Taken, but not durable yet: the bytes are still held.
         assert_eq!(intake.offer(settle()), Err(Busy));
@@ -222,8 +239,8 @@ mod tests {
         assert_eq!(intake.offer(settle()), Ok(()));
         intake.close();
         assert_eq!(intake.offer(settle()), Err(Busy));
-        assert_eq!(intake.take(Duration::ZERO).unwrap().0.len(), 1);
-        assert!(intake.take(Duration::ZERO).is_none());
+        assert_eq!(intake.take().unwrap().0.len(), 1);
+        assert!(intake.take().is_none());
     }
 
     #[test]

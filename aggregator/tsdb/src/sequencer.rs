@@ -1,6 +1,6 @@
 //! The log thread: puts what agents bring in one order, decides on it, makes it durable, hands it on.
 //!
-//! A **group** is what came while the last one was written. For each group, in turn:
+//! A **group** is what came while the last one was written, and until [`LogConfig::spacing`](crate::LogConfig::spacing) had passed since that began. For each group, in turn:
 //! 1. numbers are checked against the durable ones and the group's own; definitions are decided on, slot by slot;
 //! 2. records are made for the open segment: each batch as it was received, before it the definitions, number sets and base rows that
 //!    this segment does not have yet;
@@ -53,6 +53,9 @@ pub(crate) struct Sequencer {
     pub(crate) memory: Arc<Memory>,
     pub(crate) retention: Duration,
     pub(crate) ahead_max: Duration,
+    /// The least time between the starts of two groups, and when the last one started.
+    pub(crate) spacing: Duration,
+    pub(crate) wrote: Monotonic,
     pub(crate) retry_after: Duration,
     pub(crate) next_position: u64,
     pub(crate) swept: Monotonic,
@@ -95,7 +98,17 @@ struct Group {
 impl Sequencer {
     /// Works until the intake is closed and empty.
     pub(crate) fn run(mut self) {
-        while let Some((commands, cost)) = self.intake.take(TICK) {
+        loop {
+            if self.intake.wait(TICK) {
+                let since = self.clock.monotonic().saturating_since(self.wrote);
+                if let Some(rest) = self.spacing.checked_sub(since) {
+                    self.intake.gather(rest);
+                }
+                self.wrote = self.clock.monotonic();
+            }
+            let Some((commands, cost)) = self.intake.take() else {
+                return;
+            };
             let outcome = self.process(commands);
             self.intake.release(cost);
             if outcome.is_err() {

@@ -31,6 +31,8 @@ impl World {
         let mut config = TsdbConfig::at("/data");
         config.shards = NonZeroU16::new(2);
         config.log.segment_bytes = 64 * 1024;
+        // The clock stands still, so that every group would wait for all of it.
+        config.log.spacing = Duration::ZERO;
         config.log.retry_after = Duration::from_millis(5);
         // Only when a test says so.
         config.merge.every = Duration::from_hours(1_000);

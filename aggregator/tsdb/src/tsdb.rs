@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use clock::SharedClock;
+use clock::{Monotonic, SharedClock};
 use files::{FolderLock, FolderLockError, SharedFileSystem};
 use model::{Matcher, TimeRange};
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
@@ -635,6 +635,8 @@ impl Opening {
             memory,
             retention: retention.longest(),
             ahead_max: self.config.ahead_max,
+            spacing: self.config.log.spacing,
+            wrote: Monotonic::ORIGIN,
             retry_after: self.config.log.retry_after,
             next_position,
             swept: self.clock.monotonic(),

@@ -59,6 +59,7 @@ impl Host {
         let mut config = TsdbConfig::at(FOLDER);
         config.shards = NonZeroU16::new(2);
         config.log.segment_bytes = 16 * 1024;
+        config.log.spacing = Duration::ZERO;
         config.log.retry_after = Duration::from_millis(1);
         config.seal.head_bytes = 64 * 1024;
         config.seal.age = Duration::from_secs(150);
