@@ -48,6 +48,17 @@ pub(crate) fn tsdb(settings: &Settings, retention_classes: Vec<RetentionClass>) 
     config
 }
 
+/// Of a store that is imported into, offline.
+pub(crate) fn imported_into(settings: &Settings) -> TsdbConfig {
+    let mut config = TsdbConfig::at(settings.path("storage.path").join(STORE_FOLDER));
+    let shards = settings
+        .optional_number("storage.shards")
+        .and_then(|shards| u16::try_from(shards).ok());
+    config.shards = shards.and_then(NonZeroU16::new);
+    config.retention = settings.duration("storage.retention.time");
+    config
+}
+
 pub(crate) fn engine(settings: &Settings) -> EngineConfig {
     EngineConfig {
         lookback: settings.duration("query.lookback-delta"),

@@ -71,6 +71,7 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         ["tsdb", "list"] => tools::tsdb::list(&settings, &arguments["DIR"]),
         ["tsdb", "dump"] => tools::tsdb::dump(&settings, &arguments["DIR"]),
         ["tsdb", "repair"] => tools::tsdb::repair(&settings, &arguments["DIR"]),
+        ["tsdb", "import"] => tools::import(&settings, &arguments["DIR"]),
         ["completion"] => tools::completion(&arguments["SHELL"]),
         ["man"] => tools::man(&arguments["COMMAND"]),
         other => anyhow::bail!("no such command: {}", other.join(" ")),

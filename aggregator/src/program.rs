@@ -30,21 +30,31 @@ const STORAGE_PATH: Setting = Setting {
     help: "Data folder; made when it does not exist, used by one process at a time.",
 };
 
+const RETENTION_TIME: Setting = Setting {
+    name: "storage.retention.time",
+    kind: Kind::Duration(
+        Duration::from_secs(3_600),
+        Duration::from_secs(100 * 365 * 86_400),
+    ),
+    default: Some("15d"),
+    value_name: "DURATION",
+    help: "How long samples are kept, by their timestamps; older ones are refused.",
+};
+
+const SHARDS: Setting = Setting {
+    name: "storage.shards",
+    kind: Kind::Integer(1, 256),
+    default: None,
+    value_name: "N",
+    help: "Storage threads of a new data folder, fixed from then on; one per core when not given.",
+};
+
 /// Top-level sections of the configuration file that are not settings.
 pub(crate) const SECTIONS: &[&str] = &[crate::retention_classes::SECTION];
 
 const STORAGE: &[Setting] = &[
     STORAGE_PATH,
-    Setting {
-        name: "storage.retention.time",
-        kind: Kind::Duration(
-            Duration::from_secs(3_600),
-            Duration::from_secs(100 * 365 * 86_400),
-        ),
-        default: Some("15d"),
-        value_name: "DURATION",
-        help: "How long samples are kept, by their timestamps; older ones are refused.",
-    },
+    RETENTION_TIME,
     Setting {
         name: "storage.retention.5m",
         kind: Kind::Duration(
@@ -72,13 +82,7 @@ const STORAGE: &[Setting] = &[
         value_name: "SIZE",
         help: "Bytes that partitions and log may take before the oldest partitions go; no limit when not given. Leave room for what a merge writes beside its inputs: a day's partitions.",
     },
-    Setting {
-        name: "storage.shards",
-        kind: Kind::Integer(1, 256),
-        default: None,
-        value_name: "N",
-        help: "Storage threads of a new data folder, fixed from then on; one per core when not given.",
-    },
+    SHARDS,
     Setting {
         name: "storage.log.durability",
         kind: Kind::Choice(&["synced", "written"]),
@@ -512,7 +516,7 @@ fn tsdb() -> Program {
     };
     Program {
         name: "tsdb",
-        about: "Looks at a data folder that no process uses: checks, lists, dumps, repairs.",
+        about: "Looks at a data folder that no process uses: checks, lists, dumps, repairs; imports blocks of Prometheus.",
         commands: vec![
             command(
                 "check",
@@ -538,10 +542,31 @@ fn tsdb() -> Program {
                 "# Look first, then do it\npromontory tsdb repair /var/lib/promontory\npromontory tsdb repair --apply /var/lib/promontory",
                 vec![&[APPLY], OUTPUT],
             ),
+            Program {
+                name: "import",
+                about: "Imports blocks of Prometheus into a data folder that no aggregator uses, sample by sample as they are.",
+                examples: "# All blocks of a Prometheus, once it is stopped\npromontory tsdb import /var/lib/prometheus --storage.path /var/lib/promontory\n# Of one that runs, its newest samples too: start it with --web.enable-admin-api, and import what this makes\ncurl -XPOST http://localhost:9090/api/v1/admin/tsdb/snapshot",
+                settings: vec![&[STORAGE_PATH, RETENTION_TIME, SHARDS], IMPORT, OUTPUT],
+                arguments: &[Argument {
+                    name: "DIR",
+                    help: "A block, or a folder with blocks",
+                    optional: false,
+                    repeated: false,
+                }],
+                ..Program::default()
+            },
         ],
         ..Program::default()
     }
 }
+
+const IMPORT: &[Setting] = &[Setting {
+    name: "again",
+    kind: Kind::Switch,
+    default: Some("false"),
+    value_name: "",
+    help: "Import blocks that were imported before, too: after a repair, say. Samples that are the same count once.",
+}];
 
 fn agents() -> Program {
     Program {

@@ -1,7 +1,7 @@
 //! The one place that writes to standard output and standard error.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Prints a result; a closed pipe is nobody's mistake.
 pub(crate) fn print(text: &dyn Display) {
@@ -46,6 +46,18 @@ impl Printer {
         if let Some(error) = failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
             complain(&format!("cannot write to standard output: {error}"));
         }
+    }
+}
+
+/// Shows how far something is, on one line that the next overwrites; only where somebody may be looking.
+#[expect(
+    clippy::print_stderr,
+    reason = "this is where the program speaks to people"
+)]
+pub(crate) fn progress(what: &dyn Display) {
+    if io::stderr().is_terminal() {
+        // Return, the text, and away with what is left of a longer one.
+        eprint!("\r{what}\x1b[K");
     }
 }
 

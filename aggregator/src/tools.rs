@@ -2,6 +2,7 @@
 //! and prints a table or JSON.
 
 mod client;
+mod import;
 mod query;
 mod rows;
 mod table;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use crate::{program, terminal};
 use client::Caller;
+pub(crate) use import::import;
 pub(crate) use query::query;
 use rows::{agent_rows, token_rows};
 use table::Table;

@@ -19,14 +19,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use files::{Open, RedbBackend, SharedFileSystem};
+use model::TimestampMs;
 use redb::backends::InMemoryBackend;
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, StorageBackend as _, TableDefinition,
+    TableError,
 };
 use rows::StoreId;
 
 pub(crate) use self::entry::{Level, PartitionEntry, Tier};
-use self::entry::{decode_epoch, decode_known, encode_epoch, encode_known};
+use self::entry::{
+    decode_epoch, decode_import, decode_known, encode_epoch, encode_import, encode_known,
+};
 use crate::bytes::{Malformed, Reader};
 use crate::cohorts::{EpochKey, KnownNumbers};
 use crate::deletes::Delete;
@@ -46,6 +50,7 @@ const SHARDS: TableDefinition<'_, u16, u64> = TableDefinition::new("shards");
 const PARTITIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("partitions");
 const NUMBERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("numbers");
 const DELETES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deletes");
+const IMPORTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("imports");
 
 /// Everything the catalogue says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +63,18 @@ pub(crate) struct Contents {
     pub(crate) numbers: BTreeMap<EpochKey, KnownNumbers>,
     /// By position, the deletes that are not carried out in every partition yet.
     pub(crate) deletes: BTreeMap<u64, Arc<Delete>>,
+    /// By source, what was imported; a source is not imported twice.
+    pub(crate) imports: BTreeMap<String, ImportEntry>,
+}
+
+/// Something that was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ImportEntry {
+    /// Samples from this time on were taken, older ones left out.
+    pub(crate) from: TimestampMs,
+    /// The time of its newest sample.
+    pub(crate) newest: TimestampMs,
+    pub(crate) samples: u64,
 }
 
 impl Contents {
@@ -69,6 +86,7 @@ impl Contents {
             partitions: BTreeMap::new(),
             numbers: BTreeMap::new(),
             deletes: BTreeMap::new(),
+            imports: BTreeMap::new(),
         }
     }
 }
@@ -289,6 +307,19 @@ fn change(database: &Database, old: &Contents, new: &Contents) -> Result<(), Cat
                 deletes.remove(*position).map_err(redb_error)?;
             }
         }
+        let mut imports = transaction.open_table(IMPORTS).map_err(redb_error)?;
+        for (source, import) in &new.imports {
+            if old.imports.get(source) != Some(import) {
+                imports
+                    .insert(source.as_str(), encode_import(import).as_slice())
+                    .map_err(redb_error)?;
+            }
+        }
+        for source in old.imports.keys() {
+            if !new.imports.contains_key(source) {
+                imports.remove(source.as_str()).map_err(redb_error)?;
+            }
+        }
     }
     transaction.commit().map_err(redb_error)
 }
@@ -348,12 +379,25 @@ fn read_all(database: &Database) -> Result<(u32, Contents), CatalogueError> {
             deletes.insert(position.value(), Arc::new(delete));
         }
     }
+    let mut imports = BTreeMap::new();
+    match transaction.open_table(IMPORTS) {
+        Ok(table) => {
+            for entry in table.iter().map_err(redb_error)? {
+                let (source, value) = entry.map_err(redb_error)?;
+                imports.insert(source.value().to_owned(), decode_import(value.value())?);
+            }
+        }
+        // Made with the first change since there are imports.
+        Err(TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(redb_error(error)),
+    }
     let contents = Contents {
         store_id,
         sealed,
         partitions,
         numbers,
         deletes,
+        imports,
     };
     if Reader::new(&field("checksum")?).u32("checksum")? != checksum(&contents, version) {
         return Err(Malformed("its contents do not match their checksum").into());
@@ -397,6 +441,10 @@ fn checksum(contents: &Contents, version: u32) -> u32 {
     for (position, delete) in &contents.deletes {
         add(&position.to_le_bytes());
         add(&delete.encode());
+    }
+    for (source, import) in &contents.imports {
+        add(source.as_bytes());
+        add(&encode_import(import));
     }
     sum
 }

@@ -23,7 +23,7 @@ use rows::Slot;
 use storage::Times;
 
 pub(crate) use self::gathering::Gathering;
-pub(crate) use self::pages::{Columns, OwnedValues};
+pub(crate) use self::pages::{Columns, OwnedValues, sample_columns};
 pub(crate) use self::writer::HeadWriter;
 
 use self::chunk::Chunk;

@@ -33,6 +33,7 @@ mod deletes;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
+mod import;
 mod index;
 mod intake;
 mod keeper;
@@ -72,6 +73,7 @@ pub use config::{
     TierRetention, TsdbConfig,
 };
 pub use deletes::DeleteError;
+pub use import::{Import, ImportError, ImportSummary, Importer};
 pub use offline::{CheckReport, CheckedFile, FileKind, Offline, RepairAction, RepairReport};
 pub use progress::{ReplayProgress, ReplayStage, ReplayState};
 pub use report::{

@@ -30,7 +30,7 @@ pub(crate) const fn span_of(at: TimestampMs) -> i64 {
     at.0.div_euclid(SPAN_MS)
 }
 
-fn span_range(span: i64) -> TimeRange {
+pub(crate) fn span_range(span: i64) -> TimeRange {
     let start = span.saturating_mul(SPAN_MS);
     TimeRange::new(
         TimestampMs(start),

@@ -428,7 +428,10 @@ impl Queryable for Tsdb {
     }
 }
 
-fn take_folder(config: &TsdbConfig, files: &SharedFileSystem) -> Result<FolderLock, OpenError> {
+pub(crate) fn take_folder(
+    config: &TsdbConfig,
+    files: &SharedFileSystem,
+) -> Result<FolderLock, OpenError> {
     for folder in ["", LOG_FOLDER, PARTITION_FOLDER] {
         let folder = config.folder.join(folder);
         files
@@ -438,7 +441,7 @@ fn take_folder(config: &TsdbConfig, files: &SharedFileSystem) -> Result<FolderLo
     Ok(FolderLock::take(&**files, &config.folder)?)
 }
 
-fn open_catalogue(
+pub(crate) fn open_catalogue(
     config: &TsdbConfig,
     files: &SharedFileSystem,
     report: &mut RecoveryReport,
@@ -487,7 +490,7 @@ fn default_shards() -> u16 {
 }
 
 /// Removes partition files that no committed seal names, but for those that a repair set aside.
-fn remove_unnamed(
+pub(crate) fn remove_unnamed(
     config: &TsdbConfig,
     files: &SharedFileSystem,
     catalogue: &Catalogue,

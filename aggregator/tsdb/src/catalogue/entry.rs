@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::{TimeRange, TimestampMs};
 use rows::Epoch;
 
+use super::ImportEntry;
 use crate::bytes::{Malformed, Reader, put_text};
 use crate::cohorts::{EpochKey, KnownNumbers};
 use crate::deletes::Delete;
@@ -159,6 +160,22 @@ const V1_BYTES: usize = 2 + 4 * 8;
 fn from_first(from: &mut Reader<'_>) -> Result<u64, Malformed> {
     from.take(V1_BYTES, "entry of a partition")?;
     from.u64("last position")
+}
+
+pub(super) fn encode_import(import: &ImportEntry) -> Vec<u8> {
+    let mut out = import.from.0.to_le_bytes().to_vec();
+    out.extend_from_slice(&import.newest.0.to_le_bytes());
+    out.extend_from_slice(&import.samples.to_le_bytes());
+    out
+}
+
+pub(super) fn decode_import(bytes: &[u8]) -> Result<ImportEntry, Malformed> {
+    let mut from = Reader::new(bytes);
+    Ok(ImportEntry {
+        from: TimestampMs(from.i64("oldest time imported")?),
+        newest: TimestampMs(from.i64("newest time imported")?),
+        samples: from.u64("samples imported")?,
+    })
 }
 
 pub(super) fn encode_epoch((agent, epoch): &EpochKey) -> Vec<u8> {

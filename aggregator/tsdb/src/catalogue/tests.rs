@@ -119,6 +119,12 @@ fn what_is_committed_is_read_back() {
         ],
     };
     all.deletes = BTreeMap::from([(50, Arc::new(delete))]);
+    let import = ImportEntry {
+        from: TimestampMs::MIN,
+        newest: TimestampMs(7),
+        samples: 9,
+    };
+    all.imports = BTreeMap::from([("01HF".to_owned(), import)]);
     let merged = PartitionEntry {
         level: Level::Day,
         tier: Tier::Hour,
@@ -133,6 +139,7 @@ fn what_is_committed_is_read_back() {
     let mut catalogue = open(&files, &folder);
     assert_eq!(catalogue.contents(), &all);
     all.deletes.clear();
+    all.imports.clear();
     catalogue.commit(all.clone()).unwrap();
     drop(catalogue);
     assert_eq!(open(&files, &folder).contents(), &all);

@@ -432,6 +432,16 @@ fn histogram_column(present: &[(u32, Arc<Histogram>)], rows: usize) -> Vec<Arc<H
     column
 }
 
+/// Returns the column of these values, one in every row.
+pub(crate) fn sample_columns(values: &[Value]) -> Columns {
+    Columns {
+        rows: values.len(),
+        presence: None,
+        values: unmixed(values.to_vec()),
+        starts: None,
+    }
+}
+
 /// Returns floats as floats and histograms as histograms when all are of a kind.
 pub(super) fn unmixed(values: Vec<Value>) -> OwnedValues {
     let histograms = values
