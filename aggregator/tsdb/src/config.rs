@@ -178,7 +178,7 @@ pub struct LogConfig {
 /// When a shard's head becomes partitions: at whichever of these comes first.
 #[derive(Clone, Copy, Debug)]
 pub struct SealConfig {
-    /// Bytes of a shard's head; default 64 MiB.
+    /// Bytes of a shard's head, a third of them of closed rows at least; default 64 MiB.
     pub head_bytes: u64,
     /// Bytes that a shard's unsealed rows take in the log; default 256 MiB.
     pub log_bytes: u64,

@@ -56,6 +56,8 @@ pub(crate) struct Head {
     exemplars: Mutex<Exemplars>,
     metadata: Mutex<BTreeMap<Arc<str>, Vec<Metadata>>>,
     bytes: AtomicU64,
+    /// Those of them that closed rows take, which are what sealing frees: the next head needs an index and open rows again.
+    closed_bytes: AtomicI64,
     oldest: AtomicI64,
     newest: AtomicI64,
 }
@@ -150,6 +152,7 @@ impl Head {
             exemplars: Mutex::default(),
             metadata: Mutex::default(),
             bytes: AtomicU64::new(0),
+            closed_bytes: AtomicI64::new(0),
             oldest: AtomicI64::new(i64::MAX),
             newest: AtomicI64::new(i64::MIN),
         }
@@ -158,6 +161,13 @@ impl Head {
     /// Returns the bytes held, the index included.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed) + self.index.memory_bytes() as u64
+    }
+
+    /// Returns whether sealing it would free a good part of it: for each series a head holds an index entry and open rows, however few rows
+    /// there are, and one that is full of those alone would be full again at once.
+    pub(crate) fn frees_much(&self) -> bool {
+        let closed = u64::try_from(self.closed_bytes.load(Ordering::Relaxed)).unwrap_or(0);
+        closed.saturating_mul(3) >= self.bytes()
     }
 
     /// Returns whether it has no samples; metadata alone is not worth a partition.
@@ -315,6 +325,13 @@ impl Head {
 
     fn grow(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of closed rows, as part of all.
+    fn closed(&self, bytes: i64) {
+        self.closed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.grow(u64::try_from(bytes).unwrap_or(0));
+        self.shrink(u64::try_from(bytes.saturating_neg()).unwrap_or(0));
     }
 
     fn shrink(&self, bytes: u64) {

@@ -23,6 +23,9 @@ use crate::partitions::PartitionHandle;
 /// How long a shard waits for rows before it looks at the age of its head.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A head of less is sealed whenever it is full, whatever of it that frees.
+const SMALL_HEAD_BYTES: u64 = 1024 * 1024;
+
 /// What a shard is told.
 pub(crate) enum ShardMessage {
     Group(ShardGroup),
@@ -326,7 +329,8 @@ impl ShardThread {
         }
         let bytes = head.bytes();
         let age = self.clock.monotonic().saturating_since(self.began);
-        bytes >= self.seal.head_bytes
+        let helps = bytes < SMALL_HEAD_BYTES || head.frees_much();
+        (bytes >= self.seal.head_bytes && helps)
             || self.log_bytes / self.shards >= self.seal.log_bytes
             || age >= self.seal.age
             || self.memory.wants_seal(bytes)

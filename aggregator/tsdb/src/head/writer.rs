@@ -209,8 +209,7 @@ impl HeadWriter {
             head.saw(oldest);
             head.saw(newest);
         }
-        head.grow(u64::try_from(grown).unwrap_or(0));
-        head.shrink(u64::try_from(-grown).unwrap_or(0));
+        head.closed(grown);
     }
 
     /// Keeps an exemplar of a series that has loose samples in this head; of another one it is dropped.
@@ -430,7 +429,7 @@ fn close(head: &Head, rows: &CohortRows, open: &OpenChunk, scratch: &mut Scratch
             return false;
         }
     };
-    head.grow(pages.memory_bytes() as u64);
+    head.closed(signed(pages.memory_bytes()));
     head.shrink(open.chunk.memory_bytes() as u64);
     if let Some(stretch) = lock(&rows.stretches).get_mut(open.stretch) {
         *stretch = Some(Stretch::Closed(Arc::new(pages)));
@@ -458,9 +457,8 @@ fn join(head: &Head, rows: &CohortRows, short: &[usize], scratch: &mut Scratch) 
             return;
         }
     };
-    head.grow(joined.memory_bytes() as u64);
     let freed: usize = parts.iter().map(|part| part.memory_bytes()).sum();
-    head.shrink(freed as u64);
+    head.closed(signed(joined.memory_bytes()) - signed(freed));
     let mut stretches = lock(&rows.stretches);
     // In one step: whoever reads sees the rows once.
     let mut joined = Some(Stretch::Closed(Arc::new(joined)));
@@ -469,6 +467,10 @@ fn join(head: &Head, rows: &CohortRows, short: &[usize], scratch: &mut Scratch) 
             *stretch = joined.take();
         }
     }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 impl Numbering {
