@@ -300,7 +300,7 @@ mod tests {
             Verdict::Must,
         );
         check(
-            Cell::absent("not built"),
+            Cell::absent("not measured"),
             Bound::at_most(2.0, 1.0),
             Verdict::Open,
         );

@@ -5,6 +5,8 @@
 //!    take is asked of the store.
 //! 3. Every series of every host is selected over all the two hours, each once, so that nothing comes decoded from the cache: the CPU
 //!    time of this thread, look-up of series included, is the cost of decoding.
+//! 4. The clock passes the end of the day: the store merges each shard's files of it. The figure is the CPU time of the thread that merges.
+//!    The day has two hours of rows, so its pages are shorter than a whole day's: what it takes is an upper bound.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +28,9 @@ use crate::waiting::{pause, wait_until};
 /// The span of a partition.
 const SPAN: Duration = Duration::from_secs(2 * 3_600);
 const KEEPER: &str = "tsdb-keeper";
+const MERGER: &str = "tsdb-merge";
+/// From the seal until the day is over and nothing more is expected of it.
+const DAY: Duration = Duration::from_secs(30 * 3_600);
 const MIB: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
@@ -35,6 +40,9 @@ pub(crate) struct LibraryRun {
     pub(crate) sealing: Duration,
     pub(crate) decoding: Duration,
     pub(crate) decoded: u64,
+    /// What the files take after the daily merge, and its CPU time.
+    pub(crate) merged: tsdb::PartitionSpace,
+    pub(crate) merging: Duration,
 }
 
 pub(super) fn run(lab: &Lab, jitter: bool) -> Result<LibraryRun> {
@@ -67,14 +75,14 @@ pub(super) fn run(lab: &Lab, jitter: bool) -> Result<LibraryRun> {
         samples += streams.append_all(&store)?;
     }
 
-    let keeper = || -> Result<Duration> {
+    let cpu_of = |thread: &str| -> Result<Duration> {
         Ok(Proc::own()
             .cpu_by_thread()?
-            .get(KEEPER)
+            .get(thread)
             .copied()
             .unwrap_or_default())
     };
-    let before = keeper()?;
+    let before = cpu_of(KEEPER)?;
     clock.advance(SPAN + Duration::from_secs(1));
     let within = Duration::from_secs(600);
     wait_until(
@@ -89,7 +97,7 @@ pub(super) fn run(lab: &Lab, jitter: bool) -> Result<LibraryRun> {
     )?;
     // What the keeper does last is not seen from here.
     pause(Duration::from_millis(500));
-    let sealing = keeper()?.saturating_sub(before);
+    let sealing = cpu_of(KEEPER)?.saturating_sub(before);
     let space = store.partition_space()?;
     ensure!(
         space.samples == samples,
@@ -107,6 +115,18 @@ pub(super) fn run(lab: &Lab, jitter: bool) -> Result<LibraryRun> {
         decoded == samples,
         "{samples} samples were stored and {decoded} selected"
     );
+    let before = cpu_of(MERGER)?;
+    clock.advance(DAY);
+    // Whatever is due is merged at once; there are no deletes.
+    store.clean_deletes()?;
+    let merging = cpu_of(MERGER)?.saturating_sub(before);
+    let merged = store.partition_space()?;
+    ensure!(
+        merged.samples == samples && store.stats().merges > 0,
+        "{samples} samples were sealed and {} are there after {} merges",
+        merged.samples,
+        store.stats().merges
+    );
     store.close();
     Ok(LibraryRun {
         space,
@@ -114,6 +134,8 @@ pub(super) fn run(lab: &Lab, jitter: bool) -> Result<LibraryRun> {
         sealing,
         decoding,
         decoded,
+        merged,
+        merging,
     })
 }
 

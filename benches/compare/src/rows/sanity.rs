@@ -12,7 +12,7 @@ pub(super) const ROW: Row = Row {
 };
 
 fn measure(lab: &Lab) -> Vec<Line> {
-    let lines = [(false, "aligned", 1.75, 1.9), (true, "jittered", 3.4, 3.6)];
+    let lines = [(false, "aligned", 1.85, 1.9), (true, "jittered", 3.5, 3.6)];
     let lines = lines.map(|(jitter, what, must, aim)| Line {
         prometheus: disk::peer(lab, Engine::Prometheus, jitter),
         bound: Some(Bound::at_least(must, aim)),
