@@ -130,7 +130,8 @@ impl PartitionHandle {
     }
 }
 
-fn hitting(
+/// Returns the deletes that are not carried out in a partition and hit it, with their positions.
+pub(crate) fn hitting(
     entry: &PartitionEntry,
     deletes: &BTreeMap<u64, Arc<Delete>>,
 ) -> Vec<(u64, Arc<Delete>)> {

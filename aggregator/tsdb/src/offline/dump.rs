@@ -13,9 +13,11 @@ use crate::admission::Admission;
 use crate::catalogue::Contents;
 use crate::cohorts::Cohorts;
 use crate::config::Limits;
+use crate::deletes::Mask;
 use crate::index;
 use crate::layout::{Layout, SlotState};
 use crate::partition::{Partition, PartitionError};
+use crate::partitions::hitting;
 use crate::querier::with_sources;
 use crate::report::{Damage, DumpSummary, DumpedSample};
 use crate::sequencer::shard_items;
@@ -37,7 +39,7 @@ type Unpacked = HashMap<*const Layout, (Arc<Layout>, Vec<SlotState>)>;
 
 impl Offline {
     /// Calls `visit` with every sample in the range of every series that any of the sets selects (no set: of all), as it is stored:
-    /// repeats of a timestamp included, by partition in order of labels, then those that only the log has.
+    /// repeats of a timestamp included and what deletes hide left out, by partition in order of labels, then those that only the log has.
     pub fn dump(
         &self,
         matcher_sets: &[Vec<Matcher>],
@@ -58,8 +60,11 @@ impl Offline {
                 continue;
             }
             let path = self.partition_path(name);
-            let dumped = Partition::open(&*self.files, &path, &self.cache)
-                .and_then(|partition| wanted.partition(&partition));
+            let dumped = Partition::open(&*self.files, &path, &self.cache).and_then(|partition| {
+                let deletes = hitting(entry, &contents.deletes);
+                let mask = Mask::new(&partition, &deletes, entry.tier)?;
+                wanted.partition(&partition, &mask)
+            });
             if let Err(error) = dumped {
                 wanted.damaged(&path, &error);
             }
@@ -118,14 +123,14 @@ impl Offline {
 }
 
 impl Wanted<'_> {
-    fn partition(&mut self, partition: &Partition) -> Result<(), PartitionError> {
+    fn partition(&mut self, partition: &Partition, mask: &Mask) -> Result<(), PartitionError> {
         for series in index::select_any(partition.index(), self.matcher_sets)? {
             let read = partition
                 .labels(series)
                 .and_then(|labels| Ok((labels, partition.read(series, self.range)?)));
             match read {
                 Ok((Some(labels), runs)) => {
-                    for run in runs {
+                    for run in mask.apply(series, runs) {
                         let times = run.segment.times.as_slice();
                         for (row, at) in times.iter().enumerate() {
                             if let Some(value) = run.segment.value(row) {

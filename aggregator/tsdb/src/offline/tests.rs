@@ -171,6 +171,36 @@ fn a_whole_folder_is_found_whole_and_left_alone() {
 }
 
 #[test]
+fn what_is_deleted_is_not_dumped() {
+    let (world, before) = folder();
+    let (store, _) = world.open();
+    let hit = [vec![Matcher::equal("id", "1")]];
+    let until = TimeRange::new(
+        TimestampMs::MIN,
+        TimestampMs(START_MS - 2 * 60 * 60 * 1_000),
+    );
+    store.delete(&hit, until).unwrap();
+    store.close();
+    drop(store);
+    let mut expected: Vec<(Labels, i64)> = Vec::new();
+    for (labels, samples) in &before {
+        let left = samples
+            .iter()
+            .filter(|(at, _)| labels.get("id") != Some("1") || !until.contains(TimestampMs(*at)));
+        expected.extend(left.map(|(at, _)| (labels.clone(), *at)));
+    }
+    let mut found = Vec::new();
+    offline(&world)
+        .dump(&[], TimeRange::ALL, &mut |sample| {
+            found.push((sample.labels.clone(), sample.at.0));
+        })
+        .unwrap();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn a_folder_in_use_or_of_something_else_is_refused() {
     let world = World::new();
     let nothing = Offline::open(Arc::new(world.disk.clone()), &world.config.folder);
