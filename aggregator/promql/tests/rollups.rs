@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Labels, Matcher, STALE_NAN, TimeRange, TimestampMs, Value};
+use model::{Labels, STALE_NAN, TimeRange, TimestampMs, Value};
 use promql::{Engine, Grid, QueryOptions, QueryResult};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rows::Presence;
 use storage::{
-    BucketLength, Budget, ExemplarSeries, FamilyMetadata, MemoryStore, Names, Querier, QueryError,
-    Queryable, Rollup, RollupBuilder, RollupColumns, Rollups, Segment, SegmentValues, Select,
-    SeriesData, Times, Unlimited,
+    BucketLength, Budget, MemoryStore, Querier, QueryError, Queryable, Rollup, RollupBuilder,
+    RollupColumns, Rollups, Segment, SegmentValues, Select, SeriesData, Times, Unlimited,
 };
+
+use support::{Selected, Selecting};
+
+mod support;
 
 const MINUTE: i64 = 60_000;
 /// Buckets of one file.
@@ -28,17 +31,11 @@ struct Tiered {
     gone: bool,
 }
 
-#[derive(Debug)]
-struct TieredQuerier {
-    inner: Arc<dyn Querier>,
-    tiered: Tiered,
-}
-
 impl Queryable for Tiered {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
-        Ok(Arc::new(TieredQuerier {
+        Ok(Arc::new(Selected {
             inner: self.store.querier()?,
-            tiered: self.clone(),
+            by: self.clone(),
         }))
     }
 }
@@ -47,7 +44,7 @@ fn length() -> BucketLength {
     BucketLength::from_ms(60_000).expect("a length")
 }
 
-impl TieredQuerier {
+impl Tiered {
     /// Returns the summaries of the samples before `until`, file by file, over all ends that any series has.
     fn summarised(&self, series: &SeriesData, columns: RollupColumns) -> Segment {
         let mut buckets: BTreeMap<TimestampMs, Rollup> = BTreeMap::new();
@@ -60,7 +57,7 @@ impl TieredQuerier {
             }
         };
         for sample in series.samples(TimeRange::ALL) {
-            if sample.at >= self.tiered.until {
+            if sample.at >= self.until {
                 break;
             }
             let Value::Float(value) = sample.value else {
@@ -95,39 +92,35 @@ impl TieredQuerier {
         Segment {
             times: Times::new(ends),
             presence: (!whole).then(|| Arc::new(presence)),
-            values: SegmentValues::Rollup(Rollups::from_rows(
-                length(),
-                self.tiered.until,
-                &rows,
-                columns,
-            )),
+            values: SegmentValues::Rollup(Rollups::from_rows(length(), self.until, &rows, columns)),
             start_times: None,
         }
     }
 }
 
-impl Querier for TieredQuerier {
+impl Selecting for Tiered {
     fn select(
         &self,
+        inner: &dyn Querier,
         select: &Select<'_>,
         budget: &dyn Budget,
     ) -> Result<Vec<SeriesData>, QueryError> {
         let Some(rollups) = select.hints.rollups else {
-            return self.inner.select(select, budget);
+            return inner.select(select, budget);
         };
-        if !rollups.fits(length()) && !self.tiered.gone {
-            return self.inner.select(select, budget);
+        if !rollups.fits(length()) && !self.gone {
+            return inner.select(select, budget);
         }
         let wide = Select {
             range: TimeRange::ALL,
             ..select.clone()
         };
-        let found = self.inner.select(&wide, budget)?;
+        let found = inner.select(&wide, budget)?;
         Ok(found
             .into_iter()
             .map(|series| {
                 let after: Vec<_> = series
-                    .samples(TimeRange::new(self.tiered.until, TimestampMs::MAX))
+                    .samples(TimeRange::new(self.until, TimestampMs::MAX))
                     .map(|sample| match sample.value {
                         Value::Float(value) => (sample.at, value),
                         Value::Histogram(_) => panic!("floats only"),
@@ -143,55 +136,6 @@ impl Querier for TieredQuerier {
                 }
             })
             .collect())
-    }
-
-    fn series(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<(Vec<Labels>, bool), QueryError> {
-        self.inner.series(matcher_sets, range, limit, budget)
-    }
-
-    fn label_names(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        self.inner.label_names(matcher_sets, range, limit, budget)
-    }
-
-    fn label_values(
-        &self,
-        name: &str,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        self.inner
-            .label_values(name, matcher_sets, range, limit, budget)
-    }
-
-    fn exemplars(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        budget: &dyn Budget,
-    ) -> Result<Vec<ExemplarSeries>, QueryError> {
-        self.inner.exemplars(matcher_sets, range, budget)
-    }
-
-    fn metadata(
-        &self,
-        metric: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<FamilyMetadata>, QueryError> {
-        self.inner.metadata(metric, limit)
     }
 }
 

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{Labels, Matcher, STALE_NAN, TimeRange, TimestampMs, Value};
+use model::{Labels, STALE_NAN, TimeRange, TimestampMs, Value};
 use promql::{Engine, Grid, QueryOptions, QueryResult};
 use proptest::prelude::*;
 use rows::Presence;
 use storage::{
-    Budget, ExemplarSeries, FamilyMetadata, MemoryStore, Names, Querier, QueryError, Queryable,
-    Segment, SegmentValues, Select, SeriesData, Times, Unlimited,
+    Budget, MemoryStore, Querier, QueryError, Queryable, Segment, SegmentValues, Select,
+    SeriesData, Times, Unlimited,
 };
+
+use support::{Selected, Selecting};
+
+mod support;
 
 /// A store that answers as a cohort would: all series over the same time columns, cut at the same places.
 #[derive(Clone, Debug)]
@@ -19,22 +23,16 @@ struct Cohort {
     segment_len: usize,
 }
 
-#[derive(Debug)]
-struct CohortQuerier {
-    inner: Arc<dyn Querier>,
-    segment_len: usize,
-}
-
 impl Queryable for Cohort {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
-        Ok(Arc::new(CohortQuerier {
+        Ok(Arc::new(Selected {
             inner: self.store.querier()?,
-            segment_len: self.segment_len,
+            by: self.clone(),
         }))
     }
 }
 
-impl CohortQuerier {
+impl Cohort {
     fn segments(&self, series: &SeriesData, columns: &[Times]) -> Vec<Segment> {
         columns
             .iter()
@@ -69,9 +67,10 @@ impl CohortQuerier {
     }
 }
 
-impl Querier for CohortQuerier {
+impl Selecting for Cohort {
     fn select(
         &self,
+        inner: &dyn Querier,
         select: &Select<'_>,
         budget: &dyn Budget,
     ) -> Result<Vec<SeriesData>, QueryError> {
@@ -80,7 +79,7 @@ impl Querier for CohortQuerier {
             range: TimeRange::ALL,
             ..select.clone()
         };
-        let found = self.inner.select(&wide, budget)?;
+        let found = inner.select(&wide, budget)?;
         let times: BTreeSet<TimestampMs> = found
             .iter()
             .flat_map(|series| series.samples(TimeRange::ALL).map(|sample| sample.at))
@@ -94,55 +93,6 @@ impl Querier for CohortQuerier {
                 segments: self.segments(series, &columns),
             })
             .collect())
-    }
-
-    fn series(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<(Vec<Labels>, bool), QueryError> {
-        self.inner.series(matcher_sets, range, limit, budget)
-    }
-
-    fn label_names(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        self.inner.label_names(matcher_sets, range, limit, budget)
-    }
-
-    fn label_values(
-        &self,
-        name: &str,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        self.inner
-            .label_values(name, matcher_sets, range, limit, budget)
-    }
-
-    fn exemplars(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        budget: &dyn Budget,
-    ) -> Result<Vec<ExemplarSeries>, QueryError> {
-        self.inner.exemplars(matcher_sets, range, budget)
-    }
-
-    fn metadata(
-        &self,
-        metric: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<FamilyMetadata>, QueryError> {
-        self.inner.metadata(metric, limit)
     }
 }
 
