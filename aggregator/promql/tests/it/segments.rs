@@ -12,9 +12,7 @@ use storage::{
     SeriesData, Times, Unlimited,
 };
 
-use support::{Selected, Selecting};
-
-mod support;
+use crate::selected::{Selected, Selecting};
 
 /// A store that answers as a cohort would: all series over the same time columns, cut at the same places.
 #[derive(Clone, Debug)]

@@ -14,9 +14,7 @@ use storage::{
     RollupColumns, Rollups, Segment, SegmentValues, Select, SeriesData, Times, Unlimited,
 };
 
-use support::{Selected, Selecting};
-
-mod support;
+use crate::selected::{Selected, Selecting};
 
 const MINUTE: i64 = 60_000;
 /// Buckets of one file.

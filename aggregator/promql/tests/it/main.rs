@@ -1,0 +1,8 @@
+//! The engine as a whole, over stores in memory: scripts, properties, and the shapes data come in.
+
+mod conformance;
+mod properties;
+mod rollups;
+mod scripts;
+mod segments;
+mod selected;
