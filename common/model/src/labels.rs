@@ -160,10 +160,11 @@ impl Labels {
 fn pack<'a>(
     pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
 ) -> Result<Labels, LabelsError> {
-    let bytes = pairs
-        .clone()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
+    let (mut bytes, mut count) = (0, 0);
+    for (name, value) in pairs.clone() {
+        bytes += name.len() + value.len();
+        count += 1;
+    }
     if u32::try_from(bytes).is_err() {
         return Err(LabelsError::TooLarge { bytes });
     }
@@ -171,7 +172,7 @@ fn pack<'a>(
         return Ok(Labels::empty());
     }
     let mut text = String::with_capacity(bytes);
-    let mut ends = Vec::new();
+    let mut ends = Vec::with_capacity(count * 2);
     for (name, value) in pairs {
         for part in [name, value] {
             text.push_str(part);
@@ -209,7 +210,24 @@ impl PartialOrd for Labels {
 impl Ord for Labels {
     /// Compares label by label, name before value, as Prometheus sorts series.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        let (own, others) = (&*self.0, &*other.0);
+        // Parts end at the same places up to the first that does not, so that the text until the nearer of its two ends is compared as one.
+        let differs = own
+            .ends
+            .iter()
+            .zip(&others.ends)
+            .position(|(own, other)| own != other);
+        let Some(part) = differs else {
+            // One has all labels of the other, or more.
+            let shorter = own.text.len().min(others.text.len());
+            return own.text.as_bytes()[..shorter]
+                .cmp(&others.text.as_bytes()[..shorter])
+                .then(own.ends.len().cmp(&others.ends.len()));
+        };
+        let nearer = own.ends[part].min(others.ends[part]) as usize;
+        own.text.as_bytes()[..nearer]
+            .cmp(&others.text.as_bytes()[..nearer])
+            .then(own.ends[part].cmp(&others.ends[part]))
     }
 }
 
