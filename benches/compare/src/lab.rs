@@ -22,7 +22,7 @@ use crate::server::{Engine, Programs, Server};
 use crate::waiting::{Stopwatch, wait_until};
 use crate::{http, programs, terminal};
 
-pub(crate) use library::LibraryRun;
+pub(crate) use library::{DayRun, SpanRun};
 pub(crate) use many_agents::ManyAgents;
 pub(crate) use native::NativeRun;
 pub(crate) use remote::RemoteRun;
@@ -39,7 +39,8 @@ pub(crate) struct Lab {
     recording: Recording,
     native: RefCell<BTreeMap<u64, Found<NativeRun>>>,
     remote: RefCell<BTreeMap<(Engine, bool), Found<RemoteRun>>>,
-    library: RefCell<BTreeMap<bool, Found<LibraryRun>>>,
+    spans: RefCell<BTreeMap<bool, Found<SpanRun>>>,
+    day: RefCell<BTreeMap<(), Found<DayRun>>>,
 }
 
 /// A result that several rows look at; an error is kept as its text.
@@ -70,13 +71,17 @@ impl Lab {
         std::fs::create_dir_all(&work)
             .with_context(|| format!("cannot make {}", work.display()))?;
         Ok(Self {
-            programs: Programs { ours },
+            programs: Programs {
+                ours,
+                peers: !settings.switch("ours"),
+            },
             work: std::path::absolute(work)?,
             quick: settings.switch("quick"),
             recording: Recording::load(settings.path("recording"))?,
             native: RefCell::default(),
             remote: RefCell::default(),
-            library: RefCell::default(),
+            spans: RefCell::default(),
+            day: RefCell::default(),
         })
     }
 
@@ -92,9 +97,14 @@ impl Lab {
         })
     }
 
-    /// Returns our library fed in this process.
-    pub(crate) fn library(&self, jitter: bool) -> Found<LibraryRun> {
-        once(&self.library, jitter, || library::run(self, jitter))
+    /// Returns our library fed in this process with two hours of rows.
+    pub(crate) fn span(&self, jitter: bool) -> Found<SpanRun> {
+        once(&self.spans, jitter, || library::run(self, jitter))
+    }
+
+    /// Returns our library with a day of rows, merged.
+    pub(crate) fn day(&self) -> Found<DayRun> {
+        once(&self.day, (), || library::run_day(self))
     }
 
     pub(crate) fn workload(&self, shape: Shape) -> Result<Workload> {

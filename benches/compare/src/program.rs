@@ -25,6 +25,13 @@ const RUN: &[Setting] = &[
         help: "A fifth of the hosts and a quarter of the rows: minutes instead of an hour. Figures per series come out higher.",
     },
     Setting {
+        name: "ours",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Leave the peers out.",
+    },
+    Setting {
         name: "check",
         kind: Kind::Switch,
         default: Some("false"),

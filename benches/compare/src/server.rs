@@ -45,17 +45,25 @@ impl Engine {
 pub(crate) struct Programs {
     /// Ours; the peers are looked up where packages put them.
     pub(crate) ours: PathBuf,
+    /// Whether peers take part.
+    pub(crate) peers: bool,
 }
 
 impl Programs {
-    /// Returns the path of an engine's program; `None` when it is not installed.
-    pub(crate) fn find(&self, engine: Engine) -> Option<PathBuf> {
+    /// Returns the path of an engine's program, which takes part and is installed.
+    fn find(&self, engine: Engine) -> Result<PathBuf> {
+        ensure!(
+            self.peers || engine == Engine::Promontory,
+            "{} is left out",
+            engine.name()
+        );
         let path = match engine {
             Engine::Promontory => self.ours.join("promontory"),
             Engine::Prometheus => "/usr/bin/prometheus".into(),
             Engine::VictoriaMetrics => "/usr/bin/victoria-metrics".into(),
         };
-        path.exists().then_some(path)
+        ensure!(path.exists(), "{} is not installed", engine.name());
+        Ok(path)
     }
 }
 
@@ -79,8 +87,7 @@ impl Server {
         flags: &[&str],
         work: &Path,
     ) -> Result<Self> {
-        let program = programs.find(engine);
-        let program = program.with_context(|| format!("{} is not installed", engine.name()))?;
+        let program = programs.find(engine)?;
         let folder = tempfile::Builder::new().prefix("compare-").tempdir_in(work);
         let mut server = Self {
             engine,

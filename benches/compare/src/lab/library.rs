@@ -1,12 +1,14 @@
-//! Our storage library in this process, fed with two hours of rows that fill one span, by a clock that is moved.
+//! Our storage library in this process, fed with rows that fill spans of two hours, by a clock that is moved.
 //!
-//! 1. The rows, batch by batch, as they would come from agents; the head is large enough for all.
+//! Two runs: the first two hours of the whole workload, and a whole day of a tenth of its hosts.
+//!
+//! 1. The rows of a span, batch by batch, as they would come from agents; the head is large enough for all.
 //! 2. The clock passes the age of a head: every shard seals. The figure is the CPU time of the keeper's thread; what the files hold and
 //!    take is asked of the store.
-//! 3. Every series of every host is selected over all the two hours, each once, so that nothing comes decoded from the cache: the CPU
-//!    time of this thread, look-up of series included, is the cost of decoding.
-//! 4. The clock passes the end of the day: the store merges each shard's files of it. The figure is the CPU time of the thread that merges.
-//!    The day has two hours of rows, so its pages are shorter than a whole day's: what it takes is an upper bound.
+//! 3. A day of spans: the clock passes the end of the day, and the store merges each shard's files of it. The figure is the CPU time of the
+//!    thread that merges, downsampling tiers included; what they take is not in the bytes of a sample.
+//! 4. Every series of every host is selected over all of it, each once, so that nothing comes decoded from the cache: the CPU time of this
+//!    thread, look-up of series included, is the cost of decoding.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use clock::{SharedClock, SimulatedClock};
 use files::Disk;
 use model::{Matcher, TimeRange, TimestampMs};
 use storage::{Queryable, SegmentValues, Select, SelectHints, Unlimited};
+use tempfile::TempDir;
 use tsdb::{Tsdb, TsdbConfig};
 
 use super::{Lab, Stream, Streams, wall};
@@ -29,119 +32,182 @@ use crate::waiting::{pause, wait_until};
 const SPAN: Duration = Duration::from_secs(2 * 3_600);
 const KEEPER: &str = "tsdb-keeper";
 const MERGER: &str = "tsdb-merge";
-/// From the seal until the day is over and nothing more is expected of it.
-const DAY: Duration = Duration::from_secs(30 * 3_600);
+/// A head is made this long after its span began, and is sealed when the span is over.
+const HEAD_YOUNGER: Duration = Duration::from_secs(60);
+/// From the end of a day until nothing more is expected of it.
+const SETTLED: Duration = Duration::from_secs(7 * 3_600);
 const MIB: u64 = 1 << 20;
 
+/// What a store of sealed spans takes and costs.
 #[derive(Clone, Debug)]
-pub(crate) struct LibraryRun {
+pub(crate) struct SpanRun {
     pub(crate) space: tsdb::PartitionSpace,
     pub(crate) samples: u64,
     pub(crate) sealing: Duration,
     pub(crate) decoding: Duration,
-    pub(crate) decoded: u64,
-    /// What the files take after the daily merge, and its CPU time.
-    pub(crate) merged: tsdb::PartitionSpace,
-    pub(crate) merging: Duration,
 }
 
-pub(super) fn run(lab: &Lab, jitter: bool) -> Result<LibraryRun> {
+/// What one of a merged day takes and costs.
+#[derive(Clone, Debug)]
+pub(crate) struct DayRun {
+    pub(crate) space: tsdb::PartitionSpace,
+    pub(crate) samples: u64,
+    pub(crate) merging: Duration,
+    pub(crate) decoding: Duration,
+}
+
+/// Spans of a day.
+const SPANS: u32 = 12;
+/// A day has the rows of twelve spans, so it is measured on this part of the hosts.
+const DAY_HOSTS: usize = 10;
+
+pub(super) fn run(lab: &Lab, jitter: bool) -> Result<SpanRun> {
     let shape = Shape {
         jitter,
         ..Shape::whole()
     };
-    let rows = lab.rows();
-    // A whole span, or the beginning of one, of a past that retention allows.
     let span_ms = i64::try_from(SPAN.as_millis())?;
     let start = TimestampMs((now().0 / span_ms - 2) * span_ms);
-    let workload = lab.workload(shape)?;
-    let hosts: Vec<Host> = (0..lab.hosts())
-        .map(|number| workload.host(number, start))
-        .collect();
-    let names: Vec<String> = hosts.iter().map(|host| host.name().to_owned()).collect();
-
-    let folder = tempfile::Builder::new()
-        .prefix("compare-")
-        .tempdir_in(&lab.work)?;
-    let clock = Arc::new(SimulatedClock::starting_at(wall(start)?));
-    clock.advance(SPAN);
-    let store = open(folder.path(), Arc::<SimulatedClock>::clone(&clock))?;
-    let mut streams = Streams::new();
-    for host in hosts {
-        streams.push(Stream::define(&store, host)?);
-    }
-    let mut samples = 0;
-    for _ in 0..rows {
-        samples += streams.append_all(&store)?;
-    }
-
-    let cpu_of = |thread: &str| -> Result<Duration> {
-        Ok(Proc::own()
-            .cpu_by_thread()?
-            .get(thread)
-            .copied()
-            .unwrap_or_default())
-    };
-    let before = cpu_of(KEEPER)?;
-    clock.advance(SPAN + Duration::from_secs(1));
-    let within = Duration::from_secs(600);
-    wait_until(
-        "the seal of every shard",
-        Duration::from_millis(50),
-        within,
-        || {
-            let stats = store.stats();
-            ensure!(stats.seal_failures == 0, "a seal failed");
-            Ok((stats.seals >= u64::from(stats.shards) && stats.head_bytes < MIB).then_some(()))
-        },
-    )?;
-    // What the keeper does last is not seen from here.
-    pause(Duration::from_millis(500));
-    let sealing = cpu_of(KEEPER)?.saturating_sub(before);
-    let space = store.partition_space()?;
+    let mut fed = Fed::new(lab, shape, lab.hosts(), start)?;
+    fed.span(lab.rows())?;
+    let space = fed.store.partition_space()?;
     ensure!(
-        space.samples == samples,
-        "{samples} samples were stored and {} sealed",
+        space.samples == fed.samples,
+        "{} samples were stored and {} sealed",
+        fed.samples,
         space.samples
     );
-    let before = thread_cpu_time();
-    let range = TimeRange::new(start, start.saturating_add(SPAN));
-    let mut decoded = 0;
-    for name in &names {
-        decoded += decode(&store, name, range)?;
-    }
-    let decoding = thread_cpu_time().saturating_sub(before);
-    ensure!(
-        decoded == samples,
-        "{samples} samples were stored and {decoded} selected"
-    );
-    let before = cpu_of(MERGER)?;
-    clock.advance(DAY);
-    // Whatever is due is merged at once; there are no deletes.
-    store.clean_deletes()?;
-    let merging = cpu_of(MERGER)?.saturating_sub(before);
-    let merged = store.partition_space()?;
-    ensure!(
-        merged.samples == samples && store.stats().merges > 0,
-        "{samples} samples were sealed and {} are there after {} merges",
-        merged.samples,
-        store.stats().merges
-    );
-    store.close();
-    Ok(LibraryRun {
+    let decoding = fed.decode(TimeRange::new(start, start.saturating_add(SPAN)))?;
+    Ok(SpanRun {
         space,
-        samples,
-        sealing,
+        samples: fed.samples,
+        sealing: fed.sealing,
         decoding,
-        decoded,
-        merged,
-        merging,
     })
+}
+
+pub(super) fn run_day(lab: &Lab) -> Result<DayRun> {
+    let day = SPAN * SPANS;
+    let day_ms = i64::try_from(day.as_millis())?;
+    let start = TimestampMs((now().0 / day_ms - 2) * day_ms);
+    let mut fed = Fed::new(lab, Shape::whole(), lab.hosts() / DAY_HOSTS, start)?;
+    for _ in 0..SPANS {
+        fed.span(lab.rows())?;
+    }
+    let before = cpu_of(MERGER)?;
+    fed.clock.advance(SETTLED);
+    // Whatever is due is merged at once; there are no deletes.
+    fed.store.clean_deletes()?;
+    let merging = cpu_of(MERGER)?.saturating_sub(before);
+    let space = fed.store.partition_space()?;
+    ensure!(
+        space.samples == fed.samples && fed.store.stats().merges > 0,
+        "{} samples were sealed and {} are there after {} merges",
+        fed.samples,
+        space.samples,
+        fed.store.stats().merges
+    );
+    let decoding = fed.decode(TimeRange::new(start, start.saturating_add(day)))?;
+    Ok(DayRun {
+        space,
+        samples: fed.samples,
+        merging,
+        decoding,
+    })
+}
+
+/// A store that is fed span by span.
+struct Fed {
+    store: Tsdb,
+    clock: Arc<SimulatedClock>,
+    streams: Streams,
+    names: Vec<String>,
+    samples: u64,
+    sealing: Duration,
+    _folder: TempDir,
+}
+
+impl Fed {
+    fn new(lab: &Lab, shape: Shape, hosts: usize, start: TimestampMs) -> Result<Self> {
+        let workload = lab.workload(shape)?;
+        let hosts: Vec<Host> = (0..hosts.max(1))
+            .map(|number| workload.host(number, start))
+            .collect();
+        let names = hosts.iter().map(|host| host.name().to_owned()).collect();
+        let folder = tempfile::Builder::new()
+            .prefix("compare-")
+            .tempdir_in(&lab.work)?;
+        let clock = Arc::new(SimulatedClock::starting_at(wall(start)?));
+        let store = open(folder.path(), Arc::<SimulatedClock>::clone(&clock))?;
+        let mut streams = Streams::new();
+        for host in hosts {
+            streams.push(Stream::define(&store, host)?);
+        }
+        Ok(Self {
+            store,
+            clock,
+            streams,
+            names,
+            samples: 0,
+            sealing: Duration::ZERO,
+            _folder: folder,
+        })
+    }
+
+    /// Appends the rows of the next span, when it is over, and waits until they are sealed.
+    fn span(&mut self, rows: usize) -> Result<()> {
+        // Not quite a span older than the head: it is not sealed before it has all rows.
+        let seals = self.store.stats().seals;
+        self.clock.advance(SPAN - HEAD_YOUNGER);
+        for _ in 0..rows {
+            self.samples += self.streams.append_all(&self.store)?;
+        }
+        let before = cpu_of(KEEPER)?;
+        self.clock.advance(HEAD_YOUNGER);
+        let within = Duration::from_secs(600);
+        wait_until(
+            "the seal of every shard",
+            Duration::from_millis(20),
+            within,
+            || {
+                let stats = self.store.stats();
+                ensure!(stats.seal_failures == 0, "a seal failed");
+                let sealed = stats.seals - seals >= u64::from(stats.shards);
+                Ok((sealed && stats.head_bytes < MIB).then_some(()))
+            },
+        )?;
+        // What the keeper does last is not seen from here.
+        pause(Duration::from_millis(200));
+        self.sealing += cpu_of(KEEPER)?.saturating_sub(before);
+        Ok(())
+    }
+
+    /// Selects everything, and returns the CPU time of that.
+    fn decode(&self, range: TimeRange) -> Result<Duration> {
+        let before = thread_cpu_time();
+        let mut decoded = 0;
+        for name in &self.names {
+            decoded += decode(&self.store, name, range)?;
+        }
+        let decoding = thread_cpu_time().saturating_sub(before);
+        ensure!(
+            decoded == self.samples,
+            "{} samples were stored and {decoded} selected",
+            self.samples
+        );
+        Ok(decoding)
+    }
+}
+
+fn cpu_of(thread: &str) -> Result<Duration> {
+    let by_thread = Proc::own().cpu_by_thread()?;
+    Ok(by_thread.get(thread).copied().unwrap_or_default())
 }
 
 fn open(folder: &Path, clock: SharedClock) -> Result<Tsdb> {
     let mut config = TsdbConfig::at(folder.join("data"));
-    // All in one head.
+    // All of a span in one head, whose shards look at its age when the span is over.
+    config.seal.age = SPAN - HEAD_YOUNGER * 2;
     config.seal.head_bytes = 4_096 * MIB;
     config.seal.log_bytes = 4_096 * MIB;
     config.limits.head_bytes_max = 16_384 * MIB;

@@ -1,6 +1,6 @@
 //! Bytes of a sample on disk, index excluded, when timestamps are aligned and when scrapes jitter.
 //!
-//! Ours: partition files of two hours less their index; everything else in the file counts, directories of pages and the database's own bytes included.
+//! Ours: partition files of two hours, and those of a whole day of a tenth of the hosts, less their index; everything else in the file counts, directories of pages and the database's own bytes included.
 //! Prometheus: the `chunks` of blocks. VictoriaMetrics: `data` after the final merge.
 
 use super::Row;
@@ -17,7 +17,7 @@ pub(super) const ROW: Row = Row {
 fn measure(lab: &Lab) -> Vec<Line> {
     let mut lines = Vec::new();
     for (jitter, what) in [(false, "aligned"), (true, "jittered")] {
-        let ours = lab.library(jitter);
+        let ours = lab.span(jitter);
         let mut line = Line {
             prometheus: peer(lab, Engine::Prometheus, jitter),
             victoria: peer(lab, Engine::VictoriaMetrics, jitter),
@@ -40,14 +40,23 @@ fn measure(lab: &Lab) -> Vec<Line> {
         }
         lines.push(line);
     }
-    let ours = lab.library(false);
+    let ours = lab.day();
     let mut merged = Line::ours(
         "after the daily merge",
         "B/sample",
         Cell::of(figure(&ours, |run| {
-            (run.merged.bytes - run.merged.index_bytes) as f64 / run.merged.samples as f64
+            (run.space.bytes - run.space.index_bytes) as f64 / run.space.samples as f64
         })),
     );
+    if let Ok(run) = &*ours {
+        merged.note = format!(
+            "{} samples of a day of {} series in {} files; {:.3} B/sample with the index",
+            run.samples,
+            run.space.series,
+            run.space.files,
+            run.space.bytes as f64 / run.samples as f64
+        );
+    }
     merged.bound = Some(Bound::at_most(0.68, 0.62));
     lines.push(merged);
     lines

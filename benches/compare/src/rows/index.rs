@@ -12,7 +12,7 @@ pub(super) const ROW: Row = Row {
 };
 
 fn measure(lab: &Lab) -> Vec<Line> {
-    let ours = lab.library(false);
+    let ours = lab.span(false);
     let peer = |engine| {
         let found = lab.remote(engine, false);
         let index = match &*found {
