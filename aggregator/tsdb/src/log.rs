@@ -133,7 +133,7 @@ impl Log {
         }
     }
 
-    /// Writes a group at the place that [`target`](Self::target) named and makes it durable. After an error the segment is given up and the next
+    /// Writes a group at the place that [`target`](Self::target) named and makes it durable; returns the bytes of its records. After an error the segment is given up and the next
     /// target is another one, for which the group has to be made anew.
     pub(crate) fn commit(&mut self, records: Vec<u8>, last_position: u64) -> io::Result<u64> {
         let Some(open) = &mut self.open else {
@@ -228,7 +228,7 @@ impl Log {
 }
 
 impl OpenSegment {
-    /// Returns the bytes written.
+    /// Returns the bytes of the records.
     fn commit(
         &mut self,
         files: &dyn files::FileSystem,
@@ -265,7 +265,7 @@ impl OpenSegment {
         }
         self.end = end;
         self.written = self.written.max(at + bytes.len() as u64);
-        Ok(bytes.len() as u64)
+        Ok(records)
     }
 }
 
