@@ -28,8 +28,8 @@ use model::Labels;
 use roaring::RoaringBitmap;
 
 pub(crate) use self::area::{AREA_BLOCK_BYTES, Area, BlockSource, LastBlock, read_area};
-pub(crate) use self::encode::encode_index;
-pub(crate) use self::encoded::EncodedIndex;
+pub(crate) use self::encode::IndexBuilder;
+pub(crate) use self::encoded::{EncodedIndex, LabelsReader};
 pub(crate) use self::head::{HeadIndex, HeadIndexView, ValueCount};
 pub(crate) use self::root::IndexAreas;
 pub(crate) use self::select::{label_names, label_values, select, select_any};

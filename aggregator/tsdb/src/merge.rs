@@ -31,7 +31,8 @@ use crate::index::SeriesId;
 use crate::merge_runs::{Arrived, merge_runs};
 use crate::page::Scratch;
 use crate::partition::{
-    PagePlace, Partition, PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId,
+    LabelsReader, PagePlace, Partition, PartitionError, PartitionKey, PartitionSummary,
+    PartitionWriter, TimesId,
 };
 use crate::retention::class_of;
 use crate::seal::put_pages;
@@ -217,6 +218,8 @@ pub(crate) type SeriesPlace = (usize, SeriesId);
 /// Walks over the series of all inputs in order of their labels.
 pub(crate) struct Walk<'a> {
     inputs: &'a [Input],
+    /// One of each input.
+    labels: Vec<LabelsReader<'a>>,
     next: BinaryHeap<Reverse<(Labels, usize, SeriesId)>>,
 }
 
@@ -224,6 +227,10 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(inputs: &'a [Input]) -> Result<Self, MergeError> {
         let mut walk = Self {
             inputs,
+            labels: inputs
+                .iter()
+                .map(|input| input.partition.labels_reader())
+                .collect(),
             next: BinaryHeap::new(),
         };
         for input in 0..inputs.len() {
@@ -233,8 +240,8 @@ impl<'a> Walk<'a> {
     }
 
     fn push(&mut self, input: usize, series: SeriesId) -> Result<(), MergeError> {
-        let of = &self.inputs[input];
-        if let Some(labels) = of.partition.labels(series).map_err(failed(of))? {
+        let labels = self.labels[input].labels(series);
+        if let Some(labels) = labels.map_err(failed(&self.inputs[input]))? {
             self.next.push(Reverse((labels, input, series)));
         }
         Ok(())

@@ -46,7 +46,10 @@ pub(crate) use self::verify::Verified;
 pub(crate) use self::writer::{PartitionWriter, TimesId};
 use crate::bytes::{Malformed, Reader};
 use crate::cache::{Cache, CacheKey};
-use crate::index::{Area, EncodedIndex, IndexRead, LastBlock, SeriesId, read_area};
+use crate::index::{
+    Area, EncodedIndex, IndexRead, LabelsReader as IndexLabelsReader, LastBlock, SeriesId,
+    read_area,
+};
 use crate::merge_runs::Arrived;
 use crate::page::{Scratch, decode_page_of, decode_times};
 
@@ -72,6 +75,9 @@ pub(crate) struct PartitionSummary {
     /// All samples lie within.
     pub(crate) times: TimeRange,
 }
+
+/// Reads the labels of a partition's series, best in order.
+pub(crate) type LabelsReader<'a> = IndexLabelsReader<'a, Arc<Blocks>>;
 
 /// An open partition.
 #[derive(Debug)]
@@ -159,6 +165,11 @@ impl Partition {
     /// Returns the labels of a series; `None` when there is no such series.
     pub(crate) fn labels(&self, series: SeriesId) -> Result<Option<Labels>, PartitionError> {
         self.index.labels(series)
+    }
+
+    /// Returns a reader of the labels of many series.
+    pub(crate) fn labels_reader(&self) -> LabelsReader<'_> {
+        self.index.labels_reader()
     }
 
     /// Returns the pages of a series that touch `range`, whole, in the order in which they were written.

@@ -80,8 +80,22 @@ impl HeadPart {
     }
 }
 
-/// What was found of each series so far.
-type Found = BTreeMap<Labels, Vec<Arrived>>;
+/// What was found so far, source by source: series of a partition come in order of their labels, those of a head in any.
+type Found = Vec<(Labels, Vec<Arrived>)>;
+
+/// Returns each series once, in order of their labels, with its runs in the order in which they were found.
+fn by_series(mut found: Found) -> Found {
+    // Stable, and cheap where the sources were in order.
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found.dedup_by(|(labels, runs), (kept, all)| {
+        let same = labels == kept;
+        if same {
+            all.append(runs);
+        }
+        same
+    });
+    found
+}
 
 impl Snapshot {
     pub(crate) fn new(shards: &[Arc<Shard>], counters: Arc<Counters>) -> Self {
@@ -210,12 +224,13 @@ impl Snapshot {
         let columns = columns.unwrap_or(RollupColumns::ALL);
         self.each_of(chosen, select.range, |partition, mask| {
             let matching = index::select(partition.index(), select.matchers)? - mask.gone();
+            let mut labels = partition.labels_reader();
             for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check().map_err(QueryError::from)?;
                 }
                 // A damaged block costs the series in it, not the partition.
-                let read = partition.labels(id).and_then(|labels| {
+                let read = labels.labels(id).and_then(|labels| {
                     let runs = partition.read_columns(id, select.range, columns)?;
                     Ok((labels, mask.apply(id, runs)))
                 });
@@ -264,11 +279,12 @@ impl Snapshot {
         }
         self.each_partition(range, |partition, mask| {
             let matching = index::select_any(partition.index(), matcher_sets)? - mask.gone();
+            let mut labels = partition.labels_reader();
             for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check().map_err(QueryError::from)?;
                 }
-                if let Some(labels) = partition.labels(id)?
+                if let Some(labels) = labels.labels(id)?
                     && !visit(labels)?
                 {
                     break;
@@ -327,8 +343,9 @@ impl Snapshot {
                 damages.push(damage_of(handle, &error));
                 RoaringBitmap::new()
             });
+            let mut labels = partition.labels_reader();
             for id in ids {
-                let read = partition.labels(id).and_then(|labels| {
+                let read = labels.labels(id).and_then(|labels| {
                     let runs = partition.read(id, TimeRange::ALL)?;
                     Ok((labels, mask.apply(id, runs)))
                 });
@@ -402,7 +419,7 @@ fn take_runs(
     let samples: u64 = samples.sum();
     let bytes: u64 = runs.iter().map(bytes_of).sum();
     budget.charge(samples, bytes + SERIES_BYTES)?;
-    found.entry(labels).or_default().extend(runs);
+    found.push((labels, runs));
     Ok(())
 }
 
@@ -465,8 +482,8 @@ impl Querier for Snapshot {
         let choice = self.choose(select);
         self.select_partitions(select, &choice.read, budget, &mut found)?;
         self.select_heads(select, &choice.closed, budget, &mut found)?;
-        let mut out = Vec::with_capacity(found.len());
-        for (count, (labels, runs)) in found.into_iter().enumerate() {
+        let mut out = Vec::new();
+        for (count, (labels, runs)) in by_series(found).into_iter().enumerate() {
             if count % CHECK_EVERY == 0 {
                 budget.check()?;
             }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use files::FileSystem;
-use model::{Labels, TimeRange, TimestampMs};
+use model::{TimeRange, TimestampMs};
 use rows::Slot;
 
 use crate::head::{Columns, Gathering, Head, ReadCache, View};
@@ -42,23 +42,17 @@ pub(crate) fn span_range(span: i64) -> TimeRange {
 pub(crate) struct Sealing {
     head: Arc<Head>,
     /// Sorted by labels.
-    series: Vec<(Labels, SeriesId)>,
+    series: Vec<SeriesId>,
     spans: Vec<i64>,
     scratch: Scratch,
+    /// Of one column at a time.
+    floats: Vec<f64>,
     loose: ReadCache,
 }
 
 impl Sealing {
     pub(crate) fn new(head: Arc<Head>) -> Self {
-        let index = head.index.view();
-        let count = u32::try_from(head.index.len()).unwrap_or(u32::MAX);
-        let mut series: Vec<(Labels, SeriesId)> = (0..count)
-            .filter_map(|id| match index.labels(id) {
-                Ok(labels) => labels.map(|labels| (labels, id)),
-                Err(never) => match never {},
-            })
-            .collect();
-        series.sort_unstable();
+        let series = head.index.in_order();
         let mut loose = ReadCache::default();
         let mut spans = BTreeSet::new();
         for cohort in 0..head.cohort_count() {
@@ -66,7 +60,7 @@ impl Sealing {
                 spans.extend(view.column_times().as_slice().iter().map(|at| span_of(*at)));
             }
         }
-        for (_, id) in &series {
+        for id in &series {
             for run in head.loose(*id, &mut loose) {
                 let times = run.segment.times.as_slice();
                 spans.extend(times.iter().map(|at| span_of(*at)));
@@ -77,6 +71,7 @@ impl Sealing {
             series,
             spans: spans.into_iter().collect(),
             scratch: Scratch::default(),
+            floats: Vec::new(),
             loose,
         }
     }
@@ -101,14 +96,18 @@ impl Sealing {
         let cohorts = self.bands(&mut writer, range)?;
         // Series that came one by one at the same times share a column, as those of a cohort do.
         let mut loose_times: HashMap<Box<[TimestampMs]>, TimesId> = HashMap::new();
-        for (labels, series) in &self.series {
+        let index = self.head.index.view();
+        for series in &self.series {
             let mut started = false;
             let mut start = |writer: &mut PartitionWriter<'_>| {
                 if std::mem::replace(&mut started, true) {
-                    Ok(())
-                } else {
-                    writer.start_series(labels)
+                    return Ok(());
                 }
+                let labels = match index.labels(*series) {
+                    Ok(labels) => labels.unwrap_or_default(),
+                    Err(never) => match never {},
+                };
+                writer.start_series(&labels)
             };
             for (cohort, generation, slot) in self.head.places(*series) {
                 let bands = cohorts.get(cohort as usize).map(Vec::as_slice);
@@ -117,10 +116,12 @@ impl Sealing {
                     .iter()
                     .filter(|(_, band)| band.generation == generation);
                 for (times_id, band) in of_generation {
-                    if let Some(columns) = band.columns(slot, &mut self.scratch) {
+                    let floats = std::mem::take(&mut self.floats);
+                    if let Some(columns) = band.columns(slot, floats, &mut self.scratch) {
                         start(&mut writer)?;
                         let place = (*times_id, band.arrival);
                         put_pages(&mut writer, place, &columns, &mut self.scratch)?;
+                        self.floats = columns.into_floats();
                     }
                 }
             }
@@ -245,8 +246,17 @@ fn lay_out(stretches: Vec<View>, range: TimeRange) -> Vec<Band> {
 }
 
 impl Band {
-    /// Returns the column of a slot; `None` when nothing is present.
-    fn columns(&self, slot: Slot, scratch: &mut Scratch) -> Option<Columns> {
+    /// Returns the column of a slot; `None` when nothing is present. `floats` is a buffer that it may use.
+    fn columns(&self, slot: Slot, mut floats: Vec<f64>, scratch: &mut Scratch) -> Option<Columns> {
+        floats.clear();
+        let mut append = |part: &Part| {
+            let rows = (part.from, part.to);
+            part.view
+                .append_plain(usize::from(slot), rows, scratch, &mut floats)
+        };
+        if self.parts.iter().all(&mut append) {
+            return Some(Columns::plain(floats));
+        }
         let mut gathering = Gathering::new(self.times.len());
         let mut at = 0;
         for part in &self.parts {
@@ -266,7 +276,7 @@ pub(crate) fn put_pages(
     columns: &Columns,
     scratch: &mut Scratch,
 ) -> Result<(), PartitionError> {
-    let mut page = Vec::new();
+    let mut page = Vec::with_capacity(columns.rows * 2);
     let mut from = 0;
     while from < columns.rows {
         let mut to = columns.rows;

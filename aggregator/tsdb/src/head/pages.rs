@@ -235,6 +235,17 @@ impl Pages {
         Some(cut(&page.into_segment(all), rows, times))
     }
 
+    /// Appends the floats of a slot, if it has one in every row and nothing else; leaves `out` alone and returns `false` otherwise.
+    pub(crate) fn append_plain(
+        &self,
+        slot: usize,
+        scratch: &mut Scratch,
+        out: &mut Vec<f64>,
+    ) -> bool {
+        let page = self.page(slot).unwrap_or_default();
+        !page.is_empty() && append_plain_floats(page, scratch, out).expect(OWN_BYTES)
+    }
+
     /// Returns the pages of all slots in order.
     fn pages(&self) -> impl Iterator<Item = &[u8]> {
         let mut at = self.pages_at as usize;
@@ -328,6 +339,24 @@ pub(crate) enum OwnedValues {
 }
 
 impl Columns {
+    /// Returns the column of a float in every row.
+    pub(crate) const fn plain(floats: Vec<f64>) -> Self {
+        Self {
+            rows: floats.len(),
+            presence: None,
+            values: OwnedValues::Floats(floats),
+            starts: None,
+        }
+    }
+
+    /// Returns the floats, to be a buffer again; an empty one where there are none.
+    pub(crate) fn into_floats(self) -> Vec<f64> {
+        match self.values {
+            OwnedValues::Floats(floats) => floats,
+            OwnedValues::Histograms(_) | OwnedValues::Mixed(_) => Vec::new(),
+        }
+    }
+
     /// Appends the page of rows `from..to`.
     pub(crate) fn encode(
         &self,

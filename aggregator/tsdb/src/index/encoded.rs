@@ -76,6 +76,15 @@ impl<S: BlockSource> EncodedIndex<S> {
         self.root.series
     }
 
+    /// Returns a reader of the labels of many series.
+    pub(crate) fn labels_reader(&self) -> LabelsReader<'_, S> {
+        LabelsReader {
+            index: self,
+            chunk: None,
+            runs: self.root.names.iter().map(|_| None).collect(),
+        }
+    }
+
     /// Returns the source of the blocks.
     pub(crate) const fn source(&self) -> &S {
         &self.source
@@ -277,30 +286,80 @@ impl<S: BlockSource> IndexRead for EncodedIndex<S> {
     }
 
     fn labels(&self, series: SeriesId) -> Result<Option<Labels>, S::Error> {
-        if series >= self.root.series {
+        self.labels_reader().labels(series)
+    }
+}
+
+/// Reads the labels of one series after the other: best in order of their numbers, for what one needed is kept for the next.
+#[derive(Debug)]
+pub(crate) struct LabelsReader<'a, S> {
+    index: &'a EncodedIndex<S>,
+    /// The chunk read last, and its number.
+    chunk: Option<(usize, Arc<Chunk>)>,
+    /// By place of the label name: its run read last.
+    runs: Vec<Option<HeldRun>>,
+}
+
+#[derive(Debug)]
+struct HeldRun {
+    /// The rank of its first value.
+    rank: ValueId,
+    run: Arc<Run>,
+}
+
+impl HeldRun {
+    fn value(&self, rank: ValueId) -> Option<&str> {
+        let place = rank.checked_sub(self.rank)? as usize;
+        (place < self.run.ends.len()).then(|| self.run.value(place))
+    }
+}
+
+impl<S: BlockSource> LabelsReader<'_, S> {
+    /// Returns the labels of a series; `None` when there is no such series.
+    pub(crate) fn labels(&mut self, series: SeriesId) -> Result<Option<Labels>, S::Error> {
+        let root = &self.index.root;
+        if series >= root.series {
             return Ok(None);
         }
         let number = series as usize / CHUNK_SERIES;
-        let broken =
-            |what| self.malformed(self.areas.series, self.root.chunks[number], Malformed(what));
-        let chunk = self.chunk(number)?;
+        let broken = |what| {
+            let start = root.chunks[number];
+            self.index
+                .malformed(self.index.areas.series, start, Malformed(what))
+        };
+        let chunk = match &self.chunk {
+            Some((held, chunk)) if *held == number => Arc::clone(chunk),
+            _ => self.index.chunk(number)?,
+        };
         let within = series as usize % CHUNK_SERIES;
-        let schema = &self.root.schemas[chunk.schemas[within] as usize];
-        let start = chunk.starts[within] as usize;
-        let mut runs = Vec::with_capacity(schema.len());
-        for (name, rank) in schema.iter().zip(&chunk.ranks[start..]) {
-            let name = &self.root.names[*name as usize];
-            let (run, place) = self
+        let schema = &root.schemas[chunk.schemas[within] as usize];
+        let ranks = &chunk.ranks[chunk.starts[within] as usize..][..schema.len()];
+        for (place, rank) in schema.iter().zip(ranks) {
+            let held = &mut self.runs[*place as usize];
+            if held
+                .as_ref()
+                .is_some_and(|held| held.value(*rank).is_some())
+            {
+                continue;
+            }
+            let name = &root.names[*place as usize];
+            let (run, _) = self
+                .index
                 .place_of(name, *rank)
                 .ok_or_else(|| broken("series with a value that is not there"))?;
-            runs.push((name, self.run(name, run, &mut LastBlock::default())?, place));
+            *held = Some(HeldRun {
+                rank: self.index.runs_of(name)[run].rank,
+                run: self.index.run(name, run, &mut LastBlock::default())?,
+            });
         }
-        let pairs = runs
-            .iter()
-            .map(|(name, run, place)| (name.text.as_str(), run.value(*place)));
-        Labels::from_pairs(pairs)
-            .map(Some)
-            .map_err(|_| broken("labels that are not a set"))
+        let pairs = schema.iter().zip(ranks).map(|(place, rank)| {
+            let held = self.runs[*place as usize].as_ref();
+            let value = held.and_then(|held| held.value(*rank)).unwrap_or_default();
+            (root.names[*place as usize].text.as_str(), value)
+        });
+        let labels = Labels::from_pairs(pairs).map_err(|_| broken("labels that are not a set"))?;
+        self.chunk = Some((number, chunk));
+        Ok(Some(labels))
     }
 }
 

@@ -35,14 +35,14 @@ pub(crate) struct HeadIndex {
     contents: RwLock<Contents>,
 }
 
-/// What an index holds; also what the encoded form is written from.
+/// What an index holds.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
+struct Contents {
     names: HashMap<Arc<str>, u32>,
-    pub(super) columns: Vec<LabelColumn>,
+    columns: Vec<LabelColumn>,
     schema_ids: HashMap<Arc<[u32]>, u32>,
     /// Columns by schema, in order of the names.
-    pub(super) schemas: Vec<Arc<[u32]>>,
+    schemas: Vec<Arc<[u32]>>,
     series: Vec<Series>,
     /// Value ids of all series, one after the other, in order of the names.
     values: Vec<ValueId>,
@@ -60,15 +60,15 @@ struct Series {
 
 /// A label name and its values.
 #[derive(Debug)]
-pub(super) struct LabelColumn {
-    pub(super) name: Arc<str>,
+struct LabelColumn {
+    name: Arc<str>,
     /// By id, in order of appearance.
-    pub(super) values: Vec<LabelValue>,
+    values: Vec<LabelValue>,
     by_text: HashMap<Arc<str>, ValueId>,
     /// By value id.
-    pub(super) postings: Vec<Posting>,
+    postings: Vec<Posting>,
     /// Series that have the label.
-    pub(super) series: RoaringBitmap,
+    series: RoaringBitmap,
     /// The values in order, as far as somebody asked for them.
     sorted: Arc<[SortedValue]>,
     /// Of all values.
@@ -76,8 +76,8 @@ pub(super) struct LabelColumn {
 }
 
 #[derive(Debug)]
-pub(super) struct LabelValue {
-    pub(super) text: Arc<str>,
+struct LabelValue {
+    text: Arc<str>,
     /// The first series that had it.
     first: SeriesId,
 }
@@ -98,7 +98,7 @@ struct SortedValue {
 
 /// The series of one value.
 #[derive(Clone, Debug)]
-pub(super) enum Posting {
+enum Posting {
     /// One: most values of high-cardinality labels.
     One(SeriesId),
     /// Rising.
@@ -138,6 +138,41 @@ impl HeadIndex {
         }
     }
 
+    /// Returns the series in order of their labels: by the ranks of names and values, which compares no text twice.
+    pub(crate) fn in_order(&self) -> Vec<SeriesId> {
+        let contents = self.read();
+        let mut names: Vec<u32> = (0..to_u32(contents.columns.len())).collect();
+        names.sort_unstable_by_key(|column| &contents.columns[*column as usize].name);
+        let name_ranks = ranks(&names);
+        let value_ranks: Vec<Vec<u32>> = contents
+            .columns
+            .iter()
+            .map(|column| {
+                let mut values: Vec<ValueId> = (0..to_u32(column.values.len())).collect();
+                values.sort_unstable_by_key(|value| &column.values[*value as usize].text);
+                ranks(&values)
+            })
+            .collect();
+        // Of all series, one after the other, as their values are.
+        let mut keys: Vec<u64> = Vec::with_capacity(contents.values.len());
+        for Series { schema, start } in &contents.series {
+            let columns = &contents.schemas[*schema as usize];
+            let values = &contents.values[*start as usize..][..columns.len()];
+            keys.extend(columns.iter().zip(values).map(|(column, value)| {
+                let column = *column as usize;
+                let value = value_ranks[column][*value as usize];
+                u64::from(name_ranks[column]) << 32 | u64::from(value)
+            }));
+        }
+        let key = |series: SeriesId| {
+            let Series { schema, start } = contents.series[series as usize];
+            &keys[start as usize..][..contents.schemas[schema as usize].len()]
+        };
+        let mut order: Vec<SeriesId> = (0..to_u32(contents.series.len())).collect();
+        order.sort_unstable_by(|a, b| key(*a).cmp(key(*b)));
+        order
+    }
+
     /// Returns the names of all labels, in no order.
     pub(crate) fn label_names(&self) -> Vec<Arc<str>> {
         let contents = self.read();
@@ -172,11 +207,6 @@ impl HeadIndex {
             let values = column.text_bytes + column.values.len() * VALUE_BYTES;
             values as u64 + column.series.len() * PAIR_BYTES as u64
         })
-    }
-
-    /// Lends the contents, to be encoded.
-    pub(super) fn with_contents<T>(&self, use_them: impl FnOnce(&Contents) -> T) -> T {
-        use_them(&self.read())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Contents> {
@@ -220,6 +250,15 @@ impl HeadIndex {
     }
 }
 
+/// Returns the place of each in an order.
+fn ranks(order: &[u32]) -> Vec<u32> {
+    let mut ranks = vec![0; order.len()];
+    for (rank, one) in (0..).zip(order) {
+        ranks[*one as usize] = rank;
+    }
+    ranks
+}
+
 fn merge_sorted(known: &[SortedValue], mut new: Vec<SortedValue>) -> Arc<[SortedValue]> {
     new.sort_unstable_by(|a, b| a.text.cmp(&b.text));
     let mut merged = Vec::with_capacity(known.len() + new.len());
@@ -235,7 +274,7 @@ fn merge_sorted(known: &[SortedValue], mut new: Vec<SortedValue>) -> Arc<[Sorted
 }
 
 impl Contents {
-    pub(super) fn insert(&mut self, labels: &Labels) -> (SeriesId, bool) {
+    fn insert(&mut self, labels: &Labels) -> (SeriesId, bool) {
         let hash = match self.find(hash_of(labels), labels) {
             Ok(known) => return (known, false),
             Err(free) => free,
@@ -301,12 +340,8 @@ impl Contents {
         id
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.series.len()
-    }
-
     /// Returns a series' schema and the ids of its values.
-    pub(super) fn row(&self, series: SeriesId) -> Option<(u32, &[ValueId])> {
+    fn row(&self, series: SeriesId) -> Option<(u32, &[ValueId])> {
         let Series { schema, start } = *self.series.get(series as usize)?;
         let len = self.schemas[schema as usize].len();
         Some((schema, &self.values[start as usize..start as usize + len]))
@@ -384,7 +419,7 @@ impl Posting {
         }
     }
 
-    pub(super) fn add_to(&self, out: &mut RoaringBitmap) {
+    fn add_to(&self, out: &mut RoaringBitmap) {
         match self {
             Self::One(series) => {
                 out.insert(*series);
@@ -512,7 +547,7 @@ fn to_u32(count: usize) -> u32 {
 
 /// For keys that are hashes already.
 #[derive(Default)]
-pub(super) struct AsIs(u64);
+struct AsIs(u64);
 
 impl Hasher for AsIs {
     fn finish(&self) -> u64 {

@@ -23,12 +23,8 @@ pub(super) struct PostingScratch {
     candidate: Vec<u8>,
 }
 
-/// Appends `series` to `out`.
-pub(super) fn encode_posting(
-    series: &RoaringBitmap,
-    scratch: &mut PostingScratch,
-    out: &mut Vec<u8>,
-) {
+/// Appends `series`, which rise strictly, to `out`.
+pub(super) fn encode_posting(series: &[SeriesId], scratch: &mut PostingScratch, out: &mut Vec<u8>) {
     let start = out.len();
     let PostingScratch {
         ints,
@@ -37,7 +33,7 @@ pub(super) fn encode_posting(
         candidate,
     } = scratch;
     numbers.clear();
-    numbers.extend(series.iter().map(i64::from));
+    numbers.extend(series.iter().copied().map(i64::from));
     out.push(KIND_LIST);
     put_length(out, numbers.len());
     encode_ints(numbers, Differences::First, ints, out);
@@ -62,7 +58,7 @@ pub(super) fn encode_posting(
         encode_ints(more, Differences::First, ints, candidate);
         replace_if_smaller(candidate, start, out);
     }
-    let (Some(min), Some(max)) = (series.min(), series.max()) else {
+    let (Some(min), Some(max)) = (series.first(), series.last()) else {
         return;
     };
     let bytes = (max / 8 - min / 8) as usize + 1;
@@ -166,7 +162,8 @@ mod tests {
 
     fn round_trip(series: &RoaringBitmap) -> usize {
         let (mut out, mut back) = (Vec::new(), RoaringBitmap::new());
-        encode_posting(series, &mut PostingScratch::default(), &mut out);
+        let list: Vec<SeriesId> = series.iter().collect();
+        encode_posting(&list, &mut PostingScratch::default(), &mut out);
         let universe = series.max().map_or(1, |max| max + 1);
         decode_posting(&out, universe, &mut PostingScratch::default(), &mut back).unwrap();
         assert_eq!(&back, series);

@@ -41,11 +41,11 @@ impl Blocks {
 }
 
 pub(super) fn encoded(series: &BTreeSet<Labels>) -> (Blocks, IndexAreas) {
-    let index = HeadIndex::new();
+    let mut index = IndexBuilder::default();
     for labels in series {
-        index.insert(labels);
+        index.push(labels);
     }
-    let parts = encode_index(&index);
+    let parts = index.finish();
     let mut blocks = Blocks::default();
     let areas = IndexAreas {
         values: blocks.add(&parts.values),
@@ -180,6 +180,12 @@ proptest! {
             index.insert(labels);
         }
         check(&view, &known, &matchers);
+        let mut sorted: Vec<Labels> = series.iter().chain(&later).cloned().collect();
+        sorted.sort();
+        sorted.dedup();
+        let all = index.view();
+        let in_order = index.in_order().into_iter();
+        prop_assert_eq!(in_order.filter_map(|id| all.labels(id).unwrap()).collect::<Vec<_>>(), sorted);
     }
 
     #[test]

@@ -124,8 +124,9 @@ impl Offline {
 
 impl Wanted<'_> {
     fn partition(&mut self, partition: &Partition, mask: &Mask) -> Result<(), PartitionError> {
+        let mut labels = partition.labels_reader();
         for series in index::select_any(partition.index(), self.matcher_sets)? {
-            let read = partition
+            let read = labels
                 .labels(series)
                 .and_then(|labels| Ok((labels, partition.read(series, self.range)?)));
             match read {

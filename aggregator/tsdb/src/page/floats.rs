@@ -73,8 +73,13 @@ fn put_same(value: f64, out: &mut Vec<u8>) {
 fn to_wholes(values: &[f64], whole: &mut Vec<i64>) -> Option<(u8, usize)> {
     let scale = starting_scale(values);
     whole.clear();
-    whole.extend(values.iter().map_while(|value| to_whole(*value, scale)));
-    if whole.len() == values.len() {
+    whole.resize(values.len(), 0);
+    let all = whole.iter_mut().zip(values).all(|(cell, value)| {
+        let found = to_whole(*value, scale);
+        *cell = found.unwrap_or(0);
+        found.is_some()
+    });
+    if all {
         return Some((scale, 0));
     }
     let scale = common_scale(values, scale)?;

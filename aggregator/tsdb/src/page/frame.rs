@@ -4,6 +4,10 @@ use super::varint::bits_of;
 
 /// Narrowing rounds: each trims one side of the frame.
 const ROUNDS_MAX: usize = 3;
+/// Before a round, one residual of so many is looked at: most columns have no outliers, and most rounds would find that out at full cost.
+const SAMPLED: usize = 8;
+/// Columns shorter than this are looked at whole.
+const SAMPLED_FROM: usize = 12 * SAMPLED;
 
 /// Where most residuals lie.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +76,9 @@ impl Frame {
             if bits_between(self.low, self.high) <= 1 {
                 break;
             }
+            if !self.may_narrow(residuals, costs) {
+                break;
+            }
             match self.narrowed(residuals, costs) {
                 Some(narrower) => self = narrower,
                 None => break,
@@ -80,29 +87,59 @@ impl Frame {
         self
     }
 
-    /// Returns the frame with the outliers of one side cut off, when that is cheaper.
-    fn narrowed(&self, residuals: &[i64], costs: Costs) -> Option<Self> {
-        let mut above = [0u32; 65];
-        let mut below = [0u32; 65];
-        for x in residuals {
+    /// Returns whether a sample of the residuals leaves hope for a narrower frame: were only half as many outside as the sample has.
+    fn may_narrow(&self, residuals: &[i64], costs: Costs) -> bool {
+        if residuals.len() < SAMPLED_FROM {
+            return true;
+        }
+        let sampled = || residuals.iter().step_by(SAMPLED);
+        let hopeful = Costs {
+            outlier_bits: costs.outlier_bits * SAMPLED / 2,
+            ..costs
+        };
+        self.cheapest_cut(sampled(), residuals.len(), hopeful)
+            .is_some()
+    }
+
+    /// Returns the width and the side (whether the cut is above) of the frame that is cheapest for `fields` residuals, of which these are
+    /// all or some; `None` when none is cheaper than this one.
+    fn cheapest_cut<'a>(
+        &self,
+        residuals: impl Iterator<Item = &'a i64>,
+        fields: usize,
+        costs: Costs,
+    ) -> Option<(usize, bool)> {
+        // In turn on two sets: most residuals add to one count, which would wait for itself.
+        let mut counts = [[[0u16; 65]; 2]; 2];
+        for (at, x) in residuals.enumerate() {
             if self.holds(*x) {
+                let [above, below] = &mut counts[at % 2];
                 above[bits_between(self.low, *x)] += 1;
                 below[bits_between(*x, self.high)] += 1;
             }
         }
+        let count = |side: usize, width: usize| {
+            usize::from(counts[0][side][width]) + usize::from(counts[1][side][width])
+        };
         let mut best: Option<(usize, bool)> = None;
         let mut bits = self.bits;
-        for (counts, from_above) in [(&above, true), (&below, false)] {
+        for (side, from_above) in [(0, true), (1, false)] {
             let mut exceptions = self.exceptions;
             for width in (0..bits_between(self.low, self.high)).rev() {
-                exceptions += counts[width + 1] as usize;
-                let candidate = costs.bits(residuals.len(), width, exceptions);
+                exceptions += count(side, width + 1);
+                let candidate = costs.bits(fields, width, exceptions);
                 if candidate < bits {
                     bits = candidate;
                     best = Some((width, from_above));
                 }
             }
         }
+        best
+    }
+
+    /// Returns the frame with the outliers of one side cut off, when that is cheaper.
+    fn narrowed(&self, residuals: &[i64], costs: Costs) -> Option<Self> {
+        let best = self.cheapest_cut(residuals.iter(), residuals.len(), costs);
         let (width, from_above) = best?;
         let stays = |x: i64| {
             let distance = if from_above {
@@ -134,17 +171,24 @@ impl Frame {
 
     /// Returns the greatest number that divides the distance of every residual in the frame from its minimum; 1 at least.
     pub(super) fn divisor(&self, residuals: &[i64]) -> u64 {
-        let mut divisor = 0u64;
+        let offset = |x: &i64| match self.holds(*x) {
+            true => x.wrapping_sub(self.low).cast_unsigned(),
+            false => 0,
+        };
+        // Powers of two without a division: sizes in pages have no other divisor, and most columns none at all.
+        let bits = residuals.iter().map(offset).fold(0, |all, bits| all | bits);
+        if bits == 0 {
+            return 1;
+        }
+        let shift = bits.trailing_zeros();
+        let mut odd = 0u64;
         for x in residuals {
-            if self.holds(*x) {
-                let offset = x.wrapping_sub(self.low).cast_unsigned();
-                divisor = greatest_common_divisor(offset, divisor);
-                if divisor == 1 {
-                    break;
-                }
+            odd = greatest_common_divisor(offset(x) >> shift, odd);
+            if odd == 1 {
+                break;
             }
         }
-        divisor.max(1)
+        odd << shift
     }
 }
 

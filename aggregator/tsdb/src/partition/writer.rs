@@ -15,7 +15,7 @@ use super::error::PartitionError;
 use super::extras::{put_exemplar_lists, put_exemplars, put_metadata};
 use super::header::Header;
 use super::{PartitionKey, PartitionSummary};
-use crate::index::{AREA_BLOCK_BYTES, Area, HeadIndex, IndexAreas, SeriesId, encode_index};
+use crate::index::{AREA_BLOCK_BYTES, Area, IndexAreas, IndexBuilder, SeriesId};
 use crate::page::{ROWS_MAX, Scratch, encode_times, page_summary};
 
 /// The number of a time column within a partition that is being written.
@@ -36,7 +36,7 @@ pub(crate) struct PartitionWriter<'a> {
     times_block: Option<OpenBlock>,
     pages_block: Option<OpenBlock>,
     times: Vec<TimesPlace>,
-    index: HeadIndex,
+    index: IndexBuilder,
     last_labels: Option<Labels>,
     /// Pages of the series not yet listed.
     unlisted: Vec<Vec<PagePlace>>,
@@ -111,7 +111,7 @@ impl<'a> PartitionWriter<'a> {
             times_block: None,
             pages_block: None,
             times: Vec::new(),
-            index: HeadIndex::new(),
+            index: IndexBuilder::default(),
             last_labels: None,
             unlisted: Vec::new(),
             pages: Vec::new(),
@@ -171,7 +171,7 @@ impl<'a> PartitionWriter<'a> {
         if self.unlisted.len() == LISTED_SERIES {
             self.list_pages();
         }
-        self.index.insert(labels);
+        self.index.push(labels);
         self.last_labels = Some(labels.clone());
         self.unlisted.push(Vec::new());
         Ok(())
@@ -251,7 +251,8 @@ impl<'a> PartitionWriter<'a> {
         if let Some(open) = self.pages_block.take() {
             self.put_full(BlockKind::Pages, open)?;
         }
-        let index = encode_index(&self.index);
+        let series = self.index.len() as u64;
+        let index = std::mem::take(&mut self.index).finish();
         let index = IndexAreas {
             values: self.put_area(&index.values)?,
             postings: self.put_area(&index.postings)?,
@@ -273,7 +274,7 @@ impl<'a> PartitionWriter<'a> {
         );
         let mut summary = PartitionSummary {
             bytes: 0,
-            series: self.index.len() as u64,
+            series,
             samples: self.samples,
             times: self.covered.unwrap_or(self.key.span),
         };
