@@ -32,8 +32,8 @@ use crate::waiting::{pause, wait_until};
 const SPAN: Duration = Duration::from_secs(2 * 3_600);
 const KEEPER: &str = "tsdb-keeper";
 const MERGER: &str = "tsdb-merge";
-/// A head is made this long after its span began, and is sealed when the span is over.
-const HEAD_YOUNGER: Duration = Duration::from_secs(60);
+/// How long before the end of a span its rows are appended.
+const BEFORE_END: Duration = Duration::from_secs(60);
 /// From the end of a day until nothing more is expected of it.
 const SETTLED: Duration = Duration::from_secs(7 * 3_600);
 const MIB: u64 = 1 << 20;
@@ -156,15 +156,15 @@ impl Fed {
 
     /// Appends the rows of the next span, when it is over, and waits until they are sealed.
     fn span(&mut self, rows: usize) -> Result<()> {
-        // Not quite a span older than the head: it is not sealed before it has all rows.
+        // The head is not sealed before it has all rows.
         let seals = self.store.stats().seals;
-        self.clock.advance(SPAN - HEAD_YOUNGER);
+        self.clock.advance(SPAN - BEFORE_END);
         for _ in 0..rows {
             self.samples += self.streams.append_all(&self.store)?;
         }
         let before = cpu_of(KEEPER)?;
-        self.clock.advance(HEAD_YOUNGER);
-        let within = Duration::from_secs(600);
+        self.clock.advance(BEFORE_END);
+        let within = Duration::from_secs(120);
         wait_until(
             "the seal of every shard",
             Duration::from_millis(20),
@@ -206,8 +206,8 @@ fn cpu_of(thread: &str) -> Result<Duration> {
 
 fn open(folder: &Path, clock: SharedClock) -> Result<Tsdb> {
     let mut config = TsdbConfig::at(folder.join("data"));
-    // All of a span in one head, whose shards look at its age when the span is over.
-    config.seal.age = SPAN - HEAD_YOUNGER * 2;
+    // All of a span in one head, which is as old when the span is over.
+    config.seal.age = SPAN;
     config.seal.head_bytes = 4_096 * MIB;
     config.seal.log_bytes = 4_096 * MIB;
     config.limits.head_bytes_max = 16_384 * MIB;
