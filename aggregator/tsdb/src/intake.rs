@@ -1,7 +1,8 @@
 //! What waits for the log thread: bounded in bytes, taken as a whole.
 //!
-//! The queue is one of two buffers: while the log thread writes and syncs one group, the next gathers here. Both together are bounded;
-//! when they are full, [`Intake::offer`] says [`Busy`] and takes nothing.
+//! The queue is one of two buffers: while the log thread writes and syncs one group, the next gathers here. Both together are bounded in
+//! bytes received, and, with what the shards have not applied yet, in bytes decoded; when they are full, [`Intake::offer`] says [`Busy`]
+//! and takes nothing.
 
 use std::mem;
 use std::path::PathBuf;
@@ -14,9 +15,9 @@ use storage::{Busy, Done, Source};
 
 use crate::snapshot::{LinkedLog, SnapshotError};
 
-/// Decoded rows may take this many times the bytes they were received in before intake says busy: a batch of unchanged values is a few
-/// bytes and many rows.
-const DECODED_PER_RECEIVED: usize = 16;
+/// Decoded rows, until the shards have applied them, may take this many times the bytes that may wait for their sync. Rows take some ten
+/// times what they were received in, so this is the bound that a flood meets, and what it costs in memory.
+const DECODED_PER_RECEIVED: usize = 3;
 
 /// Something for the log thread to do, in order.
 pub(crate) enum Command {
@@ -103,6 +104,8 @@ pub(crate) struct Intake {
 #[derive(Default)]
 struct State {
     waiting: Vec<Command>,
+    /// Of what waits.
+    gathered: Cost,
     /// Of what waits and what was taken but not released.
     held: Cost,
     closed: bool,
@@ -135,11 +138,13 @@ impl Intake {
         let decoded = state.held.decoded + cost.decoded;
         let over = received > self.received_max
             || decoded > self.received_max.saturating_mul(DECODED_PER_RECEIVED);
-        let idle = state.held.received == 0;
+        let idle = state.held.received == 0 && state.held.decoded == 0;
         if state.closed || (over && !idle && cost.received > 0) {
             return Err(Busy);
         }
         state.held = Cost { received, decoded };
+        state.gathered.received += cost.received;
+        state.gathered.decoded += cost.decoded;
         state.waiting.push(command);
         drop(state);
         self.arrived.notify_one();
@@ -176,7 +181,7 @@ impl Intake {
             return None;
         }
         let taken = mem::take(&mut state.waiting);
-        Some((taken, state.held))
+        Some((taken, mem::take(&mut state.gathered)))
     }
 
     /// Waits for `pause` or until closed, whichever comes first.
@@ -189,11 +194,10 @@ impl Intake {
         );
     }
 
-    /// Gives back what a group cost, once its fate is known.
-    pub(crate) fn release(&self, cost: Cost) {
+    /// Gives back bytes received of a group, once its fate is known.
+    pub(crate) fn release_received(&self, bytes: usize) {
         let mut state = self.state();
-        state.held.received = state.held.received.saturating_sub(cost.received);
-        state.held.decoded = state.held.decoded.saturating_sub(cost.decoded);
+        state.held.received = state.held.received.saturating_sub(bytes);
     }
 
     /// Takes nothing more; what waits is still handed out.
@@ -213,6 +217,29 @@ impl Intake {
     }
 }
 
+/// The decoded rows of a group on their way to the shards: their bytes are given back when the last shard has applied its part.
+#[derive(Debug)]
+pub(crate) struct OnTheirWay {
+    intake: Arc<Intake>,
+    decoded: usize,
+}
+
+impl OnTheirWay {
+    pub(crate) fn new(intake: &Arc<Intake>, decoded: usize) -> Arc<Self> {
+        Arc::new(Self {
+            intake: Arc::clone(intake),
+            decoded,
+        })
+    }
+}
+
+impl Drop for OnTheirWay {
+    fn drop(&mut self) {
+        let mut state = self.intake.state();
+        state.held.decoded = state.held.decoded.saturating_sub(self.decoded);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,15 +255,19 @@ mod tests {
     #[test]
     fn a_full_intake_is_busy_until_a_group_is_released() {
         let one = settle().cost().received;
-        let intake = Intake::new(one * 2);
+        let intake = Arc::new(Intake::new(one * 2));
         assert!(intake.offer(settle()).is_ok() && intake.offer(settle()).is_ok());
         assert_eq!(intake.offer(settle()), Err(Busy));
         let (taken, cost) = intake.take().unwrap();
         assert_eq!(taken.len(), 2);
         // Taken, but not durable yet: the bytes are still held.
         assert_eq!(intake.offer(settle()), Err(Busy));
-        intake.release(cost);
+        let on_their_way = OnTheirWay::new(&intake, cost.decoded);
+        intake.release_received(cost.received);
         assert_eq!(intake.offer(settle()), Ok(()));
+        assert_eq!(intake.state().held.decoded, one * 3);
+        drop(on_their_way);
+        assert_eq!(intake.state().held.decoded, one);
         intake.close();
         assert_eq!(intake.offer(settle()), Err(Busy));
         assert_eq!(intake.take().unwrap().0.len(), 1);

@@ -31,7 +31,9 @@ use model::{Histogram, TimestampMs, Value};
 use rows::Presence;
 use storage::{BucketLength, Rollup, RollupColumns, Segment, SegmentValues, Times};
 
-use self::floats::{Bounds, FloatScratch, decode_floats, encode_floats, peek_bounds};
+use self::floats::{
+    Bounds, FloatScratch, decode_floats, decode_shared_floats, encode_floats, peek_bounds,
+};
 use self::histograms::{CELLS_MAX, cells, decode_histograms, encode_histograms};
 use self::ints::{Differences, IntScratch, decode_ints, encode_ints};
 use self::presence::{PresenceForm, encode_presence, take_presence};
@@ -380,12 +382,12 @@ fn take_floats(
     presence: Option<&Presence>,
     scratch: &mut Scratch,
 ) -> Result<Arc<[f64]>, Malformed> {
+    if presence.is_none() {
+        return decode_shared_floats(from, count, &mut scratch.floats);
+    }
     scratch.values.clear();
     decode_floats(from, count, &mut scratch.floats, &mut scratch.values)?;
-    match presence {
-        None => Ok(Arc::from(scratch.values.as_slice())),
-        Some(_) => Ok(spread(scratch.values.iter().copied(), rows, presence, || 0.0).into()),
-    }
+    Ok(spread(scratch.values.iter().copied(), rows, presence, || 0.0).into())
 }
 
 fn take_mixed(

@@ -31,8 +31,8 @@ use crate::tsdb::OpenError;
 
 /// A segment larger than this was not written by this program.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 2 << 30;
-/// Bytes of batches handed to the shards at once.
-const GROUP_BYTES: usize = 1 << 20;
+/// Bytes of batches handed to the shards at once; decoded they are some ten times as many, and several groups wait for a shard.
+const GROUP_BYTES: usize = 128 << 10;
 
 /// What replay works on.
 pub(crate) struct Replay<'a> {
@@ -394,6 +394,7 @@ impl Replay<'_> {
                 position: state.last_position.max(*sealed),
                 log_bytes: state.pending_bytes as u64,
                 items: std::mem::take(items),
+                on_their_way: None,
             };
             if shard.send(ShardMessage::Group(group)).is_err() {
                 tracing::error!(

@@ -28,7 +28,7 @@ use storage::{AppendOutcome, Done, Lane, RefusalReason, Refusals, Source};
 
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::counters::Counters;
-use crate::intake::{Command, Intake};
+use crate::intake::{Command, Intake, OnTheirWay};
 use crate::layout::Layout;
 use crate::log::{Log, Target};
 use crate::memory::Memory;
@@ -109,8 +109,9 @@ impl Sequencer {
             let Some((commands, cost)) = self.intake.take() else {
                 return;
             };
-            let outcome = self.process(commands);
-            self.intake.release(cost);
+            let on_their_way = OnTheirWay::new(&self.intake, cost.decoded);
+            let outcome = self.process(commands, &on_their_way);
+            self.intake.release_received(cost.received);
             if outcome.is_err() {
                 self.intake.pause(self.retry_after);
             }
@@ -123,10 +124,14 @@ impl Sequencer {
     }
 
     /// Takes a group through all steps; fails when it cannot be made durable, with everybody told.
-    fn process(&mut self, commands: Vec<Command>) -> io::Result<()> {
+    fn process(
+        &mut self,
+        commands: Vec<Command>,
+        on_their_way: &Arc<OnTheirWay>,
+    ) -> io::Result<()> {
         let mut group = self.decide(commands);
         let freezes = std::mem::take(&mut group.freezes);
-        let written = self.make_durable(group);
+        let written = self.make_durable(group, on_their_way);
         // Behind whatever of the group is durable.
         for frozen in freezes {
             self.freeze(&frozen);
@@ -134,7 +139,7 @@ impl Sequencer {
         written
     }
 
-    fn make_durable(&mut self, group: Group) -> io::Result<()> {
+    fn make_durable(&mut self, group: Group, on_their_way: &Arc<OnTheirWay>) -> io::Result<()> {
         if group.items.is_empty() {
             answer_all(group.again, &AppendOutcome::Duplicate);
             return Ok(());
@@ -143,7 +148,7 @@ impl Sequencer {
             Ok(bytes) => {
                 self.counters.log_bytes_written.add(bytes);
                 self.counters.set_log_failing(None);
-                self.publish(group, bytes);
+                self.publish(group, bytes, on_their_way);
                 Ok(())
             }
             Err(error) => {
@@ -389,7 +394,7 @@ impl Sequencer {
     }
 
     /// The group is durable: says so.
-    fn publish(&self, group: Group, bytes: u64) {
+    fn publish(&self, group: Group, bytes: u64, on_their_way: &Arc<OnTheirWay>) {
         let now = TimestampMs::from(self.clock.wall());
         for (key, numbers) in group.pending {
             self.numbers.put(key, numbers, now);
@@ -414,6 +419,7 @@ impl Sequencer {
                 position,
                 log_bytes: bytes,
                 items,
+                on_their_way: Some(Arc::clone(on_their_way)),
             };
             if shard.send(ShardMessage::Group(group)).is_err() {
                 // Only when it panicked. Its rows are in the log; the next start brings them back.

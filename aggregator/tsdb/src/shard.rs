@@ -5,7 +5,7 @@
 //! and sees nothing twice, whatever is sealed meanwhile.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use rows::{Batch, MetricMetadata, Row, SeriesExemplar, SeriesSample, Slot};
 
 use crate::config::SealConfig;
 use crate::head::{Head, HeadWriter};
+use crate::intake::OnTheirWay;
 use crate::keeper::KeeperRequest;
 use crate::layout::Layout;
 use crate::memory::Memory;
@@ -46,6 +47,8 @@ pub(crate) struct ShardGroup {
     /// What the group took in the log.
     pub(crate) log_bytes: u64,
     pub(crate) items: Vec<ShardItem>,
+    /// Dropped when the items are applied.
+    pub(crate) on_their_way: Option<Arc<OnTheirWay>>,
 }
 
 pub(crate) enum ShardItem {
@@ -190,6 +193,8 @@ pub(crate) struct ShardThread {
     /// Bytes of log since the head began, and when that was.
     log_bytes: u64,
     began: Monotonic,
+    /// Until the first barrier.
+    replaying: bool,
 }
 
 impl ShardThread {
@@ -212,15 +217,19 @@ impl ShardThread {
             keeper,
             log_bytes: 0,
             began,
+            replaying: true,
         }
     }
 
     /// Works until all senders are gone and all messages are applied.
     pub(crate) fn run(mut self, messages: &Receiver<ShardMessage>) {
         loop {
-            match messages.recv_timeout(TICK) {
+            match self.next_message(messages) {
                 Ok(ShardMessage::Group(group)) => self.apply(group),
-                Ok(ShardMessage::Barrier(done)) => done.send(()).unwrap_or_default(),
+                Ok(ShardMessage::Barrier(done)) => {
+                    self.replaying = false;
+                    done.send(()).unwrap_or_default();
+                }
                 Ok(ShardMessage::Freeze { position, frozen }) => {
                     let free = self.shard.view().0.frozen.is_none();
                     if free {
@@ -233,6 +242,21 @@ impl ShardThread {
             }
             self.freeze_if_due();
         }
+    }
+
+    /// Waits for a message; while there is none, joins chunks, but not in replay, where others wait for the processor.
+    fn next_message(
+        &mut self,
+        messages: &Receiver<ShardMessage>,
+    ) -> Result<ShardMessage, RecvTimeoutError> {
+        while !self.replaying && self.writer.has_joins() {
+            match messages.try_recv() {
+                Ok(message) => return Ok(message),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => self.writer.join_one(),
+            }
+        }
+        messages.recv_timeout(TICK)
     }
 
     fn apply(&mut self, group: ShardGroup) {
@@ -256,6 +280,7 @@ impl ShardThread {
             self.began = self.clock.monotonic();
         }
         self.shard.applied.store(group.position, Ordering::Release);
+        drop(group.on_their_way);
     }
 
     fn push(&mut self, item: ShardItem) {

@@ -43,7 +43,7 @@ use crate::status::{self, HeadStatus, PartitionStatus};
 pub(crate) const LOG_FOLDER: &str = "log";
 pub(crate) const PARTITION_FOLDER: &str = "partitions";
 /// Groups of log records that may wait for a shard; when they are as many, the log waits, and then intake.
-const SHARD_QUEUE: usize = 64;
+const SHARD_QUEUE: usize = 16;
 /// How often a delete tries to freeze all heads at one position; in between it waits up to a second for a seal that is under way.
 const FREEZE_TRIES: usize = 30;
 

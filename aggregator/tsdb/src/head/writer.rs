@@ -1,6 +1,6 @@
 //! The one who writes a head: a shard's thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use model::{Exemplar, Metadata, TimestampMs};
@@ -20,6 +20,8 @@ const CHUNK_ROWS: usize = 32;
 const LATE_CHUNK_ROWS: usize = 8;
 /// Closed chunks that become one: pages of some hundred rows take a third less than those of a chunk.
 const CHUNKS_JOINED: usize = 4;
+/// Joins that may wait for an idle moment; with more, each makes the oldest happen.
+const JOINS_MAX: usize = 4_096;
 
 type Starts = HashMap<Slot, TimestampMs>;
 
@@ -35,7 +37,15 @@ pub(crate) struct HeadWriter {
     carried: Carried,
     loose: HashMap<(Arc<CohortKey>, Epoch, CohortId), LooseLayout>,
     loose_tools: loose::Tools,
+    joins: VecDeque<Join>,
     scratch: Scratch,
+}
+
+/// Stretches of closed main chunks to be joined, each the next in time; all of one numbering.
+#[derive(Debug)]
+struct Join {
+    rows: Arc<CohortRows>,
+    stretches: Vec<usize>,
 }
 
 /// Where the loose samples of a layout's slots go, as far as this head has seen.
@@ -97,6 +107,7 @@ impl HeadWriter {
             carried: Carried::default(),
             loose: HashMap::new(),
             loose_tools: loose::Tools::default(),
+            joins: VecDeque::new(),
             scratch: Scratch::default(),
         }
     }
@@ -118,6 +129,8 @@ impl HeadWriter {
         }
         self.carried = Carried(carried);
         self.loose.clear();
+        // A seal takes short chunks as well.
+        self.joins.clear();
         let next = Head::new(self.head.after());
         for (metric, sayings) in self.head.metadata() {
             for saying in sayings {
@@ -152,6 +165,7 @@ impl HeadWriter {
             head,
             cohorts,
             carried,
+            joins,
             scratch,
             ..
         } = self;
@@ -161,12 +175,27 @@ impl HeadWriter {
         let generation = cohort.numbering(head, layout, carried);
         let masked = cohort.numberings[generation].mask(layout, row);
         let row: &Row = masked.as_ref().unwrap_or(row);
-        cohort.push(head, generation, row, position, layout.len(), scratch);
+        joins.extend(cohort.push(head, generation, row, position, layout.len(), scratch));
         head.saw(row.at);
         for (slot, exemplar) in &row.exemplars {
             if let Some(series) = cohort.numberings[generation].series_at(usize::from(*slot)) {
                 head.add_exemplar(series, exemplar.clone());
             }
+        }
+        if joins.len() > JOINS_MAX {
+            self.join_one();
+        }
+    }
+
+    /// Returns whether there is anything for [`join_one`](Self::join_one) to do.
+    pub(crate) fn has_joins(&self) -> bool {
+        !self.joins.is_empty()
+    }
+
+    /// Joins closed chunks of one cohort, which takes a third of their bytes off: work for an idle moment.
+    pub(crate) fn join_one(&mut self) {
+        if let Some(join) = self.joins.pop_front() {
+            join.make(&self.head, &mut self.scratch);
         }
     }
 
@@ -339,7 +368,8 @@ impl Cohort {
         position: u64,
         layout_slots: usize,
         scratch: &mut Scratch,
-    ) {
+    ) -> Option<Join> {
+        let mut join = None;
         let late = row.at <= self.newest;
         let width = layout_slots.max(row.floats.len());
         let open = if late { &mut self.late } else { &mut self.main };
@@ -358,7 +388,7 @@ impl Cohort {
                     close(head, &self.rows, &full, scratch);
                 }
             } else {
-                self.end_main(head, full, scratch);
+                join = self.end_main(head, full, scratch);
             }
         }
         let open = if late { &mut self.late } else { &mut self.main };
@@ -372,18 +402,24 @@ impl Cohort {
         open.chunk.push(row, position, &starts);
         open.last = row.at;
         self.newest = self.newest.max(row.at);
+        join
     }
 
     /// Closes a main chunk, and the late one beside it: that never spans the beginning of a main one, so that at equal times the chunk that
-    /// began first has the first row.
-    fn end_main(&mut self, head: &Head, full: Option<OpenChunk>, scratch: &mut Scratch) {
+    /// began first has the first row. Returns what is to be joined now.
+    fn end_main(
+        &mut self,
+        head: &Head,
+        full: Option<OpenChunk>,
+        scratch: &mut Scratch,
+    ) -> Option<Join> {
         if let Some(late) = self.late.take() {
             close(head, &self.rows, &late, scratch);
         }
-        let Some(full) = full else { return };
+        let full = full?;
         if !close(head, &self.rows, &full, scratch) {
             self.short.clear();
-            return;
+            return None;
         }
         let generation = full.chunk.generation;
         let of_another = |stretch: &usize| {
@@ -394,10 +430,10 @@ impl Cohort {
             self.short.clear();
         }
         self.short.push(full.stretch);
-        if self.short.len() == CHUNKS_JOINED {
-            join(head, &self.rows, &self.short, scratch);
-            self.short.clear();
-        }
+        (self.short.len() == CHUNKS_JOINED).then(|| Join {
+            rows: Arc::clone(&self.rows),
+            stretches: std::mem::take(&mut self.short),
+        })
     }
 }
 
@@ -437,34 +473,36 @@ fn close(head: &Head, rows: &CohortRows, open: &OpenChunk, scratch: &mut Scratch
     true
 }
 
-/// Replaces closed main stretches, each the next in time, by one in the place of the first. That it arrived with its first row is true
-/// enough: a main row is before every late one of the same time.
-fn join(head: &Head, rows: &CohortRows, short: &[usize], scratch: &mut Scratch) {
-    let parts: Vec<Arc<Pages>> = {
-        let stretches = lock(&rows.stretches);
-        short
-            .iter()
-            .filter_map(|at| match stretches.get(*at) {
-                Some(Some(Stretch::Closed(pages))) => Some(Arc::clone(pages)),
-                _ => None,
-            })
-            .collect()
-    };
-    let joined = match Pages::joined(&parts, scratch) {
-        Ok(joined) => joined,
-        Err(error) => {
-            tracing::debug!(%error, "closed chunks stay as they are");
-            return;
-        }
-    };
-    let freed: usize = parts.iter().map(|part| part.memory_bytes()).sum();
-    head.closed(signed(joined.memory_bytes()) - signed(freed));
-    let mut stretches = lock(&rows.stretches);
-    // In one step: whoever reads sees the rows once.
-    let mut joined = Some(Stretch::Closed(Arc::new(joined)));
-    for at in short {
-        if let Some(stretch) = stretches.get_mut(*at) {
-            *stretch = joined.take();
+impl Join {
+    /// Replaces the stretches by one in the place of the first. That it arrived with its first row is true enough: a main row is before every
+    /// late one of the same time.
+    fn make(&self, head: &Head, scratch: &mut Scratch) {
+        let parts: Vec<Arc<Pages>> = {
+            let stretches = lock(&self.rows.stretches);
+            self.stretches
+                .iter()
+                .filter_map(|at| match stretches.get(*at) {
+                    Some(Some(Stretch::Closed(pages))) => Some(Arc::clone(pages)),
+                    _ => None,
+                })
+                .collect()
+        };
+        let joined = match Pages::joined(&parts, scratch) {
+            Ok(joined) => joined,
+            Err(error) => {
+                tracing::debug!(%error, "closed chunks stay as they are");
+                return;
+            }
+        };
+        let freed: usize = parts.iter().map(|part| part.memory_bytes()).sum();
+        head.closed(signed(joined.memory_bytes()) - signed(freed));
+        let mut stretches = lock(&self.rows.stretches);
+        // In one step: whoever reads sees the rows once.
+        let mut joined = Some(Stretch::Closed(Arc::new(joined)));
+        for at in &self.stretches {
+            if let Some(stretch) = stretches.get_mut(*at) {
+                *stretch = joined.take();
+            }
         }
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn unpack(
     }
 }
 
+#[inline]
 fn load(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);

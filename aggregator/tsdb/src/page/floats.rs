@@ -2,6 +2,8 @@
 //!
 //! The layout is drawn in FORMAT.md, section "Float stream".
 
+use std::sync::Arc;
+
 use super::decimal::{
     POWERS, SCALE_MAX, common_scale, scale_of, starting_scale, to_float, to_whole,
 };
@@ -255,6 +257,53 @@ pub(super) fn peek_bounds(mut from: Reader<'_>) -> Result<Bounds, Malformed> {
     Ok(Some((to_float(min, power), to_float(max, power))))
 }
 
+/// What a float stream turned out to be, but for its exceptions.
+enum Body<'a> {
+    /// Nothing more is in the stream.
+    Xor,
+    Same(f64),
+    /// Whole numbers over a power of ten.
+    Decimal(&'a [i64], f64),
+}
+
+/// A float stream up to its body.
+struct Stream<'a, 'b> {
+    body: Body<'a>,
+    /// Where the exceptions stand, and how many there are.
+    exceptions: (Reader<'b>, usize),
+}
+
+/// Reads all of a stream of at least one value but the body of one in XOR.
+fn take_stream<'a, 'b>(
+    from: &mut Reader<'b>,
+    count: usize,
+    scratch: &'a mut FloatScratch,
+) -> Result<Stream<'a, 'b>, Malformed> {
+    let head = take_head(from)?;
+    let exceptions_at = *from;
+    let mut exceptions = 0;
+    let body = match head.form {
+        FORM_XOR => Body::Xor,
+        FORM_SAME => Body::Same(f64::from_bits(from.u64("constant is cut off")?)),
+        scale => {
+            if head.exceptions {
+                exceptions = skip_exceptions(from, count)?;
+            }
+            let power = POWERS[usize::from(scale)];
+            if let Some(constant) = take_constant(from)? {
+                Body::Same(to_float(constant, power))
+            } else {
+                decode_ints(from, count, &mut scratch.ints, &mut scratch.whole)?;
+                Body::Decimal(&scratch.whole, power)
+            }
+        }
+    };
+    Ok(Stream {
+        body,
+        exceptions: (exceptions_at, exceptions),
+    })
+}
+
 /// Reads `count` values from the front of `from` and appends them to `out`. What `out` and `from` hold after an error means nothing.
 /// Callers bound `count`.
 pub(super) fn decode_floats(
@@ -266,38 +315,42 @@ pub(super) fn decode_floats(
     if count == 0 {
         return Ok(());
     }
-    let head = take_head(from)?;
-    match head.form {
-        FORM_XOR => return decode_xor(from, count, out),
-        FORM_SAME => {
-            let value = f64::from_bits(from.u64("constant is cut off")?);
-            out.resize(out.len() + count, value);
-            return Ok(());
-        }
-        _ => {}
-    }
-    let exceptions_at = *from;
-    let exceptions = if head.exceptions {
-        skip_exceptions(from, count)?
-    } else {
-        0
-    };
     let start = out.len();
-    let power = POWERS[usize::from(head.form)];
-    if let Some(constant) = take_constant(from)? {
-        out.resize(start + count, to_float(constant, power));
-    } else {
-        decode_ints(from, count, &mut scratch.ints, &mut scratch.whole)?;
-        if head.form == 0 {
-            out.extend(scratch.whole.iter().map(|m| to_float(*m, 1.0)));
-        } else {
-            out.extend(scratch.whole.iter().map(|m| to_float(*m, power)));
+    let Stream { body, exceptions } = take_stream(from, count, scratch)?;
+    match body {
+        Body::Xor => return decode_xor(from, count, out),
+        Body::Same(value) => out.resize(start + count, value),
+        // The division by 1 is left out where the compiler knows of it.
+        Body::Decimal(whole, 1.0) => out.extend(whole.iter().map(|m| to_float(*m, 1.0))),
+        Body::Decimal(whole, power) => out.extend(whole.iter().map(|m| to_float(*m, power))),
+    }
+    patch(exceptions, &mut out[start..])
+}
+
+/// The same, shared: the values are written once, to where they stay.
+pub(super) fn decode_shared_floats(
+    from: &mut Reader<'_>,
+    count: usize,
+    scratch: &mut FloatScratch,
+) -> Result<Arc<[f64]>, Malformed> {
+    if count == 0 {
+        return Ok(Arc::default());
+    }
+    let Stream { body, exceptions } = take_stream(from, count, scratch)?;
+    let mut values: Arc<[f64]> = match body {
+        Body::Xor => {
+            let mut values = Vec::with_capacity(count);
+            decode_xor(from, count, &mut values)?;
+            return Ok(values.into());
         }
+        Body::Same(value) => std::iter::repeat_n(value, count).collect(),
+        Body::Decimal(whole, 1.0) => whole.iter().map(|m| to_float(*m, 1.0)).collect(),
+        Body::Decimal(whole, power) => whole.iter().map(|m| to_float(*m, power)).collect(),
+    };
+    if let Some(values) = Arc::get_mut(&mut values) {
+        patch(exceptions, values)?;
     }
-    if exceptions > 0 {
-        patch(exceptions_at, exceptions, &mut out[start..])?;
-    }
-    Ok(())
+    Ok(values)
 }
 
 /// Steps over the exceptions and returns how many there are.
@@ -311,7 +364,10 @@ fn skip_exceptions(from: &mut Reader<'_>, count: usize) -> Result<usize, Malform
     Ok(exceptions)
 }
 
-fn patch(mut from: Reader<'_>, exceptions: usize, values: &mut [f64]) -> Result<(), Malformed> {
+fn patch((mut from, exceptions): (Reader<'_>, usize), values: &mut [f64]) -> Result<(), Malformed> {
+    if exceptions == 0 {
+        return Ok(());
+    }
     take_varint(&mut from, "more exceptions than values")?;
     let mut next = 0usize;
     let mut bits = 0;

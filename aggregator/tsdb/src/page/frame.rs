@@ -4,10 +4,10 @@ use super::varint::bits_of;
 
 /// Narrowing rounds: each trims one side of the frame.
 const ROUNDS_MAX: usize = 3;
-/// Before a round, one residual of so many is looked at: most columns have no outliers, and most rounds would find that out at full cost.
-const SAMPLED: usize = 8;
-/// Columns shorter than this are looked at whole.
-const SAMPLED_FROM: usize = 12 * SAMPLED;
+/// A round looks at one residual of so many to find where to cut, and at all to see what the cut brings.
+const SAMPLED: usize = 4;
+/// Of columns shorter than this it looks at all.
+const SAMPLED_FROM: usize = 24 * SAMPLED;
 
 /// Where most residuals lie.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +76,6 @@ impl Frame {
             if bits_between(self.low, self.high) <= 1 {
                 break;
             }
-            if !self.may_narrow(residuals, costs) {
-                break;
-            }
             match self.narrowed(residuals, costs) {
                 Some(narrower) => self = narrower,
                 None => break,
@@ -87,31 +84,16 @@ impl Frame {
         self
     }
 
-    /// Returns whether a sample of the residuals leaves hope for a narrower frame: were only half as many outside as the sample has.
-    fn may_narrow(&self, residuals: &[i64], costs: Costs) -> bool {
-        if residuals.len() < SAMPLED_FROM {
-            return true;
-        }
-        let sampled = || residuals.iter().step_by(SAMPLED);
-        let hopeful = Costs {
-            outlier_bits: costs.outlier_bits * SAMPLED / 2,
-            ..costs
+    /// Returns the width and the side (whether the cut is above) of the frame that seems cheapest; `None` when none seems cheaper than this.
+    fn cheapest_cut(&self, residuals: &[i64], costs: Costs) -> Option<(usize, bool)> {
+        let step = if residuals.len() < SAMPLED_FROM {
+            1
+        } else {
+            SAMPLED
         };
-        self.cheapest_cut(sampled(), residuals.len(), hopeful)
-            .is_some()
-    }
-
-    /// Returns the width and the side (whether the cut is above) of the frame that is cheapest for `fields` residuals, of which these are
-    /// all or some; `None` when none is cheaper than this one.
-    fn cheapest_cut<'a>(
-        &self,
-        residuals: impl Iterator<Item = &'a i64>,
-        fields: usize,
-        costs: Costs,
-    ) -> Option<(usize, bool)> {
         // In turn on two sets: most residuals add to one count, which would wait for itself.
         let mut counts = [[[0u16; 65]; 2]; 2];
-        for (at, x) in residuals.enumerate() {
+        for (at, x) in residuals.iter().step_by(step).enumerate() {
             if self.holds(*x) {
                 let [above, below] = &mut counts[at % 2];
                 above[bits_between(self.low, *x)] += 1;
@@ -126,8 +108,8 @@ impl Frame {
         for (side, from_above) in [(0, true), (1, false)] {
             let mut exceptions = self.exceptions;
             for width in (0..bits_between(self.low, self.high)).rev() {
-                exceptions += count(side, width + 1);
-                let candidate = costs.bits(fields, width, exceptions);
+                exceptions += count(side, width + 1) * step;
+                let candidate = costs.bits(residuals.len(), width, exceptions);
                 if candidate < bits {
                     bits = candidate;
                     best = Some((width, from_above));
@@ -139,8 +121,7 @@ impl Frame {
 
     /// Returns the frame with the outliers of one side cut off, when that is cheaper.
     fn narrowed(&self, residuals: &[i64], costs: Costs) -> Option<Self> {
-        let best = self.cheapest_cut(residuals.iter(), residuals.len(), costs);
-        let (width, from_above) = best?;
+        let (width, from_above) = self.cheapest_cut(residuals, costs)?;
         let stays = |x: i64| {
             let distance = if from_above {
                 bits_between(self.low, x)
@@ -157,7 +138,7 @@ impl Frame {
         }
         let exceptions = residuals.len() - count;
         let bits = costs.bits(residuals.len(), bits_between(low, high), exceptions);
-        Some(Self {
+        (bits < self.bits).then_some(Self {
             low,
             high,
             exceptions,

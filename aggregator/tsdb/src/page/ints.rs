@@ -317,7 +317,11 @@ pub(crate) fn decode_ints(
     } else {
         take_fields(from, &head, None, expected, residuals)?;
     }
-    integrate(&head, residuals, out);
+    if head.order == 0 {
+        std::mem::swap(residuals, out);
+    } else {
+        integrate(&head, residuals, out);
+    }
     Ok(())
 }
 
@@ -398,11 +402,10 @@ fn population(bitmap: &[u8]) -> usize {
     bitmap.iter().map(|byte| byte.count_ones() as usize).sum()
 }
 
-/// Turns residuals back into values.
+/// Turns differences back into values.
 fn integrate(head: &Head, residuals: &[i64], out: &mut Vec<i64>) {
     let [first, second] = head.starts;
     match head.order {
-        0 => out.extend_from_slice(residuals),
         1 => {
             let mut value = first;
             out.push(value);

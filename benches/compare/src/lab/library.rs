@@ -166,14 +166,14 @@ impl Fed {
         self.clock.advance(BEFORE_END);
         let within = Duration::from_secs(120);
         wait_until(
-            "the seal of every shard",
+            "the seal of everything",
             Duration::from_millis(20),
             within,
             || {
                 let stats = self.store.stats();
                 ensure!(stats.seal_failures == 0, "a seal failed");
-                let sealed = stats.seals - seals >= u64::from(stats.shards);
-                Ok((sealed && stats.head_bytes < MIB).then_some(()))
+                // A few hosts may all lie in one shard.
+                Ok((stats.seals > seals && stats.head_series == 0).then_some(()))
             },
         )?;
         // What the keeper does last is not seen from here.
