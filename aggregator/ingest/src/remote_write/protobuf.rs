@@ -32,6 +32,19 @@ impl<'a> Fields<'a> {
         self.rest.len()
     }
 
+    /// Steps over the fields of this number, 1 to 15, that come next and are bytes.
+    #[inline]
+    pub(super) fn skip_bytes(&mut self, number: u8) -> Result<(), Malformed> {
+        let tag = number << 3 | 2;
+        while let Some((first, mut rest)) = self.rest.split_first()
+            && *first == tag
+        {
+            let length = usize::try_from(take_varint(&mut rest)?).map_err(|_| CUT)?;
+            self.rest = rest.get(length..).ok_or(CUT)?;
+        }
+        Ok(())
+    }
+
     /// Returns the next field's number and value; `None` at the end.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, Malformed> {

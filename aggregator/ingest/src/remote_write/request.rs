@@ -168,7 +168,10 @@ impl Request {
     fn series_1(&mut self, body: &[u8], message: &[u8]) -> Result<(), WriteError> {
         let mut walk = self.begin_series(body, message)?;
         let mut fields = Fields::new(message);
-        let mut labels = 0..0;
+        // Nearly always all of them stand first.
+        let skipped = fields.skip_bytes(1);
+        self.of(skipped)?;
+        let mut labels = 0..message.len() - fields.left();
         let mut scattered = false;
         loop {
             let from = message.len() - fields.left();
@@ -574,7 +577,7 @@ fn decompress(body: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, WriteError> {
         let why = format!("{} bytes cannot hold {bytes}", body.len());
         return Err(WriteError::Compression(why));
     }
-    buffer.clear();
+    // What was there before is overwritten: all of it, or this fails.
     buffer.resize(bytes, 0);
     let read = snap::raw::Decoder::new()
         .decompress(body, &mut buffer)
