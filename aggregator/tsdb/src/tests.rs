@@ -13,4 +13,5 @@ mod lifecycle;
 mod limits;
 mod model;
 mod snapshots;
+mod thousands;
 mod tiers;

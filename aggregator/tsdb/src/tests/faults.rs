@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -219,29 +220,41 @@ fn feed_until_power_goes(world: &World, feed: &Feed) -> BTreeSet<usize> {
     acknowledged
 }
 
-pub(super) fn every_crash_point(configure: impl Fn(&mut World), batches: i64, step: usize) {
+/// Runs the feed on a disk whose power goes at every `step`th of its changes in turn, with as many crashes of each as there are seeds:
+/// what was written and not synced survives, is torn or is lost as the seed says. Returns how many crashes there were.
+pub(super) fn every_crash_point(
+    configure: &dyn Fn(&mut World),
+    batches: i64,
+    step: usize,
+    seeds: Range<u64>,
+) -> usize {
     let feed = Feed::new(batches);
     let mut world = World::new();
     configure(&mut world);
     feed_until_power_goes(&world, &feed);
     let changes = world.disk.changes();
-    for cut in (0..changes).step_by(step) {
+    let mut points = 0;
+    for (cut, seed) in cuts(changes, step, seeds) {
         let mut world = World::new();
         configure(&mut world);
         world.disk.cut_power_in(cut);
         let acknowledged = feed_until_power_goes(&world, &feed);
-        world.disk.crash(cut * 31 + 5);
+        world.disk.crash(seed);
         let (store, report) = world.open();
-        assert_eq!(report.damages, [], "cut at {cut}");
+        assert_eq!(report.damages, [], "cut at {cut}, seed {seed}");
         let known = store.known(feed.agent.id(), feed.agent.source.epoch);
         let found: BTreeSet<usize> = (0..feed.batches.len())
             .filter(|batch| known.contains(feed.batches[*batch].number))
             .collect();
         assert!(
             acknowledged.is_subset(&found),
-            "cut at {cut}: {acknowledged:?} {found:?}"
+            "cut at {cut}, seed {seed}: {acknowledged:?} {found:?}"
         );
-        assert_eq!(dump(&store), feed.samples(&found), "cut at {cut}");
+        assert_eq!(
+            dump(&store),
+            feed.samples(&found),
+            "cut at {cut}, seed {seed}"
+        );
         feed.define(&store);
         for batch in 0..feed.batches.len() {
             let expected = if found.contains(&batch) {
@@ -249,26 +262,57 @@ pub(super) fn every_crash_point(configure: impl Fn(&mut World), batches: i64, st
             } else {
                 stored()
             };
-            assert_eq!(feed.append(&store, batch), expected, "cut at {cut}");
+            assert_eq!(
+                feed.append(&store, batch),
+                expected,
+                "cut at {cut}, seed {seed}"
+            );
         }
         store.close();
         let all = (0..feed.batches.len()).collect();
-        assert_eq!(dump(&store), feed.samples(&all), "cut at {cut}");
+        assert_eq!(
+            dump(&store),
+            feed.samples(&all),
+            "cut at {cut}, seed {seed}"
+        );
+        points += 1;
     }
+    points
+}
+
+/// Returns each cut with each seed made of it.
+pub(super) fn cuts(
+    changes: u64,
+    step: usize,
+    seeds: Range<u64>,
+) -> impl Iterator<Item = (u64, u64)> {
+    let seeded = move |cut| {
+        seeds
+            .clone()
+            .map(move |seed| (cut, cut * 31 + 5 + seed * 7_919))
+    };
+    (0..changes).step_by(step).flat_map(seeded)
+}
+
+/// Small segments, so that the log has many beginnings and ends.
+pub(super) fn small_segments(world: &mut World) {
+    world.config.log.segment_bytes = 2_048;
+}
+
+/// A seal after every batch.
+pub(super) fn seal_often(world: &mut World) {
+    small_segments(world);
+    world.config.seal.head_bytes = 1;
 }
 
 #[test]
 fn no_crash_point_loses_or_doubles_a_batch() {
-    every_crash_point(|world| world.config.log.segment_bytes = 2_048, 40, 1);
+    every_crash_point(&small_segments, 40, 1, 0..1);
 }
 
 #[test]
 fn no_crash_point_of_a_seal_loses_or_doubles_a_batch() {
-    let seal_often = |world: &mut World| {
-        world.config.log.segment_bytes = 2_048;
-        world.config.seal.head_bytes = 1;
-    };
-    every_crash_point(seal_often, 6, 7);
+    every_crash_point(&seal_often, 6, 7, 0..1);
 }
 
 #[test]
@@ -317,10 +361,15 @@ fn a_seal_that_fails_is_tried_again_and_loses_and_doubles_nothing() {
 
 #[test]
 fn a_flipped_bit_in_the_log_costs_little_is_reported_and_never_gives_a_wrong_value() {
+    flip_bits_of_the_log(60);
+}
+
+/// Flips one bit of the log so many times, each in a store of its own.
+pub(super) fn flip_bits_of_the_log(trials: u64) {
     let feed = Feed::new(150);
     let everything = feed.samples(&(0..150).collect());
     let mut seen = 0;
-    for trial in 0..60u64 {
+    for trial in 0..trials {
         let mut world = World::new();
         world.config.log.segment_bytes = 4_096;
         let (store, _) = world.open();
@@ -364,6 +413,11 @@ fn a_flipped_bit_in_the_log_costs_little_is_reported_and_never_gives_a_wrong_val
 
 #[test]
 fn a_flipped_bit_in_a_partition_hides_what_it_hit_is_reported_and_never_gives_a_wrong_value() {
+    flip_bits_of_a_partition(60);
+}
+
+/// Flips one bit of a partition so many times, and back.
+pub(super) fn flip_bits_of_a_partition(trials: u64) {
     let feed = Feed::new(100);
     let everything: BTreeSet<_> = feed.samples(&(0..100).collect()).into_iter().collect();
     let mut world = World::new();
@@ -384,7 +438,7 @@ fn a_flipped_bit_in_a_partition_hides_what_it_hit_is_reported_and_never_gives_a_
     let file = folder.join(&world.disk.list(folder).unwrap()[0].name);
     let bits = world.disk.len(&file).unwrap() * 8;
     let mut hidden = 0;
-    for trial in 0..60u64 {
+    for trial in 0..trials {
         let bit = trial * 104_729 * 37 % bits;
         world.disk.flip_bit(&file, bit).unwrap();
         let (store, _) = world.open();

@@ -1,13 +1,16 @@
 //! The life of partitions: merges, retention, deletes.
 
+use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use files::FileSystem;
+use files::{Fault, FileSystem, Operation};
 use model::{Labels, Matcher, TimeRange, TimestampMs};
 use storage::{AppendOutcome, Appender, MemoryStore, Queryable, Refusals, Select, Unlimited};
 
+use super::faults::cuts;
 use crate::testing::*;
 use crate::{RetentionClass, Tsdb};
 
@@ -398,43 +401,49 @@ struct Expected {
     after: Contents,
 }
 
-/// Runs one step of a life on a disk whose power goes at each of its changes in turn; `step` says whether it succeeded. What is found
-/// after the crash is what was before the step or what was to be after it, and after it when it had succeeded.
-fn every_crash_point(
+/// One step of a life: what comes before it, and the step, which says whether it succeeded.
+pub(super) struct Step {
     hours: i64,
-    prepare: &dyn Fn(&mut Story),
-    step: &dyn Fn(&Story) -> bool,
-    stride: usize,
-) -> usize {
-    let make = || {
+    prepare: fn(&mut Story),
+    take: fn(&Story) -> bool,
+}
+
+impl Step {
+    fn story(&self) -> Story {
         let mut story = Story::new(|world| {
             world.config.shards = std::num::NonZeroU16::new(1);
             world.config.log.segment_bytes = 4_096;
         });
-        for _ in 0..hours {
+        for _ in 0..self.hours {
             story.live(60);
         }
-        prepare(&mut story);
+        (self.prepare)(&mut story);
         story
-    };
-    let story = make();
+    }
+}
+
+/// Takes a step on a disk whose power goes at every `stride`th of its changes in turn, with as many crashes of each as there are seeds.
+/// What is found after the crash is what was before the step or what was to be after it, and after it when it had succeeded. Returns how
+/// many crashes there were.
+pub(super) fn every_crash_point(step: &Step, stride: usize, seeds: Range<u64>) -> usize {
+    let story = step.story();
     let before = contents(story.store());
     let from = story.world.disk.changes();
-    assert!(step(&story));
+    assert!((step.take)(&story));
     let changes = story.world.disk.changes() - from;
     let expected = Expected {
         before,
         after: contents(story.store()),
     };
     let mut points = 0;
-    for cut in (0..changes).step_by(stride) {
-        let mut story = make();
+    for (cut, seed) in cuts(changes, stride, seeds) {
+        let mut story = step.story();
         story.world.disk.cut_power_in(cut);
-        let succeeded = step(&story);
-        story.reopen(Some(cut * 31 + 5));
+        let succeeded = (step.take)(&story);
+        story.reopen(Some(seed));
         let found = contents(story.store());
         if succeeded || found != expected.before {
-            assert_eq!(found, expected.after, "cut at {cut}");
+            assert_eq!(found, expected.after, "cut at {cut}, seed {seed}");
         }
         let files = story
             .world
@@ -443,14 +452,14 @@ fn every_crash_point(
             .unwrap();
         assert_eq!(files.len() as u64, story.partitions(), "cut at {cut}");
         // It goes on as if nothing had been.
-        assert!(step(&story), "cut at {cut}");
+        assert!((step.take)(&story), "cut at {cut}, seed {seed}");
         assert_eq!(contents(story.store()), expected.after, "cut at {cut}");
         points += 1;
     }
     points
 }
 
-/// Every so manieth change of the disk is a crash point: all of them would take minutes.
+/// Every so manieth change of the disk is a crash point here: all of them, several times, are in `thousands`.
 const STRIDE: usize = 3;
 
 /// The day ends after less than two hours of each story; this lets its files be merged.
@@ -458,21 +467,16 @@ fn let_the_day_settle(story: &mut Story) {
     story.world.clock.advance(Duration::from_hours(5));
 }
 
-#[test]
-fn no_crash_point_of_a_merge_loses_or_doubles_anything() {
-    let points = every_crash_point(
-        3,
-        &let_the_day_settle,
-        &|story| story.store().keep(),
-        STRIDE,
-    );
-    assert!(points > 10, "{points}");
-}
+pub(super) const MERGE: Step = Step {
+    hours: 3,
+    prepare: let_the_day_settle,
+    take: |story| story.store().keep(),
+};
 
-#[test]
-fn no_crash_point_of_a_delete_brings_half_of_it() {
-    let range = TimeRange::new(TimestampMs(START_MS), TimestampMs(START_MS + HOUR));
-    let in_memory = |story: &mut Story| {
+pub(super) const DELETE: Step = Step {
+    hours: 2,
+    prepare: |story| {
+        // Some of it is in memory.
         let rows: Vec<_> = (0..9)
             .map(|minute| story.row(START_MS + minute * MINUTE + 1, minute))
             .collect();
@@ -480,35 +484,88 @@ fn no_crash_point_of_a_delete_brings_half_of_it() {
         wait_until("they are applied", || {
             contents(story.store()) == contents(&story.twin)
         });
-    };
-    let delete = |story: &Story| story.store().delete(&odd(), range).is_ok();
-    let points = every_crash_point(2, &in_memory, &delete, STRIDE);
-    assert!(points > 5, "{points}");
-}
+    },
+    take: |story| {
+        let range = TimeRange::new(TimestampMs(START_MS), TimestampMs(START_MS + HOUR));
+        story.store().delete(&odd(), range).is_ok()
+    },
+};
 
-#[test]
-fn no_crash_point_of_cleaning_deletes_loses_or_brings_back_anything() {
-    let range = TimeRange::new(TimestampMs(START_MS), TimestampMs(START_MS + 5 * HOUR));
-    let prepare = |story: &mut Story| {
+pub(super) const CLEAN_DELETES: Step = Step {
+    hours: 3,
+    prepare: |story| {
+        let range = TimeRange::new(TimestampMs(START_MS), TimestampMs(START_MS + 5 * HOUR));
         let_the_day_settle(story);
         assert!(story.store().keep());
         story.store().delete(&odd(), range).unwrap();
-    };
-    let clean = |story: &Story| story.store().clean_deletes().is_ok();
-    let points = every_crash_point(3, &prepare, &clean, STRIDE);
-    assert!(points > 10, "{points}");
-}
+    },
+    take: |story| story.store().clean_deletes().is_ok(),
+};
 
-#[test]
-fn no_crash_point_of_retention_brings_anything_back() {
-    let age = |story: &mut Story| {
+pub(super) const RETAIN: Step = Step {
+    hours: 3,
+    prepare: |story| {
         let_the_day_settle(story);
         assert!(story.store().keep());
         story
             .world
             .clock
             .advance(Duration::from_hours(24 * 365 - 7));
-    };
-    let points = every_crash_point(3, &age, &|story| story.store().keep(), STRIDE);
+    },
+    take: |story| story.store().keep(),
+};
+
+#[test]
+fn no_crash_point_of_a_merge_loses_or_doubles_anything() {
+    let points = every_crash_point(&MERGE, STRIDE, 0..1);
+    assert!(points > 10, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_a_delete_brings_half_of_it() {
+    let points = every_crash_point(&DELETE, STRIDE, 0..1);
+    assert!(points > 5, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_cleaning_deletes_loses_or_brings_back_anything() {
+    let points = every_crash_point(&CLEAN_DELETES, STRIDE, 0..1);
+    assert!(points > 10, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_retention_brings_anything_back() {
+    let points = every_crash_point(&RETAIN, STRIDE, 0..1);
     assert!(points > 0, "{points}");
+}
+
+#[test]
+fn a_merge_that_meets_faults_is_tried_again_and_loses_and_doubles_nothing() {
+    for (operation, fault) in [
+        (Operation::SyncData, Fault::Error(ErrorKind::Other)),
+        (Operation::Write, Fault::Short),
+        (Operation::Write, Fault::Error(ErrorKind::StorageFull)),
+        (Operation::SetLen, Fault::Error(ErrorKind::StorageFull)),
+        (Operation::Rename, Fault::Error(ErrorKind::Other)),
+        (Operation::SyncFolder, Fault::Error(ErrorKind::Other)),
+        (Operation::Open, Fault::Error(ErrorKind::PermissionDenied)),
+    ] {
+        for which in [0, 1, 2, 5, 11] {
+            let mut story = MERGE.story();
+            story.world.disk.fail(operation, which..which + 2, fault);
+            // Whether it fails or works around the fault: queries find what they did.
+            story.store().keep();
+            let found = contents(story.store());
+            assert_eq!(found, contents(&story.twin), "{operation:?} {which}");
+            story.world.disk.heal();
+            let mut tries = 0;
+            while !story.store().keep() {
+                tries += 1;
+                assert!(tries < 20, "{operation:?} {which}");
+            }
+            story.check();
+            story.reopen(Some(which));
+            story.check();
+        }
+    }
 }
