@@ -397,8 +397,13 @@ pub(super) fn flip_bits_of_the_log(trials: u64) {
         assert!(lost <= 3 * 66, "trial {trial} lost {lost}");
         if lost > 0 {
             seen += 1;
-            assert!(report.damage_count > 0, "trial {trial}");
-            assert_eq!(report.damages[0].file, folder.join(&segment.name));
+            if report.damage_count == 0 {
+                // In the last group of all it looks like a write that the power cut off, and is told as such.
+                let last = segments.last().is_some_and(|last| last.name == segment.name);
+                assert!(last && lost == 3 && report.torn_bytes > 0, "trial {trial}");
+            } else {
+                assert_eq!(report.damages[0].file, folder.join(&segment.name));
+            }
         }
         // The numbers of what is lost are not known, so an agent that still has it sends it again.
         feed.define(&store);

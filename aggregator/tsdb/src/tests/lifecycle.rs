@@ -553,11 +553,11 @@ fn a_merge_that_meets_faults_is_tried_again_and_loses_and_doubles_nothing() {
         for which in [0, 1, 2, 5, 11] {
             let mut story = MERGE.story();
             story.world.disk.fail(operation, which..which + 2, fault);
-            // Whether it fails or works around the fault: queries find what they did.
             story.store().keep();
+            story.world.disk.heal();
+            // Whether it failed or worked around the fault: queries find what they did.
             let found = contents(story.store());
             assert_eq!(found, contents(&story.twin), "{operation:?} {which}");
-            story.world.disk.heal();
             let mut tries = 0;
             while !story.store().keep() {
                 tries += 1;
