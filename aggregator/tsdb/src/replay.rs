@@ -16,7 +16,7 @@ use clock::SharedClock;
 use files::{Open, SharedFileSystem};
 use model::TimestampMs;
 use rows::{CohortId, NumberSet, Row, Slot, StoreId};
-use storage::Lane;
+use storage::{Lane, RefusalReason};
 
 use self::decoding::{DecodedBatch, Planned, Taking, Told, read_and_decode};
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
@@ -68,6 +68,8 @@ struct State {
     pending: Vec<Vec<ShardItem>>,
     pending_bytes: usize,
     last_position: u64,
+    /// Whether something of the segment is lost: definitions may be.
+    holed: bool,
 }
 
 impl Replay<'_> {
@@ -83,6 +85,7 @@ impl Replay<'_> {
             seen: HashMap::new(),
             pending: self.shards.iter().map(|_| Vec::new()).collect(),
             pending_bytes: 0,
+            holed: false,
             last_position: self.sealed.iter().copied().max().unwrap_or(0),
         };
         let mut end = LogEnd {
@@ -198,6 +201,7 @@ impl Replay<'_> {
         end: &mut LogEnd,
     ) -> Result<ClosedSegment, OpenError> {
         let mut last_position = segment.first_position;
+        state.holed = false;
         loop {
             let told = taking
                 .told
@@ -207,6 +211,7 @@ impl Replay<'_> {
                 Told::Hole { offset, bytes } => {
                     let what = format!("{bytes} bytes are no record; what stood there is lost");
                     self.report.damaged(segment.path.clone(), offset, what);
+                    state.holed = true;
                     continue;
                 }
                 Told::Plain {
@@ -222,10 +227,9 @@ impl Replay<'_> {
                 } => {
                     let decoded = taking.decoded[decoder].recv();
                     let decoded = decoded.map_err(|_| reader_is_gone(segment))?;
-                    let outcome = decoded.map(|decoded| {
-                        if let Some(decoded) = decoded {
-                            self.batch(state, position, decoded);
-                        }
+                    let outcome = decoded.and_then(|decoded| match decoded {
+                        Some(decoded) => self.batch(state, position, decoded),
+                        None => Ok(()),
                     });
                     (offset, position, outcome)
                 }
@@ -246,6 +250,7 @@ impl Replay<'_> {
             state.last_position = state.last_position.max(position);
             if let Err(what) = outcome {
                 self.report.damaged(segment.path.clone(), offset, what);
+                state.holed = true;
             }
         }
     }
@@ -326,7 +331,14 @@ impl Replay<'_> {
         }
     }
 
-    fn batch(&mut self, state: &mut State, position: u64, decoded: DecodedBatch) {
+    /// Takes a batch. One with samples of series whose definitions may be what a hole has swallowed is stored as far as it can be, and its
+    /// number stays unknown.
+    fn batch(
+        &mut self,
+        state: &mut State,
+        position: u64,
+        decoded: DecodedBatch,
+    ) -> Result<(), String> {
         let DecodedBatch {
             source,
             taken,
@@ -337,17 +349,10 @@ impl Replay<'_> {
         let live = source.lane == Lane::Live;
         let key = (source.agent, source.epoch);
         // A batch is in the log once; were it there twice, the first would stand.
-        if state.seen.entry(key.clone()).or_default().insert(number) == Some(false) {
-            return;
+        let seen = state.seen.get(&key);
+        if seen.is_some_and(|seen| seen.contains(number)) {
+            return Ok(());
         }
-        let wall = TimestampMs::from(self.clock.wall());
-        self.numbers.add(
-            key.clone(),
-            |known| {
-                known.insert(number);
-            },
-            wall,
-        );
         for row in batch.rows.iter().filter(|_| live) {
             let Row {
                 cohort,
@@ -360,10 +365,31 @@ impl Replay<'_> {
         }
         let now = self.clock.monotonic();
         let cohorts = &mut *self.cohorts;
-        let (items, _, stored) = shard_items(&batch, position, taken, &mut |cohort| {
+        let (items, refused, stored) = shard_items(&batch, position, taken, &mut |cohort| {
             let cohort = cohorts.used(&key, cohort, now)?;
             Some(Arc::clone(&cohort.layout))
         });
+        let undefined = refused
+            .iter()
+            .find(|(reason, _)| *reason == RefusalReason::Undefined);
+        let outcome = match undefined.filter(|_| state.holed) {
+            Some((_, samples)) => Err(format!(
+                "{samples} samples of batch {number} of {} in epoch {} are lost: the definitions of their series are missing",
+                key.0, key.1
+            )),
+            None => {
+                state.seen.entry(key.clone()).or_default().insert(number);
+                let wall = TimestampMs::from(self.clock.wall());
+                self.numbers.add(
+                    key,
+                    |known| {
+                        known.insert(number);
+                    },
+                    wall,
+                );
+                Ok(())
+            }
+        };
         let mut new = false;
         for (shard, item) in items {
             let shard = usize::from(shard);
@@ -384,6 +410,7 @@ impl Replay<'_> {
         if state.pending_bytes >= GROUP_BYTES {
             self.flush(state);
         }
+        outcome
     }
 
     /// Hands what is gathered to the shards. They seal as they go when memory is short, and then this waits.

@@ -143,6 +143,7 @@ impl Tsdb {
             took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
             batches = report.batches,
             damages = report.damage_count,
+            torn_bytes = report.torn_bytes,
             "data folder is open"
         );
         Ok((tsdb, report))

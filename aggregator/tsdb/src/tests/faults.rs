@@ -399,7 +399,9 @@ pub(super) fn flip_bits_of_the_log(trials: u64) {
             seen += 1;
             if report.damage_count == 0 {
                 // In the last group of all it looks like a write that the power cut off, and is told as such.
-                let last = segments.last().is_some_and(|last| last.name == segment.name);
+                let last = segments
+                    .last()
+                    .is_some_and(|last| last.name == segment.name);
                 assert!(last && lost == 3 && report.torn_bytes > 0, "trial {trial}");
             } else {
                 assert_eq!(report.damages[0].file, folder.join(&segment.name));
@@ -411,9 +413,43 @@ pub(super) fn flip_bits_of_the_log(trials: u64) {
             feed.append(&store, batch);
         }
         store.close();
-        assert_eq!(dump(&store), everything, "trial {trial}");
+        assert!(dump(&store) == everything, "trial {trial}");
+        drop(store);
+        assert!(
+            dump(&world.open().0) == everything,
+            "trial {trial}, opened once more"
+        );
     }
     assert!(seen > 5, "{seen} of the trials cost anything");
+}
+
+#[test]
+fn batches_whose_definitions_are_lost_are_not_known_and_can_be_sent_again() {
+    let feed = Feed::new(10);
+    let everything = feed.samples(&(0..10).collect());
+    let world = World::new();
+    let (store, _) = world.open();
+    feed.define(&store);
+    for batch in 0..10 {
+        assert_eq!(feed.append(&store, batch), stored());
+    }
+    drop(store);
+    let file = Path::new("/data/log/0000000000000001.log");
+    let log = world.disk.contents(file).unwrap();
+    // The name of the cohort stands in its definition, the segment's first record, and nowhere else.
+    let at = log.windows(4).position(|bytes| bytes == b"fast").unwrap();
+    world.disk.flip_bit(file, at as u64 * 8).unwrap();
+    let (store, report) = world.open();
+    assert_eq!(dump(&store), []);
+    assert_eq!(report.damage_count, 11, "{:?}", report.damages);
+    feed.define(&store);
+    for batch in 0..10 {
+        assert_eq!(feed.append(&store, batch), stored());
+    }
+    store.close();
+    assert_eq!(dump(&store), everything);
+    drop(store);
+    assert_eq!(dump(&world.open().0), everything);
 }
 
 #[test]
