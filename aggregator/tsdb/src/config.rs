@@ -178,7 +178,8 @@ pub struct LogConfig {
 /// When a shard's head becomes partitions: at whichever of these comes first.
 #[derive(Clone, Copy, Debug)]
 pub struct SealConfig {
-    /// Bytes of a shard's head, a third of them of closed rows at least; default 64 MiB.
+    /// Bytes of a shard's head, a third of them of closed rows at least; default 32 MiB. While one is sealed the next one fills, so this is
+    /// held twice: with 64 MiB, 100,000 series at 1 s took 311 MB. Merges make up for partitions that come out smaller.
     pub head_bytes: u64,
     /// Bytes that a shard's unsealed rows take in the log; default 256 MiB.
     pub log_bytes: u64,
@@ -238,7 +239,7 @@ impl Default for LogConfig {
 impl Default for SealConfig {
     fn default() -> Self {
         Self {
-            head_bytes: 64 * MIB,
+            head_bytes: 32 * MIB,
             log_bytes: 256 * MIB,
             age: Duration::from_hours(2),
         }
