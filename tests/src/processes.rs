@@ -2,6 +2,7 @@
 //!
 //! - [`Aggregator`] and [`Agent`] start, stop, kill and restart the programs, and ask them.
 //! - [`Relay`] stands between them and forwards UDP only while it is told to.
+//! - [`Sender`] sends remote write that can be told right or wrong afterwards.
 //! - [`ledger`] compares what agents wrote with what a store holds.
 //!
 //! Everything that was started ends with its value, whatever the test does. Whoever waits, waits for a condition, with
@@ -15,6 +16,7 @@ pub mod ledger;
 mod ports;
 mod process;
 mod relay;
+mod remote_write;
 mod up;
 mod waiting;
 
@@ -25,5 +27,6 @@ pub use http::{Answer, get, metric, post, query};
 pub use ports::free_port;
 pub use process::{Outcome, Process, Signal};
 pub use relay::{Relay, Udp};
+pub use remote_write::{Sender, Sent};
 pub use up::Up;
 pub use waiting::{PATIENCE, now, pause, wait_until};

@@ -1,11 +1,16 @@
-//! Debian's Prometheus sends to an aggregator by remote write.
+//! Remote write through the deaths of an aggregator: what Debian's Prometheus sends, and what a sender of our own counts.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use tests::processes::{Aggregator, Process, free_port, get, wait_until};
+use clock::{Clock as _, SystemClock};
+use fastrand::Rng;
+use model::TimestampMs;
+use tests::processes::{Aggregator, Process, Sender, Sent, free_port, get, now, pause, wait_until};
 
 const PEER: &str = "/usr/bin/prometheus";
 const LONG: Duration = Duration::from_secs(90);
@@ -78,4 +83,82 @@ fn what_prometheus_scrapes_is_here_through_a_kill_and_ends_when_it_ends() {
             .body
             .contains("promontory_remote_write_samples_total")
     );
+}
+
+/// Series of a sender, each with one sample in a request.
+const SERIES: u32 = 2_000;
+const SENDERS: u32 = 2;
+
+#[test]
+fn every_sample_that_was_acknowledged_is_there_once_and_right() {
+    println!("{}", storm(0x5eed, 20));
+}
+
+#[test]
+#[ignore = "takes minutes: 200 kills"]
+fn every_sample_that_was_acknowledged_is_there_once_and_right_in_a_long_storm() {
+    println!("{}", storm(1, 200));
+}
+
+/// Kills the aggregator so many times while senders send as fast as they are answered, and returns the figures.
+fn storm(seed: u64, kills: usize) -> String {
+    let mut rng = Rng::with_seed(seed);
+    let mut aggregator = Aggregator::new(&[]);
+    aggregator.await_ready();
+    let base_ms = TimestampMs::from(SystemClock::new().wall()).0;
+    let senders: Vec<Sender> = (0..SENDERS)
+        .map(|lane| Sender {
+            lane,
+            series: SERIES,
+        })
+        .collect();
+    let (web, over) = (aggregator.web().to_owned(), AtomicBool::new(false));
+    let mut up = Duration::ZERO;
+    let mut slowest = Duration::ZERO;
+    let sent: Vec<Sent> = thread::scope(|scope| {
+        let sending: Vec<_> = senders
+            .iter()
+            .map(|sender| scope.spawn(|| sender.send_until(&web, base_ms, &over)))
+            .collect();
+        for _ in 0..kills {
+            let alive = Duration::from_millis(rng.u64(200..1_500));
+            pause(alive);
+            up += alive;
+            aggregator.kill();
+            let began = now();
+            aggregator.start();
+            aggregator.await_ready();
+            slowest = slowest.max(now().saturating_since(began));
+        }
+        over.store(true, Ordering::Relaxed);
+        sending
+            .into_iter()
+            .map(|sender| sender.join().expect("a sender ends when it is over"))
+            .collect()
+    });
+    for (sender, sent) in senders.iter().zip(&sent) {
+        let of_sender = format!("storm{{lane=\"{}\"}}[1d]", sender.lane);
+        let counts = aggregator.query(&format!("count_over_time({of_sender})"));
+        assert_eq!(counts.len(), SERIES as usize);
+        let all = sent.requests as f64;
+        let wrong = counts.iter().find(|count| **count != all);
+        assert_eq!(wrong, None, "seed {seed}: {all} requests were acknowledged");
+        let mut sums = aggregator.query(&format!("sum_over_time({of_sender})"));
+        sums.sort_by(f64::total_cmp);
+        assert!(
+            sums == sender.sums(sent.requests),
+            "seed {seed}: wrong values"
+        );
+    }
+    let samples = sent.iter().map(|sent| sent.requests).sum::<u64>() * u64::from(SERIES);
+    let failures: u64 = sent.iter().map(|sent| sent.failures).sum();
+    assert!(
+        samples > 1_000_000,
+        "the storm was becalmed: {samples} samples"
+    );
+    format!(
+        "remote write: {kills} kills, {samples} samples acknowledged ({:.0} a second while it lived): 0 missing, 0 doubled, 0 wrong; \
+         {failures} attempts failed; ready after {slowest:.1?} at most; seed {seed:#x}",
+        samples as f64 / up.as_secs_f64()
+    )
 }

@@ -29,20 +29,29 @@ impl Answer {
 pub fn get(address: &str, path: &str) -> Option<Answer> {
     ask(
         address,
-        &format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n"),
+        format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n"),
     )
 }
 
 /// Posts nothing to `http://address/path`; `None` when nobody answers.
 pub fn post(address: &str, path: &str) -> Option<Answer> {
     let head = format!("POST {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n");
-    ask(address, &head)
+    ask(address, head)
 }
 
-fn ask(address: &str, request: &str) -> Option<Answer> {
+/// Posts a body to `http://address/path`, with these headers, each a line; `None` when nobody answers.
+pub(super) fn post_body(address: &str, path: &str, headers: &str, body: &[u8]) -> Option<Answer> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: {length}\r\n{headers}\r\n"
+    );
+    ask(address, [head.as_bytes(), body].concat())
+}
+
+fn ask(address: &str, request: impl AsRef<[u8]>) -> Option<Answer> {
     let mut stream = TcpStream::connect_timeout(&address.parse().ok()?, TIMEOUT).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
+    stream.write_all(request.as_ref()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let answer = String::from_utf8_lossy(&answer);

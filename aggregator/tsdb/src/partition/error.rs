@@ -101,7 +101,14 @@ impl PartitionError {
             {
                 Self::damaged(file, Place::Database, error.to_string())
             }
-            error @ (redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted) => {
+            // Every partition was written with the one table that it is read by.
+            error @ (redb::Error::UpgradeRequired(_)
+            | redb::Error::RepairAborted
+            | redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableIsNotMultimap(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. }) => {
                 Self::damaged(file, Place::Database, error.to_string())
             }
             source => Self::File {
