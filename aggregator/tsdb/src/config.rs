@@ -167,7 +167,7 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Received bytes that may wait for their sync before intake says busy; default 8 MiB.
     pub unsynced_bytes_max: usize,
-    /// The least time from the start of one write and sync to that of the next; default 10 ms. What comes meanwhile is one group, unless it
+    /// The least time from the start of one write and sync to that of the next; default 25 ms. What comes meanwhile is one group, unless it
     /// fills half of what may wait: a thousand agents that each send once a second would otherwise cost a sync each. After a pause in
     /// what comes, nobody waits.
     pub spacing: Duration,
@@ -230,7 +230,7 @@ impl Default for LogConfig {
             durability: Durability::Synced,
             segment_bytes: 64 * MIB,
             unsynced_bytes_max: 8 * 1024 * 1024,
-            spacing: Duration::from_millis(10),
+            spacing: Duration::from_millis(25),
             retry_after: Duration::from_secs(1),
         }
     }

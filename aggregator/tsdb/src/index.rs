@@ -2,7 +2,7 @@
 //!
 //! A series is a number within its index ([`SeriesId`]). Per label name there is a list of distinct values, and per value the set of
 //! series that have it. [`HeadIndex`] is the form that grows, in memory; [`EncodedIndex`] is the form that never changes, in blocks of a
-//! partition. Both are read through [`IndexRead`], and [`select()`], [`label_names`] and [`label_values`] know only that.
+//! partition, and [`IndexBuilder`] makes it. Both are read through [`IndexRead`], and [`select()`], [`label_names`] and [`label_values`] know only that.
 //!
 //! How a matcher is answered: equality looks one value up. A regular expression that is a set of literals looks each up; one that
 //! begins with a literal is tried on the values that begin so; any other is tried on every distinct value, which is fast because the

@@ -7,9 +7,10 @@
 //!    take is asked of the store.
 //! 3. A day of spans: the clock passes the end of the day, and the store merges each shard's files of it. The figure is the CPU time of the
 //!    thread that merges, downsampling tiers included; what they take is not in the bytes of a sample.
-//! 4. Every series of every host is selected over all of it, each once, so that nothing comes decoded from the cache: the CPU time of this
+//! 4. Every metric is selected over all of it, as queries do, each once, so that nothing comes decoded from the cache: the CPU time of this
 //!    thread, look-up of series included, is the cost of decoding.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use anyhow::{Result, bail, ensure};
 use benches::{Host, Shape, thread_cpu_time};
 use clock::{SharedClock, SimulatedClock};
 use files::Disk;
-use model::{Matcher, TimeRange, TimestampMs};
+use model::{METRIC_NAME, Matcher, TimeRange, TimestampMs};
 use storage::{Queryable, SegmentValues, Select, SelectHints, Unlimited};
 use tempfile::TempDir;
 use tsdb::{Tsdb, TsdbConfig};
@@ -121,7 +122,7 @@ struct Fed {
     store: Tsdb,
     clock: Arc<SimulatedClock>,
     streams: Streams,
-    names: Vec<String>,
+    metrics: BTreeSet<String>,
     samples: u64,
     sealing: Duration,
     _folder: TempDir,
@@ -133,7 +134,12 @@ impl Fed {
         let hosts: Vec<Host> = (0..hosts.max(1))
             .map(|number| workload.host(number, start))
             .collect();
-        let names = hosts.iter().map(|host| host.name().to_owned()).collect();
+        let metrics = hosts
+            .iter()
+            .flat_map(|host| host.series())
+            .filter_map(|series| series.labels.metric_name())
+            .map(str::to_owned)
+            .collect();
         let folder = tempfile::Builder::new()
             .prefix("compare-")
             .tempdir_in(&lab.work)?;
@@ -147,7 +153,7 @@ impl Fed {
             store,
             clock,
             streams,
-            names,
+            metrics,
             samples: 0,
             sealing: Duration::ZERO,
             _folder: folder,
@@ -186,8 +192,8 @@ impl Fed {
     fn decode(&self, range: TimeRange) -> Result<Duration> {
         let before = thread_cpu_time();
         let mut decoded = 0;
-        for name in &self.names {
-            decoded += decode(&self.store, name, range)?;
+        for metric in &self.metrics {
+            decoded += decode(&self.store, metric, range)?;
         }
         let decoding = thread_cpu_time().saturating_sub(before);
         ensure!(
@@ -215,9 +221,9 @@ fn open(folder: &Path, clock: SharedClock) -> Result<Tsdb> {
     Ok(store)
 }
 
-/// Selects every series of a host, and returns how many samples they have.
-fn decode(store: &Tsdb, host: &str, range: TimeRange) -> Result<u64> {
-    let matchers = [Matcher::equal("node", host)];
+/// Selects every series of a metric, and returns how many samples they have.
+fn decode(store: &Tsdb, metric: &str, range: TimeRange) -> Result<u64> {
+    let matchers = [Matcher::equal(METRIC_NAME, metric)];
     let select = Select {
         matchers: &matchers,
         range,
@@ -231,6 +237,6 @@ fn decode(store: &Tsdb, host: &str, range: TimeRange) -> Result<u64> {
         };
         samples += values.len() as u64;
     }
-    ensure!(!series.is_empty(), "{host} has no series");
+    ensure!(!series.is_empty(), "{metric} has no series");
     Ok(samples)
 }

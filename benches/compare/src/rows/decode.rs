@@ -6,7 +6,7 @@ use crate::table::{Bound, Cell, Line};
 
 pub(super) const ROW: Row = Row {
     name: "decode",
-    method: "every series of every host selected once over a merged day: CPU with look-up and labels, over samples",
+    method: "every metric selected once over a merged day: CPU with look-up and labels, over samples",
     measure,
 };
 
