@@ -92,7 +92,7 @@ impl Frame {
             SAMPLED
         };
         // In turn on two sets: most residuals add to one count, which would wait for itself.
-        let mut counts = [[[0u16; 65]; 2]; 2];
+        let mut counts = [[[0u32; 65]; 2]; 2];
         for (at, x) in residuals.iter().step_by(step).enumerate() {
             if self.holds(*x) {
                 let [above, below] = &mut counts[at % 2];
@@ -101,7 +101,7 @@ impl Frame {
             }
         }
         let count = |side: usize, width: usize| {
-            usize::from(counts[0][side][width]) + usize::from(counts[1][side][width])
+            (counts[0][side][width] + counts[1][side][width]) as usize
         };
         let mut best: Option<(usize, bool)> = None;
         let mut bits = self.bits;
