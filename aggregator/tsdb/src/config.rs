@@ -168,8 +168,8 @@ pub struct LogConfig {
     /// Received bytes that may wait for their sync before intake says busy; default 8 MiB.
     pub unsynced_bytes_max: usize,
     /// The least time from the start of one write and sync to that of the next; default 25 ms. What comes meanwhile is one group, unless it
-    /// fills half of what may wait: a thousand agents that each send once a second would otherwise cost a sync each. After a pause in
-    /// what comes, nobody waits.
+    /// fills half of what may wait: a thousand agents that each send once a second would otherwise cost a sync each. What came in
+    /// a request waits a third of it, for its sender sends nothing meanwhile. After a pause in what comes, nobody waits.
     pub spacing: Duration,
     /// The pause after a failed write or sync, of a seal too, before the next attempt; default 1 s.
     pub retry_after: Duration,

@@ -82,6 +82,13 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Returns whether it came in a request, whose sender waits: of rows, agents send the next before the last is acknowledged.
+    fn presses(&self) -> bool {
+        matches!(self, Self::Append { batch, .. } if batch.rows.is_empty())
+    }
+}
+
 fn decoded_bytes(batch: &Batch) -> usize {
     let rows: usize = batch
         .rows
@@ -108,6 +115,8 @@ struct State {
     gathered: Cost,
     /// Of what waits and what was taken but not released.
     held: Cost,
+    /// Whether somebody who sends nothing more meanwhile waits for the fate of what waits here: requests do, agents' streams do not.
+    pressing: bool,
     closed: bool,
 }
 
@@ -116,6 +125,7 @@ impl std::fmt::Debug for State {
         f.debug_struct("State")
             .field("waiting", &self.waiting.len())
             .field("held", &self.held)
+            .field("pressing", &self.pressing)
             .field("closed", &self.closed)
             .finish()
     }
@@ -143,6 +153,7 @@ impl Intake {
             return Err(Busy);
         }
         state.held = Cost { received, decoded };
+        state.pressing |= command.presses();
         state.gathered.received += cost.received;
         state.gathered.decoded += cost.decoded;
         state.waiting.push(command);
@@ -162,14 +173,18 @@ impl Intake {
         !state.waiting.is_empty()
     }
 
-    /// Lets commands gather for `pause`, unless half of what may wait does, or no more can come.
-    pub(crate) fn gather(&self, pause: Duration) {
+    /// Lets commands gather for `pause`, or `pressed` when one of them presses, unless half of what may wait does, or no more can come.
+    pub(crate) fn gather(&self, pause: Duration, pressed: Duration) {
         let enough = self.received_max / 2;
+        let more = |state: &State| state.held.received < enough && !state.closed;
+        let (state, _) = self
+            .arrived
+            .wait_timeout_while(self.state(), pressed, |state| more(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        let rest = pause.saturating_sub(pressed);
         drop(
             self.arrived
-                .wait_timeout_while(self.state(), pause, |state| {
-                    state.held.received < enough && !state.closed
-                })
+                .wait_timeout_while(state, rest, |state| more(state) && !state.pressing)
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }
@@ -181,6 +196,7 @@ impl Intake {
             return None;
         }
         let taken = mem::take(&mut state.waiting);
+        state.pressing = false;
         Some((taken, mem::take(&mut state.gathered)))
     }
 
@@ -272,6 +288,33 @@ mod tests {
         assert_eq!(intake.offer(settle()), Err(Busy));
         assert_eq!(intake.take().unwrap().0.len(), 1);
         assert!(intake.take().is_none());
+    }
+
+    #[test]
+    fn a_request_ends_the_gathering() {
+        let intake = Intake::new(1 << 20);
+        let batch = Arc::new(Batch {
+            number: BatchNumber(0),
+            bytes: Arc::from([]),
+            rows: Vec::new(),
+            samples: Vec::new(),
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
+        });
+        let append = Command::Append {
+            source: Source {
+                agent: "a".parse().unwrap(),
+                epoch: Epoch(1),
+                lane: storage::Lane::Live,
+            },
+            batch,
+            done: Box::new(|_| {}),
+        };
+        assert!(intake.offer(settle()).is_ok() && intake.offer(append).is_ok());
+        // Not in an hour.
+        intake.gather(Duration::from_hours(1), Duration::ZERO);
+        assert_eq!(intake.take().unwrap().0.len(), 2);
+        assert!(!intake.state().pressing);
     }
 
     #[test]

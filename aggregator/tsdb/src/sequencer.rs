@@ -38,6 +38,8 @@ use crate::shard::{Samples, ShardGroup, ShardItem, ShardMessage};
 
 /// How long the thread waits before it looks after its housekeeping.
 const TICK: Duration = Duration::from_secs(1);
+/// Groups that a sender of requests waits for follow each other so many times as fast.
+const PRESSED: u32 = 3;
 /// How often cohorts are looked through for idle ones.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
@@ -102,7 +104,8 @@ impl Sequencer {
             if self.intake.wait(TICK) {
                 let since = self.clock.monotonic().saturating_since(self.wrote);
                 if let Some(rest) = self.spacing.checked_sub(since) {
-                    self.intake.gather(rest);
+                    let pressed = (self.spacing / PRESSED).saturating_sub(since);
+                    self.intake.gather(rest, pressed);
                 }
                 self.wrote = self.clock.monotonic();
             }

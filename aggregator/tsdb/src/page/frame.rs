@@ -100,9 +100,8 @@ impl Frame {
                 below[bits_between(*x, self.high)] += 1;
             }
         }
-        let count = |side: usize, width: usize| {
-            (counts[0][side][width] + counts[1][side][width]) as usize
-        };
+        let count =
+            |side: usize, width: usize| (counts[0][side][width] + counts[1][side][width]) as usize;
         let mut best: Option<(usize, bool)> = None;
         let mut bits = self.bits;
         for (side, from_above) in [(0, true), (1, false)] {

@@ -212,6 +212,8 @@ fn cpu_of(thread: &str) -> Result<Duration> {
 
 fn open(folder: &Path, clock: SharedClock) -> Result<Tsdb> {
     let mut config = TsdbConfig::at(folder.join("data"));
+    // Rows are waited for one by one.
+    config.log.spacing = Duration::ZERO;
     // All of a span in one head, which is as old when the span is over.
     config.seal.age = SPAN;
     config.seal.head_bytes = 4_096 * MIB;
