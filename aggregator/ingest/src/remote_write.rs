@@ -225,7 +225,7 @@ impl RemoteWrite {
         }))
     }
 
-    /// Decompresses and decodes a body and finds the slots of its series; takes some 200 ns a sample.
+    /// Decompresses and decodes a body and finds the slots of its series; takes some hundred ns a sample.
     pub fn read(&self, body: &[u8], protocol: Protocol) -> Result<Readied, WriteError> {
         let receiver = &*self.0;
         let buffer = lock(&receiver.buffers).pop().unwrap_or_default();

@@ -80,9 +80,7 @@ impl Command {
             Self::Sealed { .. } | Self::Link { .. } | Self::Freeze { .. } => Cost::default(),
         }
     }
-}
 
-impl Command {
     /// Returns whether it came in a request, whose sender waits: of rows, agents send the next before the last is acknowledged.
     fn presses(&self) -> bool {
         matches!(self, Self::Append { batch, .. } if batch.rows.is_empty())

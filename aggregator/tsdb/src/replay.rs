@@ -372,7 +372,9 @@ impl Replay<'_> {
         let undefined = refused
             .iter()
             .find(|(reason, _)| *reason == RefusalReason::Undefined);
-        let outcome = match undefined.filter(|_| state.holed) {
+        // What every shard has in partitions is not lost.
+        let unsealed = self.sealed.iter().any(|sealed| position > *sealed);
+        let outcome = match undefined.filter(|_| state.holed && unsealed) {
             Some((_, samples)) => Err(format!(
                 "{samples} samples of batch {number} of {} in epoch {} are lost: the definitions of their series are missing",
                 key.0, key.1

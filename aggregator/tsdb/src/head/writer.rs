@@ -406,7 +406,7 @@ impl Cohort {
     }
 
     /// Closes a main chunk, and the late one beside it: that never spans the beginning of a main one, so that at equal times the chunk that
-    /// began first has the first row. Returns what is to be joined now.
+    /// began first has the first row. Returns what can be joined from now on.
     fn end_main(
         &mut self,
         head: &Head,
