@@ -20,7 +20,7 @@ use crate::record::Definition;
 /// A cohort without rows for this long no longer counts against limits.
 const IDLE_AFTER: Duration = Duration::from_hours(2);
 /// A cohort without rows for this long is forgotten: it has to be defined again.
-const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
+pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
 /// Cohorts of one epoch; an agent with more gets no further ones.
 const COHORTS_PER_EPOCH_MAX: usize = 65_536;
 /// The log writes down every base anew after so many batches of a lane: damage then costs no more than those.

@@ -490,12 +490,7 @@ impl RecordBuffer {
         let (slots, changes) = cohort.defined;
         let same = cohort.defined_in == self.target.segment && changes == layout.changes;
         let from = if same { slots } else { 0 };
-        if cohort.defined_in != self.target.segment && !cohort.starts.is_empty() {
-            let of = (&layout.key.agent, layout.epoch, layout.cohort);
-            self.put(record::STARTS, position, |out| {
-                record::put_starts(out, of, cohort.starts.iter());
-            });
-        }
+        let new_here = cohort.defined_in != self.target.segment;
         cohort.defined_in = self.target.segment;
         cohort.defined = (layout.len(), layout.changes);
         let of = (
@@ -507,6 +502,13 @@ impl RecordBuffer {
         for slots in layout.packed_from(from) {
             self.put(record::DEFINITION, position, |out| {
                 record::put_definition(out, of, slots);
+            });
+        }
+        // Behind the definition: replay may not know the cohort before.
+        if new_here && !cohort.starts.is_empty() {
+            let of = (&layout.key.agent, layout.epoch, layout.cohort);
+            self.put(record::STARTS, position, |out| {
+                record::put_starts(out, of, cohort.starts.iter());
             });
         }
     }

@@ -329,10 +329,11 @@ impl ShardThread {
             self.writer.head().set_after(position);
             return;
         }
-        let frozen = self.writer.freeze();
+        let now = self.clock.monotonic();
+        let frozen = self.writer.freeze(now);
         self.writer.head().set_after(position);
         self.log_bytes = 0;
-        self.began = self.clock.monotonic();
+        self.began = now;
         let active = Arc::clone(self.writer.head());
         self.shard.change(|view| {
             view.active = active;

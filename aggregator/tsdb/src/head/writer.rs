@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use clock::Monotonic;
 use model::{Exemplar, Metadata, TimestampMs};
 use rows::{CohortId, Epoch, Presence, Row, SeriesSample, Slot};
 
@@ -10,6 +11,7 @@ use super::chunk::Chunk;
 use super::loose;
 use super::pages::Pages;
 use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Placed, Stretch, lock};
+use crate::cohorts::FORGOTTEN_AFTER;
 use crate::index::SeriesId;
 use crate::layout::{CohortKey, Layout, SlotState};
 use crate::page::Scratch;
@@ -25,9 +27,15 @@ const JOINS_MAX: usize = 4_096;
 
 type Starts = HashMap<Slot, TimestampMs>;
 
-/// Start times that outlive a head: they are sent only when they change.
+/// Start times that outlive heads, for they are sent only when they change: of each epoch's cohort that the head has not seen yet.
+type Carried = HashMap<(Arc<CohortKey>, Epoch, CohortId), CarriedStarts>;
+
 #[derive(Debug, Default)]
-struct Carried(HashMap<(Arc<CohortKey>, Epoch, CohortId), Starts>);
+struct CarriedStarts {
+    starts: Starts,
+    /// When a head ended that was the last to see the cohort, or the first that did not.
+    since: Option<Monotonic>,
+}
 
 /// Writes a head.
 #[derive(Debug)]
@@ -116,18 +124,21 @@ impl HeadWriter {
         &self.head
     }
 
-    /// Ends the head and goes on with an empty one. Metadata stays known; so do start times of cohorts that this head saw.
-    pub(crate) fn freeze(&mut self) -> Arc<Head> {
-        let mut carried = HashMap::new();
+    /// Ends the head and goes on with an empty one. Metadata stays known; so do start times, until their cohorts are forgotten.
+    pub(crate) fn freeze(&mut self, now: Monotonic) -> Arc<Head> {
         for (key, cohort) in self.cohorts.drain() {
             for numbering in cohort.numberings {
                 if !numbering.starts.is_empty() {
                     let key = (Arc::clone(&key), numbering.epoch, numbering.cohort);
-                    carried.insert(key, numbering.starts);
+                    let carried = self.carried.entry(key).or_default();
+                    carried.starts = numbering.starts;
                 }
             }
         }
-        self.carried = Carried(carried);
+        self.carried.retain(|_, carried| {
+            let since = *carried.since.get_or_insert(now);
+            now.saturating_since(since) < FORGOTTEN_AFTER
+        });
         self.loose.clear();
         // A seal takes short chunks as well.
         self.joins.clear();
@@ -153,7 +164,7 @@ impl HeadWriter {
             Some(numbering) => &mut numbering.starts,
             None => {
                 let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
-                self.carried.0.entry(key).or_default()
+                &mut self.carried.entry(key).or_default().starts
             }
         };
         known.extend(starts.iter().copied());
@@ -351,7 +362,7 @@ impl Cohort {
                 cohort: layout.cohort,
                 changes: layout.changes,
                 series: Vec::new(),
-                starts: carried.0.remove(&key).unwrap_or_default(),
+                starts: carried.remove(&key).unwrap_or_default().starts,
             });
             self.numberings.len() - 1
         });

@@ -11,6 +11,7 @@ use storage::{
     AppendOutcome, Appender, Lane, Queryable, RefusalReason, Refusals, Select, Unlimited,
 };
 
+use crate::Tsdb;
 use crate::testing::*;
 
 fn stored() -> AppendOutcome {
@@ -384,25 +385,80 @@ fn exemplars_metadata_and_start_times_survive_seals_and_starts() {
                 (found.len(), &found[0].metadata[0]),
                 (1, &metadata.metadata)
             );
-            let select = Select {
-                matchers: &[Matcher::equal("__name__", "a_total")],
-                range: TimeRange::ALL,
-                hints: Default::default(),
-            };
-            let data = querier.select(&select, &Unlimited).unwrap();
-            let starts = data[0].segments.iter().flat_map(|segment| {
-                let rows = segment.times.as_slice().len();
-                let starts = segment.start_times.clone();
-                (0..rows).map(move |row| starts.as_ref().map_or(0, |starts| starts[row].0))
-            });
             let known = START_MS - 5;
-            assert_eq!(
-                starts.collect::<Vec<_>>(),
-                [0, known, known, known, known],
-                "{seal}"
-            );
+            let expected = [0, known, known, known, known].map(TimestampMs);
+            assert_eq!(starts_of(&store, "a_total"), expected, "{seal}");
         }
     }
+}
+
+#[test]
+fn start_times_outlive_the_heads_and_the_log_that_were_told() {
+    let mut world = World::new();
+    world.config.shards = std::num::NonZeroU16::new(1);
+    world.config.seal.head_bytes = 16_000;
+    world.config.log.segment_bytes = 4_096;
+    let (store, _) = world.open();
+    let mut agent = Agent::new("node-1", 1);
+    let series = [labels(&[("__name__", "a_total")])];
+    let rest: Vec<_> = (0..10)
+        .map(|id| labels(&[("id", &id.to_string())]))
+        .collect();
+    for (cohort, series) in [(0, &series[..]), (1, &rest)] {
+        let definition = definition(cohort, &format!("cohort-{cohort}"), series);
+        store.define(&agent.source, definition).unwrap();
+    }
+    let hour = 60 * 60 * 1_000;
+    let begin = START_MS - 3 * hour;
+    let known = TimestampMs(begin - 5);
+    let slow = |agent: &mut Agent, store: &Tsdb, at: i64, starts: &[TimestampMs]| {
+        let mut row = Arc::unwrap_or_clone(agent.row(0, at, &[Some(1.0)]));
+        row.start_times = starts.iter().map(|start| (0, *start)).collect();
+        let batch = agent.batch(&[Arc::new(row)], &[]);
+        assert_eq!(append(store, &agent.source, &batch), stored());
+    };
+    slow(&mut agent, &store, begin, &[known]);
+    // Heads end in which the slow cohort has no row, and the log that knows of it goes.
+    for step in 0..720 {
+        let values: Vec<_> = (0..10)
+            .map(|id| Some(f64::from(step * id % 977) / 7.0))
+            .collect();
+        let row = agent.row(1, begin + i64::from(step) * 15_000, &values);
+        let batch = agent.batch(&[row], &[]);
+        assert_eq!(append(&store, &agent.source, &batch), stored());
+    }
+    wait_until("it is sealed and the log let go", || {
+        let stats = store.stats();
+        stats.seals >= 2 && stats.log_segments < 20
+    });
+    slow(&mut agent, &store, begin + hour, &[]);
+    store.close();
+    assert_eq!(starts_of(&store, "a_total"), [known; 2]);
+    drop(store);
+    agent.reconnect();
+    let (store, _) = world.open();
+    assert_eq!(starts_of(&store, "a_total"), [known; 2]);
+    slow(&mut agent, &store, begin + 2 * hour, &[]);
+    store.close();
+    assert_eq!(starts_of(&store, "a_total"), [known; 3]);
+}
+
+fn starts_of(store: &Tsdb, metric: &str) -> Vec<TimestampMs> {
+    let select = Select {
+        matchers: &[Matcher::equal("__name__", metric)],
+        range: TimeRange::ALL,
+        hints: Default::default(),
+    };
+    let querier = store.querier().unwrap();
+    let data = querier.select(&select, &Unlimited).unwrap();
+    let of_segment = |segment: &storage::Segment| {
+        let rows = segment.times.as_slice().len();
+        match &segment.start_times {
+            Some(starts) => starts.to_vec(),
+            None => vec![TimestampMs(0); rows],
+        }
+    };
+    data[0].segments.iter().flat_map(of_segment).collect()
 }
 
 #[test]
