@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Crates by layer: each may use lower layers only. The binaries' packages come last, then tests and benches, then
 /// what measures all of it.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "model"],
+    &["clock", "heap", "model"],
     &[
         "config",
         "exposition",
@@ -270,8 +270,13 @@ fn every_crate_obeys_the_root_lints_and_says_what_it_is_for() {
         if !text.starts_with("//! ") {
             wrong.push(format!("{name} does not begin with what it is for"));
         }
-        if !text.contains("#![forbid(unsafe_code)]") {
-            wrong.push(format!("{name} does not forbid unsafe code"));
+        let level = match name.as_str() {
+            // Its one call is allowed where it stands.
+            "heap" => "deny",
+            _ => "forbid",
+        };
+        if !text.contains(&format!("#![{level}(unsafe_code)]")) {
+            wrong.push(format!("{name} does not {level} unsafe code"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

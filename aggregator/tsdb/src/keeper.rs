@@ -296,6 +296,8 @@ impl Keeper {
             let (view, _) = shard.view();
             if let Some(frozen) = &view.frozen {
                 self.seal(&shard, frozen)?;
+                drop(view);
+                heap::give_back();
             }
         }
         Ok(())

@@ -128,7 +128,9 @@ impl Merger {
     /// Merges until nothing is left to merge.
     fn merge_all(&mut self, clean: bool) -> Result<(), StepError> {
         for shard in self.shards.clone() {
-            while self.step(&shard, clean)? {}
+            while self.step(&shard, clean)? {
+                heap::give_back();
+            }
         }
         Ok(())
     }

@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use model::{Histogram, TimestampMs};
 use rows::{Presence, Row, Slot};
 
 /// Slots of a [`Chunk::tile`].
 pub(crate) const TILE_SLOTS: usize = 8;
+/// Rows whose cells are made together: a chunk that fills slowly holds half of its cells on average, not all of them.
+const BLOCK_ROWS: usize = 8;
 
 /// Rows of one cohort under one numbering of its slots, rising strictly in time and in position.
 #[derive(Debug)]
@@ -26,14 +28,15 @@ pub(crate) struct Chunk {
     rows: AtomicUsize,
     times: Box<[AtomicI64]>,
     positions: Box<[AtomicU64]>,
-    /// Row by row, the bits of floats.
-    values: Box<[AtomicU64]>,
-    /// Row by row, one bit per slot.
-    presence: Box<[AtomicU64]>,
+    /// Made when their first row comes: [`BLOCK_ROWS`] rows each.
+    blocks: Box<[OnceLock<Block>]>,
     /// Whether `side` has anything: most chunks never touch the lock.
     has_side: AtomicBool,
     side: Mutex<Side>,
 }
+
+/// Row by row: the bits of each slot's float, then one bit per slot that says whether it is present.
+type Block = Box<[AtomicU64]>;
 
 /// What few rows have, by slot: index of the row and what it has there, rising.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +48,6 @@ struct Side {
 
 impl Chunk {
     pub(crate) fn new(generation: u32, late: bool, slots: usize, capacity: usize) -> Self {
-        fn zeros<T: Default>(count: usize) -> Box<[T]> {
-            (0..count).map(|_| T::default()).collect()
-        }
         Self {
             generation,
             late,
@@ -56,20 +56,34 @@ impl Chunk {
             rows: AtomicUsize::new(0),
             times: zeros(capacity),
             positions: zeros(capacity),
-            values: zeros(capacity * slots),
-            presence: zeros(capacity * slots.div_ceil(64)),
+            blocks: (0..capacity.div_ceil(BLOCK_ROWS))
+                .map(|_| OnceLock::new())
+                .collect(),
             has_side: AtomicBool::new(false),
             side: Mutex::default(),
         }
     }
 
-    /// Returns the bytes that a chunk of this shape takes.
-    pub(crate) const fn bytes_of(slots: usize, capacity: usize) -> usize {
-        capacity * (slots * 8 + slots.div_ceil(64) * 8 + 16) + 256
+    /// Returns the bytes that it takes now.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let made = self.blocks.iter().filter(|block| block.get().is_some());
+        256 + self.capacity * 16 + self.blocks.len() * 24 + made.count() * self.block_bytes()
     }
 
-    pub(crate) const fn memory_bytes(&self) -> usize {
-        Self::bytes_of(self.slots, self.capacity)
+    const fn block_bytes(&self) -> usize {
+        BLOCK_ROWS * self.cells_of_row() * 8
+    }
+
+    const fn cells_of_row(&self) -> usize {
+        self.slots + self.slots.div_ceil(64)
+    }
+
+    /// Returns the cells of a row that was pushed: values, then presence.
+    fn cells(&self, row: usize) -> (&[AtomicU64], &[AtomicU64]) {
+        let block = self.blocks[row / BLOCK_ROWS].get();
+        let block = block.expect("made when the first of its rows was pushed");
+        let cells = &block[row % BLOCK_ROWS * self.cells_of_row()..][..self.cells_of_row()];
+        cells.split_at(self.slots)
     }
 
     pub(crate) const fn slots(&self) -> usize {
@@ -84,11 +98,12 @@ impl Chunk {
         self.rows() == self.capacity
     }
 
-    /// Appends a row and publishes it; only the shard's thread calls this. `starts` are start times that hold from this row on.
+    /// Appends a row and publishes it; only the shard's thread calls this. `starts` are start times that hold from this row on. Returns
+    /// how many bytes more the chunk takes.
     ///
     /// # Panics
     /// When the chunk is full or the row is wider: the caller opens another.
-    pub(crate) fn push(&self, row: &Row, position: u64, starts: &[(Slot, TimestampMs)]) {
+    pub(crate) fn push(&self, row: &Row, position: u64, starts: &[(Slot, TimestampMs)]) -> usize {
         let at = self.rows.load(Ordering::Relaxed);
         assert!(
             at < self.capacity && row.floats.len() <= self.slots,
@@ -96,19 +111,25 @@ impl Chunk {
         );
         self.times[at].store(row.at.0, Ordering::Relaxed);
         self.positions[at].store(position, Ordering::Relaxed);
-        let values = &self.values[at * self.slots..][..row.floats.len()];
+        let block = &self.blocks[at / BLOCK_ROWS];
+        let grown = if block.get().is_none() {
+            self.block_bytes()
+        } else {
+            0
+        };
+        block.get_or_init(|| zeros(BLOCK_ROWS * self.cells_of_row()));
+        let (values, presence) = self.cells(at);
         for (cell, value) in values.iter().zip(&row.floats) {
             cell.store(value.to_bits(), Ordering::Relaxed);
         }
-        let words = row.presence.words();
-        let presence = &self.presence[at * self.slots.div_ceil(64)..][..words.len()];
-        for (cell, word) in presence.iter().zip(words) {
+        for (cell, word) in presence.iter().zip(row.presence.words()) {
             cell.store(*word, Ordering::Relaxed);
         }
         if !row.histograms.is_empty() || !starts.is_empty() {
             self.push_side(at, row, starts);
         }
         self.rows.store(at + 1, Ordering::Release);
+        grown
     }
 
     fn push_side(&self, at: usize, row: &Row, starts: &[(Slot, TimestampMs)]) {
@@ -146,8 +167,7 @@ impl Chunk {
 
     /// Returns the 64 slots from `64 * word` on that are present in all of the first `rows` rows, and those that are in any: a bit each.
     pub(crate) fn presence_of(&self, word: usize, rows: usize) -> (u64, u64) {
-        let words = self.slots.div_ceil(64);
-        let of_row = |row: usize| self.presence[row * words + word].load(Ordering::Relaxed);
+        let of_row = |row: usize| self.cells(row).1[word].load(Ordering::Relaxed);
         (0..rows)
             .map(of_row)
             .fold((u64::MAX, 0), |(all, any), bits| (all & bits, any | bits))
@@ -160,7 +180,7 @@ impl Chunk {
         out.clear();
         out.resize(slots * rows, 0.0);
         for row in 0..rows {
-            let cells = &self.values[row * self.slots + slot..][..slots];
+            let cells = &self.cells(row).0[slot..][..slots];
             for (column, cell) in cells.iter().enumerate() {
                 out[column * rows + row] = f64::from_bits(cell.load(Ordering::Relaxed));
             }
@@ -174,17 +194,16 @@ impl Chunk {
 
     /// Appends the floats of a slot in the first `rows` rows to `out` and returns where they are present; `None`: everywhere.
     pub(crate) fn column(&self, slot: usize, rows: usize, out: &mut Vec<f64>) -> Option<Presence> {
-        let words = self.slots.div_ceil(64);
         let mut presence: Option<Presence> = None;
         for row in 0..rows {
-            let word = self.presence[row * words + slot / 64].load(Ordering::Relaxed);
+            let (values, words) = self.cells(row);
+            let word = words[slot / 64].load(Ordering::Relaxed);
             if word >> (slot % 64) & 1 == 0 {
                 presence
                     .get_or_insert_with(|| Presence::filled(rows, true))
                     .set(row, false);
             }
-            let bits = self.values[row * self.slots + slot].load(Ordering::Relaxed);
-            out.push(f64::from_bits(bits));
+            out.push(f64::from_bits(values[slot].load(Ordering::Relaxed)));
         }
         presence
     }
@@ -201,6 +220,10 @@ impl Chunk {
         // Lists that are only pushed to: a panicking holder leaves them readable.
         self.side.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn zeros<T: Default>(count: usize) -> Box<[T]> {
+    (0..count).map(|_| T::default()).collect()
 }
 
 /// Histograms and start times of one slot.

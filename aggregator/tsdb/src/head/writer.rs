@@ -410,7 +410,8 @@ impl Cohort {
         } else {
             self.numberings[generation].starts_for(row, open.chunk.rows() == 0)
         };
-        open.chunk.push(row, position, &starts);
+        let grown = open.chunk.push(row, position, &starts);
+        head.grow(grown as u64);
         open.last = row.at;
         self.newest = self.newest.max(row.at);
         join
@@ -456,8 +457,8 @@ fn open_chunk(
     late: bool,
 ) -> OpenChunk {
     let capacity = if late { LATE_CHUNK_ROWS } else { CHUNK_ROWS };
-    head.grow(Chunk::bytes_of(slots, capacity) as u64);
     let chunk = Arc::new(Chunk::new(generation, late, slots, capacity));
+    head.grow(chunk.memory_bytes() as u64);
     let mut stretches = lock(&rows.stretches);
     stretches.push(Some(Stretch::Open(Arc::clone(&chunk))));
     OpenChunk {
