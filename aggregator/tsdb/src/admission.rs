@@ -4,6 +4,7 @@
 //! epochs counts once for the agent, so a restarted agent does not meet its own past.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use clock::Monotonic;
 use model::Labels;
 use rows::AgentId;
 use storage::RefusalReason;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::Limits;
+use crate::hashing::{AsIs, hash_of};
 use crate::memory::Full;
 use crate::occupancy::Occupancy;
 
@@ -33,7 +34,7 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 pub(crate) struct Admission {
     limits: Limits,
     /// By agent and hash of the labels: in how many slots the series stands.
-    agents: HashMap<AgentId, HashMap<u64, u32>>,
+    agents: HashMap<AgentId, HashMap<u64, u32, BuildHasherDefault<AsIs>>>,
     occupancy: Arc<Occupancy>,
     /// By reason, when it was told last.
     told: HashMap<RefusalReason, Monotonic>,
@@ -176,11 +177,9 @@ impl Admission {
 
     /// Counts one more slot of this series, whatever the limits: it was admitted before.
     pub(crate) fn count(&mut self, agent: &AgentId, labels: &Labels) {
-        if !self.agents.contains_key(agent) {
-            self.agents.insert(agent.clone(), HashMap::new());
-        }
-        let Some(slots_of) = self.agents.get_mut(agent) else {
-            return;
+        let slots_of = match self.agents.get_mut(agent) {
+            Some(known) => known,
+            None => self.agents.entry(agent.clone()).or_default(),
         };
         let slots = slots_of.entry(hash(labels)).or_default();
         *slots += 1;
@@ -228,14 +227,7 @@ fn within_bounds(labels: &Labels) -> bool {
 
 /// 64 bits: among a million series of one agent there are two of one hash once in 40 million times, and they count as one.
 fn hash(labels: &Labels) -> u64 {
-    let mut hash = Xxh3::new();
-    for (name, value) in labels.iter() {
-        hash.update(name.as_bytes());
-        hash.update(&[0xff]);
-        hash.update(value.as_bytes());
-        hash.update(&[0xff]);
-    }
-    hash.digest()
+    hash_of(labels, 0)
 }
 
 #[cfg(test)]

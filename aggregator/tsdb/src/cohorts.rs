@@ -208,8 +208,17 @@ impl Cohorts {
         ) else {
             return;
         };
+        let Definition { packed, slots, .. } = definition;
+        if usize::from(packed.first) >= cohort.layout.len() {
+            for state in &slots {
+                if let SlotState::Series(series) = state {
+                    self.admission.count(&key.0, &series.labels);
+                }
+            }
+            return Arc::make_mut(&mut cohort.layout).set_packed(packed, slots);
+        }
         let mut changes = Changes::default();
-        for (slot, state) in (definition.first_slot..).zip(definition.slots) {
+        for (slot, state) in (packed.first..).zip(slots) {
             let layout = &cohort.layout;
             let at = usize::from(slot);
             let known = match &state {

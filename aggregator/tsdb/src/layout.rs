@@ -6,6 +6,7 @@ use rows::{AgentId, CohortId, Epoch, SLOTS_MAX, SeriesDefinition, Slot};
 use storage::RefusalReason;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::hashing::hash_of;
 use crate::record::PackedSlots;
 
 /// A cohort for as long as the store lives: epochs of its agent continue it.
@@ -166,6 +167,19 @@ impl Layout {
         }
     }
 
+    /// Sets the states of slots that come packed, as [`set`](Self::set) does.
+    pub(crate) fn set_packed(&mut self, packed: PackedSlots, states: Vec<SlotState>) {
+        let last_is_small = self.packed.last().is_some_and(PackedSlots::takes_more);
+        let follows = usize::from(packed.first) == self.len() && packed.end() <= SLOTS_MAX;
+        if !follows || last_is_small || states.is_empty() {
+            return self.set(packed.first, states);
+        }
+        self.slots.extend(states.iter().map(slotted));
+        let taken = |state: &&SlotState| matches!(state, SlotState::Series(_));
+        self.not_taken += states.len() - states.iter().filter(taken).count();
+        self.packed.push(packed);
+    }
+
     /// Returns the packed parts that have slots from `slot` on; the first may begin before it.
     pub(crate) fn packed_from(&self, slot: usize) -> &[PackedSlots] {
         let part = self.packed.partition_point(|part| part.end() <= slot);
@@ -197,15 +211,7 @@ fn slotted(state: &SlotState) -> Slotted {
 
 /// 64 bits: that a slot is defined anew as a series with the hash of another happens once in some 10^19 times.
 fn hash(series: &SeriesDefinition) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(series.kind.as_str().as_bytes());
-    for (name, value) in series.labels.iter() {
-        hash.update(&[0xff]);
-        hash.update(name.as_bytes());
-        hash.update(&[0xff]);
-        hash.update(value.as_bytes());
-    }
-    hash.digest()
+    hash_of(&series.labels, series.kind as u64)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod counters;
 mod deletes;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hashing;
 mod head;
 mod import;
 mod index;

@@ -79,7 +79,8 @@ pub(crate) struct Definition {
     pub(crate) epoch: Epoch,
     pub(crate) cohort: CohortId,
     pub(crate) name: Arc<str>,
-    pub(crate) first_slot: Slot,
+    pub(crate) packed: PackedSlots,
+    /// What `packed` has.
     pub(crate) slots: Vec<SlotState>,
 }
 
@@ -150,7 +151,7 @@ pub(crate) fn put_number_set(out: &mut Vec<u8>, numbers: &NumberSet) {
 }
 
 /// Consecutive slots of a layout as a definition record has them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PackedSlots {
     pub(crate) first: Slot,
     pub(crate) count: u16,
@@ -349,16 +350,20 @@ fn read_definition(from: &mut Reader<'_>) -> Result<Definition, Malformed> {
     let (agent, epoch) = read_epoch(from)?;
     let cohort = CohortId(from.u32("cohort")?);
     let name = Arc::from(from.text("cohort name")?);
-    let first_slot = from.u16("first slot")?;
-    let count = usize::from(from.u16("slot count")?);
-    let raw_bytes = from.u32("definition length")? as usize;
-    if usize::from(first_slot) + count > SLOTS_MAX || raw_bytes > DEFINITION_BYTES_MAX {
+    let packed = PackedSlots {
+        first: from.u16("first slot")?,
+        count: from.u16("slot count")?,
+        raw_bytes: from.u32("definition length")?,
+        frame: from.rest().into(),
+    };
+    let raw_bytes = packed.raw_bytes as usize;
+    if packed.end() > SLOTS_MAX || raw_bytes > DEFINITION_BYTES_MAX {
         return Err(Malformed("definition length"));
     }
-    let raw = zstd::bulk::decompress(from.rest(), raw_bytes)
+    let raw = zstd::bulk::decompress(&packed.frame, raw_bytes)
         .map_err(|_| Malformed("compressed definition"))?;
     let mut raw = Reader::new(&raw);
-    let slots = (0..count)
+    let slots = (0..packed.count)
         .map(|_| read_slot(&mut raw))
         .collect::<Result<_, _>>()?;
     Ok(Definition {
@@ -366,7 +371,7 @@ fn read_definition(from: &mut Reader<'_>) -> Result<Definition, Malformed> {
         epoch,
         cohort,
         name,
-        first_slot,
+        packed,
         slots,
     })
 }
@@ -477,7 +482,7 @@ mod tests {
                 epoch: source.epoch,
                 cohort: CohortId(2),
                 name: Arc::from("node/fast"),
-                first_slot: 5,
+                packed: PackedSlots::pack(5, &slots()),
                 slots: slots(),
             }),
             Record::Settle {

@@ -18,7 +18,7 @@ use model::TimestampMs;
 use rows::{CohortId, NumberSet, Row, Slot, StoreId};
 use storage::{Lane, RefusalReason};
 
-use self::decoding::{DecodedBatch, Planned, Taking, Told, read_and_decode};
+use self::decoding::{Decoded, DecodedBatch, Planned, Taking, Told, read_and_decode};
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
 use crate::progress::ReplayProgress;
@@ -114,10 +114,10 @@ impl Replay<'_> {
             }
         }
         let files = Arc::clone(&self.files);
-        read_and_decode(&files, &planned, SEGMENT_BYTES_MAX, |taking| {
+        read_and_decode(&files, &planned, SEGMENT_BYTES_MAX, |mut taking| {
             planned.iter().try_for_each(|segment| {
                 self.report.segments += 1;
-                let closed = self.segment(segment, &taking, &mut state, &mut end)?;
+                let closed = self.segment(segment, &mut taking, &mut state, &mut end)?;
                 end.closed.push(closed);
                 self.progress.segment_done();
                 Ok::<(), OpenError>(())
@@ -196,17 +196,15 @@ impl Replay<'_> {
     fn segment(
         &mut self,
         segment: &Planned,
-        taking: &Taking,
+        taking: &mut Taking,
         state: &mut State,
         end: &mut LogEnd,
     ) -> Result<ClosedSegment, OpenError> {
         let mut last_position = segment.first_position;
         state.holed = false;
         loop {
-            let told = taking
-                .told
-                .recv()
-                .unwrap_or_else(|_| Told::Failed(reader_is_gone(segment)));
+            let told = taking.next();
+            let told = told.unwrap_or_else(|| Told::Failed(reader_is_gone(segment)));
             let (offset, position, outcome) = match told {
                 Told::Hole { offset, bytes } => {
                     let what = format!("{bytes} bytes are no record; what stood there is lost");
@@ -225,11 +223,15 @@ impl Replay<'_> {
                     position,
                     decoder,
                 } => {
-                    let decoded = taking.decoded[decoder].recv();
-                    let decoded = decoded.map_err(|_| reader_is_gone(segment))?;
+                    let decoded = taking.decoded(decoder);
+                    let decoded = decoded.ok_or_else(|| reader_is_gone(segment))?;
                     let outcome = decoded.and_then(|decoded| match decoded {
-                        Some(decoded) => self.batch(state, position, decoded),
-                        None => Ok(()),
+                        Decoded::Base => Ok(()),
+                        Decoded::Batch(batch) => self.batch(state, position, batch),
+                        Decoded::Definition(definition) => {
+                            self.cohorts.replay(definition, self.clock.monotonic());
+                            Ok(())
+                        }
                     });
                     (offset, position, outcome)
                 }
@@ -278,10 +280,6 @@ impl Replay<'_> {
             None => Err(format!(
                 "a record of kind {kind}, which this version does not know, is left out"
             )),
-            Some(Record::Definition(definition)) => {
-                self.cohorts.replay(definition, self.clock.monotonic());
-                Ok(())
-            }
             // The catalogue and the batches themselves say which numbers are durable. Were one known only from here, its batch is lost, and
             // an agent that still has it should bring it again.
             Some(Record::Numbers { .. }) => Ok(()),
@@ -305,7 +303,7 @@ impl Replay<'_> {
                 Ok(())
             }
             // They come decoded.
-            Some(Record::Base { .. } | Record::Batch { .. }) => Ok(()),
+            Some(Record::Base { .. } | Record::Batch { .. } | Record::Definition(_)) => Ok(()),
         }
     }
 

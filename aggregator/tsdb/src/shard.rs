@@ -354,6 +354,11 @@ impl ShardThread {
             return false;
         }
         let bytes = head.bytes();
+        if self.replaying {
+            // A seal would take the processor from replay, which a start waits for: only for want of memory.
+            return bytes >= self.seal.head_bytes.saturating_mul(2)
+                || self.memory.wants_seal(bytes);
+        }
         let age = self.clock.monotonic().saturating_since(self.began);
         let helps = bytes < SMALL_HEAD_BYTES || head.frees_much();
         (bytes >= self.seal.head_bytes && helps)

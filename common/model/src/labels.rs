@@ -125,6 +125,11 @@ impl Labels {
         self.0.ends.is_empty()
     }
 
+    /// Returns the text of all names and values, one after the other, and where each of them ends: what is to be hashed.
+    pub fn packed(&self) -> (&str, &[u32]) {
+        (&self.0.text, &self.0.ends)
+    }
+
     /// Returns the length of all names and values together, in bytes.
     pub fn text_bytes(&self) -> usize {
         self.0.text.len()

@@ -5,15 +5,15 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use model::Labels;
 use roaring::RoaringBitmap;
-use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{IndexRead, SeriesId, ValueId};
+use crate::hashing::{AsIs, TextHash, hash_of};
 
 /// Values whose postings a reader adds up under one hold of the lock.
 const UNION_BATCH: usize = 256;
@@ -38,7 +38,7 @@ pub(crate) struct HeadIndex {
 /// What an index holds.
 #[derive(Debug, Default)]
 struct Contents {
-    names: HashMap<Arc<str>, u32>,
+    names: HashMap<Arc<str>, u32, TextHash>,
     columns: Vec<LabelColumn>,
     schema_ids: HashMap<Arc<[u32]>, u32>,
     /// Columns by schema, in order of the names.
@@ -64,7 +64,7 @@ struct LabelColumn {
     name: Arc<str>,
     /// By id, in order of appearance.
     values: Vec<LabelValue>,
-    by_text: HashMap<Arc<str>, ValueId>,
+    by_text: HashMap<Arc<str>, ValueId, TextHash>,
     /// By value id.
     postings: Vec<Posting>,
     /// Series that have the label.
@@ -275,21 +275,30 @@ fn merge_sorted(known: &[SortedValue], mut new: Vec<SortedValue>) -> Arc<[Sorted
 
 impl Contents {
     fn insert(&mut self, labels: &Labels) -> (SeriesId, bool) {
-        let hash = match self.find(hash_of(labels), labels) {
+        let hash = match self.find(hash_of(labels, 0), labels) {
             Ok(known) => return (known, false),
             Err(free) => free,
         };
         let series = to_u32(self.series.len());
         let start = to_u32(self.values.len());
+        // Most have the names, and many of the values, of the one before.
+        let before = self.series.last().copied();
         let mut schema = Vec::with_capacity(labels.len());
-        for (name, value) in labels.iter() {
-            let column = self.column(name);
-            let (value, new_bytes) = self.columns[column as usize].add(value, series);
+        for (at, (name, value)) in labels.iter().enumerate() {
+            let likely = before.and_then(|before| {
+                let column = *self.schemas[before.schema as usize].get(at)?;
+                Some((column, self.values[before.start as usize + at]))
+            });
+            let likely = likely.filter(|(column, _)| *self.columns[*column as usize].name == *name);
+            let column = likely.map_or_else(|| self.column(name), |(column, _)| column);
+            let likely = likely.map(|(_, value)| value);
+            let (value, new_bytes) = self.columns[column as usize].add(value, likely, series);
             self.bytes += new_bytes + PAIR_BYTES;
             self.values.push(value);
             schema.push(column);
         }
-        let schema = self.schema(schema);
+        let same = before.filter(|before| *self.schemas[before.schema as usize] == *schema);
+        let schema = same.map_or_else(|| self.schema(schema), |before| before.schema);
         self.series.push(Series { schema, start });
         self.by_hash.insert(hash, series);
         self.bytes += SERIES_BYTES;
@@ -319,7 +328,7 @@ impl Contents {
         self.columns.push(LabelColumn {
             name,
             values: Vec::new(),
-            by_text: HashMap::new(),
+            by_text: HashMap::default(),
             postings: Vec::new(),
             series: RoaringBitmap::new(),
             sorted: Arc::new([]),
@@ -374,12 +383,14 @@ impl Contents {
 }
 
 impl LabelColumn {
-    /// Notes that `series`, greater than any before, has the value `text`; returns the value's id and the bytes that it took.
-    fn add(&mut self, text: &str, series: SeriesId) -> (ValueId, usize) {
+    /// Notes that `series`, greater than any before, has the value `text`, perhaps the `likely` one; returns the value's id and the bytes
+    /// that it took.
+    fn add(&mut self, text: &str, likely: Option<ValueId>, series: SeriesId) -> (ValueId, usize) {
         self.series.insert(series);
-        if let Some(id) = self.by_text.get(text) {
-            self.postings[*id as usize].push(series);
-            return (*id, 0);
+        let known = likely.filter(|id| *self.values[*id as usize].text == *text);
+        if let Some(id) = known.or_else(|| self.by_text.get(text).copied()) {
+            self.postings[id as usize].push(series);
+            return (id, 0);
         }
         let id = to_u32(self.values.len());
         let text: Arc<str> = text.into();
@@ -530,37 +541,6 @@ impl IndexRead for HeadIndexView {
     }
 }
 
-fn hash_of(labels: &Labels) -> u64 {
-    let mut hasher = Xxh3Default::new();
-    for (name, value) in labels.iter() {
-        hasher.update(name.as_bytes());
-        hasher.update(&[0xff]);
-        hasher.update(value.as_bytes());
-        hasher.update(&[0xff]);
-    }
-    hasher.digest()
-}
-
 fn to_u32(count: usize) -> u32 {
     u32::try_from(count).expect("limits keep an index far below 2^32 series and label pairs")
-}
-
-/// For keys that are hashes already.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }

