@@ -178,7 +178,7 @@ impl Partition {
         series: SeriesId,
         range: TimeRange,
     ) -> Result<Vec<Arrived>, PartitionError> {
-        self.read_columns(series, range, RollupColumns::ALL)
+        self.read_columns(series, range, RollupColumns::ALL, &mut Scratch::default())
     }
 
     /// The same; of summaries only the columns of values in `wanted`.
@@ -187,12 +187,12 @@ impl Partition {
         series: SeriesId,
         range: TimeRange,
         wanted: RollupColumns,
+        scratch: &mut Scratch,
     ) -> Result<Vec<Arrived>, PartitionError> {
-        let mut scratch = Scratch::default();
         let mut runs = Vec::new();
         for page in self.pages_of(series)?.iter() {
             if self.column_of(page)?.span.overlaps(range) && self.span_of(page)?.overlaps(range) {
-                runs.push(self.decode_columns(page, wanted, &mut scratch)?);
+                runs.push(self.decode_columns(page, wanted, scratch)?);
             }
         }
         Ok(runs)

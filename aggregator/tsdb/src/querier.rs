@@ -17,6 +17,7 @@ use crate::deletes::{Mask, cut};
 use crate::head::{Head, ReadCache};
 use crate::index::{self, HeadIndexView, IndexRead, SeriesId};
 use crate::merge_runs::{Arrived, merge_runs};
+use crate::page::Scratch;
 use crate::partition::{Partition, PartitionError};
 use crate::partitions::PartitionHandle;
 use crate::report::{Damage, DumpSummary, DumpedSample};
@@ -222,6 +223,7 @@ impl Snapshot {
         let chosen = chosen.filter(|(_, read)| **read).map(|(handle, _)| handle);
         let columns = select.hints.rollups.map(|rollups| rollups.columns);
         let columns = columns.unwrap_or(RollupColumns::ALL);
+        let mut scratch = Scratch::default();
         self.each_of(chosen, select.range, |partition, mask| {
             let matching = index::select(partition.index(), select.matchers)? - mask.gone();
             let mut labels = partition.labels_reader();
@@ -231,7 +233,7 @@ impl Snapshot {
                 }
                 // A damaged block costs the series in it, not the partition.
                 let read = labels.labels(id).and_then(|labels| {
-                    let runs = partition.read_columns(id, select.range, columns)?;
+                    let runs = partition.read_columns(id, select.range, columns, &mut scratch)?;
                     Ok((labels, mask.apply(id, runs)))
                 });
                 match read {

@@ -190,7 +190,7 @@ pub(crate) struct ShardThread {
     clock: SharedClock,
     seal: SealConfig,
     keeper: SyncSender<KeeperRequest>,
-    /// Bytes of log since the head began, and when that was.
+    /// Bytes of log since the head began, and when its first rows came.
     log_bytes: u64,
     began: Monotonic,
     /// Until the first barrier.
@@ -261,6 +261,9 @@ impl ShardThread {
 
     fn apply(&mut self, group: ShardGroup) {
         self.log_bytes += group.log_bytes;
+        if self.writer.head().is_empty() {
+            self.began = self.clock.monotonic();
+        }
         let mut under_way = 0;
         for item in group.items {
             if let ShardItem::Row { position, .. } | ShardItem::Samples { position, .. } = &item
@@ -277,7 +280,6 @@ impl ShardThread {
         if self.writer.head().is_empty() {
             self.writer.head().set_after(group.position);
             self.log_bytes = 0;
-            self.began = self.clock.monotonic();
         }
         self.shard.applied.store(group.position, Ordering::Release);
         drop(group.on_their_way);
@@ -333,7 +335,6 @@ impl ShardThread {
         let frozen = self.writer.freeze(now);
         self.writer.head().set_after(position);
         self.log_bytes = 0;
-        self.began = now;
         let active = Arc::clone(self.writer.head());
         self.shard.change(|view| {
             view.active = active;

@@ -1,8 +1,5 @@
 //! Fields of equal width, packed without gaps, the first in the lowest bits of the first byte.
 
-/// The widest field that one unaligned 64-bit load holds whatever bit it starts at.
-const ONE_LOAD_WIDTH_MAX: u32 = 57;
-
 /// Returns how many bytes `count` fields of `width` bits take.
 pub(super) const fn packed_len(count: usize, width: u32) -> usize {
     (count * width as usize).div_ceil(8)
@@ -38,40 +35,67 @@ pub(super) fn unpack(
     out: &mut Vec<i64>,
 ) {
     let value = |field: u64| base.wrapping_add(field.wrapping_mul(factor).cast_signed());
-    if width == 0 {
-        out.resize(out.len() + count, base);
-    } else if width <= ONE_LOAD_WIDTH_MAX {
-        let mask = (1 << width) - 1;
-        let step = width as usize;
-        // Loads of 8 bytes as long as they stay inside, the rest from a padded copy.
-        let inside = packed
-            .len()
-            .checked_sub(8)
-            .map_or(0, |last| last * 8 / step + 1)
-            .min(count);
-        out.reserve(count);
-        out.extend((0..inside).map(|index| {
-            let bit = index * step;
-            value(load(packed, bit / 8) >> (bit % 8) & mask)
-        }));
-        let tail_start = inside * step / 8;
-        let mut tail = [0; 24];
-        let rest = packed.get(tail_start..).unwrap_or_default();
-        tail[..rest.len()].copy_from_slice(rest);
-        out.extend((inside..count).map(|index| {
-            let bit = index * step - tail_start * 8;
-            value(load(&tail, bit / 8) >> (bit % 8) & mask)
-        }));
-    } else {
-        out.extend((0..count).map(|index| value(wide_field(packed, width, index))));
+    let start = out.len();
+    out.resize(start + count, base);
+    let out = &mut out[start..];
+    // One loop for each width that is not rare: every offset, shift and mask in it is a constant.
+    macro_rules! of_width {
+        ($($constant:literal)*) => {
+            match width {
+                0 => {}
+                $($constant => unpack_of::<$constant>(packed, out, value),)*
+                _ => {
+                    for (index, cell) in out.iter_mut().enumerate() {
+                        *cell = value(wide_field(packed, width, index));
+                    }
+                }
+            }
+        };
     }
+    of_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40)
 }
 
+fn unpack_of<const WIDTH: usize>(packed: &[u8], out: &mut [i64], value: impl Fn(u64) -> i64) {
+    let (eights, rest) = out.as_chunks_mut::<8>();
+    let done = unpack_eights::<WIDTH>(packed, eights, &value);
+    // The last fields, in fewer than `WIDTH + 8` bytes, with room behind them for the loads.
+    let tail = &packed[done * WIDTH..];
+    let mut padded = [0; 2 * (40 + 8)];
+    padded[..tail.len()].copy_from_slice(tail);
+    let more = unpack_eights::<WIDTH>(&padded, &mut eights[done..], &value);
+    let mut last = [[0; 8]];
+    unpack_eights::<WIDTH>(&padded[more * WIDTH..], &mut last, &value);
+    rest.copy_from_slice(&last[0][..rest.len()]);
+}
+
+/// Unpacks fields eight by eight, which take `WIDTH` bytes, as long as loads of eight bytes stay inside; returns how many eights it did.
+fn unpack_eights<const WIDTH: usize>(
+    packed: &[u8],
+    out: &mut [[i64; 8]],
+    value: impl Fn(u64) -> i64,
+) -> usize {
+    let mut done = 0;
+    let mut rest = packed;
+    for eight in out {
+        let Some(fields) = rest.get(..WIDTH + 8) else {
+            break;
+        };
+        for (index, cell) in eight.iter_mut().enumerate() {
+            let bit = index * WIDTH;
+            *cell = value(load(&fields[bit / 8..]) >> (bit % 8) & ((1 << WIDTH) - 1));
+        }
+        rest = &rest[WIDTH..];
+        done += 1;
+    }
+    done
+}
+
+/// Loads eight bytes, of which there are as many.
 #[inline]
-fn load(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
+fn load(bytes: &[u8]) -> u64 {
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Reads a field that may straddle nine bytes.

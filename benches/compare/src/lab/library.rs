@@ -214,8 +214,8 @@ fn open(folder: &Path, clock: SharedClock) -> Result<Tsdb> {
     let mut config = TsdbConfig::at(folder.join("data"));
     // Rows are waited for one by one.
     config.log.spacing = Duration::ZERO;
-    // All of a span in one head, which is as old when the span is over.
-    config.seal.age = SPAN;
+    // All of a span in one head: it begins with its first row, and is as old when the span is over.
+    config.seal.age = BEFORE_END;
     config.seal.head_bytes = 4_096 * MIB;
     config.seal.log_bytes = 4_096 * MIB;
     config.limits.head_bytes_max = 16_384 * MIB;
