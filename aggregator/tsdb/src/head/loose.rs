@@ -1,7 +1,7 @@
 //! Samples that came one by one, by series.
 //!
-//! A series' samples that rise in time gather in an **open** run of 16 bytes each; a full run closes into a page, four pages of a size become
-//! one of the next, so a sample is packed three times and a series of two hours at 15 s has some six pages. Times and positions of a page
+//! A series' samples that rise in time gather in an **open** run of 16 bytes each; a full run closes into a small page, eight small pages
+//! become a large one, so a sample is packed twice and a series of two hours at 15 s has some seven pages. Times and positions of a page
 //! are its [`Axis`], which series that are scraped together share.
 //!
 //! Samples not newer than the newest are **late**: they gather beside, in the order that they came, and close into pages sorted by time, so
@@ -29,8 +29,10 @@ use crate::page::{Scratch, decode_page};
 
 /// Samples of an open run.
 const OPEN: usize = 16;
-/// Pages of a size that become one.
-const MERGED: usize = 4;
+/// Small pages that become a large one.
+const MERGED: usize = 8;
+/// Rows of a page that is not small any more.
+const LARGE_ROWS: usize = OPEN * MERGED / 2;
 /// Late samples that gather before they become a page, and that a page of them has at most.
 const LATE_OPEN: usize = 64;
 const LATE_ROWS: usize = 512;
@@ -287,14 +289,7 @@ impl LooseSeries {
         let effort = std::mem::replace(&mut scratch.ints().effort, Effort::Quick);
         grown += put_pages(&mut self.pages, columns, tools, scratch);
         scratch.ints().effort = effort;
-        // Once per size: pages of histograms may come out as many as they went in.
-        for _ in 0..SIZES_MERGED {
-            match merge_small(&mut self.pages, tools, scratch) {
-                Some(merged) => grown += merged,
-                None => break,
-            }
-        }
-        grown
+        grown + merge_small(&mut self.pages, tools, scratch)
     }
 
     /// Appends what there is within `range`, by whole runs: main ones first.
@@ -458,21 +453,16 @@ fn put_pages(
     grown
 }
 
-/// Makes one page of the last four when they are of one size; returns by how many bytes that grew, `None` when there is nothing to do.
-fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) -> Option<i64> {
-    let first = pages.len().checked_sub(MERGED)?;
-    let last = &pages[first..];
-    let size = last[0].size();
-    // Pages of histograms may have been cut for want of room: they stay as they are.
-    if size >= SIZES_MERGED
-        || last
-            .iter()
-            .any(|page| page.size() != size || page.is_large())
-    {
-        return None;
+/// Makes one page of the last eight when all are small; returns by how many bytes that grew.
+fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) -> i64 {
+    let Some(first) = pages.len().checked_sub(MERGED) else {
+        return 0;
+    };
+    if !pages[first..].iter().all(Page::is_small) {
+        return 0;
     }
     let old: Vec<Page> = pages.drain(first..).collect();
-    let mut grown: i64 = -old.iter().map(Page::memory_bytes).sum::<i64>();
+    let grown = -old.iter().map(Page::memory_bytes).sum::<i64>();
     tools.times.clear();
     tools.positions.clear();
     let mut gathered = Gathered::default();
@@ -487,12 +477,9 @@ fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) 
         let (values, starts) = page.decode(scratch);
         gathered.append(&values, starts.as_deref());
     }
-    grown += put_pages(pages, gathered.into_columns(), tools, scratch);
-    Some(grown)
+    grown + put_pages(pages, gathered.into_columns(), tools, scratch)
 }
 
-/// Sizes of pages that are merged: 0 and 1.
-const SIZES_MERGED: usize = 2;
 /// A page of more bytes is left alone: merging it gains little and costs much.
 const LARGE_BYTES: usize = 16 * 1024;
 
@@ -505,12 +492,9 @@ impl Page {
         self.bytes.len() >= LARGE_BYTES
     }
 
-    fn size(&self) -> usize {
-        match self.axis.rows() {
-            ..48 => 0,
-            48..192 => 1,
-            _ => SIZES_MERGED,
-        }
+    /// Returns whether it is to be merged. Pages of histograms that were cut for want of room stay as they are.
+    fn is_small(&self) -> bool {
+        self.axis.rows() < LARGE_ROWS && !self.is_large()
     }
 
     fn span(&self) -> TimeRange {

@@ -387,14 +387,21 @@ fn take_sparse(
     {
         return Err(Malformed("bitmap has bits past its end"));
     }
-    let mut rest = nonzero.iter().copied();
-    out.extend((0..count).map(|at| {
-        if bitmap[at / 8] >> (at % 8) & 1 == 1 {
-            rest.next().unwrap_or(0)
-        } else {
-            0
+    let start = out.len();
+    out.resize(start + count, 0);
+    let mut fields = nonzero.iter();
+    for (cells, byte) in out[start..].chunks_mut(8).zip(bitmap) {
+        let mut bits = *byte;
+        while bits != 0 {
+            if let Some((cell, field)) = cells
+                .get_mut(bits.trailing_zeros() as usize)
+                .zip(fields.next())
+            {
+                *cell = *field;
+            }
+            bits &= bits - 1;
         }
-    }));
+    }
     Ok(())
 }
 
