@@ -18,11 +18,11 @@ use model::TimestampMs;
 use rows::{CohortId, NumberSet, Row, Slot, StoreId};
 use storage::{Lane, RefusalReason};
 
-use self::decoding::{Decoded, DecodedBatch, Planned, Taking, Told, read_and_decode};
+use self::decoding::{Decoded, DecodedBatch, Planned, Taking, Told, decoders, read_and_decode};
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
 use crate::progress::ReplayProgress;
-use crate::record::{self, Record};
+use crate::record::{self, Definition, Record};
 use crate::report::RecoveryReport;
 use crate::segment::{RECORDS_START, SegmentHeader};
 use crate::sequencer::shard_items;
@@ -70,6 +70,8 @@ struct State {
     last_position: u64,
     /// Whether something of the segment is lost: definitions may be.
     holed: bool,
+    /// Start times of cohorts that the segment has not defined yet: logs of the first versions have them in front.
+    early: HashMap<(EpochKey, CohortId), Vec<(Slot, TimestampMs)>>,
 }
 
 impl Replay<'_> {
@@ -86,6 +88,7 @@ impl Replay<'_> {
             pending: self.shards.iter().map(|_| Vec::new()).collect(),
             pending_bytes: 0,
             holed: false,
+            early: HashMap::new(),
             last_position: self.sealed.iter().copied().max().unwrap_or(0),
         };
         let mut end = LogEnd {
@@ -114,15 +117,21 @@ impl Replay<'_> {
             }
         }
         let files = Arc::clone(&self.files);
-        read_and_decode(&files, &planned, SEGMENT_BYTES_MAX, |mut taking| {
-            planned.iter().try_for_each(|segment| {
-                self.report.segments += 1;
-                let closed = self.segment(segment, &mut taking, &mut state, &mut end)?;
-                end.closed.push(closed);
-                self.progress.segment_done();
-                Ok::<(), OpenError>(())
-            })
-        })?;
+        read_and_decode(
+            &files,
+            &planned,
+            SEGMENT_BYTES_MAX,
+            decoders(),
+            |mut taking| {
+                planned.iter().try_for_each(|segment| {
+                    self.report.segments += 1;
+                    let closed = self.segment(segment, &mut taking, &mut state, &mut end)?;
+                    end.closed.push(closed);
+                    self.progress.segment_done();
+                    Ok::<(), OpenError>(())
+                })
+            },
+        )?;
         self.flush(&mut state);
         Ok(Replayed {
             end,
@@ -202,6 +211,7 @@ impl Replay<'_> {
     ) -> Result<ClosedSegment, OpenError> {
         let mut last_position = segment.first_position;
         state.holed = false;
+        state.early.clear();
         loop {
             let told = taking.next();
             let told = told.unwrap_or_else(|| Told::Failed(reader_is_gone(segment)));
@@ -229,7 +239,7 @@ impl Replay<'_> {
                         Decoded::Base => Ok(()),
                         Decoded::Batch(batch) => self.batch(state, position, batch),
                         Decoded::Definition(definition) => {
-                            self.cohorts.replay(definition, self.clock.monotonic());
+                            self.definition(state, definition);
                             Ok(())
                         }
                     });
@@ -307,6 +317,15 @@ impl Replay<'_> {
         }
     }
 
+    fn definition(&mut self, state: &mut State, definition: Definition) {
+        let key = (definition.agent.clone(), definition.epoch);
+        let cohort = definition.cohort;
+        self.cohorts.replay(definition, self.clock.monotonic());
+        if let Some(starts) = state.early.remove(&(key.clone(), cohort)) {
+            self.learn_starts(state, &key, cohort, (0, &starts));
+        }
+    }
+
     /// Tells the log since when counters count, and the cohort's shard when the row at `position` that says so is sealed.
     fn learn_starts(
         &mut self,
@@ -316,6 +335,8 @@ impl Replay<'_> {
         (position, starts): (u64, &[(Slot, TimestampMs)]),
     ) {
         let Some(layout) = self.cohorts.learn_starts(key, cohort, starts) else {
+            let early = state.early.entry((key.clone(), cohort)).or_default();
+            early.extend_from_slice(starts);
             return;
         };
         let shard = usize::from(layout.shard);

@@ -2,7 +2,7 @@
 //!
 //! A **reader** thread goes through the segments, checks the records and hands batches, bases and definitions to the **decoders**: batches
 //! and bases of one source always to the same one, for they lean on each other. It tells the taker, in order, what comes next and from whom. All of it goes in
-//! groups: a thread that is woken for each batch of 2,000 samples takes a third of the time of replay to wake. Everything between
+//! groups: waking a thread for each batch took a third of replay. Everything between
 //! them is bounded, and nobody waits for one behind: the reader waits for decoders and taker, decoders for the taker, and what the taker
 //! is told of has gone to the decoders before.
 
@@ -148,15 +148,20 @@ enum Job {
     },
 }
 
+/// Returns how many decoders this machine is best served with.
+pub(super) fn decoders() -> usize {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    cores.clamp(1, DECODERS_MAX)
+}
+
 /// Runs `take` on this thread with the contents of `segments`, in order; whatever it leaves is dropped.
 pub(super) fn read_and_decode<T>(
     files: &SharedFileSystem,
     segments: &[Planned],
     size_max: u64,
+    decoders: usize,
     take: impl FnOnce(Taking) -> T,
 ) -> T {
-    let decoders = thread::available_parallelism().map_or(1, |cores| cores.get());
-    let decoders = decoders.clamp(1, DECODERS_MAX);
     thread::scope(|scope| {
         let (tell, told) = sync_channel(TOLD_AHEAD);
         let mut jobs = Vec::with_capacity(decoders);
@@ -261,7 +266,7 @@ impl Reader<'_> {
                 // The taker meets the same error.
                 _ => None,
             },
-            // They lean on nothing. Records begin at multiples of some power of two.
+            // They lean on nothing. Records begin at multiples of 8.
             record::DEFINITION => Some((offset >> 5) % decoders),
             _ => None,
         };
@@ -316,7 +321,8 @@ fn decode_all(jobs: &Receiver<Vec<Job>>, done: &SyncSender<Vec<Decoding>>) {
                 }
             }
         }
-        if done.send(decoded).is_err() {
+        // The taker asks this decoder when it was told of a record: of nothing it would never ask, and this would wait for ever.
+        if !decoded.is_empty() && done.send(decoded).is_err() {
             return;
         }
     }
@@ -359,4 +365,75 @@ fn decode(kind: u8, body: &[u8], decoders: &mut HashMap<LogSource, BatchDecoder>
 fn lost(source: &LogSource, number: BatchNumber, error: &rows::DecodeError) -> String {
     let LogSource { agent, epoch, .. } = source;
     format!("batch {number} of {agent} in epoch {epoch} is lost: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use files::{FileSystem as _, Simulated};
+    use model::TimestampMs;
+    use rows::Epoch;
+    use storage::Lane;
+
+    use super::*;
+    use crate::segment::put_record;
+
+    /// The disk with segments of one batch each, of one source: whatever their number, most decoders have nothing to do.
+    fn segments(number: u64) -> (SharedFileSystem, Vec<Planned>) {
+        let disk = Simulated::new();
+        let folder = Path::new("/log");
+        disk.create_folders(folder).unwrap();
+        let source = LogSource {
+            agent: "node-1".parse().unwrap(),
+            epoch: Epoch(1),
+            lane: Lane::Live,
+        };
+        let planned = (0..number).map(|number| {
+            let mut bytes = vec![0; RECORDS_START];
+            put_record(&mut bytes, 0, 7, record::BATCH, number, |out| {
+                let taken = TimeRange::new(TimestampMs(0), TimestampMs(1));
+                record::put_batch(out, &source, BatchNumber(number), taken, b"no batch");
+            });
+            let path = folder.join(number.to_string());
+            let file = disk.open(&path, Open::create_new()).unwrap();
+            file.write_at(0, &bytes).unwrap();
+            Planned {
+                number,
+                path,
+                salt: 7,
+                first_position: number,
+                limit: u64::MAX,
+            }
+        });
+        let planned = planned.collect();
+        (Arc::new(disk), planned)
+    }
+
+    #[test]
+    fn decoders_without_work_hold_nobody_up() {
+        for decoders in 1..=DECODERS_MAX {
+            let (tell, told) = sync_channel(1);
+            thread::spawn(move || {
+                let (files, planned) = segments(40);
+                let (mut ends, mut batches) = (0, 0);
+                read_and_decode(&files, &planned, 1 << 20, decoders, |mut taking| {
+                    while let Some(told) = taking.next() {
+                        match told {
+                            Told::End { .. } => ends += 1,
+                            Told::Decoded { decoder, .. } => {
+                                assert!(taking.decoded(decoder).unwrap().is_err());
+                                batches += 1;
+                            }
+                            _ => panic!("a segment has a batch and an end"),
+                        }
+                    }
+                });
+                tell.send((ends, batches)).unwrap();
+            });
+            let found = told.recv_timeout(Duration::from_secs(20));
+            assert_eq!(found, Ok((40, 40)), "{decoders} decoders");
+        }
+    }
 }
