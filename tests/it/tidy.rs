@@ -77,6 +77,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["http-shell"]),
     ("hyper-util", &["http-shell"]),
     ("clap", &["config"]),
+    ("libc", &["heap"]),
     ("saphyr-parser", &["config"]),
     ("snap", &["ingest", "benches", "compare"]),
     ("roaring", &["tsdb"]),

@@ -175,7 +175,7 @@ pub struct LogConfig {
     pub retry_after: Duration,
 }
 
-/// When a shard's head becomes partitions: at whichever of these comes first.
+/// When a shard's head becomes partitions: at whichever of these comes first. While the log is replayed, only at twice the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct SealConfig {
     /// Bytes of a shard's head, a third of them of closed rows at least; default 32 MiB. While one is sealed the next one fills, so this is
@@ -183,7 +183,7 @@ pub struct SealConfig {
     pub head_bytes: u64,
     /// Bytes that a shard's unsealed rows take in the log; default 256 MiB.
     pub log_bytes: u64,
-    /// Age of a head; default 2 h.
+    /// Age of a head, from its first row; default 2 h.
     pub age: Duration,
 }
 

@@ -1,15 +1,19 @@
 //! Hashes of labels and of their texts, in memory only: nothing on the disk depends on them.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use model::Labels;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Returns the hash of a label set; another for each seed.
+/// Of this process: nobody can choose label sets that collide.
+static SECRET: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+
+/// Returns the hash of a label set; another for each seed, and in each process.
 pub(crate) fn hash_of(labels: &Labels, seed: u64) -> u64 {
     let (text, ends) = labels.packed();
     // Where names and values end is hashed by hand: they are a few numbers, and not bytes.
-    let ends = ends.iter().fold(seed, |hash, end| {
+    let ends = ends.iter().fold(*SECRET ^ seed, |hash, end| {
         (hash.rotate_left(23) ^ u64::from(*end)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
     xxh3_64_with_seed(text.as_bytes(), ends)

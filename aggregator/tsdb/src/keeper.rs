@@ -141,6 +141,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let now = self.clock.monotonic();
+            let seals = self.counters.seals.get();
             let asked = request.as_ref().is_some_and(KeeperRequest::wants_all);
             let due = asked || now.saturating_since(retained) >= RETAIN_EVERY;
             let mut kept = self.seal_all();
@@ -152,6 +153,9 @@ impl Keeper {
             let failure = kept.as_ref().err().map(ToString::to_string);
             if let Some(request) = request {
                 self.answer(request, failure);
+            }
+            if self.counters.seals.get() > seals {
+                heap::give_back();
             }
             if let Err(error) = kept {
                 self.counters.seal_failures.add(1);
@@ -296,8 +300,6 @@ impl Keeper {
             let (view, _) = shard.view();
             if let Some(frozen) = &view.frozen {
                 self.seal(&shard, frozen)?;
-                drop(view);
-                heap::give_back();
             }
         }
         Ok(())

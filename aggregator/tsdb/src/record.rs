@@ -194,10 +194,10 @@ impl PackedSlots {
     /// Returns the slots.
     pub(crate) fn unpack(&self) -> Vec<SlotState> {
         let raw = zstd::bulk::decompress(&self.frame, self.raw_bytes as usize);
-        let raw = raw.expect("a frame that this process made, and that never left its memory");
+        let raw = raw.expect("a frame that this process made, or has read once");
         let mut raw = Reader::new(&raw);
         (0..self.count)
-            .map(|_| read_slot(&mut raw).expect("slots that this process wrote"))
+            .map(|_| read_slot(&mut raw).expect("slots that this process wrote, or has read once"))
             .collect()
     }
 }

@@ -355,13 +355,13 @@ impl ShardThread {
             return false;
         }
         let bytes = head.bytes();
+        let helps = bytes < SMALL_HEAD_BYTES || head.frees_much();
         if self.replaying {
             // A seal would take the processor from replay, which a start waits for: only for want of memory.
-            return bytes >= self.seal.head_bytes.saturating_mul(2)
-                || self.memory.wants_seal(bytes);
+            let large = bytes / 2 >= self.seal.head_bytes;
+            return (large && helps) || self.memory.wants_seal(bytes);
         }
         let age = self.clock.monotonic().saturating_since(self.began);
-        let helps = bytes < SMALL_HEAD_BYTES || head.frees_much();
         (bytes >= self.seal.head_bytes && helps)
             || self.log_bytes / self.shards >= self.seal.log_bytes
             || age >= self.seal.age

@@ -10,11 +10,11 @@
 /// Gives the operating system every free page of the heap. Takes some milliseconds for each 100 MB and stops others that allocate
 /// meanwhile, so it is for the end of work that freed tens of megabytes, never for a request. Does nothing with another C library than GNU's.
 pub fn give_back() {
-    #[cfg(target_env = "gnu")]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     trim();
 }
 
-#[cfg(target_env = "gnu")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "the C library has no safe face")]
 fn trim() {
     // SAFETY: malloc_trim takes a number and no pointer, may be called at any time by any thread (MT-Safe in its manual), and touches

@@ -174,8 +174,8 @@ impl Chunk {
             .fold((u64::MAX, 0), |(all, any), bits| (all & bits, any | bits))
     }
 
-    /// Puts the floats of up to [`TILE_SLOTS`] slots from `slot` on into `out`, column after column: the first `rows` rows of each. Row by
-    /// row a slot is a cache line, so it is read once for all slots that lie on it.
+    /// Puts the floats of up to [`TILE_SLOTS`] slots from `slot` on into `out`, column after column: the first `rows` rows of each. Rows lie
+    /// far apart: each cache line of them is fetched once, for all slots that lie on it.
     pub(crate) fn tile(&self, slot: usize, rows: usize, out: &mut Vec<f64>) {
         let slots = TILE_SLOTS.min(self.slots - slot);
         out.clear();

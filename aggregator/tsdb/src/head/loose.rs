@@ -492,7 +492,7 @@ impl Page {
         self.bytes.len() >= LARGE_BYTES
     }
 
-    /// Returns whether it is to be merged. Pages of histograms that were cut for want of room stay as they are.
+    /// Returns whether it is to be merged.
     fn is_small(&self) -> bool {
         self.axis.rows() < LARGE_ROWS && !self.is_large()
     }

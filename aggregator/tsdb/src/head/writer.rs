@@ -27,14 +27,60 @@ const JOINS_MAX: usize = 4_096;
 
 type Starts = HashMap<Slot, TimestampMs>;
 
-/// Start times that outlive heads, for they are sent only when they change: of each epoch's cohort that the head has not seen yet.
-type Carried = HashMap<(Arc<CohortKey>, Epoch, CohortId), CarriedStarts>;
+/// Epochs of a cohort whose start times outlive heads: the present one, and one whose last rows may still come.
+const EPOCHS_CARRIED: usize = 2;
 
+/// Start times that outlive heads, for they are sent only when they change: of cohorts that the head has not seen yet, the epochs that
+/// came last.
 #[derive(Debug, Default)]
+struct Carried(HashMap<Arc<CohortKey>, Vec<CarriedStarts>>);
+
+#[derive(Debug)]
 struct CarriedStarts {
+    of: (Epoch, CohortId),
     starts: Starts,
     /// When a head ended that was the last to see the cohort, or the first that did not.
     since: Option<Monotonic>,
+}
+
+impl Carried {
+    /// Returns the start times that are carried for an epoch's cohort, to be changed.
+    fn starts_of(&mut self, key: &Arc<CohortKey>, of: (Epoch, CohortId)) -> &mut Starts {
+        let epochs = self.0.entry(Arc::clone(key)).or_default();
+        let at = epochs.iter().position(|epoch| epoch.of == of);
+        let at = at.unwrap_or_else(|| {
+            if epochs.len() >= EPOCHS_CARRIED {
+                epochs.remove(0);
+            }
+            epochs.push(CarriedStarts {
+                of,
+                starts: Starts::new(),
+                since: None,
+            });
+            epochs.len() - 1
+        });
+        &mut epochs[at].starts
+    }
+
+    /// Hands over the start times of an epoch's cohort.
+    fn take(&mut self, key: &Arc<CohortKey>, of: (Epoch, CohortId)) -> Starts {
+        let Some(epochs) = self.0.get_mut(key) else {
+            return Starts::new();
+        };
+        let found = epochs.iter().position(|epoch| epoch.of == of);
+        found.map_or_else(Starts::new, |at| epochs.remove(at).starts)
+    }
+
+    /// Forgets those of cohorts that have had no row for as long as the log remembers a cohort.
+    fn sweep(&mut self, now: Monotonic) {
+        self.0.retain(|_, epochs| {
+            epochs.retain_mut(|epoch| {
+                let since = *epoch.since.get_or_insert(now);
+                now.saturating_since(since) < FORGOTTEN_AFTER
+            });
+            !epochs.is_empty()
+        });
+    }
 }
 
 /// Writes a head.
@@ -129,16 +175,12 @@ impl HeadWriter {
         for (key, cohort) in self.cohorts.drain() {
             for numbering in cohort.numberings {
                 if !numbering.starts.is_empty() {
-                    let key = (Arc::clone(&key), numbering.epoch, numbering.cohort);
-                    let carried = self.carried.entry(key).or_default();
-                    carried.starts = numbering.starts;
+                    let of = (numbering.epoch, numbering.cohort);
+                    *self.carried.starts_of(&key, of) = numbering.starts;
                 }
             }
         }
-        self.carried.retain(|_, carried| {
-            let since = *carried.since.get_or_insert(now);
-            now.saturating_since(since) < FORGOTTEN_AFTER
-        });
+        self.carried.sweep(now);
         self.loose.clear();
         // A seal takes short chunks as well.
         self.joins.clear();
@@ -163,8 +205,8 @@ impl HeadWriter {
         let known = match cohort.and_then(|cohort| cohort.numberings.iter_mut().find(of_layout)) {
             Some(numbering) => &mut numbering.starts,
             None => {
-                let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
-                &mut self.carried.entry(key).or_default().starts
+                let of = (layout.epoch, layout.cohort);
+                self.carried.starts_of(&layout.key, of)
             }
         };
         known.extend(starts.iter().copied());
@@ -356,13 +398,13 @@ impl Cohort {
             .iter()
             .rposition(|one| (one.epoch, one.cohort) == (layout.epoch, layout.cohort));
         let at = found.unwrap_or_else(|| {
-            let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
+            let of = (layout.epoch, layout.cohort);
             self.numberings.push(Numbering {
                 epoch: layout.epoch,
                 cohort: layout.cohort,
                 changes: layout.changes,
                 series: Vec::new(),
-                starts: carried.remove(&key).unwrap_or_default().starts,
+                starts: carried.take(&layout.key, of),
             });
             self.numberings.len() - 1
         });

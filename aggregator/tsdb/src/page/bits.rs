@@ -90,7 +90,7 @@ fn unpack_eights<const WIDTH: usize>(
     done
 }
 
-/// Loads eight bytes, of which there are as many.
+/// Loads the first eight bytes; the caller gives no fewer.
 #[inline]
 fn load(bytes: &[u8]) -> u64 {
     bytes
