@@ -1,7 +1,7 @@
 //! Samples that came one by one, by series.
 //!
-//! A series' samples that rise in time gather in an **open** run of 16 bytes each; a full run closes into a small page, eight small pages
-//! become a large one, so a sample is packed twice and a series of two hours at 15 s has some seven pages. Times and positions of a page
+//! A series' samples that rise in time gather in an **open** run of 16 bytes each; a full run closes into a page, four pages of a size become
+//! one of the next, so a sample is packed three times and a series of two hours at 15 s has some six pages. Times and positions of a page
 //! are its [`Axis`], which series that are scraped together share.
 //!
 //! Samples not newer than the newest are **late**: they gather beside, in the order that they came, and close into pages sorted by time, so
@@ -29,10 +29,8 @@ use crate::page::{Scratch, decode_page};
 
 /// Samples of an open run.
 const OPEN: usize = 16;
-/// Small pages that become a large one.
-const MERGED: usize = 8;
-/// Rows of a page that is not small any more.
-const LARGE_ROWS: usize = OPEN * MERGED / 2;
+/// Pages of a size that become one.
+const MERGED: usize = 4;
 /// Late samples that gather before they become a page, and that a page of them has at most.
 const LATE_OPEN: usize = 64;
 const LATE_ROWS: usize = 512;
@@ -289,7 +287,14 @@ impl LooseSeries {
         let effort = std::mem::replace(&mut scratch.ints().effort, Effort::Quick);
         grown += put_pages(&mut self.pages, columns, tools, scratch);
         scratch.ints().effort = effort;
-        grown + merge_small(&mut self.pages, tools, scratch)
+        // Once per size: pages of histograms may come out as many as they went in.
+        for _ in 0..SIZES_MERGED {
+            match merge_small(&mut self.pages, tools, scratch) {
+                Some(merged) => grown += merged,
+                None => break,
+            }
+        }
+        grown
     }
 
     /// Appends what there is within `range`, by whole runs: main ones first.
@@ -453,16 +458,21 @@ fn put_pages(
     grown
 }
 
-/// Makes one page of the last eight when all are small; returns by how many bytes that grew.
-fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) -> i64 {
-    let Some(first) = pages.len().checked_sub(MERGED) else {
-        return 0;
-    };
-    if !pages[first..].iter().all(Page::is_small) {
-        return 0;
+/// Makes one page of the last four when they are of one size; returns by how many bytes that grew, `None` when there is nothing to do.
+fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) -> Option<i64> {
+    let first = pages.len().checked_sub(MERGED)?;
+    let last = &pages[first..];
+    let size = last[0].size();
+    // Pages of histograms may have been cut for want of room: they stay as they are.
+    if size >= SIZES_MERGED
+        || last
+            .iter()
+            .any(|page| page.size() != size || page.is_large())
+    {
+        return None;
     }
     let old: Vec<Page> = pages.drain(first..).collect();
-    let grown = -old.iter().map(Page::memory_bytes).sum::<i64>();
+    let mut grown: i64 = -old.iter().map(Page::memory_bytes).sum::<i64>();
     tools.times.clear();
     tools.positions.clear();
     let mut gathered = Gathered::default();
@@ -477,9 +487,12 @@ fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) 
         let (values, starts) = page.decode(scratch);
         gathered.append(&values, starts.as_deref());
     }
-    grown + put_pages(pages, gathered.into_columns(), tools, scratch)
+    grown += put_pages(pages, gathered.into_columns(), tools, scratch);
+    Some(grown)
 }
 
+/// Sizes of pages that are merged: 0 and 1.
+const SIZES_MERGED: usize = 2;
 /// A page of more bytes is left alone: merging it gains little and costs much.
 const LARGE_BYTES: usize = 16 * 1024;
 
@@ -492,9 +505,12 @@ impl Page {
         self.bytes.len() >= LARGE_BYTES
     }
 
-    /// Returns whether it is to be merged.
-    fn is_small(&self) -> bool {
-        self.axis.rows() < LARGE_ROWS && !self.is_large()
+    fn size(&self) -> usize {
+        match self.axis.rows() {
+            ..48 => 0,
+            48..192 => 1,
+            _ => SIZES_MERGED,
+        }
     }
 
     fn span(&self) -> TimeRange {
