@@ -38,7 +38,7 @@ pub(super) fn unpack(
     let start = out.len();
     out.resize(start + count, base);
     let out = &mut out[start..];
-    // One loop for each width that is not rare: every offset, shift and mask in it is a constant.
+    // One loop for each width up to 40: every offset, shift and mask in it is a constant.
     macro_rules! of_width {
         ($($constant:literal)*) => {
             match width {

@@ -462,6 +462,36 @@ fn starts_of(store: &Tsdb, metric: &str) -> Vec<TimestampMs> {
 }
 
 #[test]
+fn a_head_is_as_old_as_its_first_row() {
+    let mut world = World::new();
+    world.config.shards = std::num::NonZeroU16::new(1);
+    let age = world.config.seal.age;
+    let (store, _) = world.open();
+    let mut agent = Agent::new("node-1", 1);
+    let series = [labels(&[("__name__", "a")])];
+    store
+        .define(&agent.source, definition(0, "fast", &series))
+        .unwrap();
+    let minute = Duration::from_mins(1);
+    world.clock.advance(age - minute);
+    // The last one is seen after the shard has looked at its head with those before.
+    for second in 0..3 {
+        let row = agent.row(0, START_MS + second * 1_000, &[Some(1.0)]);
+        let batch = agent.batch(&[row], &[]);
+        assert_eq!(append(&store, &agent.source, &batch), stored());
+        wait_until("the row is seen", || {
+            dump(&store).len() as i64 == second + 1
+        });
+        world.clock.advance(minute);
+    }
+    assert!(store.keep());
+    assert_eq!(store.stats().seals, 0, "the head is three minutes old");
+    world.clock.advance(age);
+    wait_until("it is sealed", || store.stats().seals == 1);
+    assert_eq!(dump(&store).len(), 3);
+}
+
+#[test]
 fn a_series_of_several_cohorts_comes_once_and_the_first_in_the_log_stands() {
     let mut world = World::new();
     for seal in [u64::MAX, 1] {
