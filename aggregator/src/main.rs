@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    heap::keep();
     match run(invocation) {
         Ok(code) => code,
         Err(error) => {

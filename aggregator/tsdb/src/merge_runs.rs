@@ -44,6 +44,9 @@ pub(crate) fn merge_runs(mut runs: Vec<Arrived>) -> Vec<Segment> {
 }
 
 fn merge_samples(mut runs: Vec<Arrived>) -> Vec<Segment> {
+    if runs.len() <= 1 {
+        return runs.into_iter().map(|run| run.segment).collect();
+    }
     // With their ranks, which sorting by time must not lose.
     runs.sort_by_key(|run| run.arrival);
     let mut runs: Vec<(usize, Arrived)> = runs.into_iter().enumerate().collect();

@@ -33,6 +33,8 @@ use crate::rows::{ROWS, Row};
 use crate::table::{Line, score, show_table, to_json};
 
 fn main() -> ExitCode {
+    // As the program does: some rows run its libraries in here.
+    heap::keep();
     let read = program::program().read(std::env::args_os(), Environment::of_process(), &[]);
     let done = match read {
         Ok(Invocation { settings, .. }) => run(&settings),

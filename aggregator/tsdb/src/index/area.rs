@@ -14,7 +14,7 @@ pub(crate) trait BlockSource: fmt::Debug {
     type Error;
 
     /// Returns the content of a block of an area, its checksum verified.
-    fn block(&self, number: u32) -> Result<Arc<[u8]>, Self::Error>;
+    fn block(&self, number: u32) -> Result<Arc<Vec<u8>>, Self::Error>;
 
     /// Returns the error for a block whose content contradicts itself.
     fn malformed(&self, block: u32, what: Malformed) -> Self::Error;
@@ -29,7 +29,7 @@ pub(crate) struct Area {
 
 /// Keeps the block read last, so that neighbours cost one read.
 #[derive(Debug, Default)]
-pub(crate) struct LastBlock(Option<(u32, Arc<[u8]>)>);
+pub(crate) struct LastBlock(Option<(u32, Arc<Vec<u8>>)>);
 
 impl Area {
     /// Returns the block that holds the byte at `offset`.

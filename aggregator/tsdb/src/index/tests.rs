@@ -12,12 +12,12 @@ use crate::cache::Cache;
 
 /// Blocks in memory.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Blocks(Vec<Arc<[u8]>>);
+pub(super) struct Blocks(Vec<Arc<Vec<u8>>>);
 
 impl BlockSource for Blocks {
     type Error = String;
 
-    fn block(&self, number: u32) -> Result<Arc<[u8]>, String> {
+    fn block(&self, number: u32) -> Result<Arc<Vec<u8>>, String> {
         self.0
             .get(number as usize)
             .cloned()
@@ -32,7 +32,8 @@ impl BlockSource for Blocks {
 impl Blocks {
     fn add(&mut self, bytes: &[u8]) -> Area {
         let first_block = u32::try_from(self.0.len()).unwrap();
-        self.0.extend(bytes.chunks(AREA_BLOCK_BYTES).map(Arc::from));
+        let blocks = bytes.chunks(AREA_BLOCK_BYTES);
+        self.0.extend(blocks.map(|block| Arc::new(block.to_vec())));
         Area {
             first_block,
             bytes: bytes.len() as u64,

@@ -25,24 +25,14 @@ pub(super) fn pack(fields: impl Iterator<Item = u64>, width: u32, out: &mut Vec<
     out.extend_from_slice(&word.to_le_bytes()[..packed_len(1, filled)]);
 }
 
-/// Appends `count` values `base + factor * field` (modulo 2^64) to `out`. `packed` is exactly [`packed_len`] bytes.
-pub(super) fn unpack(
-    packed: &[u8],
-    width: u32,
-    count: usize,
-    base: i64,
-    factor: u64,
-    out: &mut Vec<i64>,
-) {
+/// Fills `out` with `base + factor * field` (modulo 2^64). `packed` is exactly [`packed_len`] bytes.
+pub(super) fn unpack(packed: &[u8], width: u32, base: i64, factor: u64, out: &mut [i64]) {
     let value = |field: u64| base.wrapping_add(field.wrapping_mul(factor).cast_signed());
-    let start = out.len();
-    out.resize(start + count, base);
-    let out = &mut out[start..];
     // One loop for each width up to 40: every offset, shift and mask in it is a constant.
     macro_rules! of_width {
         ($($constant:literal)*) => {
             match width {
-                0 => {}
+                0 => out.fill(base),
                 $($constant => unpack_of::<$constant>(packed, out, value),)*
                 _ => {
                     for (index, cell) in out.iter_mut().enumerate() {
@@ -122,8 +112,8 @@ mod tests {
             let mut packed = Vec::new();
             pack(fields.iter().copied(), width, &mut packed);
             prop_assert_eq!(packed.len(), packed_len(fields.len(), width));
-            let mut values = Vec::new();
-            unpack(&packed, width, fields.len(), 0, 1, &mut values);
+            let mut values = vec![-1; fields.len()];
+            unpack(&packed, width, 0, 1, &mut values);
             prop_assert_eq!(values.into_iter().map(i64::cast_unsigned).collect::<Vec<_>>(), fields);
         }
     }

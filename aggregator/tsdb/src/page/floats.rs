@@ -2,13 +2,15 @@
 //!
 //! The layout is drawn in FORMAT.md, section "Float stream".
 
+use std::iter;
 use std::sync::Arc;
 
 use super::decimal::{
     POWERS, SCALE_MAX, common_scale, scale_of, starting_scale, to_float, to_whole,
 };
 use super::ints::{
-    Differences, IntScratch, decode_ints, encode_constant, encode_ints, peek, take_constant,
+    Differences, IntScratch, Numbers, decode_numbers, encode_constant, encode_ints, peek,
+    take_constant,
 };
 use super::varint::{put_length, put_varint, put_zigzag, take_length, take_varint, take_zigzag};
 use super::xor::{decode_xor, encode_xor};
@@ -30,8 +32,27 @@ const XOR_TRIED_ABOVE: usize = 4;
 pub(crate) struct FloatScratch {
     pub(super) ints: IntScratch,
     pub(super) whole: Vec<i64>,
+    values: Vec<f64>,
+    constants: Constants,
     bytes: Vec<u8>,
     xor: Vec<u8>,
+}
+
+/// The constant columns decoded last: most columns of zeros, and many others, are shared by all series that have them.
+#[derive(Debug, Default)]
+struct Constants([Arc<[f64]>; 4]);
+
+impl Constants {
+    fn column(&mut self, value: f64, count: usize) -> Arc<[f64]> {
+        // 0, 1 and 2 have places of their own.
+        let place = (value.to_bits() >> 52) as usize % self.0.len();
+        let held = &mut self.0[place];
+        let same = |first: &f64| first.to_bits() == value.to_bits();
+        if held.len() != count || !held.first().is_some_and(same) {
+            *held = iter::repeat_n(value, count).collect();
+        }
+        Arc::clone(held)
+    }
 }
 
 /// Least and greatest of the values that are numbers; `None` when none is.
@@ -257,51 +278,38 @@ pub(super) fn peek_bounds(mut from: Reader<'_>) -> Result<Bounds, Malformed> {
     Ok(Some((to_float(min, power), to_float(max, power))))
 }
 
-/// What a float stream turned out to be, but for its exceptions.
-enum Body<'a> {
-    /// Nothing more is in the stream.
-    Xor,
-    Same(f64),
-    /// Whole numbers over a power of ten.
-    Decimal(&'a [i64], f64),
+/// Where decoded floats go.
+trait Floats {
+    /// Takes the values, and returns them where they stay.
+    fn take(&mut self, values: impl Iterator<Item = f64>) -> &mut [f64];
+
+    /// Takes one value so many times.
+    fn take_constant(&mut self, value: f64, count: usize, constants: &mut Constants);
 }
 
-/// A float stream up to its body.
-struct Stream<'a, 'b> {
-    body: Body<'a>,
-    /// Where the exceptions stand, and how many there are.
-    exceptions: (Reader<'b>, usize),
+/// Behind those that are there.
+impl Floats for Vec<f64> {
+    fn take(&mut self, values: impl Iterator<Item = f64>) -> &mut [f64] {
+        let start = self.len();
+        self.extend(values);
+        &mut self[start..]
+    }
+
+    fn take_constant(&mut self, value: f64, count: usize, _: &mut Constants) {
+        self.extend(iter::repeat_n(value, count));
+    }
 }
 
-/// Reads all of a stream of at least one value but the body of one in XOR.
-fn take_stream<'a, 'b>(
-    from: &mut Reader<'b>,
-    count: usize,
-    scratch: &'a mut FloatScratch,
-) -> Result<Stream<'a, 'b>, Malformed> {
-    let head = take_head(from)?;
-    let exceptions_at = *from;
-    let mut exceptions = 0;
-    let body = match head.form {
-        FORM_XOR => Body::Xor,
-        FORM_SAME => Body::Same(f64::from_bits(from.u64("constant is cut off")?)),
-        scale => {
-            if head.exceptions {
-                exceptions = skip_exceptions(from, count)?;
-            }
-            let power = POWERS[usize::from(scale)];
-            if let Some(constant) = take_constant(from)? {
-                Body::Same(to_float(constant, power))
-            } else {
-                decode_ints(from, count, &mut scratch.ints, &mut scratch.whole)?;
-                Body::Decimal(&scratch.whole, power)
-            }
-        }
-    };
-    Ok(Stream {
-        body,
-        exceptions: (exceptions_at, exceptions),
-    })
+/// In place of those that are there: written once, to where they are shared.
+impl Floats for Arc<[f64]> {
+    fn take(&mut self, values: impl Iterator<Item = f64>) -> &mut [f64] {
+        *self = values.collect();
+        Self::get_mut(self).unwrap_or_default()
+    }
+
+    fn take_constant(&mut self, value: f64, count: usize, constants: &mut Constants) {
+        *self = constants.column(value, count);
+    }
 }
 
 /// Reads `count` values from the front of `from` and appends them to `out`. What `out` and `from` hold after an error means nothing.
@@ -312,45 +320,95 @@ pub(super) fn decode_floats(
     scratch: &mut FloatScratch,
     out: &mut Vec<f64>,
 ) -> Result<(), Malformed> {
-    if count == 0 {
-        return Ok(());
-    }
-    let start = out.len();
-    let Stream { body, exceptions } = take_stream(from, count, scratch)?;
-    match body {
-        Body::Xor => return decode_xor(from, count, out),
-        Body::Same(value) => out.resize(start + count, value),
-        // The division by 1 is left out where the compiler knows of it.
-        Body::Decimal(whole, 1.0) => out.extend(whole.iter().map(|m| to_float(*m, 1.0))),
-        Body::Decimal(whole, power) => out.extend(whole.iter().map(|m| to_float(*m, power))),
-    }
-    patch(exceptions, &mut out[start..])
+    decode_to(out, from, count, scratch)
 }
 
-/// The same, shared: the values are written once, to where they stay.
+/// The same, shared.
 pub(super) fn decode_shared_floats(
     from: &mut Reader<'_>,
     count: usize,
     scratch: &mut FloatScratch,
 ) -> Result<Arc<[f64]>, Malformed> {
-    if count == 0 {
-        return Ok(Arc::default());
-    }
-    let Stream { body, exceptions } = take_stream(from, count, scratch)?;
-    let mut values: Arc<[f64]> = match body {
-        Body::Xor => {
-            let mut values = Vec::with_capacity(count);
-            decode_xor(from, count, &mut values)?;
-            return Ok(values.into());
-        }
-        Body::Same(value) => std::iter::repeat_n(value, count).collect(),
-        Body::Decimal(whole, 1.0) => whole.iter().map(|m| to_float(*m, 1.0)).collect(),
-        Body::Decimal(whole, power) => whole.iter().map(|m| to_float(*m, power)).collect(),
-    };
-    if let Some(values) = Arc::get_mut(&mut values) {
-        patch(exceptions, values)?;
-    }
+    let mut values = Arc::default();
+    decode_to(&mut values, from, count, scratch)?;
     Ok(values)
+}
+
+fn decode_to(
+    out: &mut impl Floats,
+    from: &mut Reader<'_>,
+    count: usize,
+    scratch: &mut FloatScratch,
+) -> Result<(), Malformed> {
+    if count == 0 {
+        return Ok(());
+    }
+    let FloatScratch {
+        ints,
+        whole,
+        values,
+        constants,
+        ..
+    } = scratch;
+    let head = take_head(from)?;
+    let scale = match head.form {
+        FORM_XOR => {
+            values.clear();
+            decode_xor(from, count, values)?;
+            out.take(values.iter().copied());
+            return Ok(());
+        }
+        FORM_SAME => {
+            let value = f64::from_bits(from.u64("constant is cut off")?);
+            out.take_constant(value, count, constants);
+            return Ok(());
+        }
+        scale => scale,
+    };
+    let exceptions_at = *from;
+    let exceptions = if head.exceptions {
+        skip_exceptions(from, count)?
+    } else {
+        0
+    };
+    let power = POWERS[usize::from(scale)];
+    let values = match take_constant(from)? {
+        Some(constant) if exceptions == 0 => {
+            out.take_constant(to_float(constant, power), count, constants);
+            return Ok(());
+        }
+        Some(constant) => out.take(iter::repeat_n(to_float(constant, power), count)),
+        None => {
+            let numbers = decode_numbers(from, count, ints, whole)?;
+            take_decimals(out, whole, numbers, power)
+        }
+    };
+    patch((exceptions_at, exceptions), values)
+}
+
+fn take_decimals<'a>(
+    out: &'a mut impl Floats,
+    whole: &[i64],
+    numbers: Numbers,
+    power: f64,
+) -> &'a mut [f64] {
+    let values = match numbers {
+        Numbers::Values => out.take(whole.iter().map(|m| to_float(*m, 1.0))),
+        Numbers::Differences => {
+            let mut sum = 0i64;
+            out.take(whole.iter().map(|difference| {
+                sum = sum.wrapping_add(*difference);
+                to_float(sum, 1.0)
+            }))
+        }
+    };
+    // A second time through, because divisions go two by two then, and most columns have none.
+    if power != 1.0 {
+        for value in &mut *values {
+            *value /= power;
+        }
+    }
+    values
 }
 
 /// Steps over the exceptions and returns how many there are.

@@ -48,7 +48,6 @@ pub(crate) struct IntScratch {
     first: Vec<i64>,
     second: Vec<i64>,
     nonzero: Vec<i64>,
-    residuals: Vec<i64>,
 }
 
 /// Appends `values` to `out`; nothing for no values. Returns the stream's anchor (see [`peek`]).
@@ -288,6 +287,15 @@ fn take_head(from: &mut Reader<'_>) -> Result<Result<Head, i64>, Malformed> {
     }))
 }
 
+/// What the numbers of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Its values.
+    Values,
+    /// Its first value and the differences: each value is the sum of the numbers up to it.
+    Differences,
+}
+
 /// Reads a stream of `count` values from the front of `from` and puts them in place of `out`'s content. What `out` and `from` hold after
 /// an error means nothing. Callers bound `count`.
 pub(crate) fn decode_ints(
@@ -296,101 +304,116 @@ pub(crate) fn decode_ints(
     scratch: &mut IntScratch,
     out: &mut Vec<i64>,
 ) -> Result<(), Malformed> {
-    out.clear();
-    if count == 0 {
-        return Ok(());
-    }
-    let head = match take_head(from)? {
-        Ok(head) => head,
-        Err(constant) => {
-            out.resize(count, constant);
-            return Ok(());
-        }
-    };
-    let expected = count
-        .checked_sub(usize::from(head.order))
-        .ok_or(Malformed("more starts than values"))?;
-    let residuals = &mut scratch.residuals;
-    residuals.clear();
-    if head.sparse {
-        take_sparse(from, &head, expected, &mut scratch.nonzero, residuals)?;
-    } else {
-        take_fields(from, &head, None, expected, residuals)?;
-    }
-    if head.order == 0 {
-        std::mem::swap(residuals, out);
-    } else {
-        integrate(&head, residuals, out);
+    if decode_numbers(from, count, scratch, out)? == Numbers::Differences {
+        integrate(out);
     }
     Ok(())
 }
 
-/// Reads exceptions, the bitmap of a sparse column (whose population is the number of fields), and fields.
-fn take_fields(
+/// The same for whoever goes through the values once and can add up on the way: puts the numbers there and tells what they are.
+pub(crate) fn decode_numbers(
     from: &mut Reader<'_>,
-    head: &Head,
-    bitmap_bits: Option<usize>,
     count: usize,
+    scratch: &mut IntScratch,
     out: &mut Vec<i64>,
-) -> Result<(), Malformed> {
-    let exceptions_at = *from;
-    let exceptions = if head.exceptions {
-        take_length(from, count, "more exceptions than values")?
+) -> Result<Numbers, Malformed> {
+    // What is in the buffer already is written over, so it is not cleared.
+    out.resize(count, 0);
+    if count == 0 {
+        return Ok(Numbers::Values);
+    }
+    let head = match take_head(from)? {
+        Ok(head) => head,
+        Err(constant) => {
+            out.fill(constant);
+            return Ok(Numbers::Values);
+        }
+    };
+    let order = usize::from(head.order);
+    let (starts, residuals) = out
+        .split_at_mut_checked(order)
+        .ok_or(Malformed("more starts than values"))?;
+    starts.copy_from_slice(&head.starts[..order]);
+    if head.sparse {
+        take_sparse(from, &head, &mut scratch.nonzero, residuals)?;
     } else {
-        0
-    };
-    for _ in 0..exceptions {
-        take_varint(from, "bad gap of an exception")?;
-        take_varint(from, "bad exception")?;
+        take_fields(from, &head, residuals)?;
     }
-    let count = match bitmap_bits {
-        None => count,
-        Some(bits) => population(from.take(packed_len(bits, 1), "bitmap is cut off")?),
-    };
-    let packed = from.take(packed_len(count, head.width), "fields are cut off")?;
-    unpack(packed, head.width, count, head.minimum, head.divisor, out);
-    let mut again = exceptions_at;
+    if order == 2 {
+        integrate(&mut out[1..]);
+    }
+    Ok(if order == 0 {
+        Numbers::Values
+    } else {
+        Numbers::Differences
+    })
+}
+
+/// Steps over exceptions; returns where they stand.
+fn skip_exceptions<'a>(
+    from: &mut Reader<'a>,
+    head: &Head,
+    count: usize,
+) -> Result<Reader<'a>, Malformed> {
+    let at = *from;
     if head.exceptions {
-        take_varint(&mut again, "more exceptions than values")?;
+        for _ in 0..take_length(from, count, "more exceptions than values")? {
+            take_varint(from, "bad gap of an exception")?;
+            take_varint(from, "bad exception")?;
+        }
     }
+    Ok(at)
+}
+
+/// Reads exceptions and as many fields as `out` has room for.
+fn take_fields(from: &mut Reader<'_>, head: &Head, out: &mut [i64]) -> Result<(), Malformed> {
+    let exceptions = skip_exceptions(from, head, out.len())?;
+    unpack_fields(from, head, out)?;
+    patch(exceptions, head, out)
+}
+
+fn unpack_fields(from: &mut Reader<'_>, head: &Head, out: &mut [i64]) -> Result<(), Malformed> {
+    let packed = from.take(packed_len(out.len(), head.width), "fields are cut off")?;
+    unpack(packed, head.width, head.minimum, head.divisor, out);
+    Ok(())
+}
+
+/// Writes the exceptions in their places.
+fn patch(mut from: Reader<'_>, head: &Head, out: &mut [i64]) -> Result<(), Malformed> {
+    if !head.exceptions {
+        return Ok(());
+    }
+    let outside = "exception outside the column";
     let mut next = 0usize;
-    for _ in 0..exceptions {
-        let at =
-            take_length(&mut again, count, "exception outside the column")?.saturating_add(next);
-        let residual = take_zigzag(&mut again, "bad exception")?;
-        let cell = out
-            .get_mut(at)
-            .ok_or(Malformed("exception outside the column"))?;
-        *cell = head.minimum.wrapping_add(residual);
+    for _ in 0..take_varint(&mut from, "more exceptions than values")? {
+        let at = take_length(&mut from, out.len(), outside)?.saturating_add(next);
+        let residual = take_zigzag(&mut from, "bad exception")?;
+        *out.get_mut(at).ok_or(Malformed(outside))? = head.minimum.wrapping_add(residual);
         next = at + 1;
     }
     Ok(())
 }
 
+/// Reads exceptions, the bitmap of a sparse column, whose population is the number of fields, and these.
 fn take_sparse(
     from: &mut Reader<'_>,
     head: &Head,
-    count: usize,
     nonzero: &mut Vec<i64>,
-    out: &mut Vec<i64>,
+    out: &mut [i64],
 ) -> Result<(), Malformed> {
-    nonzero.clear();
-    let before = *from;
-    take_fields(from, head, Some(count), count, nonzero)?;
-    // The bitmap lies right before the fields.
-    let fields = packed_len(nonzero.len(), head.width);
-    let bitmap_len = packed_len(count, 1);
-    let consumed = before.rest().len() - from.rest().len();
-    let bitmap = &before.rest()[consumed - fields - bitmap_len..consumed - fields];
-    if population(bitmap) != nonzero.len()
-        || !count.is_multiple_of(8) && bitmap[bitmap_len - 1] >> (count % 8) != 0
-    {
+    let exceptions = skip_exceptions(from, head, out.len())?;
+    let bitmap = from.take(packed_len(out.len(), 1), "bitmap is cut off")?;
+    let used = out.len() % 8;
+    if used != 0 && bitmap.last().is_some_and(|last| last >> used != 0) {
         return Err(Malformed("bitmap has bits past its end"));
     }
-    let start = out.len();
-    out.resize(start + count, 0);
+    let population = bitmap.iter().map(|byte| byte.count_ones() as usize).sum();
+    nonzero.resize(population, 0);
+    unpack_fields(from, head, nonzero)?;
+    patch(exceptions, head, nonzero)?;
+    out.fill(0);
     let mut fields = nonzero.iter();
-    for (cells, byte) in out[start..].chunks_mut(8).zip(bitmap) {
+    for (cells, byte) in out.chunks_mut(8).zip(bitmap) {
         let mut bits = *byte;
         while bits != 0 {
             if let Some((cell, field)) = cells
@@ -405,31 +428,12 @@ fn take_sparse(
     Ok(())
 }
 
-fn population(bitmap: &[u8]) -> usize {
-    bitmap.iter().map(|byte| byte.count_ones() as usize).sum()
-}
-
-/// Turns differences back into values.
-fn integrate(head: &Head, residuals: &[i64], out: &mut Vec<i64>) {
-    let [first, second] = head.starts;
-    match head.order {
-        1 => {
-            let mut value = first;
-            out.push(value);
-            out.extend(residuals.iter().map(|residual| {
-                value = value.wrapping_add(*residual);
-                value
-            }));
-        }
-        _ => {
-            let (mut value, mut difference) = (first.wrapping_add(second), second);
-            out.extend([first, value]);
-            out.extend(residuals.iter().map(|residual| {
-                difference = difference.wrapping_add(*residual);
-                value = value.wrapping_add(difference);
-                value
-            }));
-        }
+/// Replaces each number by the sum of those up to it.
+fn integrate(numbers: &mut [i64]) {
+    let mut sum = 0i64;
+    for number in numbers {
+        sum = sum.wrapping_add(*number);
+        *number = sum;
     }
 }
 

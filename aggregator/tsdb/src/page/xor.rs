@@ -67,17 +67,23 @@ pub(super) fn decode_xor(
     for at in 0..count {
         if at == 0 {
             previous = bits.take(64)?;
-        } else if bits.take(1)? == 1 {
-            if bits.take(1)? == 1 {
-                let first = u32::try_from(bits.take(6)?).unwrap_or(0);
-                let length = u32::try_from(bits.take(6)?).unwrap_or(0) + 1;
-                let last = 64u32
-                    .checked_sub(first + length)
-                    .ok_or(Malformed("window of changed bits is wider than a value"))?;
-                window = Some((last, length));
+        } else {
+            let ahead = bits.ahead();
+            if ahead & 0b1 == 0 {
+                bits.skip(1)?;
+            } else {
+                bits.skip(2)?;
+                if ahead & 0b10 != 0 {
+                    bits.skip(12)?;
+                    let (first, length) = ((ahead >> 2) & 63, ((ahead >> 8) & 63) + 1);
+                    let last = 64u32
+                        .checked_sub(first + length)
+                        .ok_or(Malformed("window of changed bits is wider than a value"))?;
+                    window = Some((last, length));
+                }
+                let (last, length) = window.ok_or(Malformed("change without a window"))?;
+                previous ^= bits.take(length)? << last;
             }
-            let (last, length) = window.ok_or(Malformed("change without a window"))?;
-            previous ^= bits.take(length)? << last;
         }
         out.push(f64::from_bits(previous));
     }
@@ -123,23 +129,40 @@ struct BitReader<'a> {
 }
 
 impl BitReader<'_> {
-    /// Reads `width` bits, 1 to 64.
-    fn take(&mut self, width: u32) -> Result<u64, Malformed> {
-        let end = self.at + width as usize;
-        if end > self.bytes.len() * 8 {
+    /// Returns at least the next 16 bits, zeros behind the end.
+    fn ahead(&self) -> u32 {
+        let (byte, shift) = (self.at / 8, self.at % 8);
+        let word = match self.bytes.get(byte..) {
+            Some([a, b, c, ..]) => u32::from_le_bytes([*a, *b, *c, 0]),
+            Some([a, b]) => u32::from_le_bytes([*a, *b, 0, 0]),
+            Some([a]) => u32::from(*a),
+            _ => 0,
+        };
+        word >> shift
+    }
+
+    fn skip(&mut self, width: u32) -> Result<(), Malformed> {
+        self.at += width as usize;
+        if self.at > self.bytes.len() * 8 {
             return Err(Malformed("bit string ends inside a value"));
         }
+        Ok(())
+    }
+
+    /// Reads `width` bits, 1 to 64.
+    fn take(&mut self, width: u32) -> Result<u64, Malformed> {
         let (byte, shift) = (self.at / 8, self.at % 8);
-        self.at = end;
-        let mut word = [0; 16];
-        match self.bytes.get(byte..byte + 16) {
-            Some(inside) => word.copy_from_slice(inside),
-            None => {
-                let rest = &self.bytes[byte..];
-                word[..rest.len()].copy_from_slice(rest);
-            }
+        self.skip(width)?;
+        let rest = &self.bytes[byte..];
+        let mut word = [0; 9];
+        match rest.first_chunk() {
+            Some(inside) => word = *inside,
+            None => word[..rest.len()].copy_from_slice(rest),
         }
-        let field = u128::from_le_bytes(word) >> shift & u128::from(u64::MAX >> (64 - width));
-        u64::try_from(field).map_err(|_| Malformed("bit string ends inside a value"))
+        let [low @ .., high] = word;
+        let low = u64::from_le_bytes(low) >> shift;
+        // Two shifts, because there is none by 64.
+        let high = u64::from(high) << (63 - shift) << 1;
+        Ok((low | high) & u64::MAX >> (64 - width))
     }
 }

@@ -5,6 +5,7 @@
 //! The layout is drawn in FORMAT.md, section "Blocks".
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -84,6 +85,11 @@ impl std::fmt::Debug for Compressor {
     }
 }
 
+thread_local! {
+    /// Made by a thread's first compressed block: 100 KB, which to take and to free for each block costs more than to decompress it.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Writes the checksum over all other bytes.
 pub(super) fn seal(block: &mut [u8]) {
     let checksum = checksum(block);
@@ -143,7 +149,14 @@ fn decompress(mut from: Reader<'_>) -> Result<Vec<u8>, BlockFault> {
     if bytes > CONTENT_BYTES_MAX {
         return Err(BlockFault::Damaged("compressed block is too long"));
     }
-    let content = zstd::bulk::decompress(from.rest(), bytes)
+    let content = DECOMPRESSOR
+        .with_borrow_mut(|decompressor| {
+            let decompressor = match decompressor {
+                Some(made) => made,
+                None => decompressor.insert(zstd::bulk::Decompressor::new()?),
+            };
+            decompressor.decompress(from.rest(), bytes)
+        })
         .map_err(|_| BlockFault::Damaged("block cannot be decompressed"))?;
     if content.len() != bytes {
         return Err(BlockFault::Damaged("compressed block has another length"));

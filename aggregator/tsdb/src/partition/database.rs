@@ -3,6 +3,7 @@
 //! redb trusts the structure around the values, so bytes changed behind its back can make it panic. Every call stands in [`guarded`],
 //! which turns that into an error like any other damage.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -227,8 +228,12 @@ impl Blocks {
     }
 
     /// Returns the content of a block, its checksum verified.
-    pub(super) fn read(&self, kind: BlockKind, number: u32) -> Result<Arc<[u8]>, PartitionError> {
-        let content: Arc<Arc<[u8]>> = self.cache.get_or_make(
+    pub(super) fn read(
+        &self,
+        kind: BlockKind,
+        number: u32,
+    ) -> Result<Arc<Vec<u8>>, PartitionError> {
+        self.cache.get_or_make(
             CacheKey {
                 owner: self.owner,
                 sort: SORT_BLOCK,
@@ -239,8 +244,7 @@ impl Blocks {
                 let bytes = content.len();
                 Ok((content, bytes))
             },
-        )?;
-        Ok(Arc::clone(&content))
+        )
     }
 
     /// Returns a block as it is stored, for fuzzing.
@@ -270,7 +274,7 @@ impl Blocks {
         result
     }
 
-    fn read_stored(&self, kind: BlockKind, number: u32) -> Result<Arc<[u8]>, PartitionError> {
+    fn read_stored(&self, kind: BlockKind, number: u32) -> Result<Vec<u8>, PartitionError> {
         guarded(&self.path, || {
             let failed =
                 |source: redb::StorageError| PartitionError::file(&self.path, "read", source);
@@ -279,7 +283,7 @@ impl Blocks {
                 PartitionError::damaged(&self.path, Place::Block(number), "it is missing")
             })?;
             block::open(stored.value(), kind, number)
-                .map(|content| Arc::from(&*content))
+                .map(Cow::into_owned)
                 .map_err(|fault| self.fault(Place::Block(number), fault))
         })
     }
@@ -313,7 +317,7 @@ impl fmt::Debug for Blocks {
 impl BlockSource for Arc<Blocks> {
     type Error = PartitionError;
 
-    fn block(&self, number: u32) -> Result<Arc<[u8]>, PartitionError> {
+    fn block(&self, number: u32) -> Result<Arc<Vec<u8>>, PartitionError> {
         self.read(BlockKind::Area, number)
     }
 
