@@ -199,6 +199,15 @@ pub struct Call {
     pub args: Vec<Expr>,
 }
 
+impl Call {
+    /// Returns the place of the argument that is a range, if there is one.
+    pub fn range_arg(&self) -> Option<usize> {
+        self.args
+            .iter()
+            .position(|arg| arg.value_type() == ValueType::Matrix)
+    }
+}
+
 /// An aggregation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {

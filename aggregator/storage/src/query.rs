@@ -1,6 +1,7 @@
 //! The way out.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +32,6 @@ pub struct SelectHints {
     pub window: Option<Duration>,
     /// The function applied to the selector.
     pub function: Option<String>,
-    /// The labels that the enclosing aggregation keeps (`true`) or drops (`false`).
-    pub grouping: Option<(Vec<String>, bool)>,
     /// How summaries of a downsampling tier may stand for samples; `None`: raw samples only.
     pub rollups: Option<RollupUse>,
 }
@@ -67,6 +66,25 @@ pub struct Select<'a> {
     pub range: TimeRange,
     /// What for.
     pub hints: SelectHints,
+}
+
+/// Which labels a reader wants of the series that it selects.
+#[derive(Clone, Copy, Debug)]
+pub enum WantedLabels<'a> {
+    /// All.
+    All,
+    /// Those of these names: what an aggregation by them looks at. Series that differ in others bear the same labels then.
+    Only(&'a [&'a str]),
+}
+
+impl WantedLabels<'_> {
+    /// Returns whether labels of this name are wanted.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(&name),
+        }
+    }
 }
 
 /// Names or values, sorted and unique.
@@ -113,6 +131,27 @@ pub trait Querier: Send + Sync + fmt::Debug {
         select: &Select<'_>,
         budget: &dyn Budget,
     ) -> Result<Vec<SeriesData>, QueryError>;
+
+    /// Calls `visit` with each series that matches, each once, with the labels that are wanted and its samples in the range, until `visit`
+    /// breaks: sorted by labels when all are wanted, else in no order. Samples are given back to the budget behind each visit, so that whoever makes less of them can go through
+    /// more of them than fit.
+    fn select_each(
+        &self,
+        select: &Select<'_>,
+        wanted: WantedLabels<'_>,
+        budget: &dyn Budget,
+        visit: &mut dyn FnMut(SeriesData) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        for mut series in self.select(select, budget)? {
+            if let WantedLabels::Only(_) = wanted {
+                series.labels = series.labels.filtered(|name| wanted.contains(name));
+            }
+            if visit(series).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 
     /// Returns the label sets that match any of the sets, sorted; the flag tells whether `limit` cut them.
     fn series(

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 use model::Labels;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// Of this process: nobody can choose label sets that collide.
 static SECRET: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
@@ -17,6 +17,21 @@ pub(crate) fn hash_of(labels: &Labels, seed: u64) -> u64 {
         (hash.rotate_left(23) ^ u64::from(*end)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
     xxh3_64_with_seed(text.as_bytes(), ends)
+}
+
+/// Hashes labels of one name; another hash in each process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairHash(u64);
+
+impl PairHash {
+    pub(crate) fn of_name(name: &str) -> Self {
+        Self(xxh3_64_with_seed(name.as_bytes(), !*SECRET))
+    }
+
+    /// Returns the hash of the label with this value.
+    pub(crate) fn with(self, value: &str) -> u128 {
+        xxh3_128_with_seed(value.as_bytes(), self.0)
+    }
 }
 
 /// Hashes texts; seeded anew for each map, so nobody can choose texts that collide.
@@ -70,6 +85,12 @@ impl Hasher for AsIs {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+
+    /// The lower half is a hash as good as the whole.
+    #[expect(clippy::cast_possible_truncation, reason = "the half is meant")]
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
     }
 }
 

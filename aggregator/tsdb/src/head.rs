@@ -128,12 +128,15 @@ struct Exemplars {
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     stretch: Stretch,
+    /// Rows before the first that the reader wants; 0 unless they are in open rows of plain values.
+    skipped: usize,
+    /// The rows up to the end of the view, those skipped included.
     rows: usize,
     times: Times,
     arrival: u64,
 }
 
-/// What a reader keeps between the series of one selection, so that series of a cohort share their time columns.
+/// What a reader keeps between the series of one selection, all of one range, so that series of a cohort share their time columns.
 #[derive(Debug, Default)]
 pub(crate) struct ReadCache {
     cohorts: HashMap<u32, Arc<Vec<View>>>,
@@ -216,7 +219,7 @@ impl Head {
             .unwrap_or_default();
         let mut runs = Vec::new();
         for place in places.as_slice() {
-            let views = self.views(place.cohort, until, cache);
+            let views = self.views(place.cohort, until, range, cache);
             for view in views.iter().filter(|view| view.is_of(*place, range)) {
                 if let Some(run) = view.read(usize::from(place.slot), &mut cache.scratch) {
                     runs.push(run);
@@ -243,7 +246,7 @@ impl Head {
             .cloned()
             .unwrap_or_default();
         let in_rows = places.as_slice().iter().any(|place| {
-            let views = self.views(place.cohort, until, cache);
+            let views = self.views(place.cohort, until, range, cache);
             views.iter().any(|view| view.is_of(*place, range))
         });
         in_rows
@@ -252,7 +255,13 @@ impl Head {
                 .is_some_and(|loose| loose.touches(until, range))
     }
 
-    fn views(&self, cohort: u32, until: u64, cache: &mut ReadCache) -> Arc<Vec<View>> {
+    fn views(
+        &self,
+        cohort: u32,
+        until: u64,
+        range: TimeRange,
+        cache: &mut ReadCache,
+    ) -> Arc<Vec<View>> {
         if let Some(views) = cache.cohorts.get(&cohort) {
             return Arc::clone(views);
         }
@@ -261,7 +270,7 @@ impl Head {
         let views: Vec<View> = stretches
             .into_iter()
             .flatten()
-            .filter_map(|stretch| View::of(stretch, until, &mut cache.scratch))
+            .filter_map(|stretch| View::of(stretch, until, range, &mut cache.scratch))
             .collect();
         let views = Arc::new(views);
         cache.cohorts.insert(cohort, Arc::clone(&views));
@@ -353,12 +362,22 @@ impl Stretch {
 }
 
 impl View {
-    fn of(stretch: Stretch, until: u64, scratch: &mut Scratch) -> Option<Self> {
-        let (rows, times, arrival) = match &stretch {
+    fn of(stretch: Stretch, until: u64, range: TimeRange, scratch: &mut Scratch) -> Option<Self> {
+        let (skipped, rows, times, arrival) = match &stretch {
             Stretch::Open(chunk) => {
                 let rows = chunk.rows_until(until);
-                let arrival = chunk.positions(rows).first().copied()?;
-                (rows, Times::new(chunk.times(rows)), arrival)
+                let times = chunk.times(rows);
+                // Values beside the cells may hold for rows after theirs, so then all are read.
+                let (skipped, rows) = if chunk.has_side() {
+                    (0, rows)
+                } else {
+                    (
+                        times.partition_point(|at| *at < range.start),
+                        times.partition_point(|at| *at <= range.end),
+                    )
+                };
+                let arrival = chunk.positions(rows).get(skipped).copied()?;
+                (skipped, rows, Times::new(&times[skipped..rows]), arrival)
             }
             Stretch::Closed(pages) => {
                 let rows = pages.rows_until(until, scratch);
@@ -368,11 +387,12 @@ impl View {
                 } else {
                     Times::new(&all.as_slice()[..rows])
                 };
-                (rows, times, pages.first_position())
+                (0, rows, times, pages.first_position())
             }
         };
-        (rows > 0).then_some(Self {
+        (rows > skipped).then_some(Self {
             stretch,
+            skipped,
             rows,
             times,
             arrival,
@@ -406,9 +426,8 @@ impl View {
 
     fn read(&self, slot: usize, scratch: &mut Scratch) -> Option<Arrived> {
         let segment = match &self.stretch {
-            Stretch::Open(chunk) => {
-                chunk_columns(chunk, slot, self.rows)?.into_segment(self.times.clone())
-            }
+            Stretch::Open(chunk) => chunk_columns(chunk, slot, (self.skipped, self.rows))?
+                .into_segment(self.times.clone()),
             Stretch::Closed(pages) => pages.segment(slot, self.rows, &self.times, scratch)?,
         };
         Some(Arrived {
@@ -430,7 +449,7 @@ impl Head {
         let rows = lock(&self.cohorts).get(cohort as usize).cloned();
         let stretches = rows.map_or_else(Vec::new, |rows| lock(&rows.stretches).clone());
         let mut scratch = Scratch::default();
-        let visible = |stretch| View::of(stretch, u64::MAX, &mut scratch);
+        let visible = |stretch| View::of(stretch, u64::MAX, TimeRange::ALL, &mut scratch);
         stretches
             .into_iter()
             .flatten()
@@ -500,7 +519,8 @@ impl View {
         let plain = slot < self.slots()
             && match &self.stretch {
                 Stretch::Open(chunk) => {
-                    !chunk.has_side() && chunk.column(slot, self.rows, out).is_none()
+                    !chunk.has_side()
+                        && chunk.column(slot, (self.skipped, self.rows), out).is_none()
                 }
                 Stretch::Closed(pages) => pages.append_plain(slot, scratch, out),
             };

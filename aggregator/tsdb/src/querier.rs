@@ -1,23 +1,26 @@
 //! Reading: a fixed view over the heads and partitions of all shards.
 
+mod selection;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 use roaring::RoaringBitmap;
 use storage::{
-    Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, RollupColumn,
-    RollupColumns, Segment, SegmentValues, Select, SeriesData,
+    Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, RollupColumn, Segment,
+    SegmentValues, Select, SeriesData, WantedLabels,
 };
 
+use self::selection::Selection;
 use crate::catalogue::Tier;
 use crate::counters::Counters;
 use crate::deletes::{Mask, cut};
 use crate::head::{Head, ReadCache};
 use crate::index::{self, HeadIndexView, IndexRead, SeriesId};
-use crate::merge_runs::{Arrived, merge_runs};
-use crate::page::Scratch;
+use crate::merge_runs::Arrived;
 use crate::partition::{Partition, PartitionError};
 use crate::partitions::PartitionHandle;
 use crate::report::{Damage, DumpSummary, DumpedSample};
@@ -79,23 +82,6 @@ impl HeadPart {
             Err(never) => match never {},
         }
     }
-}
-
-/// What was found so far, source by source: series of a partition come in order of their labels, those of a head in any.
-type Found = Vec<(Labels, Vec<Arrived>)>;
-
-/// Returns each series once, in order of their labels, with its runs in the order in which they were found.
-fn by_series(mut found: Found) -> Found {
-    // Stable, and cheap where the sources were in order.
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    found.dedup_by(|(labels, runs), (kept, all)| {
-        let same = labels == kept;
-        if same {
-            all.append(runs);
-        }
-        same
-    });
-    found
 }
 
 impl Snapshot {
@@ -186,64 +172,18 @@ impl Snapshot {
         choose(&files, &heads, select, buckets)
     }
 
-    fn select_heads(
+    /// Notes damage that costs a series of a partition; returns any other error.
+    fn series_damaged(
         &self,
-        select: &Select<'_>,
-        closed: &[(u16, TimeRange)],
-        budget: &dyn Budget,
-        found: &mut Found,
+        handle: &PartitionHandle,
+        partition: &Partition,
+        error: &PartitionError,
     ) -> Result<(), QueryError> {
-        for part in &self.heads {
-            if !touches(part, select.range) {
-                continue;
-            }
-            let own = closed.iter().filter(|(shard, _)| *shard == part.shard);
-            let hidden: Vec<TimeRange> = own.map(|(_, range)| *range).collect();
-            let mut cache = ReadCache::default();
-            for (count, id) in part.selected(select.matchers).into_iter().enumerate() {
-                if count % CHECK_EVERY == 0 {
-                    budget.check()?;
-                }
-                let runs = part.head.read(id, part.until, select.range, &mut cache);
-                let runs = without(runs, &hidden);
-                take_runs(part.labels(id), runs, budget, found)?;
-            }
+        if error.is_damage() {
+            self.note(partition, error);
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn select_partitions(
-        &self,
-        select: &Select<'_>,
-        read: &[bool],
-        budget: &dyn Budget,
-        found: &mut Found,
-    ) -> Result<(), QueryError> {
-        let chosen = self.partitions.iter().zip(read);
-        let chosen = chosen.filter(|(_, read)| **read).map(|(handle, _)| handle);
-        let columns = select.hints.rollups.map(|rollups| rollups.columns);
-        let columns = columns.unwrap_or(RollupColumns::ALL);
-        let mut scratch = Scratch::default();
-        self.each_of(chosen, select.range, |partition, mask| {
-            let matching = index::select(partition.index(), select.matchers)? - mask.gone();
-            let mut labels = partition.labels_reader();
-            for (count, id) in matching.into_iter().enumerate() {
-                if count % CHECK_EVERY == 0 {
-                    budget.check().map_err(QueryError::from)?;
-                }
-                // A damaged block costs the series in it, not the partition.
-                let read = labels.labels(id).and_then(|labels| {
-                    let runs = partition.read_columns(id, select.range, columns, &mut scratch)?;
-                    Ok((labels, mask.apply(id, runs)))
-                });
-                match read {
-                    Ok((labels, runs)) => take_runs(labels, runs, budget, found)?,
-                    Err(error) if error.is_damage() => self.note(partition, &error),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Ok(())
-        })
+        self.damaged(handle, error)
     }
 
     fn note(&self, partition: &Partition, error: &PartitionError) {
@@ -405,26 +345,6 @@ fn touches(part: &HeadPart, range: TimeRange) -> bool {
     part.head.times().is_some_and(|times| times.overlaps(range))
 }
 
-fn take_runs(
-    labels: Option<Labels>,
-    runs: Vec<Arrived>,
-    budget: &dyn Budget,
-    found: &mut Found,
-) -> Result<(), QueryError> {
-    let Some(labels) = labels else { return Ok(()) };
-    if runs.is_empty() {
-        return Ok(());
-    }
-    let samples = runs
-        .iter()
-        .map(|run| run.segment.times.as_slice().len() as u64);
-    let samples: u64 = samples.sum();
-    let bytes: u64 = runs.iter().map(bytes_of).sum();
-    budget.charge(samples, bytes + SERIES_BYTES)?;
-    found.push((labels, runs));
-    Ok(())
-}
-
 /// Returns what a run takes in memory, roughly.
 fn bytes_of(run: &Arrived) -> u64 {
     let rows = run.segment.times.as_slice().len() as u64;
@@ -477,25 +397,33 @@ impl Querier for Snapshot {
         select: &Select<'_>,
         budget: &dyn Budget,
     ) -> Result<Vec<SeriesData>, QueryError> {
-        if select.range.start > select.range.end {
-            return Ok(Vec::new());
-        }
-        let mut found = Found::new();
-        let choice = self.choose(select);
-        self.select_partitions(select, &choice.read, budget, &mut found)?;
-        self.select_heads(select, &choice.closed, budget, &mut found)?;
         let mut out = Vec::new();
-        for (count, (labels, runs)) in by_series(found).into_iter().enumerate() {
-            if count % CHECK_EVERY == 0 {
-                budget.check()?;
-            }
-            let mut segments = merge_runs(runs);
-            segments.retain(has_rows);
-            if any_within(&segments, select.range) {
-                out.push(SeriesData { labels, segments });
-            }
+        if select.range.start <= select.range.end {
+            let mut selection = Selection::gather(self, select, WantedLabels::All, budget)?;
+            selection.sort();
+            selection.read(true, |series| {
+                out.push(series);
+                ControlFlow::Continue(())
+            })?;
         }
         Ok(out)
+    }
+
+    fn select_each(
+        &self,
+        select: &Select<'_>,
+        wanted: WantedLabels<'_>,
+        budget: &dyn Budget,
+        visit: &mut dyn FnMut(SeriesData) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        if select.range.start > select.range.end {
+            return Ok(());
+        }
+        let mut selection = Selection::gather(self, select, wanted, budget)?;
+        if let WantedLabels::All = wanted {
+            selection.sort();
+        }
+        selection.read(false, visit)
     }
 
     fn series(

@@ -3,6 +3,7 @@
 mod library;
 mod many_agents;
 mod native;
+mod queries;
 mod remote;
 mod streams;
 
@@ -25,6 +26,7 @@ use crate::{http, programs, terminal};
 pub(crate) use library::{DayRun, SpanRun};
 pub(crate) use many_agents::ManyAgents;
 pub(crate) use native::NativeRun;
+pub(crate) use queries::{Answered, QueryRun, Question, When};
 pub(crate) use remote::RemoteRun;
 pub(crate) use streams::{Stream, Streams, wall};
 
@@ -41,6 +43,7 @@ pub(crate) struct Lab {
     remote: RefCell<BTreeMap<(Engine, bool), Found<RemoteRun>>>,
     spans: RefCell<BTreeMap<bool, Found<SpanRun>>>,
     day: RefCell<BTreeMap<(), Found<DayRun>>>,
+    queries: RefCell<BTreeMap<Engine, Found<QueryRun>>>,
 }
 
 /// A result that several rows look at; an error is kept as its text.
@@ -82,6 +85,7 @@ impl Lab {
             remote: RefCell::default(),
             spans: RefCell::default(),
             day: RefCell::default(),
+            queries: RefCell::default(),
         })
     }
 
@@ -105,6 +109,13 @@ impl Lab {
     /// Returns our library with a day of rows, merged.
     pub(crate) fn day(&self) -> Found<DayRun> {
         once(&self.day, (), || library::run_day(self))
+    }
+
+    /// Returns what an engine answered to these questions.
+    pub(crate) fn queries(&self, engine: Engine, questions: &[Question]) -> Found<QueryRun> {
+        once(&self.queries, engine, || {
+            queries::run(self, engine, questions)
+        })
     }
 
     pub(crate) fn workload(&self, shape: Shape) -> Result<Workload> {

@@ -29,7 +29,7 @@ use anyhow::{Context, Result, ensure};
 use config::{Environment, Information, Invocation, Refusal, Settings};
 
 use crate::lab::Lab;
-use crate::rows::{ROWS, Row};
+use crate::rows::{PROMQL, Row, STORAGE};
 use crate::table::{Line, score, show_table, to_json};
 
 fn main() -> ExitCode {
@@ -37,7 +37,9 @@ fn main() -> ExitCode {
     heap::keep();
     let read = program::program().read(std::env::args_os(), Environment::of_process(), &[]);
     let done = match read {
-        Ok(Invocation { settings, .. }) => run(&settings),
+        Ok(Invocation {
+            command, settings, ..
+        }) => run(rows_of(&command), &settings),
         Err(Refusal::Information(Information(text))) => {
             terminal::print(&text.trim_end());
             Ok(ExitCode::SUCCESS)
@@ -53,14 +55,21 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(settings: &Settings) -> Result<ExitCode> {
+fn rows_of(command: &[&str]) -> &'static [Row] {
+    match command {
+        ["promql"] => PROMQL,
+        _ => STORAGE,
+    }
+}
+
+fn run(rows: &'static [Row], settings: &Settings) -> Result<ExitCode> {
     if settings.switch("list") {
-        for row in ROWS {
+        for row in rows {
             terminal::print(&format!("{:<14}{}", row.name, row.method));
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let chosen = choose(settings.optional_text("only"))?;
+    let chosen = choose(rows, settings.optional_text("only"))?;
     let lab = Lab::new(settings)?;
     let mut lines: Vec<Line> = Vec::new();
     for row in chosen {
@@ -85,18 +94,18 @@ fn run(settings: &Settings) -> Result<ExitCode> {
     })
 }
 
-fn choose(only: Option<&str>) -> Result<Vec<&'static Row>> {
+fn choose(rows: &'static [Row], only: Option<&str>) -> Result<Vec<&'static Row>> {
     let Some(only) = only else {
-        return Ok(ROWS.iter().collect());
+        return Ok(rows.iter().collect());
     };
     let names: Vec<&str> = only.split(',').map(str::trim).collect();
     for name in &names {
         ensure!(
-            ROWS.iter().any(|row| row.name == *name),
+            rows.iter().any(|row| row.name == *name),
             "there is no row {name:?}; --list shows what there is"
         );
     }
-    Ok(ROWS
+    Ok(rows
         .iter()
         .filter(|row| names.contains(&row.name))
         .collect())

@@ -73,13 +73,22 @@ pub(crate) fn program() -> Program {
     Program {
         name: "compare",
         about: "Measures Promontory beside other engines on the same data, in one run.",
-        commands: vec![Program {
-            name: "storage",
-            about: "Ingest, disk, memory, restart and churn, beside Debian's prometheus and victoria-metrics where they are installed (benches/compare/install-peers.sh).",
-            examples: "# The whole table; takes long\ncargo run --release -p compare -- storage --json table.json\n# What a change of the ingest path did\ncargo run --release -p compare -- storage --only ingest,many-agents --quick",
-            settings: vec![RUN],
-            ..Program::default()
-        }],
+        commands: vec![
+            Program {
+                name: "storage",
+                about: "Ingest, disk, memory, restart and churn, beside Debian's prometheus and victoria-metrics where they are installed (benches/compare/install-peers.sh).",
+                examples: "# The whole table; takes long\ncargo run --release -p compare -- storage --json table.json\n# What a change of the ingest path did\ncargo run --release -p compare -- storage --only ingest,many-agents --quick",
+                settings: vec![RUN],
+                ..Program::default()
+            },
+            Program {
+                name: "promql",
+                about: "Queries, beside Debian's prometheus and victoria-metrics where they are installed (benches/compare/install-peers.sh).",
+                examples: "# The whole table\ncargo run --release -p compare -- promql --json queries.json\n# Ours alone, a minute\ncargo run --release -p compare -- promql --ours",
+                settings: vec![RUN],
+                ..Program::default()
+            },
+        ],
         ..Program::default()
     }
 }

@@ -11,6 +11,7 @@ mod log;
 mod many_agents;
 mod memory;
 mod million;
+mod promql;
 mod remote_write;
 mod restart;
 mod sanity;
@@ -29,8 +30,11 @@ pub(crate) struct Row {
     pub(crate) measure: fn(&Lab) -> Vec<Line>,
 }
 
-/// All rows, in their order in the table.
-pub(crate) const ROWS: &[Row] = &[
+/// The rows of the command `promql`.
+pub(crate) const PROMQL: &[Row] = &[promql::ROW];
+
+/// The rows of the command `storage`, in their order in the table.
+pub(crate) const STORAGE: &[Row] = &[
     ingest::ROW,
     many_agents::ROW,
     remote_write::ROW,

@@ -6,11 +6,13 @@ mod rank;
 
 use std::collections::HashMap;
 
-use model::Labels;
+use model::{Labels, METRIC_NAME, MatchOp};
+use storage::WantedLabels;
 
 use super::evaluator::{Evaluator, Scope};
-use super::value::{METADATA_LABELS, Series};
-use crate::ast::Aggregate;
+use super::select::Take;
+use super::value::{METADATA_LABELS, Series, Value};
+use crate::ast::{Aggregate, Expr, ExprKind, LabelMatcher, VectorSelector};
 use crate::token::AggregateOp;
 use crate::{Note, QueryError, TextRange};
 
@@ -37,7 +39,7 @@ impl Evaluator<'_> {
             None => Vec::new(),
         };
         self.check_param(aggregate, &param)?;
-        let input = self.eval(&aggregate.expr, scope)?.into_vector();
+        let input = self.aggregated(aggregate, scope)?;
         let groups = group(&input, &aggregate.grouping, aggregate.without);
         match aggregate.op {
             AggregateOp::Topk
@@ -48,6 +50,82 @@ impl Evaluator<'_> {
             }
             _ => self.accumulate(aggregate, &param, &input, groups, scope.grid.len()),
         }
+    }
+
+    /// Evaluates the series to aggregate, with no more labels than are looked at where that can be told to the store.
+    fn aggregated(
+        &mut self,
+        aggregate: &Aggregate,
+        scope: Scope,
+    ) -> Result<Vec<Series>, QueryError> {
+        let inner = aggregate.expr.unwrap_parens();
+        let Some(names) = self.names_of_groups(aggregate, inner, scope) else {
+            return Ok(self.eval(&aggregate.expr, scope)?.into_vector());
+        };
+        let wanted = WantedLabels::Only(&names);
+        let value = self.settled(|evaluator| {
+            let series = match &inner.kind {
+                ExprKind::Vector(selector) => {
+                    evaluator.instant_samples(selector, scope, Take::Value, wanted)?
+                }
+                ExprKind::Call(call) => {
+                    let range_arg = call.range_arg().unwrap_or_default();
+                    evaluator.range_call(call, range_arg, scope, wanted)?
+                }
+                _ => Vec::new(),
+            };
+            Ok(Value::Vector(series))
+        })?;
+        Ok(value.into_vector())
+    }
+
+    /// Returns the names of the labels that an aggregation and what it aggregates look at: those it groups by, and the metric's name for
+    /// notes. `None` when they are more: it tells series apart, or a function that takes the name from series of several metrics has to see
+    /// whether they become the same.
+    fn names_of_groups<'e>(
+        &self,
+        aggregate: &'e Aggregate,
+        inner: &Expr,
+        scope: Scope,
+    ) -> Option<Vec<&'e str>> {
+        let accumulates = !matches!(
+            aggregate.op,
+            AggregateOp::Topk
+                | AggregateOp::Bottomk
+                | AggregateOp::Limitk
+                | AggregateOp::LimitRatio
+                | AggregateOp::CountValues
+        );
+        let of_one_name = |selector: &VectorSelector| {
+            let equal = |matcher: &LabelMatcher| {
+                matcher.name == METRIC_NAME
+                    && matcher.op == MatchOp::Equal
+                    && !matcher.value.is_empty()
+            };
+            selector.name.is_some() || selector.matchers.iter().any(equal)
+        };
+        let can = match &inner.kind {
+            ExprKind::Vector(selector) => selector.extended.is_none(),
+            ExprKind::Call(call) => {
+                call.range_arg()
+                    .is_some_and(|arg| match &call.args[arg].unwrap_parens().kind {
+                        ExprKind::Matrix(matrix) => of_one_name(&matrix.selector),
+                        _ => false,
+                    })
+                    && call.function.name != "absent_over_time"
+            }
+            _ => false,
+        };
+        let plain = !self.config.delayed_name_removal && !self.config.type_and_unit_labels;
+        if !can || !plain || !accumulates || aggregate.without {
+            return None;
+        }
+        if self.is_evaluated_once(&aggregate.expr, scope) {
+            return None;
+        }
+        let mut names: Vec<&str> = aggregate.grouping.iter().map(String::as_str).collect();
+        names.push(METRIC_NAME);
+        Some(names)
     }
 
     fn check_param(&mut self, aggregate: &Aggregate, param: &[f64]) -> Result<(), QueryError> {
@@ -109,17 +187,20 @@ const INTEGER_MAX: f64 = 9_223_372_036_854_774_784.0;
 /// Returns the groups, in order of first appearance.
 fn group(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {
     let mut places: HashMap<Labels, usize> = HashMap::new();
+    // Series that share their labels share their group.
+    let mut known: HashMap<usize, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for (index, series) in input.iter().enumerate() {
-        let labels = group_labels(&series.labels, grouping, without);
-        let next = groups.len();
-        let place = *places.entry(labels.clone()).or_insert(next);
-        if place == next {
-            groups.push(Group {
-                labels,
-                members: Vec::new(),
-            });
-        }
+        let place = *known.entry(series.labels.identity()).or_insert_with(|| {
+            let labels = group_labels(&series.labels, grouping, without);
+            *places.entry(labels.clone()).or_insert_with(|| {
+                groups.push(Group {
+                    labels,
+                    members: Vec::new(),
+                });
+                groups.len() - 1
+            })
+        });
         groups[place].members.push(index);
     }
     groups

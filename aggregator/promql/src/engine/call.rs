@@ -8,11 +8,12 @@ mod sort;
 pub(crate) use self::histogram::parse_bound;
 
 use model::{Labels, METRIC_NAME, MatchOp, is_stale};
+use storage::WantedLabels;
 
 use super::evaluator::{Evaluator, Scope};
 use super::select::Take;
 use super::value::{Series, Value};
-use crate::ast::{Call, Expr, ExprKind, ValueType};
+use crate::ast::{Call, Expr, ExprKind};
 use crate::calendar::Civil;
 use crate::functions::float;
 use crate::result::ABSENT;
@@ -26,12 +27,10 @@ impl Evaluator<'_> {
         scope: Scope,
     ) -> Result<Value, QueryError> {
         let name = call.function.name;
-        if let Some(range_arg) = call
-            .args
-            .iter()
-            .position(|arg| arg.value_type() == ValueType::Matrix)
-        {
-            return self.range_call(call, range_arg, scope).map(Value::Vector);
+        if let Some(range_arg) = call.range_arg() {
+            return self
+                .range_call(call, range_arg, scope, WantedLabels::All)
+                .map(Value::Vector);
         }
         if let Some(function) = float::simple(name) {
             let input = self.vector_arg(call, 0, scope)?;
@@ -206,7 +205,8 @@ impl Evaluator<'_> {
         if let Some(ExprKind::Vector(selector)) =
             call.args.first().map(|arg| &arg.unwrap_parens().kind)
         {
-            let samples = self.instant_samples(selector, scope, Take::Timestamp)?;
+            let samples =
+                self.instant_samples(selector, scope, Take::Timestamp, WantedLabels::All)?;
             return self.drop_names(samples).map(Value::Vector);
         }
         let mut input = self.vector_arg(call, 0, scope)?;
@@ -232,7 +232,8 @@ impl Evaluator<'_> {
         if !self.config.start_timestamps {
             return Ok(Value::Vector(Vec::new()));
         }
-        let samples = self.instant_samples(selector, scope, Take::StartTimestamp)?;
+        let samples =
+            self.instant_samples(selector, scope, Take::StartTimestamp, WantedLabels::All)?;
         self.drop_names(samples).map(Value::Vector)
     }
 

@@ -101,23 +101,34 @@ impl<'a> Evaluator<'a> {
 
     /// Evaluates `expr`; what its parts held is given back, what it holds is charged.
     pub(crate) fn eval(&mut self, expr: &Expr, scope: Scope) -> Result<Value, QueryError> {
-        let (points, bytes) = (self.held_points, self.held_bytes);
-        let single = Grid {
-            end: scope.grid.start,
-            ..scope.grid
-        };
-        let value = if scope.grid.len() > 1 && self.is_constant(expr) {
-            let once = self.eval_node(
-                expr,
-                Scope {
-                    grid: single,
-                    ..scope
+        self.settled(|evaluator| {
+            if !evaluator.is_evaluated_once(expr, scope) {
+                return evaluator.eval_node(expr, scope);
+            }
+            let single = Scope {
+                grid: Grid {
+                    end: scope.grid.start,
+                    ..scope.grid
                 },
-            )?;
-            repeat(once, scope.grid.len())
-        } else {
-            self.eval_node(expr, scope)?
-        };
+                ..scope
+            };
+            let once = evaluator.eval_node(expr, single)?;
+            Ok(repeat(once, scope.grid.len()))
+        })
+    }
+
+    /// Whether one evaluation gives the values of all instants.
+    pub(crate) fn is_evaluated_once(&self, expr: &Expr, scope: Scope) -> bool {
+        scope.grid.len() > 1 && self.is_constant(expr)
+    }
+
+    /// Evaluates; what was held on the way is given back, what the value holds is charged.
+    pub(crate) fn settled(
+        &mut self,
+        evaluate: impl FnOnce(&mut Self) -> Result<Value, QueryError>,
+    ) -> Result<Value, QueryError> {
+        let (points, bytes) = (self.held_points, self.held_bytes);
+        let value = evaluate(self)?;
         let (new_points, new_bytes) = value.size();
         self.settle(points + new_points, bytes + new_bytes)?;
         Ok(value)

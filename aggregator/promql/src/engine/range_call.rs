@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use model::{Histogram, TimestampMs, Value};
-use storage::RollupColumns;
+use storage::{RollupColumns, WantedLabels};
 
 use super::evaluator::{Evaluator, Scope, metric_name};
 use super::range_function::{self, Arguments, Context, RangeFunction};
 use super::rollup::{self, Elements};
-use super::select::Purpose;
+use super::select::{Asked, Purpose};
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
-use super::value::{Series, without_metadata};
+use super::value::{Series, strip_names, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
-use crate::functions::rate::{self, Points};
+use crate::functions::rate::{self, Points, RateWindow};
 use crate::{Column, Grid, Note, QueryError};
 
 /// Samples looked at between two looks at the clock and the cancellation.
@@ -23,11 +23,32 @@ const WORK_UNIT: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct RangeSource {
     pub(crate) series: Vec<RangeSeries>,
+    pub(crate) ranges: Ranges,
+}
+
+/// The ranges that a function is applied to.
+#[derive(Debug)]
+pub(crate) struct Ranges {
     pub(crate) look: LookTimes,
+    /// How far samples matter.
+    reach: Reach,
     pub(crate) range_ms: i64,
     pub(crate) extended: Option<Extended>,
+    /// The function, as a hint for the store.
+    function: Option<String>,
     /// The columns that summaries have.
     pub(crate) rollups: Option<RollupColumns>,
+}
+
+/// A function, its other arguments, and where it is applied.
+#[derive(Debug)]
+struct Applied<'a> {
+    function: RangeFunction,
+    scalars: &'a [Vec<f64>],
+    grid: Grid,
+    /// Of its first argument.
+    position: crate::TextRange,
+    notes_non_counters: bool,
 }
 
 /// A series and its samples.
@@ -39,71 +60,159 @@ pub(crate) struct RangeSeries {
 }
 
 impl Evaluator<'_> {
-    /// Evaluates a call whose range argument is `args[range_arg]`.
+    /// Evaluates a call whose range argument is `args[range_arg]`. With fewer labels wanted than all, series may bear the same.
     pub(crate) fn range_call(
         &mut self,
         call: &Call,
         range_arg: usize,
         scope: Scope,
+        wanted: WantedLabels<'_>,
     ) -> Result<Vec<Series>, QueryError> {
         let name = call.function.name;
+        let arg = &call.args[range_arg];
         let mut scalars = Vec::new();
         for (index, arg) in call.args.iter().enumerate() {
             if index != range_arg {
                 scalars.push(self.eval(arg, scope)?.into_scalar());
             }
         }
-        let source = self.range_source(&call.args[range_arg], Some(name), scope)?;
         if name == "absent_over_time" {
-            return Ok(absent_over_time(
-                &call.args[range_arg],
-                &source,
-                scope.grid.len(),
-            ));
+            let source = self.range_source(arg, Some(name), scope)?;
+            return Ok(absent_over_time(arg, &source, scope.grid.len()));
         }
         let function = RangeFunction::find(name).ok_or_else(|| {
             QueryError::Execution(format!(
                 "function {name:?} is not supported over ranges yet"
             ))
         })?;
+        let applied = Applied {
+            function,
+            scalars: &scalars,
+            grid: scope.grid,
+            position: call.args.first().map_or(arg.range, |arg| arg.range),
+            notes_non_counters: matches!(name, "rate" | "increase"),
+        };
+        let mut out = Vec::new();
+        match &arg.unwrap_parens().kind {
+            // Samples are looked at and let go series by series.
+            ExprKind::Matrix(matrix) => {
+                let ranges = self.matrix_ranges(matrix, Some(name), scope)?;
+                self.each_track(matrix, &ranges, scope, wanted, |evaluator, series| {
+                    out.extend(evaluator.applied(&applied, &series, &ranges)?);
+                    Ok(())
+                })?;
+            }
+            _ => {
+                let RangeSource { series, ranges } = self.range_source(arg, Some(name), scope)?;
+                for series in &series {
+                    out.extend(self.applied(&applied, series, &ranges)?);
+                }
+            }
+        }
         let keeps_name = matches!(name, "last_over_time" | "first_over_time");
-        let position = call
-            .args
-            .first()
-            .map_or(call.args[range_arg].range, |arg| arg.range);
-        let mut out = Vec::with_capacity(source.series.len());
-        for series in &source.series {
-            let column =
-                self.range_column(function, series, &source, &scalars, scope.grid, position)?;
-            if !column.has_any() {
+        match wanted {
+            _ if keeps_name => Ok(out),
+            WantedLabels::All => self.drop_names(out),
+            WantedLabels::Only(_) => {
+                strip_names(&mut out);
+                Ok(out)
+            }
+        }
+    }
+
+    /// Returns what a function makes of a series, unless that is nothing.
+    fn applied(
+        &mut self,
+        applied: &Applied<'_>,
+        series: &RangeSeries,
+        ranges: &Ranges,
+    ) -> Result<Option<Series>, QueryError> {
+        let column = match self.rate_column(applied.function, &series.tracks, ranges)? {
+            Some(column) => column,
+            None => self.range_column(applied, series, ranges)?,
+        };
+        if !column.has_any() {
+            return Ok(None);
+        }
+        if applied.notes_non_counters {
+            self.note_non_counter(series, &column, applied.position);
+        }
+        self.hold(column.present() as u64, column.bytes())?;
+        Ok(Some(Series {
+            labels: series.labels.clone(),
+            drop_name: series.drop_name,
+            column,
+        }))
+    }
+
+    /// Returns the rates of a series that has floats alone and no start times: nearly all, and quicker than window by window. `None`: it
+    /// is another function or series.
+    fn rate_column(
+        &mut self,
+        function: RangeFunction,
+        tracks: &Tracks,
+        ranges: &Ranges,
+    ) -> Result<Option<Column>, QueryError> {
+        let RangeFunction::Rate(kind) = function else {
+            return Ok(None);
+        };
+        let floats = &tracks.floats;
+        let plain = tracks.histograms.values.is_empty()
+            && tracks.rollups.is_empty()
+            && floats.starts.is_empty()
+            && ranges.extended.is_none();
+        if !plain {
+            return Ok(None);
+        }
+        let bounds = &floats.axis.bounds;
+        let (queryable, largest) = bounds.sizes();
+        self.stats.samples_queryable += queryable;
+        self.check_points(largest)?;
+        self.budget.check()?;
+        let points = Points {
+            times: &floats.axis.times,
+            values: &floats.values,
+            starts: &[],
+        };
+        let resets = if kind.counter {
+            rate::resets(points, bounds.extent())
+        } else {
+            Vec::new()
+        };
+        #[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
+        let range_seconds = ranges.range_ms as f64 / 1_000.0;
+        let mut column = Column::absent(ranges.look.len());
+        for (index, cell) in column.floats.iter_mut().enumerate() {
+            let window = bounds.at(index);
+            if window.0 == window.1 {
                 continue;
             }
-            if matches!(name, "rate" | "increase") {
-                self.note_non_counter(series, &column, position);
+            let end = ranges.look.at(index);
+            let reach = RateWindow {
+                start: end.saturating_sub(ranges.range_ms),
+                end,
+                range_seconds,
+            };
+            if let Some(rate) = rate::float_rate(points, window, &resets, reach, kind) {
+                *cell = rate;
             }
-            self.hold(column.present() as u64, column.bytes())?;
-            out.push(Series {
-                labels: series.labels.clone(),
-                drop_name: series.drop_name,
-                column,
-            });
         }
-        if keeps_name {
-            Ok(out)
-        } else {
-            self.drop_names(out)
-        }
+        Ok(Some(column))
     }
 
     fn range_column(
         &mut self,
-        function: RangeFunction,
+        applied: &Applied<'_>,
         series: &RangeSeries,
-        source: &RangeSource,
-        scalars: &[Vec<f64>],
-        grid: Grid,
-        position: crate::TextRange,
+        source: &Ranges,
     ) -> Result<Column, QueryError> {
+        let Applied {
+            function,
+            scalars,
+            grid,
+            position,
+            ..
+        } = *applied;
         let Tracks {
             floats, histograms, ..
         } = &series.tracks;
@@ -119,7 +228,7 @@ impl Evaluator<'_> {
             starts: &floats.starts,
         };
         let resets = if function.uses_resets() && source.extended.is_none() {
-            rate::resets(all_floats)
+            rate::resets(all_floats, floats.axis.bounds.extent())
         } else {
             Vec::new()
         };
@@ -233,53 +342,77 @@ impl Evaluator<'_> {
         function: Option<&str>,
         scope: Scope,
     ) -> Result<RangeSource, QueryError> {
+        let ranges = self.matrix_ranges(matrix, function, scope)?;
+        let mut series = Vec::new();
+        let wanted = WantedLabels::All;
+        self.each_track(matrix, &ranges, scope, wanted, |evaluator, one| {
+            let samples = one.tracks.floats.values.len() + one.tracks.histograms.values.len();
+            evaluator.hold(0, samples as u64 * 8)?;
+            series.push(one);
+            Ok(())
+        })?;
+        Ok(RangeSource { series, ranges })
+    }
+
+    fn matrix_ranges(
+        &self,
+        matrix: &MatrixSelector,
+        function: Option<&str>,
+        scope: Scope,
+    ) -> Result<Ranges, QueryError> {
         let selector = &matrix.selector;
-        let look = self.look_times(&selector.time, scope.grid)?;
         let range_ms = self.range_ms(&matrix.range)?;
         let lookback_ms = self.reading.lookback_ms;
-        let reach = match selector.extended {
-            None => Reach {
-                back_ms: range_ms,
-                ahead_ms: 0,
-            },
-            Some(Extended::Anchored) => Reach {
-                back_ms: range_ms.saturating_add(lookback_ms),
-                ahead_ms: 0,
-            },
-            Some(Extended::Smoothed) => Reach {
-                back_ms: range_ms.saturating_add(lookback_ms),
-                ahead_ms: lookback_ms,
-            },
+        let (back_ms, ahead_ms) = match selector.extended {
+            None => (range_ms, 0),
+            Some(Extended::Anchored) => (range_ms.saturating_add(lookback_ms), 0),
+            Some(Extended::Smoothed) => (range_ms.saturating_add(lookback_ms), lookback_ms),
         };
-        let purpose = Purpose {
-            function,
+        Ok(Ranges {
+            look: self.look_times(&selector.time, scope.grid)?,
+            reach: Reach { back_ms, ahead_ms },
+            range_ms,
+            extended: selector.extended,
+            function: function.map(str::to_owned),
             rollups: function
                 .filter(|_| selector.extended.is_none() && !self.config.start_timestamps)
                 .and_then(rollup::columns_of),
-            aligned_to_ms: look.common_divisor(range_ms),
+        })
+    }
+
+    /// Calls `visit` with the samples of each series of a range selector.
+    fn each_track(
+        &mut self,
+        matrix: &MatrixSelector,
+        ranges: &Ranges,
+        scope: Scope,
+        wanted: WantedLabels<'_>,
+        mut visit: impl FnMut(&mut Self, RangeSeries) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let (look, reach) = (ranges.look, ranges.reach);
+        let starts = self.config.start_timestamps;
+        let mut maker = TrackMaker::new(look, reach, Stale::Drop, starts);
+        let asked = Asked {
+            selector: &matrix.selector,
+            look,
+            reach,
+            purpose: Purpose {
+                function: ranges.function.as_deref(),
+                rollups: ranges.rollups,
+                aligned_to_ms: look.common_divisor(ranges.range_ms),
+            },
         };
-        let data = self.fetch(selector, look, reach, purpose)?;
-        let mut maker = TrackMaker::new(look, reach, Stale::Drop, self.config.start_timestamps);
-        let mut series = Vec::with_capacity(data.len());
-        for data in &data {
-            let mut tracks = maker.tracks(data);
+        self.each_series(asked, wanted, |evaluator, data| {
+            let mut tracks = maker.tracks(&data);
             if scope.detects_resets() {
-                detect_resets(&mut tracks.histograms.values);
+                detect_resets(tracks.histograms.values.to_mut());
             }
-            let samples = tracks.floats.values.len() + tracks.histograms.values.len();
-            self.hold(0, samples as u64 * 8)?;
-            series.push(RangeSeries {
-                labels: data.labels.clone(),
+            let series = RangeSeries {
+                labels: data.labels,
                 drop_name: false,
                 tracks,
-            });
-        }
-        Ok(RangeSource {
-            series,
-            look,
-            range_ms,
-            extended: selector.extended,
-            rollups: purpose.rollups,
+            };
+            visit(evaluator, series)
         })
     }
 
@@ -313,10 +446,14 @@ impl Evaluator<'_> {
         };
         let mut source = RangeSource {
             series: Vec::new(),
-            look,
-            range_ms,
-            extended: None,
-            rollups: None,
+            ranges: Ranges {
+                look,
+                reach,
+                range_ms,
+                extended: None,
+                function: None,
+                rollups: None,
+            },
         };
         if inner.is_empty() {
             return Ok(source);
@@ -367,12 +504,13 @@ fn absent_over_time(arg: &Expr, source: &RangeSource, len: usize) -> Vec<Series>
         floats: vec![1.0; len],
         histograms: Vec::new(),
     };
+    let ranges = &source.ranges;
     let reach = Reach {
-        back_ms: source.range_ms,
+        back_ms: ranges.range_ms,
         ahead_ms: 0,
     };
     for series in &source.series {
-        let buckets = rollup::any_in_windows(&series.tracks, source.look, reach);
+        let buckets = rollup::any_in_windows(&series.tracks, ranges.look, reach);
         for (index, value) in column.floats.iter_mut().enumerate() {
             let in_bucket = buckets
                 .as_ref()

@@ -1,11 +1,13 @@
 //! Instant selectors: the last sample of each series, within the lookback.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Histogram, TimeRange, TimestampMs};
 use storage::{
     RollupColumn, RollupColumns, RollupUse, SegmentValues, Select, SelectHints, SeriesData,
+    WantedLabels,
 };
 
 use super::evaluator::{Evaluator, Scope};
@@ -39,13 +41,22 @@ pub(crate) struct Purpose<'a> {
     pub(crate) aligned_to_ms: u64,
 }
 
+/// What samples are fetched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) selector: &'a VectorSelector,
+    pub(crate) look: LookTimes,
+    pub(crate) reach: Reach,
+    pub(crate) purpose: Purpose<'a>,
+}
+
 impl Evaluator<'_> {
     pub(crate) fn instant_selector(
         &mut self,
         selector: &VectorSelector,
         scope: Scope,
     ) -> Result<Vec<Series>, QueryError> {
-        self.instant_samples(selector, scope, Take::Value)
+        self.instant_samples(selector, scope, Take::Value, WantedLabels::All)
     }
 
     pub(crate) fn instant_samples(
@@ -53,6 +64,7 @@ impl Evaluator<'_> {
         selector: &VectorSelector,
         scope: Scope,
         take: Take,
+        wanted: WantedLabels<'_>,
     ) -> Result<Vec<Series>, QueryError> {
         let look = self.look_times(&selector.time, scope.grid)?;
         if selector.extended == Some(Extended::Smoothed) {
@@ -72,13 +84,18 @@ impl Evaluator<'_> {
             },
             aligned_to_ms: look.common_divisor(0),
         };
-        let data = self.fetch(selector, look, reach, purpose)?;
         let mut maker = TrackMaker::new(look, reach, Stale::Keep, starts);
-        let mut out = Vec::with_capacity(data.len());
-        for series in &data {
-            let mut tracks = maker.tracks(series);
+        let mut out = Vec::new();
+        let asked = Asked {
+            selector,
+            look,
+            reach,
+            purpose,
+        };
+        self.each_series(asked, wanted, |evaluator, series| {
+            let mut tracks = maker.tracks(&series);
             if scope.detects_resets() {
-                detect_resets(&mut tracks.histograms.values);
+                detect_resets(tracks.histograms.values.to_mut());
             }
             let mut column = last_of(&tracks, look.len(), take);
             if !tracks.rollups.is_empty() {
@@ -88,26 +105,32 @@ impl Evaluator<'_> {
             }
             if column.has_any() {
                 let points = column.present() as u64;
-                self.stats.samples_queryable += points;
-                self.hold(points, column.bytes())?;
+                evaluator.stats.samples_queryable += points;
+                evaluator.hold(points, column.bytes())?;
                 out.push(Series {
-                    labels: series.labels.clone(),
+                    labels: series.labels,
                     drop_name: false,
                     column,
                 });
             }
-        }
+            Ok(())
+        })?;
         Ok(out)
     }
 
-    /// Fetches what the windows need.
-    pub(crate) fn fetch(
+    /// Calls `visit` with each series that a selector selects: see [`storage::Querier::select_each`].
+    pub(crate) fn each_series(
         &mut self,
-        selector: &VectorSelector,
-        look: LookTimes,
-        reach: Reach,
-        purpose: Purpose<'_>,
-    ) -> Result<Vec<SeriesData>, QueryError> {
+        asked: Asked<'_>,
+        wanted: WantedLabels<'_>,
+        mut visit: impl FnMut(&mut Self, SeriesData) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let Asked {
+            selector,
+            look,
+            reach,
+            purpose,
+        } = asked;
         let matchers = selector
             .to_matchers()
             .map_err(|error| QueryError::Execution(error.to_string()))?;
@@ -122,7 +145,6 @@ impl Evaluator<'_> {
                 step: (!self.is_instant).then(|| millis(self.query.step_ms)),
                 window: purpose.function.map(|_| millis(reach.back_ms)),
                 function: purpose.function.map(str::to_owned),
-                grouping: None,
                 rollups: rollups.map(|columns| RollupUse {
                     columns,
                     aligned_to_ms: purpose.aligned_to_ms,
@@ -130,24 +152,34 @@ impl Evaluator<'_> {
             },
         };
         self.budget.check()?;
-        let data = self.querier.select(&select, self.budget)?;
-        let has_rollup = data
-            .iter()
-            .flat_map(|series| &series.segments)
-            .any(|segment| matches!(segment.values, SegmentValues::Rollup(_)));
-        if has_rollup && rollups.is_none() {
-            return Err(QueryError::Execution(
-                "the store gave summaries where samples are needed; query the time that is kept raw"
-                    .to_owned(),
-            ));
+        let (querier, budget) = (Arc::clone(&self.querier), self.budget);
+        let mut visited = Ok(());
+        querier.select_each(&select, wanted, budget, &mut |series| {
+            visited = self
+                .count_read(&series, rollups.is_some())
+                .and_then(|()| visit(self, series));
+            match visited {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        visited
+    }
+
+    fn count_read(&mut self, series: &SeriesData, with_rollups: bool) -> Result<(), QueryError> {
+        let mut samples = 0;
+        for segment in &series.segments {
+            if !with_rollups && matches!(segment.values, SegmentValues::Rollup(_)) {
+                return Err(QueryError::Execution(
+                    "the store gave summaries where samples are needed; query the time that is kept raw"
+                        .to_owned(),
+                ));
+            }
+            samples += segment.times.as_slice().len() as u64;
         }
-        self.stats.series_read += data.len() as u64;
-        self.stats.samples_read += data
-            .iter()
-            .flat_map(|series| &series.segments)
-            .map(|segment| segment.times.as_slice().len() as u64)
-            .sum::<u64>();
-        Ok(data)
+        self.stats.series_read += 1;
+        self.stats.samples_read += samples;
+        Ok(())
     }
 
     fn smoothed_selector(
@@ -159,11 +191,16 @@ impl Evaluator<'_> {
             back_ms: self.reading.lookback_ms,
             ahead_ms: self.reading.lookback_ms,
         };
-        let data = self.fetch(selector, look, reach, Purpose::default())?;
         let mut maker = TrackMaker::new(look, reach, Stale::Drop, false);
         let mut out = Vec::new();
-        for series in &data {
-            let tracks = maker.tracks(series);
+        let asked = Asked {
+            selector,
+            look,
+            reach,
+            purpose: Purpose::default(),
+        };
+        self.each_series(asked, WantedLabels::All, |evaluator, series| {
+            let tracks = maker.tracks(&series);
             if !tracks.histograms.values.is_empty() {
                 return Err(QueryError::Execution(
                     "smoothed and anchored modifiers do not work with native histograms".to_owned(),
@@ -177,14 +214,15 @@ impl Evaluator<'_> {
                 histograms: Vec::new(),
             };
             if column.has_any() {
-                self.hold(column.present() as u64, column.bytes())?;
+                evaluator.hold(column.present() as u64, column.bytes())?;
                 out.push(Series {
-                    labels: series.labels.clone(),
+                    labels: series.labels,
                     drop_name: false,
                     column,
                 });
             }
-        }
+            Ok(())
+        })?;
         Ok(out)
     }
 }

@@ -3,10 +3,11 @@
 //! Series that share their time columns share one [`Axis`], so that windows are computed once per cohort.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use model::{CounterReset, Histogram, TimestampMs, Value, is_stale};
-use storage::{Segment, SegmentValues, SeriesData};
+use storage::{Segment, SegmentValues, SeriesData, Times};
 
 use super::window::{Bounds, LookTimes, Reach};
 
@@ -21,9 +22,40 @@ pub(crate) struct Axis {
 #[derive(Debug)]
 pub(crate) struct Track<T> {
     pub(crate) axis: Arc<Axis>,
-    pub(crate) values: Vec<T>,
+    pub(crate) values: Values<T>,
     /// When the counter behind each value started (0: not known); empty when nothing is known.
     pub(crate) starts: Vec<TimestampMs>,
+}
+
+/// Values: of their own, or those of the one segment that there is.
+#[derive(Debug)]
+pub(crate) enum Values<T> {
+    Own(Vec<T>),
+    Shared(Arc<[T]>),
+}
+
+impl<T> Deref for Values<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Own(values) => values,
+            Self::Shared(values) => values,
+        }
+    }
+}
+
+impl<T: Clone> Values<T> {
+    /// Returns the values, to be changed.
+    pub(crate) fn to_mut(&mut self) -> &mut [T] {
+        if let Self::Shared(values) = self {
+            *self = Self::Own(values.to_vec());
+        }
+        match self {
+            Self::Own(values) => values,
+            Self::Shared(_) => &mut [],
+        }
+    }
 }
 
 /// A series' samples.
@@ -39,7 +71,7 @@ impl<T> Track<T> {
     fn empty(axis: Arc<Axis>) -> Self {
         Self {
             axis,
-            values: Vec::new(),
+            values: Values::Own(Vec::new()),
             starts: Vec::new(),
         }
     }
@@ -61,10 +93,16 @@ pub(crate) struct TrackMaker {
     reach: Reach,
     stale: Stale,
     with_starts: bool,
-    /// By the identities of the time columns of all segments.
-    axes: HashMap<Vec<usize>, Arc<Axis>>,
+    /// By the identities of the time columns of all segments, which live as long as that is remembered.
+    axes: HashMap<Vec<usize>, (Arc<Axis>, Vec<Times>)>,
+    /// The identities of the series before, and its axis.
+    last: Option<(Vec<usize>, Arc<Axis>)>,
+    identities: Vec<usize>,
     nothing: Arc<Axis>,
 }
+
+/// Axes that are remembered: more than that have nothing in common.
+const AXES_MAX: usize = 4_096;
 
 impl TrackMaker {
     pub(crate) fn new(look: LookTimes, reach: Reach, stale: Stale, with_starts: bool) -> Self {
@@ -74,6 +112,8 @@ impl TrackMaker {
             stale,
             with_starts,
             axes: HashMap::new(),
+            last: None,
+            identities: Vec::new(),
             nothing: Arc::new(Axis {
                 times: Vec::new(),
                 bounds: Bounds::new(&[], look, reach),
@@ -81,7 +121,7 @@ impl TrackMaker {
         }
     }
 
-    /// Returns the tracks of a series. The axes hold while the series' segments live, since they go by their addresses.
+    /// Returns the tracks of a series.
     pub(crate) fn tracks(&mut self, series: &SeriesData) -> Tracks {
         if series.segments.iter().all(|segment| self.is_plain(segment)) {
             self.shared(series)
@@ -105,26 +145,24 @@ impl TrackMaker {
     }
 
     fn shared(&mut self, series: &SeriesData) -> Tracks {
-        let identities: Vec<usize> = series
-            .segments
-            .iter()
-            .map(|segment| segment.times.identity())
-            .collect();
-        let (look, reach) = (self.look, self.reach);
-        let axis = self.axes.entry(identities).or_insert_with(|| {
-            let mut times = Vec::new();
-            for segment in &series.segments {
-                times.extend_from_slice(segment.times.as_slice());
+        let axis = self.axis_of(series);
+        let values = match series.segments.as_slice() {
+            [
+                Segment {
+                    values: SegmentValues::Floats(floats),
+                    ..
+                },
+            ] => Values::Shared(Arc::clone(floats)),
+            segments => {
+                let mut values = Vec::with_capacity(axis.times.len());
+                for segment in segments {
+                    if let SegmentValues::Floats(floats) = &segment.values {
+                        values.extend_from_slice(floats);
+                    }
+                }
+                Values::Own(values)
             }
-            let bounds = Bounds::new(&times, look, reach);
-            Arc::new(Axis { times, bounds })
-        });
-        let mut values = Vec::with_capacity(axis.times.len());
-        for segment in &series.segments {
-            if let SegmentValues::Floats(floats) = &segment.values {
-                values.extend_from_slice(floats);
-            }
-        }
+        };
         let starts = if self.with_starts && series.segments.iter().any(|s| s.start_times.is_some())
         {
             starts_of(series, |_, _| true)
@@ -133,13 +171,48 @@ impl TrackMaker {
         };
         Tracks {
             floats: Track {
-                axis: Arc::clone(axis),
+                axis,
                 values,
                 starts,
             },
             histograms: Track::empty(Arc::clone(&self.nothing)),
             rollups: Vec::new(),
         }
+    }
+
+    /// Returns the axis of all segments together.
+    fn axis_of(&mut self, series: &SeriesData) -> Arc<Axis> {
+        let identities = series
+            .segments
+            .iter()
+            .map(|segment| segment.times.identity());
+        self.identities.clear();
+        self.identities.extend(identities);
+        if let Some((last, axis)) = &self.last
+            && *last == self.identities
+        {
+            return Arc::clone(axis);
+        }
+        if let Some((axis, _)) = self.axes.get(&self.identities) {
+            self.last = Some((self.identities.clone(), Arc::clone(axis)));
+            return Arc::clone(axis);
+        }
+        let segments = series.segments.iter();
+        let columns: Vec<Times> = segments.map(|segment| segment.times.clone()).collect();
+        let times: Vec<TimestampMs> = columns
+            .iter()
+            .flat_map(|column| column.as_slice().iter().copied())
+            .collect();
+        let bounds = Bounds::new(&times, self.look, self.reach);
+        let axis = Arc::new(Axis { times, bounds });
+        if self.axes.len() >= AXES_MAX {
+            self.axes.clear();
+        }
+        let identities = self.identities.clone();
+        self.axes
+            .insert(identities.clone(), (Arc::clone(&axis), columns));
+        self.last = Some((identities, Arc::clone(&axis)));
+        axis
     }
 
     fn own(&self, series: &SeriesData) -> Tracks {
@@ -225,7 +298,7 @@ impl<T> Collected<T> {
                 times: self.times,
                 bounds,
             }),
-            values: self.values,
+            values: Values::Own(self.values),
             starts: self.starts,
         }
     }
@@ -273,7 +346,7 @@ pub(crate) fn column_tracks(
         return Tracks {
             floats: Track {
                 axis: Arc::clone(axis),
-                values: column.floats.clone(),
+                values: Values::Own(column.floats.clone()),
                 starts: Vec::new(),
             },
             histograms: Track::empty(Arc::new(Axis {

@@ -75,6 +75,19 @@ pub(crate) fn without_metadata(labels: &Labels) -> Labels {
     }
 }
 
+/// Takes the names from series that share their label sets, and leaves those apart that bear the same then.
+pub(crate) fn strip_names(series: &mut [Series]) {
+    // By the identities of the sets before, which live as long as this.
+    let mut stripped: HashMap<usize, (Labels, Labels)> = HashMap::new();
+    for series in series {
+        let labels = &series.labels;
+        let (_, without) = stripped
+            .entry(labels.identity())
+            .or_insert_with(|| (labels.clone(), without_metadata(labels)));
+        series.labels = without.clone();
+    }
+}
+
 /// Brings series of equal labels together, which must not have values at the same instant.
 pub(crate) fn merge_same_labels(series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
     let mut places: HashMap<Labels, usize> = HashMap::with_capacity(series.len());

@@ -70,6 +70,8 @@ pub(crate) struct Reach {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
     windows: Vec<(u32, u32)>,
+    /// The samples in all windows together, and in the largest.
+    sizes: (u64, u64),
 }
 
 impl Bounds {
@@ -77,7 +79,7 @@ impl Bounds {
     pub(crate) fn new(times: &[TimestampMs], look: LookTimes, reach: Reach) -> Self {
         let count = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let (mut low, mut high) = (0, 0);
-        let windows = (0..look.len())
+        let windows: Vec<(u32, u32)> = (0..look.len())
             .map(|index| {
                 let at = look.at(index);
                 let after = at.saturating_sub(reach.back_ms);
@@ -92,7 +94,11 @@ impl Bounds {
                 (count(low), count(high))
             })
             .collect();
-        Self { windows }
+        let sizes = windows.iter().fold((0, 0), |(sum, max), (low, high)| {
+            let size = u64::from(high - low);
+            (sum + size, size.max(max))
+        });
+        Self { windows, sizes }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -105,11 +111,16 @@ impl Bounds {
     }
 
     /// Returns the samples in all windows together, and in the largest.
-    pub(crate) fn sizes(&self) -> (u64, u64) {
-        self.windows.iter().fold((0, 0), |(sum, max), (low, high)| {
-            let size = u64::from(high - low);
-            (sum + size, size.max(max))
-        })
+    pub(crate) const fn sizes(&self) -> (u64, u64) {
+        self.sizes
+    }
+
+    /// Returns the samples that windows reach over: windows go forward, so these are from the first of the first to the last of the last.
+    pub(crate) fn extent(&self) -> (usize, usize) {
+        match (self.windows.first(), self.windows.last()) {
+            (Some((low, _)), Some((_, high))) => (*low as usize, *high as usize),
+            _ => (0, 0),
+        }
     }
 }
 

@@ -189,10 +189,10 @@ fn seconds(ms: i64) -> f64 {
     ms as f64 / 1_000.0
 }
 
-/// Returns the places of resets among all samples of a series, with what was lost at each.
-pub(crate) fn resets(points: Points<'_, f64>) -> Vec<(usize, f64)> {
+/// Returns the places of resets among samples `from..to` of a series, with what was lost at each.
+pub(crate) fn resets(points: Points<'_, f64>, (from, to): (usize, usize)) -> Vec<(usize, f64)> {
     let values = points.values;
-    (1..values.len())
+    (from + 1..to)
         .filter(|index| values[*index] < values[*index - 1] || points.start_time_reset(*index))
         .map(|index| (index, values[index - 1]))
         .collect()
@@ -370,7 +370,7 @@ mod tests {
             let high = (low + len).min(values.len());
             let points = Points { times: &times, values: &values, starts: &[] };
             let window = window(-1_000, 41_000);
-            let found = float_rate(points, (low, high), &resets(points), window, RATE);
+            let found = float_rate(points, (low, high), &resets(points, (0, points.len())), window, RATE);
             prop_assert_eq!(found, naive(&times[low..high], &values[low..high], window));
         }
     }

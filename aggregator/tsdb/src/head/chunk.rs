@@ -194,16 +194,21 @@ impl Chunk {
         self.has_side.load(Ordering::Acquire)
     }
 
-    /// Appends the floats of a slot in the first `rows` rows to `out` and returns where they are present; `None`: everywhere.
-    pub(crate) fn column(&self, slot: usize, rows: usize, out: &mut Vec<f64>) -> Option<Presence> {
+    /// Appends the floats of a slot in rows `from..to` to `out` and returns where among them they are present; `None`: everywhere.
+    pub(crate) fn column(
+        &self,
+        slot: usize,
+        (from, to): (usize, usize),
+        out: &mut Vec<f64>,
+    ) -> Option<Presence> {
         let mut presence: Option<Presence> = None;
-        for row in 0..rows {
+        for row in from..to {
             let (values, words) = self.cells(row);
             let word = words[slot / 64].load(Ordering::Relaxed);
             if word >> (slot % 64) & 1 == 0 {
                 presence
-                    .get_or_insert_with(|| Presence::filled(rows, true))
-                    .set(row, false);
+                    .get_or_insert_with(|| Presence::filled(to - from, true))
+                    .set(row - from, false);
             }
             out.push(f64::from_bits(values[slot].load(Ordering::Relaxed)));
         }
@@ -286,10 +291,10 @@ mod tests {
             (0, 2, 3)
         );
         let mut values = Vec::new();
-        let presence = chunk.column(0, 2, &mut values).unwrap();
+        let presence = chunk.column(0, (0, 2), &mut values).unwrap();
         assert_eq!((presence.contains(0), presence.contains(1)), (true, false));
         values.clear();
-        assert!(chunk.column(1, 3, &mut values).is_none());
+        assert!(chunk.column(1, (0, 3), &mut values).is_none());
         assert_eq!(
             values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
             [(-0.0f64).to_bits(), 4f64.to_bits(), 7f64.to_bits()]

@@ -63,7 +63,7 @@ impl Pages {
                 let values = &tile[slot % TILE_SLOTS * rows..][..rows];
                 return encode_plain(values, scratch, pages);
             }
-            chunk_columns(chunk, slot, rows)
+            chunk_columns(chunk, slot, (0, rows))
                 .map_or(Ok(()), |columns| columns.encode(0, rows, scratch, pages))
         };
         let (times, positions) = (chunk.times(rows), chunk.positions(rows));
@@ -406,16 +406,25 @@ fn part_of(presence: &Presence, from: usize, to: usize) -> Presence {
     part
 }
 
-/// Returns a slot's column in the first `rows` rows of an open chunk; `None` when nothing is present.
-pub(crate) fn chunk_columns(chunk: &Chunk, slot: usize, rows: usize) -> Option<Columns> {
+/// Returns a slot's column in rows `from..to` of an open chunk, from its first one if the chunk has values beside its cells; `None` when
+/// nothing is present.
+pub(crate) fn chunk_columns(
+    chunk: &Chunk,
+    slot: usize,
+    (from, to): (usize, usize),
+) -> Option<Columns> {
+    let rows = to - from;
     let mut floats = Vec::with_capacity(rows);
-    let presence = chunk.column(slot, rows, &mut floats);
+    let presence = chunk.column(slot, (from, to), &mut floats);
     let present = presence.as_ref().map_or(rows, Presence::count);
     if present == 0 {
         return None;
     }
-    let side =
-        u16::try_from(slot).map_or_else(|_| SlotSide::default(), |slot| chunk.side_of(slot, rows));
+    // What stands beside the cells came after the last of these rows when some before them are left out.
+    let side = u16::try_from(slot)
+        .ok()
+        .filter(|_| from == 0)
+        .map_or_else(SlotSide::default, |slot| chunk.side_of(slot, to));
     let starts = start_column(&side.starts, rows);
     let values = if side.histograms.is_empty() {
         OwnedValues::Floats(floats)

@@ -8,8 +8,9 @@ use roaring::RoaringBitmap;
 
 use super::area::{Area, BlockSource, LastBlock, read_area};
 use super::encode::CHUNK_SERIES;
+use super::naming::{Named, Naming, Texts};
 use super::postings::{PostingScratch, decode_posting};
-use super::root::{IndexAreas, Name, Root, RunRef, Texts, offsets, take_root};
+use super::root::{self, IndexAreas, Name, Root, RunRef, offsets, take_root};
 use super::{IndexRead, SeriesId, ValueId};
 use crate::bytes::{Malformed, Reader};
 use crate::cache::{Cache, CacheKey};
@@ -79,9 +80,11 @@ impl<S: BlockSource> EncodedIndex<S> {
     /// Returns a reader of the labels of many series.
     pub(crate) fn labels_reader(&self) -> LabelsReader<'_, S> {
         LabelsReader {
-            index: self,
             chunk: None,
-            runs: self.root.names.iter().map(|_| None).collect(),
+            texts: RunTexts {
+                index: self,
+                runs: self.root.names.iter().map(|_| None).collect(),
+            },
         }
     }
 
@@ -293,9 +296,15 @@ impl<S: BlockSource> IndexRead for EncodedIndex<S> {
 /// Reads the labels of one series after the other: best in order of their numbers, for what one needed is kept for the next.
 #[derive(Debug)]
 pub(crate) struct LabelsReader<'a, S> {
-    index: &'a EncodedIndex<S>,
     /// The chunk read last, and its number.
     chunk: Option<(usize, Arc<Chunk>)>,
+    texts: RunTexts<'a, S>,
+}
+
+/// Texts of values, by the ranks of these.
+#[derive(Debug)]
+struct RunTexts<'a, S> {
+    index: &'a EncodedIndex<S>,
     /// By place of the label name: its run read last.
     runs: Vec<Option<HeldRun>>,
 }
@@ -314,52 +323,111 @@ impl HeldRun {
     }
 }
 
+impl<S: BlockSource> Texts for RunTexts<'_, S> {
+    type Error = S::Error;
+
+    fn text(&mut self, column: u32, rank: ValueId) -> Result<(&str, &str), S::Error> {
+        self.hold(column, rank)?;
+        Ok((
+            &self.index.root.names[column as usize].text,
+            self.held(column, rank),
+        ))
+    }
+}
+
+impl<S: BlockSource> RunTexts<'_, S> {
+    /// Sees to it that the run of a value is held.
+    fn hold(&mut self, column: u32, rank: ValueId) -> Result<(), S::Error> {
+        let held = &mut self.runs[column as usize];
+        if held.as_ref().is_some_and(|held| held.value(rank).is_some()) {
+            return Ok(());
+        }
+        let name = &self.index.root.names[column as usize];
+        let (run, _) = self.index.place_of(name, rank).ok_or_else(|| {
+            let what = Malformed("series with a value that is not there");
+            self.index.malformed(self.index.areas.series, 0, what)
+        })?;
+        *held = Some(HeldRun {
+            rank: self.index.runs_of(name)[run].rank,
+            run: self.index.run(name, run, &mut LastBlock::default())?,
+        });
+        Ok(())
+    }
+
+    fn held(&self, column: u32, rank: ValueId) -> &str {
+        let held = self.runs[column as usize].as_ref();
+        held.and_then(|held| held.value(rank)).unwrap_or_default()
+    }
+}
+
 impl<S: BlockSource> LabelsReader<'_, S> {
     /// Returns the labels of a series; `None` when there is no such series.
     pub(crate) fn labels(&mut self, series: SeriesId) -> Result<Option<Labels>, S::Error> {
-        let root = &self.index.root;
-        if series >= root.series {
+        let Some((chunk, within)) = self.chunk_of(series)? else {
+            return Ok(None);
+        };
+        let root = &self.texts.index.root;
+        let (schema, ranks) = chunk.row(within, root);
+        for (column, rank) in schema.iter().zip(ranks) {
+            self.texts.hold(*column, *rank)?;
+        }
+        let pairs = schema.iter().zip(ranks).map(|(column, rank)| {
+            let name = root.names[*column as usize].text.as_str();
+            (name, self.texts.held(*column, *rank))
+        });
+        let labels = Labels::from_pairs(pairs).map_err(|_| {
+            let start = root.chunks[series as usize / CHUNK_SERIES];
+            let what = Malformed("labels that are not a set");
+            let index = self.texts.index;
+            index.malformed(index.areas.series, start, what)
+        })?;
+        Ok(Some(labels))
+    }
+
+    /// Returns a series as a reader wants it; `None` when there is no such series.
+    pub(crate) fn named(
+        &mut self,
+        series: SeriesId,
+        naming: &mut Naming<'_>,
+    ) -> Result<Option<Named>, S::Error> {
+        let Some((chunk, within)) = self.chunk_of(series)? else {
+            return Ok(None);
+        };
+        let (schema, ranks) = chunk.row(within, &self.texts.index.root);
+        let pairs = schema.iter().copied().zip(ranks.iter().copied());
+        let (identity, labels) = naming.name(pairs, &mut self.texts)?;
+        let labels = match labels {
+            Some(labels) => labels,
+            None => self.labels(series)?.unwrap_or_default(),
+        };
+        Ok(Some(Named { labels, identity }))
+    }
+
+    /// Returns the chunk of a series, and its place there.
+    fn chunk_of(&mut self, series: SeriesId) -> Result<Option<(Arc<Chunk>, usize)>, S::Error> {
+        let index = self.texts.index;
+        if series >= index.root.series {
             return Ok(None);
         }
         let number = series as usize / CHUNK_SERIES;
-        let broken = |what| {
-            let start = root.chunks[number];
-            self.index
-                .malformed(self.index.areas.series, start, Malformed(what))
-        };
         let chunk = match &self.chunk {
             Some((held, chunk)) if *held == number => Arc::clone(chunk),
-            _ => self.index.chunk(number)?,
-        };
-        let within = series as usize % CHUNK_SERIES;
-        let schema = &root.schemas[chunk.schemas[within] as usize];
-        let ranks = &chunk.ranks[chunk.starts[within] as usize..][..schema.len()];
-        for (place, rank) in schema.iter().zip(ranks) {
-            let held = &mut self.runs[*place as usize];
-            if held
-                .as_ref()
-                .is_some_and(|held| held.value(*rank).is_some())
-            {
-                continue;
+            _ => {
+                let chunk = index.chunk(number)?;
+                self.chunk = Some((number, Arc::clone(&chunk)));
+                chunk
             }
-            let name = &root.names[*place as usize];
-            let (run, _) = self
-                .index
-                .place_of(name, *rank)
-                .ok_or_else(|| broken("series with a value that is not there"))?;
-            *held = Some(HeldRun {
-                rank: self.index.runs_of(name)[run].rank,
-                run: self.index.run(name, run, &mut LastBlock::default())?,
-            });
-        }
-        let pairs = schema.iter().zip(ranks).map(|(place, rank)| {
-            let held = self.runs[*place as usize].as_ref();
-            let value = held.and_then(|held| held.value(*rank)).unwrap_or_default();
-            (root.names[*place as usize].text.as_str(), value)
-        });
-        let labels = Labels::from_pairs(pairs).map_err(|_| broken("labels that are not a set"))?;
-        self.chunk = Some((number, chunk));
-        Ok(Some(labels))
+        };
+        Ok(Some((chunk, series as usize % CHUNK_SERIES)))
+    }
+}
+
+impl Chunk {
+    /// Returns the places of the names of a series, and the ranks of its values.
+    fn row<'a>(&'a self, within: usize, root: &'a Root) -> (&'a [u32], &'a [ValueId]) {
+        let schema = &root.schemas[self.schemas[within] as usize];
+        let ranks = &self.ranks[self.starts[within] as usize..][..schema.len()];
+        (schema, ranks)
     }
 }
 
@@ -391,7 +459,7 @@ impl Run {
 
 fn take_run(bytes: &[u8], reference: &RunRef) -> Result<Run, Malformed> {
     let mut from = Reader::new(bytes);
-    let mut texts = Texts {
+    let mut texts = root::Texts {
         current: reference.first.clone().into_bytes(),
     };
     let mut run = Run {

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use model::Labels;
 use roaring::RoaringBitmap;
 
+use super::naming::{Named, Naming, Texts};
 use super::{IndexRead, SeriesId, ValueId};
 use crate::hashing::{AsIs, TextHash, hash_of};
 
@@ -19,6 +20,8 @@ use crate::hashing::{AsIs, TextHash, hash_of};
 const UNION_BATCH: usize = 256;
 /// Values whose series a reader counts under one hold of the lock.
 const COUNT_BATCH: usize = 4_096;
+/// Series that a reader names under one hold of the lock.
+const NAME_BATCH: usize = 256;
 /// Up to this many series a posting is a plain list.
 const FEW_MAX: usize = 12;
 
@@ -375,6 +378,22 @@ impl Contents {
         Labels::from_pairs(self.pairs(series)).ok()
     }
 
+    /// Returns a series as a reader wants it.
+    fn named(&self, series: SeriesId, naming: &mut Naming<'_>) -> Option<Named> {
+        let (schema, values) = self.row(series)?;
+        let columns = self.schemas[schema as usize].iter().copied();
+        let pairs = columns.zip(values.iter().copied());
+        let (identity, labels) = match naming.name(pairs, &mut HeldTexts(self)) {
+            Ok(named) => named,
+            Err(never) => match never {},
+        };
+        let labels = match labels {
+            Some(labels) => labels,
+            None => self.labels(series)?,
+        };
+        Some(Named { labels, identity })
+    }
+
     fn column_of(&self, name: &str) -> Option<&LabelColumn> {
         self.names
             .get(name)
@@ -446,6 +465,45 @@ impl Posting {
 pub(crate) struct HeadIndexView {
     index: Arc<HeadIndex>,
     count: u32,
+}
+
+impl HeadIndexView {
+    /// Calls `visit` with each of these series as a reader wants them.
+    pub(crate) fn each_named<E>(
+        &self,
+        series: &RoaringBitmap,
+        naming: &mut Naming<'_>,
+        mut visit: impl FnMut(SeriesId, Named) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut series = series.iter();
+        let mut named = Vec::with_capacity(NAME_BATCH);
+        loop {
+            let contents = self.index.read();
+            let batch = series.by_ref().take(NAME_BATCH);
+            named.extend(batch.map(|id| (id, contents.named(id, naming))));
+            drop(contents);
+            if named.is_empty() {
+                return Ok(());
+            }
+            for (id, named) in named.drain(..) {
+                if let Some(named) = named {
+                    visit(id, named)?;
+                }
+            }
+        }
+    }
+}
+
+/// The texts of an index, while it is locked.
+struct HeldTexts<'a>(&'a Contents);
+
+impl Texts for HeldTexts<'_> {
+    type Error = Infallible;
+
+    fn text(&mut self, column: u32, value: ValueId) -> Result<(&str, &str), Infallible> {
+        let column = &self.0.columns[column as usize];
+        Ok((&column.name, &column.values[value as usize].text))
+    }
 }
 
 impl IndexRead for HeadIndexView {

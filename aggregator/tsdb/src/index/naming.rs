@@ -1,0 +1,131 @@
+//! Series of several indexes beside each other: which of them are one series, and the labels of them that a reader wants.
+//!
+//! An index knows its series by numbers of its own. A reader of several has to know which numbers mean the same series, and to compare
+//! label sets for that would cost more than the reading of the samples. So a series has an [`Identity`]: the sum of the hashes of its
+//! labels, 128 bits each, under a secret of this process. Hashes of values that come again and again are kept, so an identity costs an
+//! addition for each label; and where a reader wants few labels, series that do not differ in them share one set.
+
+use std::collections::HashMap;
+
+use model::Labels;
+use storage::WantedLabels;
+
+use super::ValueId;
+use crate::hashing::{PairHash, TextHash};
+
+/// The same for series of equal labels, whatever index they are in; and another for others, but for one chance in 2^128. Holds for the life
+/// of the process.
+pub(crate) type Identity = u128;
+
+/// Up to this many values of a name have their hashes kept: 64 KiB.
+const KEPT_VALUES: usize = 4_096;
+
+/// A series, as a reader wants it.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) labels: Labels,
+    pub(crate) identity: Identity,
+}
+
+/// The text behind an index's numbers.
+pub(super) trait Texts {
+    /// Why it cannot be had.
+    type Error;
+
+    /// Returns name and value of a label.
+    fn text(&mut self, column: u32, value: ValueId) -> Result<(&str, &str), Self::Error>;
+}
+
+/// Names the series of one index for one reader.
+#[derive(Debug)]
+pub(crate) struct Naming<'a> {
+    wanted: WantedLabels<'a>,
+    /// By column of the index.
+    columns: Vec<Option<Column>>,
+    /// Label sets made, by the columns and values that they are of.
+    made: HashMap<Vec<u32>, Labels, TextHash>,
+    key: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Column {
+    hash: PairHash,
+    wanted: bool,
+    /// By value; 0: not known yet.
+    hashes: Vec<u128>,
+}
+
+impl<'a> Naming<'a> {
+    pub(crate) fn new(wanted: WantedLabels<'a>) -> Self {
+        Self {
+            wanted,
+            columns: Vec::new(),
+            made: HashMap::default(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Returns the identity of the series with these labels, and these of its labels that are wanted; `None` for them: all are.
+    pub(super) fn name<T: Texts>(
+        &mut self,
+        pairs: impl Iterator<Item = (u32, ValueId)>,
+        texts: &mut T,
+    ) -> Result<(Identity, Option<Labels>), T::Error> {
+        let mut identity: Identity = 0;
+        self.key.clear();
+        for (column, value) in pairs {
+            let (hash, wanted) = self.hash(column, value, texts)?;
+            identity = identity.wrapping_add(hash);
+            if wanted {
+                self.key.extend([column, value]);
+            }
+        }
+        if matches!(self.wanted, WantedLabels::All) {
+            return Ok((identity, None));
+        }
+        if let Some(labels) = self.made.get(&self.key) {
+            return Ok((identity, Some(labels.clone())));
+        }
+        let mut pairs = Vec::with_capacity(self.key.len() / 2);
+        for pair in self.key.as_chunks::<2>().0 {
+            let (name, value) = texts.text(pair[0], pair[1])?;
+            pairs.push((name.to_owned(), value.to_owned()));
+        }
+        // They came out of a label set.
+        let labels = Labels::from_pairs(pairs).unwrap_or_default();
+        self.made.insert(self.key.clone(), labels.clone());
+        Ok((identity, Some(labels)))
+    }
+
+    /// Returns the hash of a label, and whether it is wanted.
+    fn hash<T: Texts>(
+        &mut self,
+        column: u32,
+        value: ValueId,
+        texts: &mut T,
+    ) -> Result<(u128, bool), T::Error> {
+        let (place, value_place) = (column as usize, value as usize);
+        if self.columns.len() <= place {
+            self.columns.resize_with(place + 1, || None);
+        }
+        if let Some(known) = &self.columns[place]
+            && let Some(hash) = known.hashes.get(value_place).filter(|hash| **hash != 0)
+        {
+            return Ok((*hash, known.wanted));
+        }
+        let (name, text) = texts.text(column, value)?;
+        let known = self.columns[place].get_or_insert_with(|| Column {
+            hash: PairHash::of_name(name),
+            wanted: !matches!(self.wanted, WantedLabels::All) && self.wanted.contains(name),
+            hashes: Vec::new(),
+        });
+        let hash = known.hash.with(text);
+        if value_place < KEPT_VALUES {
+            if known.hashes.len() <= value_place {
+                known.hashes.resize(value_place + 1, 0);
+            }
+            known.hashes[value_place] = hash;
+        }
+        Ok((hash, known.wanted))
+    }
+}

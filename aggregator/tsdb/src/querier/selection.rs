@@ -1,0 +1,347 @@
+//! What a selection reads: series by series, each from all places that have something of it.
+//!
+//! 1. Every source (partitions, then heads) names the series that match: their identity, and the labels that are wanted. Series of one
+//!    identity are one series with several places. Nothing of their samples is read.
+//! 2. Series by series, its runs are read from its places and merged, and go to whoever asked. So a selection holds the samples of one
+//!    series, whatever it goes through. (Of more than [`HELD_MAX`] partitions not all are kept open for that: those are read one after the
+//!    other, and their runs held.)
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use model::{Labels, TimeRange};
+use storage::{Budget, QueryError, RollupColumns, Select, SeriesData, WantedLabels};
+
+use super::{
+    CHECK_EVERY, HeadPart, SERIES_BYTES, Snapshot, any_within, bytes_of, has_rows, touches, without,
+};
+use crate::deletes::Mask;
+use crate::hashing::AsIs;
+use crate::head::ReadCache;
+use crate::index::{self, Identity, Named, Naming, SeriesId};
+use crate::merge_runs::{Arrived, merge_runs};
+use crate::page::Scratch;
+use crate::partition::{Partition, PartitionError};
+use crate::partitions::PartitionHandle;
+
+/// Partitions that a selection keeps open.
+const HELD_MAX: usize = 64;
+/// What a place of a series takes while series are gathered, its entry in the table of identities included.
+const PLACE_BYTES: u64 = 80;
+/// The end of a chain of places.
+const NONE: u32 = u32::MAX;
+
+/// What a source has of the selected series.
+enum Source<'a> {
+    Partition {
+        handle: &'a Arc<PartitionHandle>,
+        /// `None`: opened when it is read.
+        open: Option<(Arc<Partition>, Arc<Mask>)>,
+    },
+    Head {
+        part: &'a HeadPart,
+        hidden: Vec<TimeRange>,
+        cache: Box<ReadCache>,
+    },
+}
+
+/// A series in one source; the places of a series are a chain.
+struct Place {
+    source: u32,
+    series: SeriesId,
+    next: u32,
+}
+
+/// A selected series.
+struct Selected {
+    labels: Labels,
+    first: u32,
+}
+
+/// A selection on its way.
+pub(super) struct Selection<'a> {
+    snapshot: &'a Snapshot,
+    range: TimeRange,
+    columns: RollupColumns,
+    budget: &'a dyn Budget,
+    sources: Vec<Source<'a>>,
+    places: Vec<Place>,
+    series: Vec<Selected>,
+    /// By identity: the number of the series, and its last place.
+    known: HashMap<Identity, (u32, u32), BuildHasherDefault<AsIs>>,
+    charged: u64,
+}
+
+impl<'a> Selection<'a> {
+    /// Finds out which series match.
+    pub(super) fn gather(
+        snapshot: &'a Snapshot,
+        select: &Select<'_>,
+        wanted: WantedLabels<'_>,
+        budget: &'a dyn Budget,
+    ) -> Result<Self, QueryError> {
+        let columns = select.hints.rollups.map(|rollups| rollups.columns);
+        let mut selection = Self {
+            snapshot,
+            range: select.range,
+            columns: columns.unwrap_or(RollupColumns::ALL),
+            budget,
+            sources: Vec::new(),
+            places: Vec::new(),
+            series: Vec::new(),
+            known: HashMap::default(),
+            charged: 0,
+        };
+        let choice = snapshot.choose(select);
+        let chosen = snapshot.partitions.iter().zip(&choice.read);
+        let chosen: Vec<_> = chosen
+            .filter(|(handle, read)| **read && handle.times().overlaps(select.range))
+            .map(|(handle, _)| handle)
+            .collect();
+        let held = chosen.len() <= HELD_MAX;
+        for handle in chosen {
+            selection.gather_partition(handle, held, select, wanted)?;
+        }
+        for part in snapshot
+            .heads
+            .iter()
+            .filter(|part| touches(part, select.range))
+        {
+            let own = choice
+                .closed
+                .iter()
+                .filter(|(shard, _)| *shard == part.shard);
+            selection.gather_head(part, own.map(|(_, range)| *range).collect(), select, wanted)?;
+        }
+        Ok(selection)
+    }
+
+    fn gather_partition(
+        &mut self,
+        handle: &'a Arc<PartitionHandle>,
+        held: bool,
+        select: &Select<'_>,
+        wanted: WantedLabels<'_>,
+    ) -> Result<(), QueryError> {
+        let number = self.next_source();
+        self.sources.push(Source::Partition { handle, open: None });
+        let gathered = open(handle).and_then(|(partition, mask)| {
+            let matching = index::select(partition.index(), select.matchers)? - mask.gone();
+            Ok((partition, mask, matching))
+        });
+        let (partition, mask, matching) = match gathered {
+            Ok(gathered) => gathered,
+            Err(error) => return self.snapshot.damaged(handle, &error),
+        };
+        let (mut labels, mut naming) = (partition.labels_reader(), Naming::new(wanted));
+        for id in matching {
+            // A damaged block costs the series in it, not the partition.
+            match labels.named(id, &mut naming) {
+                Ok(Some(named)) => self.add(number, id, named, wanted)?,
+                Ok(None) => {}
+                Err(error) => self.snapshot.series_damaged(handle, &partition, &error)?,
+            }
+        }
+        drop(labels);
+        if held && let Some(Source::Partition { open, .. }) = self.sources.last_mut() {
+            *open = Some((partition, mask));
+        }
+        Ok(())
+    }
+
+    fn gather_head(
+        &mut self,
+        part: &'a HeadPart,
+        hidden: Vec<TimeRange>,
+        select: &Select<'_>,
+        wanted: WantedLabels<'_>,
+    ) -> Result<(), QueryError> {
+        let number = self.next_source();
+        self.sources.push(Source::Head {
+            part,
+            hidden,
+            cache: Box::default(),
+        });
+        let matching = part.selected(select.matchers);
+        let mut naming = Naming::new(wanted);
+        part.index.each_named(&matching, &mut naming, |id, named| {
+            self.add(number, id, named, wanted)
+        })
+    }
+
+    fn next_source(&self) -> u32 {
+        u32::try_from(self.sources.len()).unwrap_or(NONE)
+    }
+
+    /// Notes that a source has a series.
+    fn add(
+        &mut self,
+        source: u32,
+        series: SeriesId,
+        named: Named,
+        wanted: WantedLabels<'_>,
+    ) -> Result<(), QueryError> {
+        let place = u32::try_from(self.places.len()).unwrap_or(NONE);
+        self.places.push(Place {
+            source,
+            series,
+            next: NONE,
+        });
+        let number = u32::try_from(self.series.len()).unwrap_or(NONE);
+        let known = self.known.entry(named.identity).or_insert((number, place));
+        let mut bytes = PLACE_BYTES;
+        if known.0 == number {
+            self.series.push(Selected {
+                labels: named.labels,
+                first: place,
+            });
+            if let WantedLabels::All = wanted {
+                bytes += SERIES_BYTES;
+            }
+        } else {
+            self.places[known.1 as usize].next = place;
+            known.1 = place;
+        }
+        self.charged += bytes;
+        self.budget.charge(0, bytes)?;
+        Ok(())
+    }
+
+    /// Puts the series in order of their labels.
+    pub(super) fn sort(&mut self) {
+        self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+
+    /// Reads the series one after the other, until `visit` breaks. `kept`: what is visited stays charged.
+    pub(super) fn read(
+        mut self,
+        kept: bool,
+        mut visit: impl FnMut(SeriesData) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        self.known = HashMap::default();
+        let mut scratch = Scratch::default();
+        let mut before = self.read_unheld(&mut scratch)?;
+        for (count, Selected { labels, first }) in
+            std::mem::take(&mut self.series).into_iter().enumerate()
+        {
+            if count % CHECK_EVERY == 0 {
+                self.budget.check()?;
+            }
+            let runs = self.runs_of(first, &mut scratch, &mut before)?;
+            let bytes: u64 = runs.iter().map(bytes_of).sum();
+            let samples = runs
+                .iter()
+                .map(|run| run.segment.times.as_slice().len() as u64);
+            self.budget.charge(samples.sum(), bytes)?;
+            let mut segments = merge_runs(runs);
+            segments.retain(has_rows);
+            let flow = if any_within(&segments, self.range) {
+                visit(SeriesData { labels, segments })
+            } else {
+                ControlFlow::Continue(())
+            };
+            if !kept {
+                self.budget.release(bytes);
+            }
+            if flow.is_break() {
+                break;
+            }
+        }
+        if !kept {
+            self.budget.release(self.charged);
+        }
+        Ok(())
+    }
+
+    /// Returns what all places of a series have.
+    fn runs_of(
+        &mut self,
+        first: u32,
+        scratch: &mut Scratch,
+        before: &mut HashMap<u32, Vec<Arrived>>,
+    ) -> Result<Vec<Arrived>, QueryError> {
+        let mut runs = Vec::new();
+        let mut at = first;
+        while let Some(Place {
+            source,
+            series,
+            next,
+        }) = self.places.get(at as usize)
+        {
+            let read = match &mut self.sources[*source as usize] {
+                Source::Partition {
+                    handle,
+                    open: Some((partition, mask)),
+                } => match partition.read_columns(*series, self.range, self.columns, scratch) {
+                    Ok(read) => mask.apply(*series, read),
+                    Err(error) => {
+                        self.snapshot.series_damaged(handle, partition, &error)?;
+                        Vec::new()
+                    }
+                },
+                Source::Partition { open: None, .. } => before.remove(&at).unwrap_or_default(),
+                Source::Head {
+                    part,
+                    hidden,
+                    cache,
+                } => without(
+                    part.head.read(*series, part.until, self.range, cache),
+                    hidden,
+                ),
+            };
+            if runs.is_empty() {
+                runs = read;
+            } else {
+                runs.extend(read);
+            }
+            at = *next;
+        }
+        Ok(runs)
+    }
+
+    /// Reads what lies in partitions that are not kept open, by place.
+    fn read_unheld(
+        &mut self,
+        scratch: &mut Scratch,
+    ) -> Result<HashMap<u32, Vec<Arrived>>, QueryError> {
+        let mut read = HashMap::new();
+        let mut held: Option<(u32, Arc<Partition>, Arc<Mask>)> = None;
+        for (at, Place { source, series, .. }) in (0..).zip(&self.places) {
+            let Source::Partition { handle, open: None } = &self.sources[*source as usize] else {
+                continue;
+            };
+            if held.as_ref().is_none_or(|(held, ..)| held != source) {
+                self.budget.check()?;
+                match open(handle) {
+                    Ok((partition, mask)) => held = Some((*source, partition, mask)),
+                    Err(error) => {
+                        self.snapshot.damaged(handle, &error)?;
+                        continue;
+                    }
+                }
+            }
+            let Some((_, partition, mask)) = &held else {
+                continue;
+            };
+            match partition.read_columns(*series, self.range, self.columns, scratch) {
+                Ok(runs) => {
+                    let runs = mask.apply(*series, runs);
+                    let bytes: u64 = runs.iter().map(bytes_of).sum();
+                    self.charged += bytes;
+                    self.budget.charge(0, bytes)?;
+                    read.insert(at, runs);
+                }
+                Err(error) => self.snapshot.series_damaged(handle, partition, &error)?,
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn open(handle: &PartitionHandle) -> Result<(Arc<Partition>, Arc<Mask>), PartitionError> {
+    let partition = handle.get()?;
+    let mask = handle.mask(&partition)?;
+    Ok((partition, mask))
+}
