@@ -38,7 +38,11 @@ pub(crate) struct QueryBudget {
     samples: AtomicU64,
     memory: AtomicU64,
     memory_peak: AtomicU64,
+    charges: AtomicU64,
 }
+
+/// Charges between two looks at the clock, which take longer than the charges.
+const CHARGES_PER_LOOK: u64 = 32;
 
 impl QueryBudget {
     pub(crate) fn new(limits: QueryLimits, clock: SharedClock) -> Arc<Self> {
@@ -51,6 +55,7 @@ impl QueryBudget {
             samples: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
+            charges: AtomicU64::new(0),
         })
     }
 
@@ -86,7 +91,11 @@ impl Budget for QueryBudget {
                 flag: "--query.max-memory",
             });
         }
-        self.check()
+        let charges = self.charges.fetch_add(1, Ordering::Relaxed);
+        if charges.is_multiple_of(CHARGES_PER_LOOK) {
+            self.check()?;
+        }
+        Ok(())
     }
 
     fn release(&self, bytes: u64) {

@@ -32,6 +32,8 @@ pub struct SelectHints {
     pub window: Option<Duration>,
     /// The function applied to the selector.
     pub function: Option<String>,
+    /// Only the newest sample of each series in the range, be it a stale mark, is looked at: others may be left out.
+    pub newest: bool,
     /// How summaries of a downsampling tier may stand for samples; `None`: raw samples only.
     pub rollups: Option<RollupUse>,
 }

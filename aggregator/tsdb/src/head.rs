@@ -16,7 +16,7 @@ mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use model::{Exemplar, Metadata, TimeRange, TimestampMs};
 use rows::Slot;
@@ -134,6 +134,8 @@ pub(crate) struct View {
     rows: usize,
     times: Times,
     arrival: u64,
+    /// The time of the row that was asked for first as a series' newest: that of nearly all.
+    newest: OnceLock<(usize, Times)>,
 }
 
 /// What a reader keeps between the series of one selection, all of one range, so that series of a cohort share their time columns.
@@ -231,6 +233,30 @@ impl Head {
             loose.read(until, range, tools, &mut runs);
         }
         runs
+    }
+
+    /// The same, but only the run that the newest sample is in, and of that only the sample, where it is found without reading the others.
+    pub(crate) fn read_newest(
+        &self,
+        series: SeriesId,
+        until: u64,
+        range: TimeRange,
+        cache: &mut ReadCache,
+    ) -> Vec<Arrived> {
+        let placed = lock(&self.places).get(series as usize).cloned();
+        if let Some(Placed::Once(place)) = placed
+            && lock(&self.loose).get(series).is_none()
+        {
+            let views = self.views(place.cohort, until, range, cache);
+            let mut of_place = views.iter().filter(|view| view.is_of(place, range));
+            if let Some(last) = of_place.next_back()
+                && let Some((at, newest)) = last.read_last(usize::from(place.slot))
+                && of_place.all(|view| view.range().end < at)
+            {
+                return vec![newest];
+            }
+        }
+        self.read(series, until, range, cache)
     }
 
     /// Returns whether a series has anything within `range`, without decoding it; may say yes for absent values.
@@ -396,6 +422,7 @@ impl View {
             rows,
             times,
             arrival,
+            newest: OnceLock::new(),
         })
     }
 
@@ -422,6 +449,32 @@ impl View {
         self.generation() == place.generation
             && usize::from(place.slot) < self.slots()
             && self.range().overlaps(range)
+    }
+
+    /// Returns the last sample of a slot in open rows of plain values, and when it is; `None` also for other rows.
+    fn read_last(&self, slot: usize) -> Option<(TimestampMs, Arrived)> {
+        let Stretch::Open(chunk) = &self.stretch else {
+            return None;
+        };
+        if chunk.has_side() {
+            return None;
+        }
+        let (row, value) = chunk.last_of(slot, (self.skipped, self.rows))?;
+        let at = *self.times.as_slice().get(row - self.skipped)?;
+        let (shared_row, shared) = self.newest.get_or_init(|| (row, Times::new([at])));
+        let times = if *shared_row == row {
+            shared.clone()
+        } else {
+            Times::new([at])
+        };
+        let segment = storage::Segment {
+            times,
+            presence: None,
+            values: storage::SegmentValues::Floats(Arc::new([value])),
+            start_times: None,
+        };
+        let arrival = self.arrival;
+        Some((at, Arrived { arrival, segment }))
     }
 
     fn read(&self, slot: usize, scratch: &mut Scratch) -> Option<Arrived> {

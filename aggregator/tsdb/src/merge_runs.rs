@@ -29,11 +29,12 @@ pub(crate) struct Arrived {
 /// stands first in `runs` counts as the earlier.
 pub(crate) fn merge_runs(mut runs: Vec<Arrived>) -> Vec<Segment> {
     runs.retain(|run| !run.segment.times.as_slice().is_empty());
+    let is_rollup = |run: &Arrived| matches!(run.segment.values, SegmentValues::Rollup(_));
+    if !runs.iter().any(is_rollup) {
+        return merge_samples(runs);
+    }
     let rollups = take_rollups(&mut runs);
     let samples = merge_samples(runs);
-    if rollups.is_empty() {
-        return samples;
-    }
     let mut out: Vec<Segment> = join_rollups(rollups)
         .into_iter()
         .map(|segment| give_way(segment, &samples))
@@ -44,7 +45,9 @@ pub(crate) fn merge_runs(mut runs: Vec<Arrived>) -> Vec<Segment> {
 }
 
 fn merge_samples(mut runs: Vec<Arrived>) -> Vec<Segment> {
-    if runs.len() <= 1 {
+    // Nearly always they follow one another.
+    let follow = |pair: &[Arrived]| span_of(&pair[0].segment).1 < span_of(&pair[1].segment).0;
+    if runs.windows(2).all(follow) {
         return runs.into_iter().map(|run| run.segment).collect();
     }
     // With their ranks, which sorting by time must not lose.

@@ -28,6 +28,10 @@ const KEPT_BYTES: libc::c_int = 64 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const APART_BYTES: libc::c_int = 4 << 20;
 
+/// An arena grows by so much more than is asked for, which is not resident before it is used: to grow it is a system call.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const GROWN_BYTES: libc::c_int = 1 << 20;
+
 /// Keeps the end of each arena, up to 64 MiB, when it is freed, until [`give_back`]. For the start of a program. Does nothing with another
 /// C library than GNU's.
 pub fn keep() {
@@ -43,6 +47,7 @@ fn set_thresholds() {
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
         libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
+        libc::mallopt(libc::M_TOP_PAD, GROWN_BYTES);
     }
 }
 

@@ -265,7 +265,6 @@ impl<'a> Evaluator<'a> {
 
     /// Charges points and bytes that now exist.
     pub(crate) fn hold(&mut self, points: u64, bytes: u64) -> Result<(), QueryError> {
-        self.budget.check()?;
         self.budget.charge(0, bytes)?;
         self.held_points += points;
         self.held_bytes += bytes;

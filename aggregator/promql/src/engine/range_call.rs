@@ -13,7 +13,7 @@ use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets
 use super::value::{Series, strip_names, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
-use crate::functions::rate::{self, Points, RateWindow};
+use crate::functions::rate::{self, Points};
 use crate::{Column, Grid, Note, QueryError};
 
 /// Samples looked at between two looks at the clock and the cancellation.
@@ -179,24 +179,9 @@ impl Evaluator<'_> {
         } else {
             Vec::new()
         };
-        #[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
-        let range_seconds = ranges.range_ms as f64 / 1_000.0;
         let mut column = Column::absent(ranges.look.len());
-        for (index, cell) in column.floats.iter_mut().enumerate() {
-            let window = bounds.at(index);
-            if window.0 == window.1 {
-                continue;
-            }
-            let end = ranges.look.at(index);
-            let reach = RateWindow {
-                start: end.saturating_sub(ranges.range_ms),
-                end,
-                range_seconds,
-            };
-            if let Some(rate) = rate::float_rate(points, window, &resets, reach, kind) {
-                *cell = rate;
-            }
-        }
+        let windows = floats.axis.rate_windows(ranges.look, ranges.range_ms, kind);
+        windows.rates(&floats.values, &resets, &mut column.floats);
         Ok(Some(column))
     }
 
@@ -400,6 +385,7 @@ impl Evaluator<'_> {
                 function: ranges.function.as_deref(),
                 rollups: ranges.rollups,
                 aligned_to_ms: look.common_divisor(ranges.range_ms),
+                newest: false,
             },
         };
         self.each_series(asked, wanted, |evaluator, data| {

@@ -39,6 +39,8 @@ pub(crate) struct Purpose<'a> {
     pub(crate) rollups: Option<RollupColumns>,
     /// See [`RollupUse`].
     pub(crate) aligned_to_ms: u64,
+    /// See [`SelectHints`].
+    pub(crate) newest: bool,
 }
 
 /// What samples are fetched.
@@ -83,6 +85,8 @@ impl Evaluator<'_> {
                 Take::StartTimestamp => None,
             },
             aligned_to_ms: look.common_divisor(0),
+            // What is known of a histogram's reset comes of the one before it.
+            newest: look.len() == 1 && !scope.detects_resets(),
         };
         let mut maker = TrackMaker::new(look, reach, Stale::Keep, starts);
         let mut out = Vec::new();
@@ -145,6 +149,7 @@ impl Evaluator<'_> {
                 step: (!self.is_instant).then(|| millis(self.query.step_ms)),
                 window: purpose.function.map(|_| millis(reach.back_ms)),
                 function: purpose.function.map(str::to_owned),
+                newest: purpose.newest,
                 rollups: rollups.map(|columns| RollupUse {
                     columns,
                     aligned_to_ms: purpose.aligned_to_ms,

@@ -4,18 +4,54 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::{CounterReset, Histogram, TimestampMs, Value, is_stale};
 use storage::{Segment, SegmentValues, SeriesData, Times};
 
 use super::window::{Bounds, LookTimes, Reach};
+use crate::functions::rate::{RateKind, RateWindow, RateWindows};
 
 /// Times and their windows, shared by series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Axis {
     pub(crate) times: Vec<TimestampMs>,
     pub(crate) bounds: Bounds,
+    /// What rates over the windows have in common, once one was asked for.
+    rates: OnceLock<RateWindows>,
+}
+
+impl Axis {
+    pub(crate) fn new(times: Vec<TimestampMs>, look: LookTimes, reach: Reach) -> Self {
+        Self {
+            bounds: Bounds::new(&times, look, reach),
+            times,
+            rates: OnceLock::new(),
+        }
+    }
+
+    /// Returns what rates of this kind over windows of `range_ms` have in common. An axis is made for one selector, so for one kind and range.
+    pub(crate) fn rate_windows(
+        &self,
+        look: LookTimes,
+        range_ms: i64,
+        kind: RateKind,
+    ) -> &RateWindows {
+        #[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
+        let range_seconds = range_ms as f64 / 1_000.0;
+        self.rates.get_or_init(|| {
+            let windows = (0..look.len()).map(|index| {
+                let end = look.at(index);
+                let window = RateWindow {
+                    start: end.saturating_sub(range_ms),
+                    end,
+                    range_seconds,
+                };
+                (window, self.bounds.of(index))
+            });
+            RateWindows::new(&self.times, windows, kind)
+        })
+    }
 }
 
 /// The floats, or the histograms, of a series.
@@ -114,10 +150,7 @@ impl TrackMaker {
             axes: HashMap::new(),
             last: None,
             identities: Vec::new(),
-            nothing: Arc::new(Axis {
-                times: Vec::new(),
-                bounds: Bounds::new(&[], look, reach),
-            }),
+            nothing: Arc::new(Axis::new(Vec::new(), look, reach)),
         }
     }
 
@@ -203,8 +236,7 @@ impl TrackMaker {
             .iter()
             .flat_map(|column| column.as_slice().iter().copied())
             .collect();
-        let bounds = Bounds::new(&times, self.look, self.reach);
-        let axis = Arc::new(Axis { times, bounds });
+        let axis = Arc::new(Axis::new(times, self.look, self.reach));
         if self.axes.len() >= AXES_MAX {
             self.axes.clear();
         }
@@ -292,12 +324,8 @@ impl<T> Collected<T> {
     }
 
     fn into_track(self, look: LookTimes, reach: Reach) -> Track<T> {
-        let bounds = Bounds::new(&self.times, look, reach);
         Track {
-            axis: Arc::new(Axis {
-                times: self.times,
-                bounds,
-            }),
+            axis: Arc::new(Axis::new(self.times, look, reach)),
             values: Values::Own(self.values),
             starts: self.starts,
         }
@@ -339,9 +367,8 @@ pub(crate) fn column_tracks(
     let full = column.histograms.is_empty() && !column.floats.iter().any(|value| is_stale(*value));
     if full {
         let axis = whole.get_or_insert_with(|| {
-            let times: Vec<TimestampMs> = (0..grid.len()).map(|index| grid.at(index)).collect();
-            let bounds = Bounds::new(&times, look, reach);
-            Arc::new(Axis { times, bounds })
+            let times = (0..grid.len()).map(|index| grid.at(index)).collect();
+            Arc::new(Axis::new(times, look, reach))
         });
         return Tracks {
             floats: Track {
@@ -349,10 +376,7 @@ pub(crate) fn column_tracks(
                 values: Values::Own(column.floats.clone()),
                 starts: Vec::new(),
             },
-            histograms: Track::empty(Arc::new(Axis {
-                times: Vec::new(),
-                bounds: Bounds::new(&[], look, reach),
-            })),
+            histograms: Track::empty(Arc::new(Axis::new(Vec::new(), look, reach))),
             rollups: Vec::new(),
         };
     }

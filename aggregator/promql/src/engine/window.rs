@@ -105,6 +105,11 @@ impl Bounds {
         self.windows.len()
     }
 
+    /// Returns the window of an instant.
+    pub(crate) fn of(&self, index: usize) -> (u32, u32) {
+        self.windows[index]
+    }
+
     pub(crate) fn at(&self, index: usize) -> (usize, usize) {
         let (low, high) = self.windows[index];
         (low as usize, high as usize)

@@ -192,6 +192,14 @@ fn seconds(ms: i64) -> f64 {
 /// Returns the places of resets among samples `from..to` of a series, with what was lost at each.
 pub(crate) fn resets(points: Points<'_, f64>, (from, to): (usize, usize)) -> Vec<(usize, f64)> {
     let values = points.values;
+    // Nearly always there are none, and that is found out several values at a time.
+    let falls = |values: &[f64]| {
+        let pairs = values.iter().zip(values.iter().skip(1));
+        pairs.fold(false, |falls, (before, now)| falls | (now < before))
+    };
+    if points.starts.is_empty() && !falls(&values[from..to]) {
+        return Vec::new();
+    }
     (from + 1..to)
         .filter(|index| values[*index] < values[*index - 1] || points.start_time_reset(*index))
         .map(|index| (index, values[index - 1]))
@@ -226,6 +234,92 @@ pub(crate) fn float_rate(
         change += first;
     }
     Some(change * extrapolation.factor)
+}
+
+/// What the rates of all series with the same times have in common, window by window.
+#[derive(Debug)]
+pub(crate) struct RateWindows {
+    kind: RateKind,
+    windows: Vec<SharedWindow>,
+}
+
+/// A window, as far as times alone tell.
+#[derive(Clone, Copy, Debug)]
+struct SharedWindow {
+    low: u32,
+    high: u32,
+    /// The factor, unless the zero of the counter is nearer than the start of the window; NaN: the window has no rate.
+    factor: f64,
+    spacing: Spacing,
+    window: RateWindow,
+}
+
+impl RateWindows {
+    /// Returns what there is to know of these windows: for each, where it is and the indexes of its samples among `times`.
+    pub(crate) fn new(
+        times: &[TimestampMs],
+        windows: impl Iterator<Item = (RateWindow, (u32, u32))>,
+        kind: RateKind,
+    ) -> Self {
+        let windows = windows.map(|(window, (low, high))| {
+            let spacing = Spacing::of(&times[low as usize..high as usize]);
+            let spacing = spacing.unwrap_or(Spacing {
+                first: 0,
+                last: 0,
+                gaps: 0,
+            });
+            // No change: nothing that ends at zero.
+            let change = Change {
+                first: 0.0,
+                change: 0.0,
+            };
+            let extrapolation = extrapolate(spacing, None, change, window, kind);
+            SharedWindow {
+                low,
+                high,
+                factor: extrapolation.map_or(f64::NAN, |extrapolation| extrapolation.factor),
+                spacing,
+                window,
+            }
+        });
+        Self {
+            kind,
+            windows: windows.collect(),
+        }
+    }
+
+    /// Puts the rates of a series without start times into the cells of their windows; `resets` are those of the series. The same as
+    /// [`float_rate`], window by window.
+    pub(crate) fn rates(&self, values: &[f64], resets: &[(usize, f64)], out: &mut [f64]) {
+        for (cell, shared) in out.iter_mut().zip(&self.windows) {
+            let (low, high) = (shared.low as usize, shared.high as usize);
+            if shared.factor.is_nan() {
+                continue;
+            }
+            let (first, last) = (values[low], values[high - 1]);
+            let mut change = last - first;
+            if self.kind.counter && !resets.is_empty() {
+                let from = resets.partition_point(|(at, _)| *at <= low);
+                for (_, lost) in resets[from..].iter().take_while(|(at, _)| *at < high) {
+                    change += lost;
+                }
+            }
+            // Where the counter stood at least as high as it rose, it was zero before the samples began, longer ago than they last: further
+            // than extrapolation goes when there are more than two of them.
+            let near_zero = self.kind.counter
+                && change > 0.0
+                && first >= 0.0
+                && !(first >= change && shared.spacing.gaps > 1);
+            let factor = if near_zero {
+                let change = Change { first, change };
+                extrapolate(shared.spacing, None, change, shared.window, self.kind)
+                    .map_or(f64::NAN, |extrapolation| extrapolation.factor)
+            } else {
+                shared.factor
+            };
+            *cell = change * factor;
+        }
+    }
 }
 
 /// Returns the value at `at` on the line between two samples; a counter that was reset in between counts from zero.
@@ -372,6 +466,12 @@ mod tests {
             let window = window(-1_000, 41_000);
             let found = float_rate(points, (low, high), &resets(points, (0, points.len())), window, RATE);
             prop_assert_eq!(found, naive(&times[low..high], &values[low..high], window));
+
+            let bounds = (u32::try_from(low).unwrap(), u32::try_from(high).unwrap());
+            let shared = RateWindows::new(&times, std::iter::once((window, bounds)), RATE);
+            let mut rates = [f64::INFINITY];
+            shared.rates(&values, &resets(points, (low, high)), &mut rates);
+            prop_assert_eq!(rates[0], found.unwrap_or(f64::INFINITY));
         }
     }
 

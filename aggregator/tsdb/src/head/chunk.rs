@@ -215,6 +215,16 @@ impl Chunk {
         presence
     }
 
+    /// Returns the last of rows `from..to` in which a slot is present, and the float there.
+    pub(crate) fn last_of(&self, slot: usize, (from, to): (usize, usize)) -> Option<(usize, f64)> {
+        (from..to).rev().find_map(|row| {
+            let (values, words) = self.cells(row);
+            let word = words[slot / 64].load(Ordering::Relaxed);
+            let value = || f64::from_bits(values[slot].load(Ordering::Relaxed));
+            (word >> (slot % 64) & 1 == 1).then(|| (row, value()))
+        })
+    }
+
     /// Returns histograms and start times of one slot, within the first `rows` rows.
     pub(crate) fn side_of(&self, slot: Slot, rows: usize) -> SlotSide {
         if !self.has_side() {

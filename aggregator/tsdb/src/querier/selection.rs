@@ -11,8 +11,8 @@ use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use model::{Labels, TimeRange};
-use storage::{Budget, QueryError, RollupColumns, Select, SeriesData, WantedLabels};
+use model::{Labels, TimeRange, TimestampMs};
+use storage::{Budget, QueryError, RollupColumns, Segment, Select, SeriesData, WantedLabels};
 
 use super::{
     CHECK_EVERY, HeadPart, SERIES_BYTES, Snapshot, any_within, bytes_of, has_rows, touches, without,
@@ -30,6 +30,10 @@ use crate::partitions::PartitionHandle;
 const HELD_MAX: usize = 64;
 /// What a place of a series takes while series are gathered, its entry in the table of identities included.
 const PLACE_BYTES: u64 = 80;
+/// Bytes of places that are charged together.
+const CHARGED_TOGETHER: u64 = 64 * 1024;
+/// Samples that are charged together, in bytes, when they are given back behind each series: a budget is that little off.
+const PASSING: u64 = 256 * 1024;
 /// The end of a chain of places.
 const NONE: u32 = u32::MAX;
 
@@ -45,6 +49,28 @@ enum Source<'a> {
         hidden: Vec<TimeRange>,
         cache: Box<ReadCache>,
     },
+}
+
+impl Source<'_> {
+    /// Returns the time of the last sample that it may have.
+    fn end(&self) -> TimestampMs {
+        match self {
+            Self::Partition { handle, .. } => handle.times().end,
+            Self::Head { part, .. } => part
+                .head
+                .times()
+                .map_or(TimestampMs::MIN, |times| times.end),
+        }
+    }
+}
+
+/// Returns the time of the last sample of a segment up to a time.
+fn last_present(segment: &Segment, until: TimestampMs) -> Option<TimestampMs> {
+    let times = segment.times.as_slice();
+    let row = (0..times.partition_point(|at| *at <= until))
+        .rev()
+        .find(|row| segment.is_present(*row))?;
+    Some(times[row])
 }
 
 /// A series in one source; the places of a series are a chain.
@@ -65,6 +91,7 @@ pub(super) struct Selection<'a> {
     snapshot: &'a Snapshot,
     range: TimeRange,
     columns: RollupColumns,
+    newest: bool,
     budget: &'a dyn Budget,
     sources: Vec<Source<'a>>,
     places: Vec<Place>,
@@ -72,6 +99,8 @@ pub(super) struct Selection<'a> {
     /// By identity: the number of the series, and its last place.
     known: HashMap<Identity, (u32, u32), BuildHasherDefault<AsIs>>,
     charged: u64,
+    /// Of which so many are not told to the budget yet.
+    uncharged: u64,
 }
 
 impl<'a> Selection<'a> {
@@ -87,12 +116,14 @@ impl<'a> Selection<'a> {
             snapshot,
             range: select.range,
             columns: columns.unwrap_or(RollupColumns::ALL),
+            newest: select.hints.newest,
             budget,
             sources: Vec::new(),
             places: Vec::new(),
             series: Vec::new(),
             known: HashMap::default(),
             charged: 0,
+            uncharged: 0,
         };
         let choice = snapshot.choose(select);
         let chosen = snapshot.partitions.iter().zip(&choice.read);
@@ -135,6 +166,7 @@ impl<'a> Selection<'a> {
             Ok(gathered) => gathered,
             Err(error) => return self.snapshot.damaged(handle, &error),
         };
+        self.expect(matching.len());
         let (mut labels, mut naming) = (partition.labels_reader(), Naming::new(wanted));
         for id in matching {
             // A damaged block costs the series in it, not the partition.
@@ -165,10 +197,20 @@ impl<'a> Selection<'a> {
             cache: Box::default(),
         });
         let matching = part.selected(select.matchers);
+        self.expect(matching.len());
         let mut naming = Naming::new(wanted);
         part.index.each_named(&matching, &mut naming, |id, named| {
             self.add(number, id, named, wanted)
         })
+    }
+
+    /// Makes room for the series of a source; those of the second are mostly known.
+    fn expect(&mut self, series: u64) {
+        let series = usize::try_from(series).unwrap_or(0);
+        self.places.reserve(series);
+        self.series
+            .reserve(series.saturating_sub(self.series.len()));
+        self.known.reserve(series.saturating_sub(self.known.len()));
     }
 
     fn next_source(&self) -> u32 {
@@ -204,6 +246,15 @@ impl<'a> Selection<'a> {
             self.places[known.1 as usize].next = place;
             known.1 = place;
         }
+        self.uncharged += bytes;
+        if self.uncharged >= CHARGED_TOGETHER {
+            self.charge_places()?;
+        }
+        Ok(())
+    }
+
+    fn charge_places(&mut self) -> Result<(), QueryError> {
+        let bytes = std::mem::take(&mut self.uncharged);
         self.charged += bytes;
         self.budget.charge(0, bytes)?;
         Ok(())
@@ -221,8 +272,10 @@ impl<'a> Selection<'a> {
         mut visit: impl FnMut(SeriesData) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
         self.known = HashMap::default();
+        self.charge_places()?;
         let mut scratch = Scratch::default();
         let mut before = self.read_unheld(&mut scratch)?;
+        let (mut samples, mut bytes) = (0, 0);
         for (count, Selected { labels, first }) in
             std::mem::take(&mut self.series).into_iter().enumerate()
         {
@@ -230,25 +283,27 @@ impl<'a> Selection<'a> {
                 self.budget.check()?;
             }
             let runs = self.runs_of(first, &mut scratch, &mut before)?;
-            let bytes: u64 = runs.iter().map(bytes_of).sum();
-            let samples = runs
+            bytes += runs.iter().map(bytes_of).sum::<u64>();
+            let of_runs = runs
                 .iter()
                 .map(|run| run.segment.times.as_slice().len() as u64);
-            self.budget.charge(samples.sum(), bytes)?;
+            samples += of_runs.sum::<u64>();
+            if kept || bytes >= PASSING {
+                self.budget.charge(samples, bytes)?;
+                if !kept {
+                    self.budget.release(bytes);
+                }
+                (samples, bytes) = (0, 0);
+            }
             let mut segments = merge_runs(runs);
             segments.retain(has_rows);
-            let flow = if any_within(&segments, self.range) {
-                visit(SeriesData { labels, segments })
-            } else {
-                ControlFlow::Continue(())
-            };
-            if !kept {
-                self.budget.release(bytes);
-            }
-            if flow.is_break() {
+            if any_within(&segments, self.range)
+                && visit(SeriesData { labels, segments }).is_break()
+            {
                 break;
             }
         }
+        self.budget.charge(samples, 0)?;
         if !kept {
             self.budget.release(self.charged);
         }
@@ -262,43 +317,104 @@ impl<'a> Selection<'a> {
         scratch: &mut Scratch,
         before: &mut HashMap<u32, Vec<Arrived>>,
     ) -> Result<Vec<Arrived>, QueryError> {
-        let mut runs = Vec::new();
         let mut at = first;
+        if let Some(Place {
+            source,
+            series,
+            next: NONE,
+        }) = self.places.get(at as usize)
+        {
+            return self.runs_at(at, (*source, *series), scratch, before);
+        }
+        if self.newest {
+            return self.newest_of(first, scratch, before);
+        }
+        let mut runs = Vec::new();
         while let Some(Place {
             source,
             series,
             next,
         }) = self.places.get(at as usize)
         {
-            let read = match &mut self.sources[*source as usize] {
-                Source::Partition {
-                    handle,
-                    open: Some((partition, mask)),
-                } => match partition.read_columns(*series, self.range, self.columns, scratch) {
-                    Ok(read) => mask.apply(*series, read),
-                    Err(error) => {
-                        self.snapshot.series_damaged(handle, partition, &error)?;
-                        Vec::new()
-                    }
-                },
-                Source::Partition { open: None, .. } => before.remove(&at).unwrap_or_default(),
-                Source::Head {
-                    part,
-                    hidden,
-                    cache,
-                } => without(
-                    part.head.read(*series, part.until, self.range, cache),
-                    hidden,
-                ),
-            };
+            let (source, series, next) = (*source, *series, *next);
+            let read = self.runs_at(at, (source, series), scratch, before)?;
             if runs.is_empty() {
                 runs = read;
             } else {
                 runs.extend(read);
             }
-            at = *next;
+            at = next;
         }
         Ok(runs)
+    }
+
+    /// The same, for whoever looks at the newest sample only: from the youngest source on, as long as one may have a newer sample than those
+    /// before.
+    fn newest_of(
+        &mut self,
+        first: u32,
+        scratch: &mut Scratch,
+        before: &mut HashMap<u32, Vec<Arrived>>,
+    ) -> Result<Vec<Arrived>, QueryError> {
+        let mut chain = Vec::new();
+        let mut at = first;
+        while let Some(place) = self.places.get(at as usize) {
+            chain.push((at, place.source, place.series));
+            at = place.next;
+        }
+        let mut runs: Vec<Arrived> = Vec::new();
+        let mut newest = TimestampMs::MIN;
+        for (at, source, series) in chain.into_iter().rev() {
+            if self.sources[source as usize].end() < newest {
+                continue;
+            }
+            let read = self.runs_at(at, (source, series), scratch, before)?;
+            let segments = read.iter().map(|run| &run.segment);
+            newest = segments
+                .filter_map(|segment| last_present(segment, self.range.end))
+                .fold(newest, Ord::max);
+            if runs.is_empty() {
+                runs = read;
+            } else {
+                runs.extend(read);
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Returns what one place of a series has.
+    fn runs_at(
+        &mut self,
+        at: u32,
+        (source, series): (u32, SeriesId),
+        scratch: &mut Scratch,
+        before: &mut HashMap<u32, Vec<Arrived>>,
+    ) -> Result<Vec<Arrived>, QueryError> {
+        let range = self.range;
+        Ok(match &mut self.sources[source as usize] {
+            Source::Partition {
+                handle,
+                open: Some((partition, mask)),
+            } => match partition.read_columns(series, range, self.columns, scratch) {
+                Ok(read) => mask.apply(series, read),
+                Err(error) => {
+                    self.snapshot.series_damaged(handle, partition, &error)?;
+                    Vec::new()
+                }
+            },
+            Source::Partition { open: None, .. } => before.remove(&at).unwrap_or_default(),
+            Source::Head {
+                part,
+                hidden,
+                cache,
+            } => {
+                if self.newest && hidden.is_empty() {
+                    part.head.read_newest(series, part.until, range, cache)
+                } else {
+                    without(part.head.read(series, part.until, range, cache), hidden)
+                }
+            }
+        })
     }
 
     /// Reads what lies in partitions that are not kept open, by place.

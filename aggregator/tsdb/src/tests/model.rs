@@ -1,6 +1,7 @@
 //! Random histories against a naive twin: a list of the samples that the store acknowledged, in order, from which deletes take what they hit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,10 @@ use model::{
 };
 use proptest::prelude::*;
 use rows::{Batch, CohortId, Row, SeriesSample};
-use storage::{AppendOutcome, Appender, Lane, MemoryStore, Refusals, Source};
+use storage::{
+    AppendOutcome, Appender, Lane, MemoryStore, Queryable, Refusals, Select, SelectHints, Source,
+    Unlimited, WantedLabels,
+};
 
 use crate::Tsdb;
 use crate::testing::*;
@@ -407,12 +411,58 @@ impl History {
         // What is acknowledged is applied a moment later.
         for _ in 0..1_000 {
             if contents(self.store()) == expected {
-                return;
+                break;
             }
             std::thread::park_timeout(Duration::from_millis(1));
         }
         assert_eq!(contents(self.store()), expected);
+        let times: BTreeSet<i64> = self.samples.iter().map(|(_, at, _)| *at).collect();
+        let middle = times.iter().nth(times.len() / 2).copied().unwrap_or(0);
+        for range in [
+            TimeRange::ALL,
+            TimeRange::new(TimestampMs::MIN, TimestampMs(middle)),
+            TimeRange::new(TimestampMs(middle - 20_000), TimestampMs(middle)),
+            TimeRange::new(TimestampMs(middle), TimestampMs::MAX),
+        ] {
+            check_newest(self.store(), range);
+        }
     }
+}
+
+/// Checks that who asks for the newest samples alone, and for few labels, gets those of who asks for all.
+fn check_newest(store: &Tsdb, range: TimeRange) {
+    const NAMES: [&str; 2] = ["__name__", "node"];
+    let mut expected: Vec<(Labels, (i64, String))> = contents_within(store, range)
+        .into_iter()
+        .filter_map(|(labels, samples)| {
+            let few = labels.filtered(|name| NAMES.contains(&name));
+            Some((few, samples.last()?.clone()))
+        })
+        .collect();
+    let select = Select {
+        matchers: &[],
+        range,
+        hints: SelectHints {
+            newest: true,
+            ..SelectHints::default()
+        },
+    };
+    let mut found = Vec::new();
+    let querier = store.querier().unwrap();
+    let wanted = WantedLabels::Only(&NAMES);
+    querier
+        .select_each(&select, wanted, &Unlimited, &mut |series| {
+            let samples = series.samples(range).last();
+            found.extend(samples.map(|sample| {
+                let sample = (sample.at.0, text_of(&sample.value));
+                (series.labels.clone(), sample)
+            }));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected, "{range:?}");
 }
 
 /// Returns the samples of a batch, in order.
