@@ -64,6 +64,7 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         ["up"] => up::run(settings),
         ["aggregator"] => service::run(settings),
         ["query"] => tools::query(&settings, &arguments["EXPRESSION"]),
+        ["promqltest"] => tools::promqltest(&settings, &arguments["FILE"]),
         ["agents"] => tools::agents(&settings),
         ["token", "create"] => tools::create_token(&settings),
         ["token", "list"] => tools::list_tokens(&settings),

@@ -368,6 +368,7 @@ pub(crate) fn program() -> Program {
             token(),
             agents(),
             tsdb(),
+            promqltest(),
             completion_command("# In ~/.bashrc\nsource <(promontory completion bash)"),
             man_command("# Read it\npromontory man up | man -l -"),
         ],
@@ -567,6 +568,22 @@ const IMPORT: &[Setting] = &[Setting {
     value_name: "",
     help: "Import blocks that were imported before, too: after a repair, say. Samples that are the same count once.",
 }];
+
+fn promqltest() -> Program {
+    Program {
+        name: "promqltest",
+        about: "Runs PromQL test scripts, in the language of Prometheus' own: load, eval, what is expected. Fails when a statement does.",
+        examples: "# All scripts of a folder\npromontory promqltest tests/promql\n# One script, for machines\npromontory promqltest -o json aggregators.test",
+        settings: vec![OUTPUT],
+        arguments: &[Argument {
+            name: "FILE",
+            help: "A script, or a folder: every file in it that ends in .test, at any depth",
+            optional: false,
+            repeated: true,
+        }],
+        ..Program::default()
+    }
+}
 
 fn agents() -> Program {
     Program {

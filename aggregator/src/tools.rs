@@ -1,8 +1,9 @@
 //! The command-line tools: each asks a running aggregator over HTTP or its local socket, or looks at a data folder that is not in use,
-//! and prints a table or JSON.
+//! or at files alone, and prints a table or JSON.
 
 mod client;
 mod import;
+mod promqltest;
 mod query;
 mod rows;
 mod table;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use crate::{program, terminal};
 use client::Caller;
 pub(crate) use import::import;
+pub(crate) use promqltest::promqltest;
 pub(crate) use query::query;
 use rows::{agent_rows, token_rows};
 use table::Table;

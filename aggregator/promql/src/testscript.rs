@@ -2,8 +2,10 @@
 //!
 //! [`run`] executes a script on a [`storage::MemoryStore`], with the settings that the language prescribes by default
 //! ([`settings`]). Each instant evaluation is repeated as the language demands: with `@` pinned to its time at other times, and
-//! as the middle step of a range query; a statement passes when all of these do.
+//! as the middle step of a range query; a statement passes when all of these do. [`run_timed`] also says what parsing and evaluating
+//! took, by the caller's clock.
 
+mod bench;
 mod compare;
 mod expectation;
 mod load;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use storage::MemoryStore;
 
+use self::bench::Bench;
 use self::script::{Command, Line};
 use self::statement::Statement;
 use crate::{Engine, EngineConfig};
@@ -29,6 +32,28 @@ pub struct Report {
     pub failed: usize,
     /// What went wrong, in order of lines; a bad `load` is among these without counting as a statement.
     pub failures: Vec<Failure>,
+    /// What the evaluations cost, re-runs included.
+    pub cost: Cost,
+}
+
+/// What evaluations cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Queries run: an instant statement is several.
+    pub queries: u64,
+    /// From texts to trees.
+    pub parse: Duration,
+    /// From trees to results.
+    pub evaluate: Duration,
+}
+
+impl Cost {
+    /// Adds `other`.
+    pub fn merge(&mut self, other: Self) {
+        self.queries += other.queries;
+        self.parse = self.parse.saturating_add(other.parse);
+        self.evaluate = self.evaluate.saturating_add(other.evaluate);
+    }
 }
 
 /// One failure.
@@ -46,6 +71,7 @@ impl Report {
         self.passed += other.passed;
         self.failed += other.failed;
         self.failures.extend(other.failures);
+        self.cost.merge(other.cost);
     }
 }
 
@@ -63,7 +89,12 @@ pub fn settings() -> EngineConfig {
 
 /// Runs a script.
 pub fn run(text: &str, config: &EngineConfig) -> Report {
-    let engine = Engine::new(config.clone());
+    run_timed(text, config, &|| Duration::ZERO)
+}
+
+/// Runs a script and measures it: `now` is the time since some fixed point.
+pub fn run_timed(text: &str, config: &EngineConfig, now: &dyn Fn() -> Duration) -> Report {
+    let bench = Bench::new(Engine::new(config.clone()), now);
     let mut report = Report::default();
     let mut loaded = load::Loaded::default();
     let mut store: Option<MemoryStore> = None;
@@ -95,7 +126,7 @@ pub fn run(text: &str, config: &EngineConfig) -> Report {
             Some(Command::Eval { head, body }) => {
                 let store = store.get_or_insert_with(|| loaded.store());
                 let outcome = Statement::parse(head, body)
-                    .and_then(|statement| statement.check(&engine, store));
+                    .and_then(|statement| statement.check(&bench, store));
                 match outcome {
                     Ok(()) => report.passed += 1,
                     Err(what) => {
@@ -106,6 +137,7 @@ pub fn run(text: &str, config: &EngineConfig) -> Report {
             }
         }
     }
+    report.cost = bench.cost();
     report
 }
 

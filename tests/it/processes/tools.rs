@@ -1,5 +1,7 @@
 //! The tools: what people type.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 use tests::processes::{AGENT, Agent, Aggregator, binary, tool};
 
@@ -63,6 +65,53 @@ fn agents_and_queries_are_shown_in_every_form() {
     let nobody = "http://127.0.0.1:1";
     let complaint = tool(&["query", "--url", nobody, "up"]).failure(1);
     assert!(complaint.contains("127.0.0.1:1"), "{complaint}");
+}
+
+/// Statements of Prometheus' own scripts.
+const CONFORMANCE: usize = 1_610;
+
+/// Returns the folder of data outside the tree.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find the conformance data by the environment"
+)]
+fn shared() -> PathBuf {
+    std::env::var_os("PROMONTORY_CONFORMANCE").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    )
+}
+
+#[test]
+fn promql_scripts_are_run_and_counted() {
+    let home = tempfile::tempdir().expect("a folder");
+    let script = home.path().join("wrong.test");
+    let text = "load 1m\n  m 1\n\neval instant at 0 m\n  m 1\n\neval instant at 0 m\n  m 2\n";
+    std::fs::write(&script, text).expect("a file");
+    let path = script.to_str().expect("utf-8");
+    let ran = tool(&["promqltest", path]);
+    assert_eq!(ran.code, Some(1));
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with(&format!("{path}:7 ")), "{lines:?}");
+    assert!(lines[1].contains("parsed in"), "{lines:?}");
+    assert_eq!(lines[2..], ["1 passed, 1 failed"]);
+    let json: Value =
+        serde_json::from_str(&tool(&["promqltest", "-o", "json", path]).stdout).expect("json");
+    assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
+    tool(&["promqltest"]).failure(2);
+    let complaint = tool(&["promqltest", "/none.test"]).failure(1);
+    assert!(complaint.contains("/none.test"), "{complaint}");
+
+    let folder = shared().join("promqltest");
+    if !folder.is_dir() {
+        println!("skipped: no conformance data");
+        return;
+    }
+    let said = tool(&["promqltest", folder.to_str().expect("utf-8")]).success();
+    assert_eq!(
+        said.lines().last(),
+        Some(format!("{CONFORMANCE} passed, 0 failed").as_str())
+    );
 }
 
 #[test]

@@ -3,16 +3,15 @@
 use std::fmt::Display;
 
 use model::TimestampMs;
-use storage::{MemoryStore, Unlimited};
+use storage::MemoryStore;
 
+use super::bench::Bench;
 use super::compare;
 use super::expectation::{Expected, Pattern};
 use super::pin;
 use super::script::Line;
 use super::series::{self, Described};
-use crate::{
-    Engine, Grid, Output, QueryError, QueryOptions, QueryResult, Severity, VectorSample, parse,
-};
+use crate::{Grid, Output, QueryError, QueryResult, Severity, VectorSample, parse};
 
 /// When an expression is evaluated.
 #[derive(Clone, Copy, Debug)]
@@ -157,21 +156,21 @@ impl Statement {
     }
 
     /// Evaluates and compares, and repeats as the language demands.
-    pub(super) fn check(&self, engine: &Engine, store: &MemoryStore) -> Result<(), String> {
+    pub(super) fn check(&self, bench: &Bench<'_>, store: &MemoryStore) -> Result<(), String> {
         match self.when {
             When::Range(grid) => {
-                let result = run_range(engine, store, &self.query, grid);
+                let result = bench.range(store, &self.query, grid);
                 self.check_result(result, &self.query, true, |output| {
                     self.compare_range(output, grid)
                 })
             }
-            When::Instant(at) => self.check_instant(engine, store, at),
+            When::Instant(at) => self.check_instant(bench, store, at),
         }
     }
 
     fn check_instant(
         &self,
-        engine: &Engine,
+        bench: &Bench<'_>,
         store: &MemoryStore,
         at: TimestampMs,
     ) -> Result<(), String> {
@@ -179,15 +178,16 @@ impl Statement {
             Values::Samples(grid, _) => grid.end,
             _ => at,
         };
-        let result = run_instant(engine, store, &self.query, at);
+        let result = bench.instant(store, &self.query, at);
         self.check_result(result, &self.query, true, |output| {
             self.compare_instant(output)
         })?;
         if self.fail.is_some() {
             return Ok(());
         }
-        self.check_again(engine, store, at, &self.query)?;
-        let expr = parse(&self.query, engine.config().parser).map_err(|error| error.to_string())?;
+        self.check_again(bench, store, at, &self.query)?;
+        let expr = parse(&self.query, bench.engine().config().parser)
+            .map_err(|error| error.to_string())?;
         if crate::engine::calls_any(&expr, &BY_TIME) {
             return Ok(());
         }
@@ -199,12 +199,12 @@ impl Statement {
             vec![t.saturating_mul(-10), 0, t / 5, t, t.saturating_mul(10)]
         };
         for other in others {
-            let result = run_instant(engine, store, &pinned, TimestampMs(other));
+            let result = bench.instant(store, &pinned, TimestampMs(other));
             self.check_result(result, &pinned, false, |output| {
                 self.compare_instant(output)
             })
             .map_err(|what| format!("pinned as {pinned:?} and evaluated at {other} ms: {what}"))?;
-            self.check_again(engine, store, TimestampMs(other), &pinned)?;
+            self.check_again(bench, store, TimestampMs(other), &pinned)?;
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Statement {
     /// Repeats an instant evaluation as the middle step of a range query.
     fn check_again(
         &self,
-        engine: &Engine,
+        bench: &Bench<'_>,
         store: &MemoryStore,
         at: TimestampMs,
         query: &str,
@@ -230,7 +230,7 @@ impl Statement {
             end: TimestampMs(at.0.saturating_add(60_000)),
             step_ms: 60_000,
         };
-        let result = run_range(engine, store, query, grid);
+        let result = bench.range(store, query, grid);
         let outcome = match result {
             Err(error) => Err(format!("failed: {error}")),
             Ok(output) => self.compare_middle(&output),
@@ -326,24 +326,6 @@ impl Statement {
             Values::Text(_) | Values::Samples(..) => Ok(()),
         }
     }
-}
-
-fn run_instant(
-    engine: &Engine,
-    store: &MemoryStore,
-    query: &str,
-    at: TimestampMs,
-) -> Result<Output, QueryError> {
-    engine.instant(store, query, at, &QueryOptions::default(), &Unlimited)
-}
-
-fn run_range(
-    engine: &Engine,
-    store: &MemoryStore,
-    query: &str,
-    grid: Grid,
-) -> Result<Output, QueryError> {
-    engine.range(store, query, grid, &QueryOptions::default(), &Unlimited)
 }
 
 /// Returns an error's text without its place.
