@@ -97,8 +97,8 @@ pub struct LabelMatcher {
     pub value: String,
 }
 
-/// An instant selector.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// An instant selector; the order of its matchers means nothing.
+#[derive(Clone, Debug, Default)]
 pub struct VectorSelector {
     /// The name outside the braces, if any; it is no part of `matchers`.
     pub name: Option<String>,
@@ -281,6 +281,25 @@ pub struct Unary {
     pub negative: bool,
     /// What is signed.
     pub expr: Expr,
+}
+
+impl VectorSelector {
+    /// Returns the texts of the matchers inside the braces, sorted.
+    pub(crate) fn sorted_matchers(&self) -> Vec<String> {
+        let mut texts: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
+        texts.sort_unstable();
+        texts
+    }
+}
+
+impl PartialEq for VectorSelector {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.time == other.time
+            && self.extended == other.extended
+            && (self.matchers == other.matchers
+                || self.sorted_matchers() == other.sorted_matchers())
+    }
 }
 
 impl PartialEq for Expr {

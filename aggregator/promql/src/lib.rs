@@ -37,6 +37,7 @@ pub use options::ParserOptions;
 pub use parse_error::{ParseError, ParseErrors};
 pub use parser::{EXPRESSION_HEIGHT_MAX, NESTING_MAX, parse, parse_selector};
 pub use position::{LineColumn, TextRange};
+pub use printer::prettify;
 pub use result::{
     Column, Grid, GridSeries, Output, QueryResult, QueryStats, SampleSeries, VectorSample,
 };

@@ -1,14 +1,18 @@
 //! Trees to text; what is printed reads back as the same tree.
 
+mod pretty;
+
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use crate::ast::{
     Aggregate, AtModifier, Binary, DurationExpr, DurationKind, Expr, ExprKind, Extended, GroupSide,
-    LabelMatcher, Matching, NumberLiteral, TimeModifiers, VectorSelector,
+    LabelMatcher, Matching, NumberLiteral, Subquery, TimeModifiers, VectorSelector,
 };
 use crate::number::format_plain;
 use crate::unquote::quote;
+
+pub use pretty::prettify;
 
 impl Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,12 +31,8 @@ impl Display for Expr {
                 write_time(f, &matrix.selector.time)
             }
             ExprKind::Subquery(subquery) => {
-                write!(f, "{}[{}:", subquery.expr, subquery.range)?;
-                if let Some(step) = &subquery.step {
-                    step.fmt(f)?;
-                }
-                f.write_char(']')?;
-                write_time(f, &subquery.time)
+                subquery.expr.fmt(f)?;
+                write_subquery_suffix(f, subquery)
             }
             ExprKind::Call(call) => {
                 write!(f, "{}(", call.function.name)?;
@@ -67,16 +67,7 @@ impl Display for NumberLiteral {
 
 impl Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        if self.without {
-            f.write_str(" without (")?;
-            write_names(f, &self.grouping)?;
-            f.write_str(") ")?;
-        } else if !self.grouping.is_empty() {
-            f.write_str(" by (")?;
-            write_names(f, &self.grouping)?;
-            f.write_str(") ")?;
-        }
+        write_aggregate_head(f, self)?;
         f.write_char('(')?;
         if let Some(param) = &self.param {
             write!(f, "{param}, ")?;
@@ -113,7 +104,31 @@ impl Display for DurationExpr {
     }
 }
 
-fn write_matching(f: &mut fmt::Formatter<'_>, matching: &Matching) -> fmt::Result {
+/// Writes what stands before the parentheses.
+fn write_aggregate_head(f: &mut dyn Write, aggregate: &Aggregate) -> fmt::Result {
+    f.write_str(aggregate.op.as_str())?;
+    if aggregate.without {
+        f.write_str(" without (")?;
+    } else if aggregate.grouping.is_empty() {
+        return Ok(());
+    } else {
+        f.write_str(" by (")?;
+    }
+    write_names(f, &aggregate.grouping)?;
+    f.write_str(") ")
+}
+
+/// Writes what follows the expression of a subquery.
+fn write_subquery_suffix(f: &mut dyn Write, subquery: &Subquery) -> fmt::Result {
+    write!(f, "[{}:", subquery.range)?;
+    if let Some(step) = &subquery.step {
+        write!(f, "{step}")?;
+    }
+    f.write_char(']')?;
+    write_time(f, &subquery.time)
+}
+
+fn write_matching(f: &mut dyn Write, matching: &Matching) -> fmt::Result {
     if matching.on || !matching.labels.is_empty() || matching.group.is_some() {
         f.write_str(if matching.on { " on (" } else { " ignoring (" })?;
         write_names(f, &matching.labels)?;
@@ -143,19 +158,13 @@ fn write_matching(f: &mut fmt::Formatter<'_>, matching: &Matching) -> fmt::Resul
     }
 }
 
-fn write_selector(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
+/// Matchers come sorted by their texts, as in Prometheus.
+fn write_selector(f: &mut dyn Write, selector: &VectorSelector) -> fmt::Result {
     f.write_str(selector.name.as_deref().unwrap_or_default())?;
     if selector.matchers.is_empty() && selector.name.is_some() {
         return Ok(());
     }
-    f.write_char('{')?;
-    for (index, matcher) in selector.matchers.iter().enumerate() {
-        if index > 0 {
-            f.write_char(',')?;
-        }
-        matcher.fmt(f)?;
-    }
-    f.write_char('}')
+    write!(f, "{{{}}}", selector.sorted_matchers().join(","))
 }
 
 impl Display for LabelMatcher {
@@ -165,7 +174,7 @@ impl Display for LabelMatcher {
     }
 }
 
-fn write_time(f: &mut fmt::Formatter<'_>, time: &TimeModifiers) -> fmt::Result {
+fn write_time(f: &mut dyn Write, time: &TimeModifiers) -> fmt::Result {
     match time.at {
         None => {}
         Some(AtModifier::Start) => f.write_str(" @ start()")?,
@@ -182,7 +191,7 @@ fn write_time(f: &mut fmt::Formatter<'_>, time: &TimeModifiers) -> fmt::Result {
     }
 }
 
-fn write_extended(f: &mut fmt::Formatter<'_>, extended: Option<Extended>) -> fmt::Result {
+fn write_extended(f: &mut dyn Write, extended: Option<Extended>) -> fmt::Result {
     match extended {
         None => Ok(()),
         Some(Extended::Anchored) => f.write_str(" anchored"),
@@ -200,7 +209,7 @@ fn write_list(f: &mut fmt::Formatter<'_>, exprs: &[Expr]) -> fmt::Result {
     Ok(())
 }
 
-fn write_names(f: &mut fmt::Formatter<'_>, names: &[String]) -> fmt::Result {
+fn write_names(f: &mut dyn Write, names: &[String]) -> fmt::Result {
     for (index, name) in names.iter().enumerate() {
         if index > 0 {
             f.write_str(", ")?;
@@ -210,7 +219,7 @@ fn write_names(f: &mut fmt::Formatter<'_>, names: &[String]) -> fmt::Result {
     Ok(())
 }
 
-fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+fn write_name(f: &mut dyn Write, name: &str) -> fmt::Result {
     let classic = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name
             .bytes()

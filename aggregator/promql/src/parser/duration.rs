@@ -11,7 +11,7 @@ impl Parser<'_> {
     pub(super) fn duration(&mut self, context: &str) -> Parsed<DurationExpr> {
         let expr = self.duration_above(0, context)?;
         self.require_enabled(&expr);
-        Ok(expr)
+        Ok(as_duration(expr))
     }
 
     /// Parses what may follow `offset`: one operand with at most signs before it.
@@ -23,7 +23,7 @@ impl Parser<'_> {
         {
             self.report(expr.range, "duration out of range", None);
         }
-        Ok(expr)
+        Ok(as_duration(expr))
     }
 
     /// Notes a constant that cannot be a range or step; others are judged when the query's step is known.
@@ -192,3 +192,17 @@ impl Parser<'_> {
         Ok(expr)
     }
 }
+
+/// Makes a duration of a number of seconds that stands alone, as Prometheus does: `[300]` is `[5m]`, also when printed. Inside
+/// arithmetic numbers stay what they are.
+fn as_duration(mut expr: DurationExpr) -> DurationExpr {
+    if let DurationKind::Literal(literal) = &mut expr.kind {
+        let millis = literal.value * 1_000.0;
+        // Durations are printed in whole milliseconds; what is none stays a number, so that it reads back.
+        literal.is_duration |= millis.fract() == 0.0 && millis.abs() < MILLIS_MAX;
+    }
+    expr
+}
+
+/// Up to here every whole number of milliseconds is exact.
+const MILLIS_MAX: f64 = 9_007_199_254_740_992.0;

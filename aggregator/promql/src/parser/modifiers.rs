@@ -3,7 +3,8 @@
 use super::{Abandoned, Parsed, Parser};
 use crate::TextRange;
 use crate::ast::{
-    AtModifier, DurationExpr, Expr, ExprKind, Extended, MatrixSelector, Subquery, TimeModifiers,
+    AtModifier, DurationExpr, DurationKind, Expr, ExprKind, Extended, MatrixSelector, Subquery,
+    TimeModifiers,
 };
 use crate::token::{Keyword, Modifier, TokenKind};
 
@@ -96,7 +97,8 @@ impl Parser<'_> {
             Some(time) if time.offset.is_some() => {
                 self.report(range, "offset may not be set multiple times", None);
             }
-            Some(time) => time.offset = Some(offset),
+            // None at all is what it means, and how it is printed.
+            Some(time) => time.offset = Some(offset).filter(|offset| !is_zero(offset)),
             None => self.report(
                 range,
                 "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
@@ -204,6 +206,10 @@ fn time_of(expr: &mut Expr) -> Option<&mut TimeModifiers> {
         ExprKind::Subquery(subquery) => Some(&mut subquery.time),
         _ => None,
     }
+}
+
+fn is_zero(offset: &DurationExpr) -> bool {
+    matches!(&offset.kind, DurationKind::Literal(literal) if literal.value == 0.0)
 }
 
 fn extend(expr: Expr, end: TextRange) -> Expr {

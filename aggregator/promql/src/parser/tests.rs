@@ -25,15 +25,20 @@ fn expressions_are_printed_as_they_mean() {
         ("iNf / NaN", "+Inf / NaN"),
         ("foo{}", "foo"),
         ("foo{a='b', c!~`d.*`,}", "foo{a=\"b\",c!~\"d.*\"}"),
+        ("{c=\"x\",b=\"y\",b!=\"a\"}", "{b!=\"a\",b=\"y\",c=\"x\"}"),
+        ("x[300] offset 0.25", "x[5m] offset 250ms"),
+        ("x[90:15] offset -60", "x[1m30s:15s] offset -1m"),
+        ("x[60+1m] offset (60)", "x[60 + 1m] offset (60)"),
+        ("x offset 0", "x"),
         (
             "{\"a.b\", \"l.x\"=\"v\"}",
-            "{__name__=\"a.b\",\"l.x\"=\"v\"}",
+            "{\"l.x\"=\"v\",__name__=\"a.b\"}",
         ),
         ("sum(x) by (a, \"b.c\")", "sum by (a, \"b.c\") (x)"),
         ("topk without(a) (3, x)", "topk without (a) (3, x)"),
         ("sum by () (x)", "sum(x)"),
         ("x[5m] offset 1h @ 10", "x[5m] @ 10.000 offset 1h"),
-        ("x @ start() offset -2^2", "x @ start() offset -2 ^ 2"),
+        ("x @ start() offset -2^2", "x @ start() offset -2s ^ 2"),
         ("x offset step()*2", "x offset step() * 2"),
         ("rate(x[step()+1m])", "rate(x[step() + 1m])"),
         ("x[max_of(1m, range()):]", "x[max_of(1m, range()):]"),
@@ -417,6 +422,10 @@ proptest! {
         let printed = first.to_string();
         let second = parse(&printed, ParserOptions::default());
         prop_assert_eq!(second.as_ref(), Ok(&first), "{} printed as {}", text, printed);
+        let mut pretty = String::new();
+        crate::prettify(&first, &mut pretty).expect("strings take all");
+        let third = parse(&pretty, ParserOptions::default());
+        prop_assert_eq!(third.as_ref(), Ok(&first), "{} prettified to {}", text, pretty);
     }
 
     #[test]
@@ -435,6 +444,10 @@ proptest! {
     ], 0..40)) {
         let text = words.join(" ");
         if let Ok(expr) = parse(&text, ParserOptions::default()) {
+            let mut pretty = String::new();
+            crate::prettify(&expr, &mut pretty).expect("strings take all");
+            let again = parse(&pretty, ParserOptions::default());
+            prop_assert_eq!(again.as_ref(), Ok(&expr), "{}", pretty);
             prop_assert_eq!(parse(&expr.to_string(), ParserOptions::default()), Ok(expr));
         }
     }
