@@ -111,6 +111,8 @@ impl Api {
         match route {
             Route::Query => self.query(&form).await,
             Route::QueryRange => self.query_range(&form).await,
+            Route::FormatQuery => self.format_query(&form).await,
+            Route::ParseQuery => self.parse_query(&form).await,
             Route::Exemplars => self.exemplars(&form).await,
             Route::Series => self.series(&form).await,
             Route::Labels => self.labels(&form).await,

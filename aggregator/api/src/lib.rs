@@ -23,6 +23,7 @@ mod query;
 mod route;
 mod samples;
 mod status;
+mod syntax;
 mod thread;
 mod tsdb;
 mod write;

@@ -7,6 +7,8 @@ use http_shell::{Method, decode_component};
 pub(crate) enum Route {
     Query,
     QueryRange,
+    FormatQuery,
+    ParseQuery,
     Exemplars,
     Series,
     Labels,
@@ -48,6 +50,8 @@ impl Route {
         match endpoint {
             "query" => Some(Self::Query),
             "query_range" => Some(Self::QueryRange),
+            "format_query" => Some(Self::FormatQuery),
+            "parse_query" => Some(Self::ParseQuery),
             "query_exemplars" => Some(Self::Exemplars),
             "series" => Some(Self::Series),
             "labels" => Some(Self::Labels),
@@ -74,9 +78,13 @@ impl Route {
     /// Returns the methods by which it may be asked for, in alphabetical order; OPTIONS is answered everywhere.
     pub(crate) const fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Query | Self::QueryRange | Self::Exemplars | Self::Series | Self::Labels => {
-                &[Method::GET, Method::OPTIONS, Method::POST]
-            }
+            Self::Query
+            | Self::QueryRange
+            | Self::FormatQuery
+            | Self::ParseQuery
+            | Self::Exemplars
+            | Self::Series
+            | Self::Labels => &[Method::GET, Method::OPTIONS, Method::POST],
             Self::Healthy | Self::Ready => &[Method::GET, Method::HEAD, Method::OPTIONS],
             Self::Reload | Self::DeleteSeries | Self::CleanTombstones | Self::Snapshot => {
                 &[Method::OPTIONS, Method::POST, Method::PUT]
@@ -101,6 +109,8 @@ impl Route {
         match self {
             Self::Query => "/api/v1/query",
             Self::QueryRange => "/api/v1/query_range",
+            Self::FormatQuery => "/api/v1/format_query",
+            Self::ParseQuery => "/api/v1/parse_query",
             Self::Exemplars => "/api/v1/query_exemplars",
             Self::Series => "/api/v1/series",
             Self::Labels => "/api/v1/labels",
@@ -130,6 +140,8 @@ impl Route {
         match self {
             Self::Query
             | Self::QueryRange
+            | Self::FormatQuery
+            | Self::ParseQuery
             | Self::Exemplars
             | Self::Series
             | Self::Labels

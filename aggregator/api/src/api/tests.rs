@@ -7,5 +7,6 @@ mod running;
 mod socket;
 mod speed;
 mod store;
+mod syntax;
 mod world;
 mod write;
