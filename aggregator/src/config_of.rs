@@ -75,6 +75,8 @@ pub(crate) fn api(settings: &Settings) -> ApiConfig {
             memory_bytes_max: settings.number("query.max-memory"),
         },
         query_concurrency: count(settings, "query.max-concurrency"),
+        slow_query: Some(settings.duration("query.log-slower-than"))
+            .filter(|bound| !bound.is_zero()),
         lifecycle: settings.switch("web.enable-lifecycle"),
         admin: settings.switch("web.enable-admin-api"),
         build: Build {
@@ -147,6 +149,7 @@ mod tests {
             );
             assert_eq!(engine(&settings).lookback, Duration::from_secs(300));
             assert_eq!(api(&settings).query_concurrency, 20);
+            assert_eq!(api(&settings).slow_query, Some(Duration::from_secs(10)));
             assert_eq!(web(&settings, "127.0.0.1:0").1.connections_max, 512);
             assert_eq!(log_level(&settings), LogLevel::Info);
             assert_eq!(count(&settings, "ingest.window"), 32);
@@ -175,6 +178,7 @@ mod tests {
             "--query.max-samples=11",
             "--query.max-memory=2MiB",
             "--query.lookback-delta=1m",
+            "--query.log-slower-than=0",
             "--web.enable-lifecycle",
             "--web.enable-admin-api",
             "--log.level=warn",
@@ -216,6 +220,7 @@ mod tests {
             (api.query_limits.memory_bytes_max, api.lifecycle, api.admin),
             (2 << 20, true, true)
         );
+        assert_eq!(api.slow_query, None);
         assert_eq!(
             (engine(&settings).lookback, log_level(&settings)),
             (Duration::from_secs(60), LogLevel::Warn)

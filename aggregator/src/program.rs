@@ -180,6 +180,13 @@ const QUERY: &[Setting] = &[
         value_name: "DURATION",
         help: "How long a sample stands for its series.",
     },
+    Setting {
+        name: "query.log-slower-than",
+        kind: Kind::Duration(Duration::ZERO, Duration::from_secs(86_400)),
+        default: Some("10s"),
+        value_name: "DURATION",
+        help: "Queries that take this long or longer, waiting included, are logged with what they asked and cost; 0 logs none.",
+    },
 ];
 
 const WEB: &[Setting] = &[

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use http_shell::header::{self, ALLOW, HeaderName, HeaderValue, ORIGIN, VARY};
@@ -16,6 +17,7 @@ use crate::control::Control;
 use crate::envelope::{ApiError, ErrorType};
 use crate::own_metrics::OwnMetrics;
 use crate::route::{API, Route};
+use crate::running::{Asker, RunningQueries};
 use crate::{Build, QueryLimits};
 
 /// How the API behaves.
@@ -25,6 +27,8 @@ pub struct ApiConfig {
     pub query_limits: QueryLimits,
     /// Queries at once; more wait, at most as long as a query may take.
     pub query_concurrency: u32,
+    /// Queries that take this long or longer, waiting included, are logged (`--query.log-slower-than`); `None`: none is.
+    pub slow_query: Option<Duration>,
     /// Whether `/-/reload` works (`--web.enable-lifecycle`).
     pub lifecycle: bool,
     /// Whether `admin/tsdb/*` works (`--web.enable-admin-api`).
@@ -62,6 +66,7 @@ pub struct Api {
     pub(crate) config: ApiConfig,
     pub(crate) parts: Parts,
     pub(crate) query_permits: Permits,
+    pub(crate) running: RunningQueries,
     pub(crate) metrics: OwnMetrics,
 }
 
@@ -70,10 +75,12 @@ impl Api {
     pub fn new(config: ApiConfig, parts: Parts) -> Self {
         let query_permits = Permits::new("queries", config.query_concurrency.max(1));
         let metrics = OwnMetrics::register(&parts.registry);
+        let running = RunningQueries::new(Arc::clone(&parts.clock), config.slow_query);
         Self {
             config,
             parts,
             query_permits,
+            running,
             metrics,
         }
     }
@@ -108,16 +115,17 @@ impl Api {
             let why = "too many parameters: at most 10000 are read";
             return Err(ApiError::new(ErrorType::BadData, why));
         }
+        let asker = &Asker::of(&request.caller);
         match route {
-            Route::Query => self.query(&form).await,
-            Route::QueryRange => self.query_range(&form).await,
-            Route::FormatQuery => self.format_query(&form).await,
-            Route::ParseQuery => self.parse_query(&form).await,
-            Route::Exemplars => self.exemplars(&form).await,
-            Route::Series => self.series(&form).await,
-            Route::Labels => self.labels(&form).await,
-            Route::LabelValues(name) => self.label_values(&name, &form).await,
-            Route::Metadata => self.metric_metadata(&form).await,
+            Route::Query => self.query(&form, asker).await,
+            Route::QueryRange => self.query_range(&form, asker).await,
+            Route::FormatQuery => self.format_query(&form, asker).await,
+            Route::ParseQuery => self.parse_query(&form, asker).await,
+            Route::Exemplars => self.exemplars(&form, asker).await,
+            Route::Series => self.series(&form, asker).await,
+            Route::Labels => self.labels(&form, asker).await,
+            Route::LabelValues(name) => self.label_values(&name, &form, asker).await,
+            Route::Metadata => self.metric_metadata(&form, asker).await,
             Route::Write => Ok(self.write(request).await),
             Route::Agents => Ok(self.agents()),
             Route::BuildInfo => Ok(self.build_info()),
@@ -126,6 +134,9 @@ impl Api {
             Route::Flags => Ok(self.flags()),
             Route::TsdbStatus => self.tsdb_status(&form).await,
             Route::TsdbBlocks => self.tsdb_blocks().await,
+            Route::Queries => Ok(self.running_queries()),
+            Route::RunningQuery(id) => self.cancel(&id),
+            Route::CancelQuery => self.cancel_by_form(&form),
             Route::WalReplay => Ok(self.wal_replay()),
             Route::DeleteSeries => self.delete_series(&form).await,
             Route::CleanTombstones => self.clean_tombstones().await,

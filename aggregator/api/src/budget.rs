@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clock::{Deadline, SharedClock};
 use storage::{Budget, BudgetExceeded};
+use tokio::sync::Notify;
 
 /// Bounds on one query.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct QueryBudget {
     clock: SharedClock,
     deadline: Deadline,
     cancelled: AtomicBool,
+    /// Wakes whoever waits for [`Self::cancelled`].
+    cancelling: Notify,
     samples: AtomicU64,
     memory: AtomicU64,
     memory_peak: AtomicU64,
@@ -52,6 +55,7 @@ impl QueryBudget {
             clock,
             deadline,
             cancelled: AtomicBool::new(false),
+            cancelling: Notify::new(),
             samples: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
@@ -64,9 +68,35 @@ impl QueryBudget {
         CancelOnDrop(Arc::clone(self))
     }
 
+    /// Stops the query at its next look at the budget, or in the queue at once.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancelling.notify_one();
+    }
+
+    /// Returns whether the query was told to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the query is told to stop; for one waiter.
+    pub(crate) async fn cancelled(&self) {
+        self.cancelling.notified().await;
+    }
+
     /// Returns whether the deadline has passed.
     pub(crate) fn is_late(&self) -> bool {
         self.deadline.passed(self.clock.monotonic())
+    }
+
+    /// Returns the samples read so far.
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// Returns the memory held now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
     }
 
     /// Returns the most memory held at once, in bytes.
@@ -104,7 +134,7 @@ impl Budget for QueryBudget {
 
     fn check(&self) -> Result<(), BudgetExceeded> {
         const PHASE: &str = "expression evaluation";
-        if self.cancelled.load(Ordering::Relaxed) {
+        if self.is_cancelled() {
             return Err(BudgetExceeded::Cancelled { phase: PHASE });
         }
         if self.is_late() {
@@ -125,7 +155,7 @@ pub(crate) struct CancelOnDrop(Arc<QueryBudget>);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.cancelled.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 }
 

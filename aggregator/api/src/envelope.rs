@@ -23,7 +23,7 @@ pub(crate) enum ErrorType {
 }
 
 impl ErrorType {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::BadData => "bad_data",
             Self::Execution => "execution",

@@ -2,7 +2,7 @@
 //!
 //! [`Api`] answers whole requests; whoever owns the sockets (`http_shell`) hands them in. Queries run on blocking threads, as many
 //! at once as [`ApiConfig::query_concurrency`] says; each has a budget of time, samples and memory, and stops when its caller goes
-//! away. JSON is written straight from the engine's columns.
+//! away, or an operator cancels it: those that wait and run are listed, slow ones logged. JSON is written straight from the engine's columns.
 //!
 //! All JSON shapes of the HTTP API stand here and nowhere else; no library may use this crate.
 
@@ -21,6 +21,7 @@ mod own_metrics;
 mod parameters;
 mod query;
 mod route;
+mod running;
 mod samples;
 mod status;
 mod syntax;

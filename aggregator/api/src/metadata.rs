@@ -9,6 +9,7 @@ use storage::{Budget, Names, Querier, QueryError};
 use crate::api::Api;
 use crate::envelope::{ApiError, ErrorType, Notes, success_within};
 use crate::json::Json;
+use crate::running::{Asker, Subject};
 use crate::{parameters, query};
 
 /// Escapes of UTF-8 names in paths begin so (`U__a_2e_b` is `a.b`), as in Prometheus.
@@ -25,7 +26,7 @@ struct Asked {
 
 impl Api {
     /// `/api/v1/series`
-    pub(crate) async fn series(&self, form: &Form) -> Result<Response, ApiError> {
+    pub(crate) async fn series(&self, form: &Form, asker: &Asker) -> Result<Response, ApiError> {
         let selectors = self
             .selectors(form)
             .map_err(|why| ApiError::parameter("match[]", why))?;
@@ -42,7 +43,7 @@ impl Api {
             }
             querier.series(&asked.selectors, asked.range, asked.limit, budget)
         };
-        self.ask(ask, |(found, truncated)| {
+        self.ask(subject("series", form, asker), ask, |(found, truncated)| {
             let notes = Notes::truncated(truncated);
             let write = move |json: &mut Json| {
                 write_all(json, &found, |json, labels| {
@@ -55,7 +56,7 @@ impl Api {
     }
 
     /// `/api/v1/labels`
-    pub(crate) async fn labels(&self, form: &Form) -> Result<Response, ApiError> {
+    pub(crate) async fn labels(&self, form: &Form, asker: &Asker) -> Result<Response, ApiError> {
         let asked = Asked::of(form, self.list_selectors(form)?)?;
         let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
             if asked.is_empty() {
@@ -63,11 +64,16 @@ impl Api {
             }
             querier.label_names(&asked.selectors, asked.range, asked.limit, budget)
         };
-        self.ask(ask, names).await
+        self.ask(subject("labels", form, asker), ask, names).await
     }
 
     /// `/api/v1/label/{name}/values`
-    pub(crate) async fn label_values(&self, name: &str, form: &Form) -> Result<Response, ApiError> {
+    pub(crate) async fn label_values(
+        &self,
+        name: &str,
+        form: &Form,
+        asker: &Asker,
+    ) -> Result<Response, ApiError> {
         let name = unescape(name);
         if name.is_empty() {
             return Err(ApiError::new(
@@ -82,11 +88,12 @@ impl Api {
             }
             querier.label_values(&name, &asked.selectors, asked.range, asked.limit, budget)
         };
-        self.ask(ask, names).await
+        self.ask(subject("label_values", form, asker), ask, names)
+            .await
     }
 
     /// `/api/v1/query_exemplars`
-    pub(crate) async fn exemplars(&self, form: &Form) -> Result<Response, ApiError> {
+    pub(crate) async fn exemplars(&self, form: &Form, asker: &Asker) -> Result<Response, ApiError> {
         let range = parameters::range(form)?;
         if range.end < range.start {
             let why = "end timestamp must not be before start timestamp";
@@ -103,7 +110,8 @@ impl Api {
         let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
             querier.exemplars(&selectors, range, budget)
         };
-        self.ask(ask, |found| {
+        let subject = Subject::new("exemplars", query::expression(form)?, None, asker);
+        self.ask(subject, ask, |found| {
             let write = move |json: &mut Json| {
                 write_all(json, &found, |json, series| {
                     json.object(|json| {
@@ -125,7 +133,11 @@ impl Api {
     }
 
     /// `/api/v1/metadata`
-    pub(crate) async fn metric_metadata(&self, form: &Form) -> Result<Response, ApiError> {
+    pub(crate) async fn metric_metadata(
+        &self,
+        form: &Form,
+        asker: &Asker,
+    ) -> Result<Response, ApiError> {
         let limit = parameters::loose_limit(form, "limit")?;
         let per_metric = parameters::loose_limit(form, "limit_per_metric")?;
         let metric = form
@@ -134,7 +146,9 @@ impl Api {
             .map(str::to_owned);
         let ask =
             move |querier: &dyn Querier, _: &dyn Budget| querier.metadata(metric.as_deref(), limit);
-        self.ask(ask, move |found| {
+        let of = form.get("metric").unwrap_or_default();
+        let subject = Subject::new("metadata", of, None, asker);
+        self.ask(subject, ask, move |found| {
             let kept = if per_metric == 0 {
                 usize::MAX
             } else {
@@ -176,11 +190,12 @@ impl Api {
     /// Asks the store on a thread, under the budget of a query; `shape` makes of its answer what is noted and written.
     async fn ask<T, W: FnOnce(&mut Json)>(
         &self,
+        subject: Subject,
         ask: impl FnOnce(&dyn Querier, &dyn Budget) -> Result<T, QueryError> + Send + 'static,
         shape: impl FnOnce(T) -> (Notes, W) + Send + 'static,
     ) -> Result<Response, ApiError> {
         let store = Arc::clone(&self.parts.store);
-        self.on_thread(self.config.query_limits, move |place| {
+        self.on_thread(self.config.query_limits, subject, move |place| {
             let found = store
                 .querier()
                 .and_then(|querier| ask(&*querier, &*place.budget));
@@ -205,6 +220,12 @@ impl Asked {
     fn is_empty(&self) -> bool {
         self.range.end < self.range.start
     }
+}
+
+/// The question for what is there of all selectors.
+fn subject(kind: &'static str, form: &Form, asker: &Asker) -> Subject {
+    let selectors: Vec<&str> = form.all("match[]").collect();
+    Subject::new(kind, &selectors.join(", "), None, asker)
 }
 
 fn names(found: Names) -> (Notes, impl FnOnce(&mut Json)) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_shell::{Form, Response};
 use model::TimestampMs;
+use promql::ast::Expr;
 use promql::{
     Engine, ErrorKind, Grid, Output, POINTS_PER_SERIES_MAX, QueryError, QueryOptions, QueryResult,
     QueryStats, Severity,
@@ -15,6 +16,7 @@ use crate::budget::QueryLimits;
 use crate::envelope::{ApiError, ErrorType, Notes, success_within};
 use crate::json::Json;
 use crate::own_metrics::OwnMetrics;
+use crate::running::{Asker, RANGE, Subject};
 use crate::thread::Place;
 use crate::{parameters, samples};
 
@@ -22,6 +24,9 @@ use crate::{parameters, samples};
 const ANNOTATIONS_MAX: usize = 10;
 /// The longest expression that is parsed: parsing happens before a budget can count.
 const EXPRESSION_BYTES_MAX: usize = 1024 * 1024;
+
+/// The value of `stats` that asks for counts by instants, too.
+const PER_STEP: &str = "all";
 
 /// What to evaluate, and how to answer.
 struct Asked {
@@ -40,14 +45,18 @@ enum When {
 
 impl Api {
     /// `/api/v1/query`
-    pub(crate) async fn query(&self, form: &Form) -> Result<Response, ApiError> {
+    pub(crate) async fn query(&self, form: &Form, asker: &Asker) -> Result<Response, ApiError> {
         let now = TimestampMs::from(self.parts.clock.wall());
         let at = parameters::time_or(form, "time", now)?;
-        self.evaluate(form, When::Instant(at)).await
+        self.evaluate(form, When::Instant(at), asker).await
     }
 
     /// `/api/v1/query_range`
-    pub(crate) async fn query_range(&self, form: &Form) -> Result<Response, ApiError> {
+    pub(crate) async fn query_range(
+        &self,
+        form: &Form,
+        asker: &Asker,
+    ) -> Result<Response, ApiError> {
         let start = parameters::time(form, "start")?;
         let end = parameters::time(form, "end")?;
         if end < start {
@@ -66,43 +75,62 @@ impl Api {
             end,
             step_ms,
         };
-        self.evaluate(form, When::Range(grid)).await
+        self.evaluate(form, When::Range(grid), asker).await
     }
 
-    async fn evaluate(&self, form: &Form, when: When) -> Result<Response, ApiError> {
+    async fn evaluate(&self, form: &Form, when: When, asker: &Asker) -> Result<Response, ApiError> {
         let mut limits = self.config.query_limits;
         if let Some(timeout) = parameters::timeout(form)? {
             limits.timeout = limits.timeout.min(timeout);
         }
+        let stats = form.get("stats").unwrap_or_default();
         let asked = Asked {
             text: expression(form)?.to_owned(),
             when,
             options: QueryOptions {
                 lookback: parameters::lookback(form)?,
                 raw_only: parameters::raw_only(form)?,
+                per_step: stats == PER_STEP,
             },
             limit: parameters::limit(form, "limit")?,
-            stats: form.get("stats").is_some_and(|stats| !stats.is_empty()),
+            stats: !stats.is_empty(),
         };
-        self.run(asked, limits).await
+        let (kind, grid) = match when {
+            When::Instant(at) => ("instant", Grid::instant(at)),
+            When::Range(grid) => (RANGE, grid),
+        };
+        let subject = Subject::new(kind, &asked.text, Some(grid), asker);
+        self.run(asked, limits, subject, grid).await
     }
 
-    async fn run(&self, asked: Asked, limits: QueryLimits) -> Result<Response, ApiError> {
+    async fn run(
+        &self,
+        asked: Asked,
+        limits: QueryLimits,
+        subject: Subject,
+        grid: Grid,
+    ) -> Result<Response, ApiError> {
         let (engine, store) = (
             Arc::clone(&self.parts.engine),
             Arc::clone(&self.parts.store),
         );
         let (clock, metrics) = (Arc::clone(&self.parts.clock), self.metrics.clone());
-        self.on_thread(limits, move |place| {
+        self.on_thread(limits, subject, move |place| {
             let begun = clock.monotonic();
-            let output = asked.evaluate(&engine, &*store, place);
+            let parsed = promql::parse(&asked.text, engine.config().parser);
+            let preparing = clock.monotonic().saturating_since(begun);
+            let output = parsed
+                .map_err(QueryError::from)
+                .and_then(|expr| asked.evaluate(&expr, &engine, &*store, place));
             let took = clock.monotonic().saturating_since(begun);
             metrics.evaluated(took, OwnMetrics::outcome(&output));
-            let output = output.map_err(|error| refusal(&error))?;
+            let mut output = output.map_err(|error| refusal(&error))?;
             let stats = asked.stats.then(|| Stats {
+                grid,
                 seconds: took.as_secs_f64(),
+                preparing_seconds: preparing.as_secs_f64(),
                 waited_seconds: place.waited.as_secs_f64(),
-                samples: output.stats,
+                samples: std::mem::take(&mut output.stats),
                 memory_peak: place.budget.memory_peak(),
             });
             asked.answer(output, stats.as_ref(), place)
@@ -138,7 +166,12 @@ pub(crate) fn refusal(error: &QueryError) -> ApiError {
 
 /// What a query cost.
 struct Stats {
+    /// The instants of the query.
+    grid: Grid,
+    /// From text to result.
     seconds: f64,
+    /// Of these, from text to tree.
+    preparing_seconds: f64,
     waited_seconds: f64,
     samples: QueryStats,
     memory_peak: u64,
@@ -147,14 +180,15 @@ struct Stats {
 impl Asked {
     fn evaluate(
         &self,
+        expr: &Expr,
         engine: &Engine,
         store: &dyn Queryable,
         place: &Place,
     ) -> Result<Output, QueryError> {
-        let (text, options, budget) = (&self.text, &self.options, &*place.budget);
+        let (options, budget) = (&self.options, &*place.budget);
         match self.when {
-            When::Instant(at) => engine.instant(store, text, at, options, budget),
-            When::Range(grid) => engine.range(store, text, grid, options, budget),
+            When::Instant(at) => engine.instant_expr(store, expr, at, options, budget),
+            When::Range(grid) => engine.range_expr(store, expr, grid, options, budget),
         }
     }
 
@@ -207,15 +241,16 @@ fn cut(mut result: QueryResult, limit: usize) -> (QueryResult, bool) {
 }
 
 impl Stats {
-    /// Writes Prometheus' timings (its phases are one here) and counts, and the memory besides.
+    /// Writes Prometheus' timings and counts, and the memory besides. What it prepares, reading included, is here the parsing alone;
+    /// results come sorted.
     fn write(&self, json: &mut Json) {
         json.key("stats").object(|json| {
             json.key("timings").object(|json| {
                 for (name, seconds) in [
                     ("evalTotalTime", self.seconds),
                     ("resultSortTime", 0.0),
-                    ("queryPreparationTime", 0.0),
-                    ("innerEvalTime", self.seconds),
+                    ("queryPreparationTime", self.preparing_seconds),
+                    ("innerEvalTime", self.seconds - self.preparing_seconds),
                     ("execQueueTime", self.waited_seconds),
                     ("execTotalTime", self.waited_seconds + self.seconds),
                 ] {
@@ -223,9 +258,20 @@ impl Stats {
                 }
             });
             json.key("samples").object(|json| {
+                let per_step = &self.samples.samples_per_step;
+                if !per_step.is_empty() {
+                    json.key("totalQueryableSamplesPerStep").array(|json| {
+                        for (index, samples) in per_step.iter().enumerate() {
+                            json.array(|json| {
+                                json.short_time(self.grid.at(index)).raw(samples);
+                            });
+                        }
+                    });
+                }
                 json.key("totalQueryableSamples")
                     .raw(self.samples.samples_queryable);
                 json.key("samplesRead").raw(self.samples.samples_read);
+                json.key("peakSamples").raw(self.samples.points_peak);
                 json.key("peakMemoryBytes").raw(self.memory_peak);
             });
         });

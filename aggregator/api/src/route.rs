@@ -22,6 +22,9 @@ pub(crate) enum Route {
     Flags,
     TsdbStatus,
     TsdbBlocks,
+    Queries,
+    RunningQuery(String),
+    CancelQuery,
     WalReplay,
     DeleteSeries,
     CleanTombstones,
@@ -64,11 +67,16 @@ impl Route {
             "status/flags" => Some(Self::Flags),
             "status/tsdb" => Some(Self::TsdbStatus),
             "status/tsdb/blocks" => Some(Self::TsdbBlocks),
+            "status/queries" => Some(Self::Queries),
+            "status/queries/cancel" => Some(Self::CancelQuery),
             "status/walreplay" => Some(Self::WalReplay),
             "admin/tsdb/delete_series" => Some(Self::DeleteSeries),
             "admin/tsdb/clean_tombstones" => Some(Self::CleanTombstones),
             "admin/tsdb/snapshot" => Some(Self::Snapshot),
             _ => {
+                if let Some(id) = endpoint.strip_prefix("status/queries/") {
+                    return (!id.contains('/')).then(|| Self::RunningQuery(decode_component(id)));
+                }
                 let name = endpoint.strip_prefix("label/")?.strip_suffix("/values")?;
                 (!name.contains('/')).then(|| Self::LabelValues(decode_component(name)))
             }
@@ -89,7 +97,8 @@ impl Route {
             Self::Reload | Self::DeleteSeries | Self::CleanTombstones | Self::Snapshot => {
                 &[Method::OPTIONS, Method::POST, Method::PUT]
             }
-            Self::Write => &[Method::OPTIONS, Method::POST],
+            Self::Write | Self::CancelQuery => &[Method::OPTIONS, Method::POST],
+            Self::RunningQuery(_) => &[Method::DELETE, Method::OPTIONS],
             Self::LabelValues(_)
             | Self::Metadata
             | Self::Agents
@@ -99,6 +108,7 @@ impl Route {
             | Self::Flags
             | Self::TsdbStatus
             | Self::TsdbBlocks
+            | Self::Queries
             | Self::WalReplay
             | Self::Metrics => &[Method::GET, Method::OPTIONS],
         }
@@ -124,6 +134,9 @@ impl Route {
             Self::Flags => "/api/v1/status/flags",
             Self::TsdbStatus => "/api/v1/status/tsdb",
             Self::TsdbBlocks => "/api/v1/status/tsdb/blocks",
+            Self::Queries => "/api/v1/status/queries",
+            Self::RunningQuery(_) => "/api/v1/status/queries/:id",
+            Self::CancelQuery => "/api/v1/status/queries/cancel",
             Self::WalReplay => "/api/v1/status/walreplay",
             Self::DeleteSeries => "/api/v1/admin/tsdb/delete_series",
             Self::CleanTombstones => "/api/v1/admin/tsdb/clean_tombstones",
@@ -158,6 +171,9 @@ impl Route {
             | Self::RuntimeInfo
             | Self::Config
             | Self::Flags
+            | Self::Queries
+            | Self::RunningQuery(_)
+            | Self::CancelQuery
             | Self::WalReplay
             | Self::Metrics
             | Self::Healthy
@@ -178,6 +194,11 @@ mod tests {
         assert_eq!(Route::find("/api/v1/label/job/values"), name("job"));
         assert_eq!(Route::find("/api/v1/label/a%2Fb/values"), name("a/b"));
         assert_eq!(Route::find("/api/v1/label//values"), name(""));
+        let queries = |rest: &str| Route::find(&format!("/api/v1/status/queries{rest}"));
+        assert_eq!(queries(""), Some(Route::Queries));
+        assert_eq!(queries("/7"), Some(Route::RunningQuery("7".to_owned())));
+        assert_eq!(queries("/cancel"), Some(Route::CancelQuery));
+        assert_eq!(queries("/7/8"), None);
         for none in [
             "",
             "/",

@@ -16,6 +16,7 @@ use crate::api::Api;
 use crate::envelope::{ApiError, ErrorType, Notes, success_within};
 use crate::json::Json;
 use crate::query::expression;
+use crate::running::{Asker, Subject};
 
 /// The longest text that is answered: lines of deep trees begin with many blanks, so that it may be far longer than what was asked.
 const FORMATTED_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -24,8 +25,12 @@ const NAME: &str = "__name__";
 
 impl Api {
     /// `/api/v1/format_query`
-    pub(crate) async fn format_query(&self, form: &Form) -> Result<Response, ApiError> {
-        self.on_expression(form, |expr, json| {
+    pub(crate) async fn format_query(
+        &self,
+        form: &Form,
+        asker: &Asker,
+    ) -> Result<Response, ApiError> {
+        self.on_expression("format", form, asker, |expr, json| {
             let mut text = Bounded(String::new());
             promql::prettify(expr, &mut text).map_err(|fmt::Error| {
                 let why = format!(
@@ -40,8 +45,12 @@ impl Api {
     }
 
     /// `/api/v1/parse_query`
-    pub(crate) async fn parse_query(&self, form: &Form) -> Result<Response, ApiError> {
-        self.on_expression(form, |expr, json| {
+    pub(crate) async fn parse_query(
+        &self,
+        form: &Form,
+        asker: &Asker,
+    ) -> Result<Response, ApiError> {
+        self.on_expression("parse", form, asker, |expr, json| {
             write_expr(json, expr);
             Ok(())
         })
@@ -51,12 +60,15 @@ impl Api {
     /// Parses on a thread, under the budget of a query, and answers what `write` writes.
     async fn on_expression(
         &self,
+        kind: &'static str,
         form: &Form,
+        asker: &Asker,
         write: impl FnOnce(&Expr, &mut Json) -> Result<(), ApiError> + Send + 'static,
     ) -> Result<Response, ApiError> {
         let text = expression(form)?.to_owned();
         let options = self.parts.engine.config().parser;
-        self.on_thread(self.config.query_limits, move |place| {
+        let subject = Subject::new(kind, &text, None, asker);
+        self.on_thread(self.config.query_limits, subject, move |place| {
             let expr = promql::parse(&text, options)
                 .map_err(|errors| ApiError::parameter("query", errors))?;
             let mut wrote = Ok(());

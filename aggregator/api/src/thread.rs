@@ -1,6 +1,10 @@
-//! Where queries run: on threads for blocking work, as many at once as configured, each under a budget.
+//! Where queries run: on threads for blocking work, as many at once as configured, each under a budget and in the list of those
+//! that run.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http_shell::Response;
@@ -9,6 +13,7 @@ use tokio::time::timeout;
 use crate::api::Api;
 use crate::budget::{QueryBudget, QueryLimits};
 use crate::envelope::{ApiError, ErrorType};
+use crate::running::Subject;
 
 /// A query's place on a thread.
 pub(crate) struct Place {
@@ -20,26 +25,38 @@ pub(crate) struct Place {
 
 impl Api {
     /// Waits for a place, then does `work` on a thread, answer and all. Dropped, it stops the work at its next look at the
-    /// budget; the place is free again when the work has stopped.
+    /// budget; the place is free again, and the list without it, when the work has stopped.
     pub(crate) async fn on_thread(
         &self,
         limits: QueryLimits,
+        subject: Subject,
         work: impl FnOnce(&Place) -> Result<Response, ApiError> + Send + 'static,
     ) -> Result<Response, ApiError> {
         let late = || ApiError::new(ErrorType::Timeout, "query timed out in query queue");
-        let clock = &self.parts.clock;
-        let budget = QueryBudget::new(limits, Arc::clone(clock));
-        let asked = clock.monotonic();
-        let permit = timeout(limits.timeout, self.query_permits.acquire(1))
-            .await
-            .map_err(|_| late())?;
-        if budget.is_late() {
-            return Err(late());
-        }
-        let waited = clock.monotonic().saturating_since(asked);
+        let budget = QueryBudget::new(limits, Arc::clone(&self.parts.clock));
+        let listed = self.running.enter(subject, &budget);
+        let permit = unless(self.query_permits.acquire(1), budget.cancelled());
+        let refused = match timeout(limits.timeout, permit).await {
+            Ok(Some(permit)) if !budget.is_late() => Ok(permit),
+            Ok(None) => Err(ApiError::new(
+                ErrorType::Canceled,
+                "query was canceled in query queue",
+            )),
+            Ok(Some(_)) | Err(_) => Err(late()),
+        };
+        let permit = match refused {
+            Ok(permit) => permit,
+            Err(error) => {
+                let answer = Err(error);
+                listed.finish(&answer);
+                return answer;
+            }
+        };
+        let waited = listed.start();
         let _cancel = budget.cancel_on_drop();
         let working = self.parts.tasks.spawn_blocking("query", move || {
             let answer = work(&Place { budget, waited });
+            listed.finish(&answer);
             drop(permit);
             answer
         });
@@ -50,4 +67,14 @@ impl Api {
             ))
         })
     }
+}
+
+/// Waits for what is wanted, or until `stop`: then there is nothing.
+async fn unless<T>(wanted: impl Future<Output = T>, stop: impl Future<Output = ()>) -> Option<T> {
+    let (mut wanted, mut stop) = (pin!(wanted), pin!(stop));
+    poll_fn(|context| match stop.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => wanted.as_mut().poll(context).map(Some),
+    })
+    .await
 }

@@ -75,6 +75,8 @@ pub struct QueryOptions {
     pub lookback: Option<Duration>,
     /// Evaluates over samples alone, not over summaries of a downsampling tier (parameter `tier=raw`).
     pub raw_only: bool,
+    /// Counts samples by instants (parameter `stats=all`).
+    pub per_step: bool,
 }
 
 /// Evaluates PromQL over anything [`Queryable`]. Holds no data, no threads and no clock; share it freely.
@@ -217,16 +219,17 @@ impl Engine {
             .filter(|lookback| !lookback.is_zero())
             .unwrap_or(self.config.lookback);
         let lookback_ms = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        Ok(Evaluator::new(
-            &self.config,
-            store.querier()?,
-            budget,
-            (grid, is_instant),
-            Reading {
-                lookback_ms,
-                raw_only: options.raw_only,
-            },
-        ))
+        let reading = Reading {
+            lookback_ms,
+            raw_only: options.raw_only,
+        };
+        let when = (grid, is_instant);
+        let mut evaluator = Evaluator::new(&self.config, store.querier()?, budget, when, reading);
+        if options.per_step {
+            evaluator.check_room(grid.len())?;
+            evaluator.stats.samples_per_step = vec![0; grid.len()];
+        }
+        Ok(evaluator)
     }
 
     /// Removes the names that were to be removed in the end.

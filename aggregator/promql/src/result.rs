@@ -233,7 +233,7 @@ impl QueryResult {
 }
 
 /// What a query cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// Samples that functions and selectors looked at, summed over all instants (`totalQueryableSamples`).
     pub samples_queryable: u64,
@@ -241,6 +241,39 @@ pub struct QueryStats {
     pub samples_read: u64,
     /// Series fetched from the store.
     pub series_read: u64,
+    /// Points that existed at once, at most (`peakSamples`).
+    pub points_peak: u64,
+    /// `samples_queryable` by the instants of the query, whose sum it is (`totalQueryableSamplesPerStep`); empty unless
+    /// [`crate::QueryOptions::per_step`] asks for it.
+    pub samples_per_step: Vec<u64>,
+}
+
+impl QueryStats {
+    /// Counts samples that an instant of `grid` looked at, for the instant of the whole query that this was for: `grid` may be a
+    /// subquery's, or one instant for all.
+    pub(crate) fn looked(&mut self, query: Grid, grid: Grid, index: usize, samples: u64) {
+        let Some(last) = self.samples_per_step.len().checked_sub(1) else {
+            return;
+        };
+        let step = if grid == query {
+            index
+        } else {
+            let after_start = grid
+                .at(index)
+                .0
+                .saturating_sub(query.start.0)
+                .max(0)
+                .unsigned_abs();
+            let steps = after_start.div_ceil(query.step_ms.max(1).unsigned_abs());
+            usize::try_from(steps).unwrap_or(usize::MAX)
+        };
+        self.samples_per_step[step.min(last)] += samples;
+    }
+
+    /// Whether samples are counted by instants.
+    pub(crate) fn is_per_step(&self) -> bool {
+        !self.samples_per_step.is_empty()
+    }
 }
 
 /// What a query returns.

@@ -1,7 +1,9 @@
 //! Whole requests, without a socket.
 
 mod answers;
+mod cancel;
 mod grafana;
+mod patience;
 mod process;
 mod running;
 mod socket;

@@ -268,6 +268,7 @@ impl<'a> Evaluator<'a> {
         self.budget.charge(0, bytes)?;
         self.held_points += points;
         self.held_bytes += bytes;
+        self.stats.points_peak = self.stats.points_peak.max(self.held_points);
         self.check_points(0)
     }
 
@@ -300,6 +301,7 @@ impl<'a> Evaluator<'a> {
             self.budget.release(self.held_bytes - bytes);
         }
         (self.held_points, self.held_bytes) = (points, bytes);
+        self.stats.points_peak = self.stats.points_peak.max(points);
         self.check_points(0)
     }
 }

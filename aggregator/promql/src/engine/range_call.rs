@@ -127,7 +127,7 @@ impl Evaluator<'_> {
         series: &RangeSeries,
         ranges: &Ranges,
     ) -> Result<Option<Series>, QueryError> {
-        let column = match self.rate_column(applied.function, &series.tracks, ranges)? {
+        let column = match self.rate_column(applied, &series.tracks, ranges)? {
             Some(column) => column,
             None => self.range_column(applied, series, ranges)?,
         };
@@ -149,11 +149,11 @@ impl Evaluator<'_> {
     /// is another function or series.
     fn rate_column(
         &mut self,
-        function: RangeFunction,
+        applied: &Applied<'_>,
         tracks: &Tracks,
         ranges: &Ranges,
     ) -> Result<Option<Column>, QueryError> {
-        let RangeFunction::Rate(kind) = function else {
+        let RangeFunction::Rate(kind) = applied.function else {
             return Ok(None);
         };
         let floats = &tracks.floats;
@@ -167,6 +167,13 @@ impl Evaluator<'_> {
         let bounds = &floats.axis.bounds;
         let (queryable, largest) = bounds.sizes();
         self.stats.samples_queryable += queryable;
+        if self.stats.is_per_step() {
+            for index in 0..bounds.len() {
+                let (low, high) = bounds.at(index);
+                let samples = (high - low) as u64;
+                self.stats.looked(self.query, applied.grid, index, samples);
+            }
+        }
         self.check_points(largest)?;
         self.budget.check()?;
         let points = Points {
@@ -221,6 +228,17 @@ impl Evaluator<'_> {
         let (more, most) = histograms.axis.bounds.sizes();
         let (of_buckets, in_buckets) = elements.as_ref().map_or((0, 0), Elements::sizes);
         self.stats.samples_queryable += queryable.max(of_buckets) + more;
+        if self.stats.is_per_step() {
+            for index in 0..source.look.len() {
+                let size = |(low, high): (usize, usize)| (high - low) as u64;
+                let of_floats = match elements.as_ref() {
+                    Some(elements) if of_buckets > queryable => elements.size(index),
+                    _ => size(floats.axis.bounds.at(index)),
+                };
+                let samples = of_floats + size(histograms.axis.bounds.at(index));
+                self.stats.looked(self.query, grid, index, samples);
+            }
+        }
         self.check_points(largest.max(in_buckets) + most)?;
         let mut column = Column::absent(source.look.len());
         let mut work = 0;

@@ -263,6 +263,12 @@ impl Elements {
         })
     }
 
+    /// Returns the number of elements in the window of an instant.
+    pub(crate) fn size(&self, index: usize) -> u64 {
+        let window = self.windows.get(index);
+        window.map_or(0, |(low, high)| (high - low) as u64)
+    }
+
     /// Returns the elements in the window of an instant: from `low` to before `high`; `None` when no bucket is among them.
     pub(crate) fn window(&self, index: usize) -> Option<(usize, usize)> {
         let (low, high) = *self.windows.get(index)?;

@@ -110,6 +110,12 @@ impl Evaluator<'_> {
             if column.has_any() {
                 let points = column.present() as u64;
                 evaluator.stats.samples_queryable += points;
+                if evaluator.stats.is_per_step() {
+                    for index in (0..column.len()).filter(|index| column.is_present(*index)) {
+                        let query = evaluator.query;
+                        evaluator.stats.looked(query, scope.grid, index, 1);
+                    }
+                }
                 evaluator.hold(points, column.bytes())?;
                 out.push(Series {
                     labels: series.labels,

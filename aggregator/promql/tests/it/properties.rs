@@ -206,7 +206,7 @@ proptest! {
             end: TimestampMs((start + 5 * step) * 1_000),
             step_ms: step * 1_000,
         };
-        let options = QueryOptions::default();
+        let options = QueryOptions { per_step: true, ..QueryOptions::default() };
         let range = engine.range(&store, &text, grid, &options, &Unlimited);
         let instants: Vec<_> = (0..grid.len())
             .map(|index| engine.instant(&store, &text, grid.at(index), &options, &Unlimited))
@@ -217,6 +217,9 @@ proptest! {
                 prop_assert!(instants.iter().any(Result::is_err), "{text}: only the range fails: {error}");
             }
             Ok(range) => {
+                let by_step = &range.stats.samples_per_step;
+                prop_assert_eq!(by_step.len(), grid.len());
+                prop_assert_eq!(by_step.iter().sum::<u64>(), range.stats.samples_queryable, "{}", text);
                 for (index, instant) in instants.iter().enumerate() {
                     let instant = match instant {
                         Ok(instant) => vector(instant),
@@ -414,4 +417,45 @@ proptest! {
             prop_assert!(!error.to_string().is_empty());
         }
     }
+}
+
+#[test]
+fn samples_are_counted_for_the_instant_that_looks_at_them() {
+    let grid = Grid {
+        start: TimestampMs(60_000),
+        end: TimestampMs(180_000),
+        step_ms: 60_000,
+    };
+    let options = QueryOptions {
+        per_step: true,
+        ..QueryOptions::default()
+    };
+    // 50 series with a sample each 15 s from 0 to 285 s.
+    for (text, by_step, peak) in [
+        ("m", [50, 50, 50], 150),
+        ("rate(m[1m])", [200, 200, 200], 150),
+        ("sum(rate(m[30s]))", [100, 100, 100], 150),
+        ("m @ 0", [50, 0, 0], 150),
+        ("m offset 2m", [0, 50, 50], 100),
+        ("1", [0, 0, 0], 0),
+    ] {
+        let output = Engine::default()
+            .range(&many_series(), text, grid, &options, &Unlimited)
+            .unwrap();
+        assert_eq!(output.stats.samples_per_step, by_step, "{text}");
+        assert_eq!(output.stats.samples_queryable, by_step.iter().sum::<u64>());
+        assert!(
+            output.stats.points_peak >= peak,
+            "{text}: {:?}",
+            output.stats
+        );
+    }
+    let plain = Engine::default().range(
+        &many_series(),
+        "m",
+        grid,
+        &QueryOptions::default(),
+        &Unlimited,
+    );
+    assert!(plain.unwrap().stats.samples_per_step.is_empty());
 }

@@ -265,7 +265,32 @@ async fn annotations_and_statistics_come_beside_the_data() {
         .await
         .json();
     let stats = &with["data"]["stats"];
-    assert_eq!(stats["samples"]["totalQueryableSamples"], 2, "{stats}");
+    let samples = &stats["samples"];
+    assert_eq!(samples["totalQueryableSamples"], 2, "{stats}");
+    assert_eq!(
+        samples["totalQueryableSamplesPerStep"],
+        serde_json::json!([[600, 2]])
+    );
+    assert_eq!(samples["peakSamples"], 2, "{stats}");
+    assert!(samples["samplesRead"].is_u64() && samples["peakMemoryBytes"].is_u64());
+    let range = "GET /api/v1/query_range?query=rate(up[30s])&start=0.5&end=30.5&step=15&stats";
+    let per_step = |answer: serde_json::Value| {
+        let samples = &answer["data"]["stats"]["samples"];
+        (
+            samples["totalQueryableSamples"].clone(),
+            samples["totalQueryableSamplesPerStep"].clone(),
+        )
+    };
+    let all = per_step(world.call(&format!("{range}=all")).await.json());
+    assert_eq!(
+        all,
+        (
+            10.into(),
+            serde_json::json!([[0.5, 2], [15.5, 4], [30.5, 4]])
+        )
+    );
+    let some = per_step(world.call(&format!("{range}=true")).await.json());
+    assert_eq!(some, (10.into(), serde_json::Value::Null));
     for name in [
         "evalTotalTime",
         "resultSortTime",

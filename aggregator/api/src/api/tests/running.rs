@@ -19,15 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A store whose answers to `select` never come, until the budget says stop; other questions panic or fail.
 #[derive(Clone, Debug)]
-struct Stubborn(Arc<watch::Sender<(u32, u32)>>);
+pub(super) struct Stubborn(Arc<watch::Sender<(u32, u32)>>);
 
 impl Stubborn {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(watch::Sender::new((0, 0))))
     }
 
     /// Waits until so many selections have begun and ended.
-    async fn until(&self, begun: u32, ended: u32) {
+    pub(super) async fn until(&self, begun: u32, ended: u32) {
         let mut counts = self.0.subscribe();
         let reached = counts.wait_for(|counts| *counts == (begun, ended));
         timeout(PATIENCE, reached)
@@ -104,7 +104,7 @@ impl Querier for Stubborn {
     }
 }
 
-fn one_at_a_time() -> ApiConfig {
+pub(super) fn one_at_a_time() -> ApiConfig {
     ApiConfig {
         query_concurrency: 1,
         ..config()

@@ -182,7 +182,10 @@ async fn high_trees_and_wide_ones_are_written() {
         assert_eq!(answer.status.as_u16(), 200);
         let count = |sign| answer.body.matches(sign).count();
         assert_eq!((count('{'), count('[')), (count('}'), count(']')));
-        assert!(answer.body.ends_with(r#""type":"parenExpr"}}"#) || answer.body.ends_with(r#""type":"binaryExpr"}}"#));
+        assert!(
+            answer.body.ends_with(r#""type":"parenExpr"}}"#)
+                || answer.body.ends_with(r#""type":"binaryExpr"}}"#)
+        );
     }
     let mut small = super::world::config();
     small.query_limits.memory_bytes_max = 100_000;

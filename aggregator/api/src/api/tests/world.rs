@@ -77,6 +77,7 @@ pub(super) fn config() -> ApiConfig {
             ..QueryLimits::default()
         },
         query_concurrency: 4,
+        slow_query: None,
         lifecycle: true,
         admin: true,
         build: Build {

@@ -33,8 +33,8 @@ impl Evaluator<'_> {
         let mut kept: Vec<Column> = input.iter().map(|_| Column::absent(instants)).collect();
         let mut order: Vec<usize> = Vec::new();
         for group in groups {
-            self.budget.check()?;
             for (index, param) in param.iter().enumerate().take(instants) {
+                self.budget.check()?;
                 let mut chosen = match op {
                     AggregateOp::LimitRatio => within_ratio(&input, group, &offsets, *param, index),
                     _ => first_k(op, &input, group, *param, index),
