@@ -31,10 +31,11 @@ pub(crate) fn write_result(json: &mut Json, result: &QueryResult) {
             }
         }
         QueryResult::Grid { grid, series } => {
+            let heads = Heads::of(*grid);
             for series in series {
                 json.object(|json| {
                     json.key("metric").labels(&series.labels);
-                    write_column(json, *grid, &series.column);
+                    write_column(json, &heads, &series.column);
                 });
                 if !json.settle() {
                     return;
@@ -64,20 +65,44 @@ fn write_sample(json: &mut Json, at: TimestampMs, value: &Value) {
 }
 
 /// Writes `"values"` and `"histograms"`, each when there is one.
-fn write_column(json: &mut Json, grid: Grid, column: &Column) {
+fn write_column(json: &mut Json, heads: &Heads, column: &Column) {
     let floats = column
         .floats
         .iter()
         .enumerate()
         .filter(|(_, value)| !is_stale(**value));
     write_list(json, "values", floats, |json, (index, value)| {
-        write_float(json, grid.at(index), *value);
+        json.point(heads.at(index), *value);
     });
     let histograms = column.histograms.iter().enumerate();
     let histograms = histograms.filter_map(|(index, value)| Some((index, value.as_ref()?)));
     write_list(json, "histograms", histograms, |json, (index, value)| {
-        write_histogram(json, grid.at(index), value);
+        write_histogram(json, heads.grid.at(index), value);
     });
+}
+
+/// How points begin at each instant of a grid: as many as a query may have, some 14 bytes each.
+struct Heads {
+    grid: Grid,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Heads {
+    fn of(grid: Grid) -> Self {
+        let mut text = Vec::new();
+        let ends = (0..grid.len()).map(|index| {
+            Json::push_point_head(&mut text, grid.at(index));
+            text.len()
+        });
+        let ends = ends.collect();
+        Self { grid, text, ends }
+    }
+
+    fn at(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[index]]
+    }
 }
 
 /// Writes `"values"` and `"histograms"`, each when there is one.
