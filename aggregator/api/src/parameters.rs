@@ -144,10 +144,20 @@ pub(crate) fn loose_limit(form: &Form, name: &str) -> Result<usize, ApiError> {
 
 /// Returns the sets of matchers of `match[]`, none of which matches everything.
 pub(crate) fn selectors(form: &Form, options: ParserOptions) -> Result<Vec<Vec<Matcher>>, String> {
+    let nothing = || "match[] must contain at least one non-empty matcher".to_owned();
     let selector = |text: &str| {
-        let matchers = promql::parse_selector(text, options).map_err(|error| error.to_string())?;
+        // The parser finds it too, and says it otherwise than this parameter does in Prometheus.
+        let matchers = promql::parse_selector(text, options).map_err(|errors| {
+            let message = &errors.first().message;
+            let is_nothing = message.ends_with("must contain at least one non-empty matcher");
+            if is_nothing {
+                nothing()
+            } else {
+                errors.to_string()
+            }
+        })?;
         if matchers.iter().all(Matcher::matches_empty) {
-            return Err("match[] must contain at least one non-empty matcher".to_owned());
+            return Err(nothing());
         }
         Ok(matchers)
     };
