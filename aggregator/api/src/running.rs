@@ -176,6 +176,9 @@ impl Drop for Listed {
     fn drop(&mut self) {
         self.shared.lock().remove(&self.query.id);
         let took = self.query.age(&self.shared.clock);
+        if std::thread::panicking() {
+            self.outcome = ErrorType::Internal.name();
+        }
         if self.shared.slower_than.is_some_and(|bound| took >= bound) {
             self.query.log(took, self.outcome);
         }
