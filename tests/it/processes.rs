@@ -8,6 +8,7 @@ mod import;
 mod joining;
 mod ledger;
 mod limits;
+mod queries;
 mod reload;
 mod remote_write;
 mod strangers;

@@ -23,7 +23,7 @@ mod waiting;
 pub use agent::Agent;
 pub use aggregator::Aggregator;
 pub use binaries::{AGENT, PROMONTORY, binary, tool};
-pub use http::{Answer, get, metric, post, query};
+pub use http::{Answer, ask_only, get, metric, post, query};
 pub use ports::free_port;
 pub use process::{Outcome, Process, Signal};
 pub use relay::{Relay, Udp};

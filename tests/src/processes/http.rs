@@ -62,6 +62,16 @@ fn ask(address: &str, request: impl AsRef<[u8]>) -> Option<Answer> {
     })
 }
 
+/// Asks `http://address/path` and does not wait for the answer: the connection ends when the caller drops it.
+///
+/// # Panics
+/// When nobody listens.
+pub fn ask_only(address: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").expect("it is sent");
+    stream
+}
+
 /// Returns the value of a series in an exposition, named just as it stands there (`name{label="value"}`).
 pub fn metric(exposition: &str, series: &str) -> Option<f64> {
     let rest =
