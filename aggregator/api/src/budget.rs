@@ -122,7 +122,7 @@ impl Budget for QueryBudget {
             });
         }
         let charges = self.charges.fetch_add(1, Ordering::Relaxed);
-        if charges.is_multiple_of(CHARGES_PER_LOOK) {
+        if charges.is_multiple_of(CHARGES_PER_LOOK) || self.is_cancelled() {
             self.check()?;
         }
         Ok(())
