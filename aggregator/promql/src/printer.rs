@@ -10,6 +10,7 @@ use crate::ast::{
     LabelMatcher, Matching, NumberLiteral, Subquery, TimeModifiers, VectorSelector,
 };
 use crate::number::format_plain;
+use crate::token::Operator;
 use crate::unquote::quote;
 
 pub use pretty::prettify;
@@ -78,7 +79,16 @@ impl Display for Aggregate {
 
 impl Display for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.left, self.op)?;
+        match &self.left.kind {
+            // The sign of `+Inf` would be read as one before the whole power.
+            ExprKind::Number(literal)
+                if self.op == Operator::Pow && literal.value == f64::INFINITY =>
+            {
+                f.write_str("Inf")?;
+            }
+            _ => self.left.fmt(f)?,
+        }
+        write!(f, " {}", self.op)?;
         if self.return_bool {
             f.write_str(" bool")?;
         }

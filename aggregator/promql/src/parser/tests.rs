@@ -23,6 +23,8 @@ fn expressions_are_printed_as_they_mean() {
         ("-x ^ 2", "-x ^ 2"),
         ("5m", "5m"),
         ("iNf / NaN", "+Inf / NaN"),
+        // With its sign it would read as `+(Inf ^ x)`.
+        ("Inf ^ x", "Inf ^ x"),
         ("foo{}", "foo"),
         ("foo{a='b', c!~`d.*`,}", "foo{a=\"b\",c!~\"d.*\"}"),
         ("{c=\"x\",b=\"y\",b!=\"a\"}", "{b!=\"a\",b=\"y\",c=\"x\"}"),
