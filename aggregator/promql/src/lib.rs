@@ -14,6 +14,7 @@ mod check;
 mod engine;
 mod error;
 mod functions;
+pub mod generator;
 mod histogram;
 mod lexer;
 pub mod number;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod properties;
+mod ranges;
 mod rollups;
 mod scripts;
 mod segments;
