@@ -8,7 +8,7 @@ use storage::{RollupColumns, WantedLabels};
 use super::evaluator::{Evaluator, Scope, metric_name};
 use super::range_function::{self, Arguments, Context, RangeFunction};
 use super::rollup::{self, Elements};
-use super::select::{Asked, Purpose};
+use super::select::{Asked, Purpose, range_read};
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
 use super::value::{Series, strip_names, without_metadata};
 use super::window::{LookTimes, Reach};
@@ -409,7 +409,7 @@ impl Evaluator<'_> {
         self.each_series(asked, wanted, |evaluator, data| {
             let mut tracks = maker.tracks(&data);
             if scope.detects_resets() {
-                detect_resets(tracks.histograms.values.to_mut());
+                detect_resets(&mut tracks.histograms, range_read(look, reach).start);
             }
             let series = RangeSeries {
                 labels: data.labels,

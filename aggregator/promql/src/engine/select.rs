@@ -99,7 +99,7 @@ impl Evaluator<'_> {
         self.each_series(asked, wanted, |evaluator, series| {
             let mut tracks = maker.tracks(&series);
             if scope.detects_resets() {
-                detect_resets(tracks.histograms.values.to_mut());
+                detect_resets(&mut tracks.histograms, range_read(look, reach).start);
             }
             let mut column = last_of(&tracks, look.len(), take);
             if !tracks.rollups.is_empty() {
@@ -144,13 +144,11 @@ impl Evaluator<'_> {
         let matchers = selector
             .to_matchers()
             .map_err(|error| QueryError::Execution(error.to_string()))?;
-        let start = look.first().saturating_sub(reach.back_ms).saturating_add(1);
-        let end = look.last().saturating_add(reach.ahead_ms);
         let rollups = purpose.rollups.filter(|_| !self.reading.raw_only);
         let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
         let select = Select {
             matchers: &matchers,
-            range: TimeRange::new(TimestampMs(start), TimestampMs(end)),
+            range: range_read(look, reach),
             hints: SelectHints {
                 step: (!self.is_instant).then(|| millis(self.query.step_ms)),
                 window: purpose.function.map(|_| millis(reach.back_ms)),
@@ -345,4 +343,11 @@ fn taken<T>(track: &Track<T>, at: usize, take: Take) -> Option<f64> {
                 .as_seconds(),
         ),
     }
+}
+
+/// Returns where the samples lie that any window needs.
+pub(super) fn range_read(look: LookTimes, reach: Reach) -> TimeRange {
+    let start = look.first().saturating_sub(reach.back_ms).saturating_add(1);
+    let end = look.last().saturating_add(reach.ahead_ms);
+    TimeRange::new(TimestampMs(start), TimestampMs(end))
 }

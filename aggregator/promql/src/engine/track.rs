@@ -333,10 +333,12 @@ impl<T> Collected<T> {
 }
 
 /// Sets what is known of counter resets by comparing each histogram with the one before, for `histogram_count` and its like.
-pub(crate) fn detect_resets(histograms: &mut [Arc<Histogram>]) {
+///
+/// Those before `from` are passed over: whether a store gives them along is by chance.
+pub(crate) fn detect_resets(track: &mut Track<Arc<Histogram>>, from: TimestampMs) {
     let mut last: Option<Arc<Histogram>> = None;
-    for histogram in histograms {
-        if histogram.is_stale() {
+    for (at, histogram) in track.axis.times.iter().zip(track.values.to_mut()) {
+        if *at < from || histogram.is_stale() {
             continue;
         }
         let before = Arc::clone(histogram);
