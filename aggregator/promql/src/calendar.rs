@@ -18,17 +18,34 @@ pub(crate) struct Civil {
 }
 
 const DAY_SECONDS: i64 = 86_400;
+/// Seconds from the first instant that Go's calendar can name, the start of a year, to the Unix epoch: whole days.
+const BEFORE_EPOCH: u64 = 9_223_372_028_715_321_600;
 
 impl Civil {
-    /// Returns the civil time of `seconds` since the Unix epoch.
+    /// Returns the civil time of `seconds` since the Unix epoch, as Prometheus does on amd64: what is no number or does not fit counts as
+    /// the least integer.
     #[expect(
         clippy::cast_possible_truncation,
+        reason = "what does not fit is told apart before"
+    )]
+    pub(crate) fn from_float(seconds: f64) -> Self {
+        const BOUND: f64 = 9_223_372_036_854_775_808.0;
+        let fits = (-BOUND..BOUND).contains(&seconds);
+        Self::from_seconds(if fits { seconds as i64 } else { i64::MIN })
+    }
+
+    /// Returns the civil time of `seconds` since the Unix epoch. The calendar has an end, behind which it begins anew, as Go's.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
         clippy::cast_sign_loss,
-        reason = "remainders are within the ranges that the fields document"
+        reason = "days are far below 2^63, and remainders are within the ranges that the fields document"
     )]
     pub(crate) fn from_seconds(seconds: i64) -> Self {
-        let days = seconds.div_euclid(DAY_SECONDS);
-        let of_day = seconds.rem_euclid(DAY_SECONDS) as u32;
+        let day_seconds = DAY_SECONDS.unsigned_abs();
+        let absolute = seconds.cast_unsigned().wrapping_add(BEFORE_EPOCH);
+        let days = (absolute / day_seconds) as i64 - (BEFORE_EPOCH / day_seconds) as i64;
+        let of_day = (absolute % day_seconds) as u32;
         // Days are counted from 0000-03-01, so that a leap day ends its year; eras are of 400 years.
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);

@@ -241,12 +241,17 @@ impl Evaluator<'_> {
         let name = call.function.name;
         if call.args.is_empty() {
             let floats = (0..scope.grid.len())
-                .map(|index| calendar_part(name, scope.grid.at(index).0.div_euclid(1_000)))
+                .map(|index| {
+                    let seconds = scope.grid.at(index).0.div_euclid(1_000);
+                    calendar_part(name, Civil::from_seconds(seconds))
+                })
                 .collect();
             return Ok(Value::Vector(vec![unlabelled(floats)]));
         }
         let input = self.vector_arg(call, 0, scope)?;
-        self.map_floats(input, |value, _| calendar_part(name, whole_seconds(value)))
+        self.map_floats(input, |value, _| {
+            calendar_part(name, Civil::from_float(value))
+        })
     }
 }
 
@@ -269,19 +274,8 @@ fn only_float(input: &[Series], index: usize) -> f64 {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "saturating, then kept within the years that dates can have"
-)]
-fn whole_seconds(value: f64) -> i64 {
-    // A quarter of a million years either way.
-    const SECONDS_MAX: i64 = 8_000_000_000_000;
-    (value as i64).clamp(-SECONDS_MAX, SECONDS_MAX)
-}
-
 #[expect(clippy::cast_precision_loss, reason = "a year")]
-fn calendar_part(name: &str, seconds: i64) -> f64 {
-    let civil = Civil::from_seconds(seconds);
+fn calendar_part(name: &str, civil: Civil) -> f64 {
     match name {
         "minute" => f64::from(civil.minute),
         "hour" => f64::from(civil.hour),
