@@ -46,6 +46,11 @@ impl PartialEq for Function {
 }
 
 impl Function {
+    /// Returns all functions, sorted by name.
+    pub fn all() -> &'static [Self] {
+        FUNCTIONS
+    }
+
     /// Returns the function of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         FUNCTIONS.iter().find(|function| function.name == name)

@@ -42,6 +42,10 @@ pub enum Feature {
     NativeHistograms,
     /// Subqueries.
     Subqueries,
+    /// Subqueries inside subqueries.
+    NestedSubqueries,
+    /// Underscores in numbers.
+    Underscores,
     /// Sorting: the order of series in the result of an instant query.
     Sorting,
     /// Comments, other blanks, keywords in capitals.
@@ -94,6 +98,7 @@ pub struct Grammar {
     without: BTreeSet<Feature>,
     words_without: BTreeSet<&'static str>,
     nodes_max: u32,
+    fractions: &'static [&'static str],
 }
 
 impl Grammar {
@@ -104,7 +109,15 @@ impl Grammar {
             without: BTreeSet::new(),
             words_without: BTreeSet::new(),
             nodes_max: 12,
+            fractions: &["", "", ".5", ".001"],
         }
+    }
+
+    /// Sets the fractions of a second that `@` may name, each with its point.
+    #[must_use]
+    pub fn fractions(mut self, fractions: &'static [&'static str]) -> Self {
+        self.fractions = fractions;
+        self
     }
 
     /// Leaves parts of the language out.
@@ -196,6 +209,8 @@ pub struct Generator<'a> {
     functions: Vec<&'static Function>,
     aggregations: Vec<AggregateOp>,
     operators: Vec<Operator>,
+    /// Subqueries around what is generated now.
+    subqueries: u32,
 }
 
 impl<'a> Generator<'a> {
@@ -213,6 +228,7 @@ impl<'a> Generator<'a> {
                 .filter(|op| grammar.has_aggregation(*op))
                 .collect(),
             operators: operators.filter(|op| grammar.has_operator(*op)).collect(),
+            subqueries: 0,
         }
     }
 

@@ -10,11 +10,12 @@ impl Generator<'_> {
             "0", "1", "2", "3", "0.5", "10", "1e1", "2.5e-1", ".25", "7", "100", "1.",
         ];
         const ODD: [&str; 5] = ["Inf", "NaN", "inf", "1e300", "nan"];
-        const FORMS: [&str; 4] = ["0x1F", "017", "1_000", "0Xa"];
+        const FORMS: [&str; 3] = ["0x1F", "017", "0Xa"];
         const DURATIONS: [&str; 4] = ["5m", "1m30s", "1h", "500ms"];
         let text = match self.choices.below(20) {
             0 if self.grammar.has(Feature::OddNumbers) => *self.choices.of(&ODD),
             1 => *self.choices.of(&FORMS),
+            3 if self.grammar.has(Feature::Underscores) => "1_000",
             2 if self.grammar.has(Feature::DurationNumbers) => *self.choices.of(&DURATIONS),
             _ => *self.choices.of(&PLAIN),
         };
@@ -188,7 +189,7 @@ impl Generator<'_> {
         let (from, to) = self.grammar.vocabulary.span;
         let width = u32::try_from(to - from).unwrap_or(0);
         let seconds = from + i64::from(self.choices.below(width));
-        let fraction = *self.choices.of(&["", "", ".5", ".001"]);
+        let fraction = *self.choices.of(self.grammar.fractions);
         format!("{seconds}{fraction}")
     }
 

@@ -19,8 +19,9 @@ impl Generator<'_> {
 
     /// A range vector as `function` takes it.
     pub(super) fn matrix(&mut self, kind: Kind, nodes: u32, function: &str) -> String {
-        let subquery = nodes > 1 && self.grammar.has(Feature::Subqueries) && self.choices.one_in(4);
-        if subquery {
+        let may_nest = self.subqueries == 0 || self.grammar.has(Feature::NestedSubqueries);
+        let may = nodes > 1 && may_nest && self.grammar.has(Feature::Subqueries);
+        if may && self.choices.one_in(4) {
             return self.subquery(kind, nodes);
         }
         const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
@@ -40,7 +41,9 @@ impl Generator<'_> {
     }
 
     fn subquery(&mut self, kind: Kind, nodes: u32) -> String {
+        self.subqueries += 1;
         let inner = self.vector(kind, nodes - 1);
+        self.subqueries -= 1;
         let inner = Self::primary(inner);
         let range = self.duration();
         let step = match self.choices.below(4) {
