@@ -129,7 +129,10 @@ fn check_expression(
             .unwrap_or_else(|error| panic!("seed {seed}: {text}: {error}"))
     };
     let (expr, expr_of_instants) = (parsed(&text), parsed(&text_of_instants));
-    let options = QueryOptions::default();
+    let options = QueryOptions {
+        per_step: true,
+        ..QueryOptions::default()
+    };
     let range = engine.range_expr(store, &expr, grid, &options, &Unlimited);
     let instants: Vec<_> = (0..grid.len())
         .map(|index| {
@@ -155,6 +158,13 @@ fn check_expression(
         }
         Ok(range) => range,
     };
+    let of_steps: u64 = range.stats.samples_per_step.iter().sum();
+    if of_steps != range.stats.samples_queryable {
+        return Err(format!(
+            "seed {seed}: {text}: samples by step do not add up: {:?}",
+            range.stats
+        ));
+    }
     let mut outcome = Outcome::Empty;
     for (index, instant) in instants.iter().enumerate() {
         let instant = instant.as_ref().map_err(|error| {
