@@ -17,6 +17,7 @@ use storage::{Budget, QueryError, RollupColumns, Segment, Select, SeriesData, Wa
 use super::{
     CHECK_EVERY, HeadPart, SERIES_BYTES, Snapshot, any_within, bytes_of, has_rows, touches, without,
 };
+use crate::catalogue::Tier;
 use crate::deletes::Mask;
 use crate::hashing::AsIs;
 use crate::head::ReadCache;
@@ -26,8 +27,8 @@ use crate::page::Scratch;
 use crate::partition::{Partition, PartitionError};
 use crate::partitions::PartitionHandle;
 
-/// Partitions that a selection keeps open.
-const HELD_MAX: usize = 64;
+/// Partitions that a selection keeps open; tests have few.
+const HELD_MAX: usize = if cfg!(test) { 2 } else { 64 };
 /// What a place of a series takes while series are gathered, its entry in the table of identities included.
 const PLACE_BYTES: u64 = 80;
 /// Bytes of places that are charged together.
@@ -37,12 +38,15 @@ const PASSING: u64 = 256 * 1024;
 /// The end of a chain of places.
 const NONE: u32 = u32::MAX;
 
+/// A partition, and what of it is deleted.
+type Opened = (Arc<Partition>, Arc<Mask>);
+
 /// What a source has of the selected series.
 enum Source<'a> {
     Partition {
         handle: &'a Arc<PartitionHandle>,
         /// `None`: opened when it is read.
-        open: Option<(Arc<Partition>, Arc<Mask>)>,
+        open: Option<Opened>,
     },
     Head {
         part: &'a HeadPart,
@@ -116,7 +120,7 @@ impl<'a> Selection<'a> {
             snapshot,
             range: select.range,
             columns: columns.unwrap_or(RollupColumns::ALL),
-            newest: select.hints.newest,
+            newest: false,
             budget,
             sources: Vec::new(),
             places: Vec::new(),
@@ -132,6 +136,9 @@ impl<'a> Selection<'a> {
             .map(|(handle, _)| handle)
             .collect();
         let held = chosen.len() <= HELD_MAX;
+        // A bucket does not tell when its last sample is, so nothing can be left out beside it.
+        let raw = |handle: &&Arc<PartitionHandle>| handle.entry.tier == Tier::Raw;
+        selection.newest = select.hints.newest && chosen.iter().all(raw);
         for handle in chosen {
             selection.gather_partition(handle, held, select, wanted)?;
         }
@@ -423,22 +430,23 @@ impl<'a> Selection<'a> {
         scratch: &mut Scratch,
     ) -> Result<HashMap<u32, Vec<Arrived>>, QueryError> {
         let mut read = HashMap::new();
-        let mut held: Option<(u32, Arc<Partition>, Arc<Mask>)> = None;
+        let mut held: Option<(u32, Option<Opened>)> = None;
         for (at, Place { source, series, .. }) in (0..).zip(&self.places) {
             let Source::Partition { handle, open: None } = &self.sources[*source as usize] else {
                 continue;
             };
             if held.as_ref().is_none_or(|(held, ..)| held != source) {
                 self.budget.check()?;
-                match open(handle) {
-                    Ok((partition, mask)) => held = Some((*source, partition, mask)),
+                let opened = match open(handle) {
+                    Ok(opened) => Some(opened),
                     Err(error) => {
                         self.snapshot.damaged(handle, &error)?;
-                        continue;
+                        None
                     }
-                }
+                };
+                held = Some((*source, opened));
             }
-            let Some((_, partition, mask)) = &held else {
+            let Some((_, Some((partition, mask)))) = &held else {
                 continue;
             };
             match partition.read_columns(*series, self.range, self.columns, scratch) {
@@ -456,7 +464,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-fn open(handle: &PartitionHandle) -> Result<(Arc<Partition>, Arc<Mask>), PartitionError> {
+fn open(handle: &PartitionHandle) -> Result<Opened, PartitionError> {
     let partition = handle.get()?;
     let mask = handle.mask(&partition)?;
     Ok((partition, mask))
