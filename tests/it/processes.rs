@@ -11,6 +11,7 @@ mod limits;
 mod queries;
 mod reload;
 mod remote_write;
+mod side_by_side;
 mod strangers;
 mod tools;
 

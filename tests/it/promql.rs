@@ -20,6 +20,8 @@ use tsdb::{Tsdb, TsdbConfig};
 
 /// In the middle of a span of two hours.
 const BASE_S: i64 = 1_700_000_000;
+/// Why nothing fails that a test does with its own data on a simulated disk.
+const SOUND: &str = "what this test makes is sound";
 const STORES: u64 = 16;
 const EXPRESSIONS: u64 = 250;
 
@@ -29,7 +31,7 @@ fn the_engine_sees_the_same_in_both_stores() {
     let (mut results, mut refusals) = (0, 0);
     for seed in 0..STORES {
         let mut choices = Choices::seeded(seed);
-        let stores = Stores::new(&mut choices, seed % 2 == 0);
+        let stores = Stores::new(&mut choices, seed.is_multiple_of(2));
         let engine = Engine::new(EngineConfig {
             start_timestamps: seed % 4 < 2,
             ..EngineConfig::default()
@@ -48,7 +50,7 @@ fn the_engine_sees_the_same_in_both_stores() {
             };
             let options = QueryOptions::default();
             let ask = |store: &dyn Queryable| {
-                let output = if number % 2 == 0 {
+                let output = if number.is_multiple_of(2) {
                     engine.range(store, &text, grid, &options, &Unlimited)
                 } else {
                     engine.instant(store, &text, start, &options, &Unlimited)
@@ -88,7 +90,8 @@ impl Stores {
         config.log.spacing = Duration::ZERO;
         let start = Duration::from_secs(BASE_S.unsigned_abs());
         let clock = SimulatedClock::starting_at(SystemTime::UNIX_EPOCH + start);
-        let (tsdb, _) = Tsdb::open(config, Arc::new(Simulated::new()), Arc::new(clock)).unwrap();
+        let (tsdb, _) =
+            Tsdb::open(config, Arc::new(Simulated::new()), Arc::new(clock)).expect(SOUND);
         let stores = Self {
             tsdb,
             twin: MemoryStore::new(),
@@ -101,11 +104,11 @@ impl Stores {
         };
         let series = random
             .querier()
-            .unwrap()
+            .expect(SOUND)
             .select(&select, &Unlimited)
-            .unwrap();
+            .expect(SOUND);
         let source = Source {
-            agent: "node-1".parse().unwrap(),
+            agent: "node-1".parse().expect(SOUND),
             epoch: Epoch(1),
             lane: Lane::Live,
         };
@@ -122,7 +125,7 @@ impl Stores {
                 .collect(),
         };
         for store in [&stores.tsdb as &dyn Appender, &stores.twin] {
-            store.define(&source, definition.clone()).unwrap();
+            store.define(&source, definition.clone()).expect(SOUND);
         }
         let mut samples: Vec<(TimestampMs, Slot, Value)> = Vec::new();
         for (slot, series) in (0..).zip(&series) {
@@ -146,24 +149,27 @@ impl Stores {
                     samples: &[],
                     metadata: &[],
                 };
-                encoder.encode(&contents).unwrap().bytes
+                encoder.encode(&contents).expect(SOUND).bytes
             } else {
                 let samples: Vec<_> = samples.iter().map(sample_of).collect();
                 let contents = SampleContents {
                     samples: &samples,
                     ..SampleContents::default()
                 };
-                encode_samples(&contents).unwrap()
+                encode_samples(&contents).expect(SOUND)
             };
-            let batch = Arc::new(decoder.decode(BatchNumber(number), bytes).unwrap());
+            let batch = Arc::new(decoder.decode(BatchNumber(number), bytes).expect(SOUND));
             for store in [&stores.tsdb as &dyn Appender, &stores.twin] {
                 append(store, &source, &batch);
             }
             if number == 0 {
                 // A delete seals first, whatever it hits.
-                let nothing = Matcher::new("__name__", MatchOp::Equal, "nothing").unwrap();
+                let nothing = Matcher::new("__name__", MatchOp::Equal, "nothing").expect(SOUND);
                 let of_nothing = [vec![nothing]];
-                stores.tsdb.delete(&of_nothing, TimeRange::ALL).unwrap();
+                stores
+                    .tsdb
+                    .delete(&of_nothing, TimeRange::ALL)
+                    .expect(SOUND);
                 assert!(stores.tsdb.stats().seals > 0);
             }
             from = cut;
@@ -179,7 +185,11 @@ fn sample_of((at, slot, value): &(TimestampMs, Slot, Value)) -> SeriesSample {
         at: *at,
         value: value.clone(),
         // Some counters say when they began.
-        start: TimestampMs(if slot % 3 == 0 { at.0 - 40_000 } else { 0 }),
+        start: TimestampMs(if slot.is_multiple_of(3) {
+            at.0 - 40_000
+        } else {
+            0
+        }),
     }
 }
 
@@ -216,7 +226,7 @@ fn rows_of(
 fn append(store: &dyn Appender, source: &Source, batch: &Arc<Batch>) {
     let (tell, told) = sync_channel(1);
     let done = Box::new(move |outcome| drop(tell.send(outcome)));
-    store.append(source, Arc::clone(batch), done).unwrap();
+    store.append(source, Arc::clone(batch), done).expect(SOUND);
     let outcome = told.recv_timeout(Duration::from_secs(60));
     assert!(
         matches!(&outcome, Ok(AppendOutcome::Stored(refused)) if *refused == storage::Refusals::default()),

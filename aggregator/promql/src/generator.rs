@@ -44,6 +44,10 @@ pub enum Feature {
     Subqueries,
     /// Subqueries inside subqueries.
     NestedSubqueries,
+    /// Comparisons between vectors without `bool`, which drop series.
+    FiltersBetweenVectors,
+    /// `rate` and `increase` of anything but counters as they are stored.
+    RatesOfAnything,
     /// Underscores in numbers.
     Underscores,
     /// Sorting: the order of series in the result of an instant query.
@@ -175,6 +179,7 @@ impl Grammar {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Float,
+    Counter,
     Buckets,
     Native,
     Any,

@@ -90,7 +90,7 @@ pub fn query(address: &str, expression: &str) -> Vec<f64> {
 }
 
 /// Returns `text` as it stands in the query of a URL.
-fn percent_encode(text: &str) -> String {
+pub fn percent_encode(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
             char::from(byte).to_string()

@@ -87,6 +87,33 @@ impl Sender {
     }
 }
 
+/// Labels, and samples: milliseconds and value.
+pub type FloatSeries = (Vec<(String, String)>, Vec<(i64, f64)>);
+
+/// Writes series of floats, each with its labels, sorted by name, and its samples in order of time; says whether they were taken.
+pub fn write_series(web: &str, series: &[FloatSeries]) -> bool {
+    let mut message = Vec::new();
+    for (labels, samples) in series {
+        let mut one = Vec::new();
+        for (name, value) in labels {
+            let mut label = Vec::new();
+            put_bytes(&mut label, 1, name.as_bytes());
+            put_bytes(&mut label, 2, value.as_bytes());
+            put_bytes(&mut one, 1, &label);
+        }
+        for (at, value) in samples {
+            let mut sample = vec![1 << 3 | 1];
+            sample.extend_from_slice(&value.to_bits().to_le_bytes());
+            sample.push(2 << 3);
+            put_varint(&mut sample, at.cast_unsigned());
+            put_bytes(&mut one, 2, &sample);
+        }
+        put_bytes(&mut message, 1, &one);
+    }
+    post_body(web, "/api/v1/write", HEADERS, &uncompressed(&message))
+        .is_some_and(|answer| (200..300).contains(&answer.status))
+}
+
 fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.push(field << 3 | 2);
     put_varint(out, bytes.len() as u64);

@@ -175,7 +175,7 @@ impl Generator<'_> {
 fn fits(function: &Function, kind: Kind) -> bool {
     let of_histograms = function.name.starts_with("histogram_");
     match kind {
-        Kind::Float | Kind::Any => true,
+        Kind::Float | Kind::Counter | Kind::Any => true,
         // What keeps `le`, mostly.
         Kind::Buckets => !of_histograms,
         Kind::Native => {

@@ -19,6 +19,16 @@ impl Generator<'_> {
 
     /// A range vector as `function` takes it.
     pub(super) fn matrix(&mut self, kind: Kind, nodes: u32, function: &str) -> String {
+        let counts = matches!(function, "rate" | "increase");
+        if counts && !self.grammar.has(Feature::RatesOfAnything) {
+            let kind = if kind == Kind::Buckets {
+                kind
+            } else {
+                Kind::Counter
+            };
+            let (series, range, time) = (self.series(kind), self.duration(), self.time());
+            return format!("{series}[{range}]{time}");
+        }
         let may_nest = self.subqueries == 0 || self.grammar.has(Feature::NestedSubqueries);
         let may = nodes > 1 && may_nest && self.grammar.has(Feature::Subqueries);
         if may && self.choices.one_in(4) {
@@ -103,6 +113,7 @@ impl Generator<'_> {
                     .choices
                     .of(&[names.counters, names.counters, names.gauges, names.gauges])
             }
+            Kind::Counter => names.counters,
             Kind::Buckets => names.buckets,
             Kind::Native => names.natives,
             Kind::Any => *self.choices.of(&[

@@ -117,6 +117,13 @@ impl Generator<'_> {
         }
     }
 
+    fn bool_between(&mut self, op: Operator) -> &'static str {
+        if op.is_comparison() && !self.grammar.has(Feature::FiltersBetweenVectors) {
+            return " bool";
+        }
+        self.bool_of(op)
+    }
+
     fn bool_of(&mut self, op: Operator) -> &'static str {
         if op.is_comparison() && self.choices.one_in(2) {
             " bool"
@@ -141,7 +148,7 @@ impl Generator<'_> {
         let left = self.vector(kind, half);
         let right = self.vector(right_kind, (nodes - half).saturating_sub(1));
         let (left, right) = (self.operand(left), self.operand(right));
-        let bool = self.bool_of(op);
+        let bool = self.bool_between(op);
         let text = match self.choices.below(10) {
             0..=3 => {
                 let fill = self.fill(op);
@@ -210,7 +217,7 @@ impl Generator<'_> {
                 format!(" ({})", self.written_name(name))
             }
         };
-        let (bool, fill) = (self.bool_of(op), self.fill(op));
+        let (bool, fill) = (self.bool_between(op), self.fill(op));
         // Without a list, a parenthesis that follows would be read as one.
         let open = |side: String| {
             if include.is_empty() && side.starts_with('(') {

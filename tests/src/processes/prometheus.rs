@@ -1,0 +1,58 @@
+//! Debian's Prometheus as a process: the peer that answers are compared with.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::http::get;
+use super::ports::free_port;
+use super::process::Process;
+use super::waiting::{PATIENCE, wait_until};
+
+const PROGRAM: &str = "/usr/bin/prometheus";
+
+/// `prometheus` with an empty folder, which scrapes nothing and takes remote write.
+#[derive(Debug)]
+pub struct Prometheus {
+    // First, so that it ends before its folder goes.
+    _process: Process,
+    _folder: TempDir,
+    web: String,
+}
+
+impl Prometheus {
+    /// Starts it and waits until it is ready; `None` when it is not installed.
+    pub fn start() -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            return None;
+        }
+        let folder = TempDir::new().expect("a folder");
+        let web = format!("127.0.0.1:{}", free_port());
+        let config = folder.path().join("prometheus.yml");
+        fs::write(&config, "global: {}\n").expect("a file");
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(folder.path());
+        command.arg("--config.file").arg(&config);
+        command
+            .arg("--storage.tsdb.path")
+            .arg(folder.path().join("data"));
+        command.args(["--web.listen-address", &web]);
+        command.arg("--web.enable-remote-write-receiver");
+        let process = Process::start(&mut command, folder.path(), "prometheus");
+        wait_until(PATIENCE, "prometheus", || {
+            get(&web, "/-/ready").filter(|answer| answer.status == 200)
+        });
+        Some(Self {
+            _process: process,
+            _folder: folder,
+            web,
+        })
+    }
+
+    /// Returns where HTTP is served.
+    pub fn web(&self) -> &str {
+        &self.web
+    }
+}
