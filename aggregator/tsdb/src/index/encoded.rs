@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::area::{Area, BlockSource, LastBlock, read_area};
 use super::encode::CHUNK_SERIES;
-use super::naming::{Named, Naming, Texts};
+use super::naming::{Named, Naming, Texts, bytes_of};
 use super::postings::{PostingScratch, decode_posting};
 use super::root::{self, IndexAreas, Name, Root, RunRef, offsets, take_root};
 use super::{IndexRead, SeriesId, ValueId};
@@ -396,11 +396,19 @@ impl<S: BlockSource> LabelsReader<'_, S> {
         let (schema, ranks) = chunk.row(within, &self.texts.index.root);
         let pairs = schema.iter().copied().zip(ranks.iter().copied());
         let (identity, labels) = naming.name(pairs, &mut self.texts)?;
-        let labels = match labels {
-            Some(labels) => labels,
-            None => self.labels(series)?.unwrap_or_default(),
+        let (labels, bytes) = match labels {
+            Some(named) => named,
+            None => {
+                let labels = self.labels(series)?.unwrap_or_default();
+                let bytes = bytes_of(&labels);
+                (labels, bytes)
+            }
         };
-        Ok(Some(Named { labels, identity }))
+        Ok(Some(Named {
+            labels,
+            identity,
+            bytes,
+        }))
     }
 
     /// Returns the chunk of a series, and its place there.

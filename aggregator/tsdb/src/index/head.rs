@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use model::Labels;
 use roaring::RoaringBitmap;
 
-use super::naming::{Named, Naming, Texts};
+use super::naming::{Named, Naming, Texts, bytes_of};
 use super::{IndexRead, SeriesId, ValueId};
 use crate::hashing::{AsIs, TextHash, hash_of};
 
@@ -387,11 +387,19 @@ impl Contents {
             Ok(named) => named,
             Err(never) => match never {},
         };
-        let labels = match labels {
-            Some(labels) => labels,
-            None => self.labels(series)?,
+        let (labels, bytes) = match labels {
+            Some(named) => named,
+            None => {
+                let labels = self.labels(series)?;
+                let bytes = bytes_of(&labels);
+                (labels, bytes)
+            }
         };
-        Some(Named { labels, identity })
+        Some(Named {
+            labels,
+            identity,
+            bytes,
+        })
     }
 
     fn column_of(&self, name: &str) -> Option<&LabelColumn> {

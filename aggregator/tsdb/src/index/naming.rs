@@ -25,6 +25,19 @@ const KEPT_VALUES: usize = 4_096;
 pub(crate) struct Named {
     pub(crate) labels: Labels,
     pub(crate) identity: Identity,
+    /// What the label set takes, in bytes; 0 when it was there before.
+    pub(crate) bytes: u64,
+}
+
+/// A label set, and the bytes that it newly takes.
+type Made = (Labels, u64);
+
+/// What a label set takes beside its text.
+const SET_BYTES: u64 = 128;
+
+/// Returns what a label set takes, in bytes.
+pub(super) fn bytes_of(labels: &Labels) -> u64 {
+    labels.text_bytes() as u64 + SET_BYTES
 }
 
 /// The text behind an index's numbers.
@@ -65,12 +78,13 @@ impl<'a> Naming<'a> {
         }
     }
 
-    /// Returns the identity of the series with these labels, and these of its labels that are wanted; `None` for them: all are.
+    /// Returns the identity of the series with these labels, and those of its labels that are wanted with the bytes that they newly take;
+    /// `None` for them: all are wanted.
     pub(super) fn name<T: Texts>(
         &mut self,
         pairs: impl Iterator<Item = (u32, ValueId)>,
         texts: &mut T,
-    ) -> Result<(Identity, Option<Labels>), T::Error> {
+    ) -> Result<(Identity, Option<Made>), T::Error> {
         let mut identity: Identity = 0;
         self.key.clear();
         for (column, value) in pairs {
@@ -84,7 +98,7 @@ impl<'a> Naming<'a> {
             return Ok((identity, None));
         }
         if let Some(labels) = self.made.get(&self.key) {
-            return Ok((identity, Some(labels.clone())));
+            return Ok((identity, Some((labels.clone(), 0))));
         }
         let mut pairs = Vec::with_capacity(self.key.len() / 2);
         for pair in self.key.as_chunks::<2>().0 {
@@ -94,7 +108,8 @@ impl<'a> Naming<'a> {
         // They came out of a label set.
         let labels = Labels::from_pairs(pairs).unwrap_or_default();
         self.made.insert(self.key.clone(), labels.clone());
-        Ok((identity, Some(labels)))
+        let bytes = bytes_of(&labels);
+        Ok((identity, Some((labels, bytes))))
     }
 
     /// Returns the hash of a label, and whether it is wanted.

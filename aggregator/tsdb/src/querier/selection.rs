@@ -14,9 +14,7 @@ use std::sync::Arc;
 use model::{Labels, TimeRange, TimestampMs};
 use storage::{Budget, QueryError, RollupColumns, Segment, Select, SeriesData, WantedLabels};
 
-use super::{
-    CHECK_EVERY, HeadPart, SERIES_BYTES, Snapshot, any_within, bytes_of, has_rows, touches, without,
-};
+use super::{CHECK_EVERY, HeadPart, Snapshot, any_within, bytes_of, has_rows, touches, without};
 use crate::catalogue::Tier;
 use crate::deletes::Mask;
 use crate::hashing::AsIs;
@@ -31,7 +29,7 @@ use crate::partitions::PartitionHandle;
 const HELD_MAX: usize = if cfg!(test) { 2 } else { 64 };
 /// What a place of a series takes while series are gathered, its entry in the table of identities included.
 const PLACE_BYTES: u64 = 80;
-/// Bytes of places that are charged together.
+/// Bytes of label sets that are charged together.
 const CHARGED_TOGETHER: u64 = 64 * 1024;
 /// Samples that are charged together, in bytes, when they are given back behind each series: a budget is that little off.
 const PASSING: u64 = 256 * 1024;
@@ -173,12 +171,12 @@ impl<'a> Selection<'a> {
             Ok(gathered) => gathered,
             Err(error) => return self.snapshot.damaged(handle, &error),
         };
-        self.expect(matching.len());
+        self.expect(matching.len())?;
         let (mut labels, mut naming) = (partition.labels_reader(), Naming::new(wanted));
         for id in matching {
             // A damaged block costs the series in it, not the partition.
             match labels.named(id, &mut naming) {
-                Ok(Some(named)) => self.add(number, id, named, wanted)?,
+                Ok(Some(named)) => self.add(number, id, named)?,
                 Ok(None) => {}
                 Err(error) => self.snapshot.series_damaged(handle, &partition, &error)?,
             }
@@ -204,20 +202,23 @@ impl<'a> Selection<'a> {
             cache: Box::default(),
         });
         let matching = part.selected(select.matchers);
-        self.expect(matching.len());
+        self.expect(matching.len())?;
         let mut naming = Naming::new(wanted);
         part.index.each_named(&matching, &mut naming, |id, named| {
-            self.add(number, id, named, wanted)
+            self.add(number, id, named)
         })
     }
 
-    /// Makes room for the series of a source; those of the second are mostly known.
-    fn expect(&mut self, series: u64) {
+    /// Makes room for the series of a source, once that is charged; those of the second are mostly known.
+    fn expect(&mut self, series: u64) -> Result<(), QueryError> {
+        self.uncharged += series.saturating_mul(PLACE_BYTES);
+        self.charge_up()?;
         let series = usize::try_from(series).unwrap_or(0);
         self.places.reserve(series);
         self.series
             .reserve(series.saturating_sub(self.series.len()));
         self.known.reserve(series.saturating_sub(self.known.len()));
+        Ok(())
     }
 
     fn next_source(&self) -> u32 {
@@ -225,13 +226,7 @@ impl<'a> Selection<'a> {
     }
 
     /// Notes that a source has a series.
-    fn add(
-        &mut self,
-        source: u32,
-        series: SeriesId,
-        named: Named,
-        wanted: WantedLabels<'_>,
-    ) -> Result<(), QueryError> {
+    fn add(&mut self, source: u32, series: SeriesId, named: Named) -> Result<(), QueryError> {
         let place = u32::try_from(self.places.len()).unwrap_or(NONE);
         self.places.push(Place {
             source,
@@ -240,27 +235,23 @@ impl<'a> Selection<'a> {
         });
         let number = u32::try_from(self.series.len()).unwrap_or(NONE);
         let known = self.known.entry(named.identity).or_insert((number, place));
-        let mut bytes = PLACE_BYTES;
         if known.0 == number {
             self.series.push(Selected {
                 labels: named.labels,
                 first: place,
             });
-            if let WantedLabels::All = wanted {
-                bytes += SERIES_BYTES;
-            }
         } else {
             self.places[known.1 as usize].next = place;
             known.1 = place;
         }
-        self.uncharged += bytes;
+        self.uncharged += named.bytes;
         if self.uncharged >= CHARGED_TOGETHER {
-            self.charge_places()?;
+            self.charge_up()?;
         }
         Ok(())
     }
 
-    fn charge_places(&mut self) -> Result<(), QueryError> {
+    fn charge_up(&mut self) -> Result<(), QueryError> {
         let bytes = std::mem::take(&mut self.uncharged);
         self.charged += bytes;
         self.budget.charge(0, bytes)?;
@@ -279,7 +270,7 @@ impl<'a> Selection<'a> {
         mut visit: impl FnMut(SeriesData) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
         self.known = HashMap::default();
-        self.charge_places()?;
+        self.charge_up()?;
         let mut scratch = Scratch::default();
         let mut before = self.read_unheld(&mut scratch)?;
         let (mut samples, mut bytes) = (0, 0);
