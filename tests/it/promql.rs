@@ -16,6 +16,7 @@ use rows::{
     Epoch, Presence, Row, SampleContents, SeriesDefinition, SeriesSample, Slot, encode_samples,
 };
 use storage::{AppendOutcome, Appender, Lane, MemoryStore, Queryable, Select, Source, Unlimited};
+use tests::processes::{PATIENCE, wait_until};
 use tsdb::{Tsdb, TsdbConfig};
 
 /// In the middle of a span of two hours.
@@ -174,8 +175,25 @@ impl Stores {
             }
             from = cut;
         }
+        // What is acknowledged is applied a moment later.
+        let expected = samples_in(&stores.twin);
+        wait_until(PATIENCE, "all samples to be applied", || {
+            (samples_in(&stores.tsdb) == expected).then_some(())
+        });
         stores
     }
+}
+
+fn samples_in(store: &dyn Queryable) -> usize {
+    let select = Select {
+        matchers: &[],
+        range: TimeRange::ALL,
+        hints: Default::default(),
+    };
+    let querier = store.querier().expect(SOUND);
+    let series = querier.select(&select, &Unlimited).expect(SOUND);
+    let samples = series.iter().map(|one| one.samples(TimeRange::ALL).count());
+    samples.sum()
 }
 
 fn sample_of((at, slot, value): &(TimestampMs, Slot, Value)) -> SeriesSample {
