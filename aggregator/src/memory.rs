@@ -10,6 +10,9 @@ use tsdb::ProcessMemory;
 
 /// What is used is read this often at most, however often it is asked for.
 const READ_EVERY: Duration = Duration::from_secs(1);
+/// When more than three quarters of the limit are used, what the allocator keeps is given back first, this often at most: all that
+/// allocate wait for that.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(10);
 /// The largest file that is read here has some KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -21,6 +24,18 @@ pub(crate) fn of_process(settings: &Settings, clock: SharedClock) -> Option<Proc
         .or_else(|| default_limit(&read))?;
     resident(&read)?;
     let last: Mutex<Option<(Monotonic, u64)>> = Mutex::new(None);
+    let given_back: Mutex<Option<Monotonic>> = Mutex::new(None);
+    let used = move |now: Monotonic| {
+        let bytes = resident(&read)?;
+        let mut given_back = given_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = given_back.is_some_and(|at| now.saturating_since(at) < GIVE_BACK_EVERY);
+        if bytes <= limit / 4 * 3 || lately {
+            return Some(bytes);
+        }
+        *given_back = Some(now);
+        heap::give_back();
+        resident(&read)
+    };
     Some(ProcessMemory::new(limit, move || {
         // A time and a number: whole after every step.
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,7 +44,7 @@ pub(crate) fn of_process(settings: &Settings, clock: SharedClock) -> Option<Proc
             Some((at, bytes)) if now.saturating_since(at) < READ_EVERY => bytes,
             other => {
                 let known = other.map_or(0, |(_, bytes)| bytes);
-                let bytes = resident(&read).unwrap_or(known);
+                let bytes = used(now).unwrap_or(known);
                 *last = Some((now, bytes));
                 bytes
             }

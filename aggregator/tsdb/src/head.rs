@@ -207,7 +207,7 @@ impl Head {
         (oldest <= newest).then(|| TimeRange::new(TimestampMs(oldest), TimestampMs(newest)))
     }
 
-    /// Returns what a series has within `range` (by whole stretches), of rows with position `until` or an earlier one.
+    /// Returns what a series has within `range` (whole stretches of closed rows), of rows with position `until` or an earlier one.
     pub(crate) fn read(
         &self,
         series: SeriesId,

@@ -101,7 +101,7 @@ pub(super) struct Selection<'a> {
     /// By identity: the number of the series, and its last place.
     known: HashMap<Identity, (u32, u32), BuildHasherDefault<AsIs>>,
     charged: u64,
-    /// Of which so many are not told to the budget yet.
+    /// What the budget is not told of yet.
     uncharged: u64,
 }
 
