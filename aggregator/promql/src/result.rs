@@ -75,6 +75,13 @@ impl Column {
         }
     }
 
+    /// Makes it a column of `len` absences.
+    pub(crate) fn reset(&mut self, len: usize) {
+        self.floats.clear();
+        self.floats.resize(len, ABSENT);
+        self.histograms.clear();
+    }
+
     /// Returns the number of instants.
     pub fn len(&self) -> usize {
         self.floats.len()

@@ -21,8 +21,8 @@ pub use budget::{Budget, BudgetExceeded, Unlimited};
 pub use memory::MemoryStore;
 pub use query::{
     ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Queryable, RollupUse, Select,
-    SelectHints, WantedLabels,
+    SelectHints, Visit, WantedLabels,
 };
 pub use refusal::{RefusalReason, Refusals};
 pub use rollup::{BucketLength, Rollup, RollupBuilder, RollupColumn, RollupColumns, Rollups};
-pub use segment::{Segment, SegmentValues, SeriesData, Times};
+pub use segment::{Samples, Segment, SegmentValues, SeriesData, Times};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 
-use crate::{BucketLength, Budget, BudgetExceeded, RollupColumns, SeriesData};
+use crate::{BucketLength, Budget, BudgetExceeded, RollupColumns, Samples, SeriesData};
 
 /// Why a store cannot answer.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,9 @@ pub struct FamilyMetadata {
     pub metadata: Vec<Metadata>,
 }
 
+/// Takes a series with its samples, and says whether it wants more.
+pub type Visit<'a> = dyn FnMut(Labels, Samples<'_>) -> ControlFlow<()> + 'a;
+
 /// Something that can be asked.
 pub trait Queryable: Send + Sync + fmt::Debug {
     /// Returns a view of all that was readable at this moment, whole rows only; holding it does not block ingest.
@@ -135,20 +138,21 @@ pub trait Querier: Send + Sync + fmt::Debug {
     ) -> Result<Vec<SeriesData>, QueryError>;
 
     /// Calls `visit` with each series that matches, each once, with the labels that are wanted and its samples in the range, until `visit`
-    /// breaks: sorted by labels when all are wanted, else in no order. Samples are given back to the budget behind each visit, so that whoever makes less of them can go through
-    /// more of them than fit.
+    /// breaks: sorted by labels when all are wanted, else in no order. Samples are given back to the budget behind each visit, so that
+    /// whoever makes less of them can go through more of them than fit.
     fn select_each(
         &self,
         select: &Select<'_>,
         wanted: WantedLabels<'_>,
         budget: &dyn Budget,
-        visit: &mut dyn FnMut(SeriesData) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), QueryError> {
-        for mut series in self.select(select, budget)? {
-            if let WantedLabels::Only(_) = wanted {
-                series.labels = series.labels.filtered(|name| wanted.contains(name));
-            }
-            if visit(series).is_break() {
+        for SeriesData { labels, segments } in self.select(select, budget)? {
+            let labels = match wanted {
+                WantedLabels::All => labels,
+                WantedLabels::Only(_) => labels.filtered(|name| wanted.contains(name)),
+            };
+            if visit(labels, Samples::Segments(&segments)).is_break() {
                 break;
             }
         }

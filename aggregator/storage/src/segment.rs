@@ -110,6 +110,42 @@ pub struct SeriesData {
     pub segments: Vec<Segment>,
 }
 
+/// What a selection has of one series, lent for as long as somebody looks at it.
+#[derive(Clone, Copy, Debug)]
+pub enum Samples<'a> {
+    /// A float at each of the times, stale marks included, and nothing said of when counters started: nearly all series. Those of a cohort
+    /// get one column of times.
+    Plain {
+        /// When; may reach beyond the range asked for.
+        times: &'a Times,
+        /// What, one per timestamp.
+        values: &'a [f64],
+    },
+    /// Any series, as [`SeriesData::segments`] are.
+    Segments(&'a [Segment]),
+}
+
+impl Samples<'_> {
+    /// Returns how many entries there are, absent ones included.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Plain { values, .. } => values.len(),
+            Self::Segments(segments) => {
+                let rows = |segment: &Segment| segment.times.as_slice().len();
+                segments.iter().map(rows).sum()
+            }
+        }
+    }
+
+    /// Returns the samples as segments of their own; copies them.
+    pub fn to_segments(&self) -> Vec<Segment> {
+        match self {
+            Self::Plain { times, values } => vec![Segment::floats((*times).clone(), *values)],
+            Self::Segments(segments) => segments.to_vec(),
+        }
+    }
+}
+
 impl SeriesData {
     /// Returns the samples within `range`, in order of time; convenient, not fast.
     pub fn samples(&self, range: TimeRange) -> impl Iterator<Item = Sample> + '_ {

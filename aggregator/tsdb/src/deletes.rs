@@ -185,6 +185,11 @@ impl Mask {
         &self.gone
     }
 
+    /// Returns whether anything of a series is hidden.
+    pub(crate) fn hides(&self, series: SeriesId) -> bool {
+        self.cuts.iter().any(|(_, hit)| hit.contains(series))
+    }
+
     /// Returns the ranges of a series that are hidden.
     pub(crate) fn ranges(&self, series: SeriesId) -> Vec<TimeRange> {
         let hit = self.cuts.iter().filter(|(_, hit)| hit.contains(series));

@@ -12,6 +12,7 @@ mod chunk;
 mod gathering;
 mod loose;
 mod pages;
+mod reader;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -24,14 +25,16 @@ use storage::Times;
 
 pub(crate) use self::gathering::Gathering;
 pub(crate) use self::pages::{Columns, OwnedValues, sample_columns};
+pub(crate) use self::reader::SeriesReader;
 pub(crate) use self::writer::HeadWriter;
 
-use self::chunk::Chunk;
+use self::chunk::{Chunk, Tile};
 use self::loose::{AxisReads, LooseTable};
 use self::pages::{Pages, chunk_columns};
 use crate::index::{HeadIndex, SeriesId};
 use crate::merge_runs::Arrived;
 use crate::page::Scratch;
+use crate::plain::Appended;
 
 /// Exemplars kept per series in a head; the oldest goes first.
 const EXEMPLARS_PER_SERIES_MAX: usize = 64;
@@ -144,6 +147,7 @@ pub(crate) struct ReadCache {
     cohorts: HashMap<u32, Arc<Vec<View>>>,
     axes: AxisReads,
     pub(crate) scratch: Scratch,
+    tile: Tile,
 }
 
 impl Head {
@@ -233,30 +237,6 @@ impl Head {
             loose.read(until, range, tools, &mut runs);
         }
         runs
-    }
-
-    /// The same, but only the run that the newest sample is in, and of that only the sample, where it is found without reading the others.
-    pub(crate) fn read_newest(
-        &self,
-        series: SeriesId,
-        until: u64,
-        range: TimeRange,
-        cache: &mut ReadCache,
-    ) -> Vec<Arrived> {
-        let placed = lock(&self.places).get(series as usize).cloned();
-        if let Some(Placed::Once(place)) = placed
-            && lock(&self.loose).get(series).is_none()
-        {
-            let views = self.views(place.cohort, until, range, cache);
-            let mut of_place = views.iter().filter(|view| view.is_of(place, range));
-            if let Some(last) = of_place.next_back()
-                && let Some((at, newest)) = last.read_last(usize::from(place.slot))
-                && of_place.all(|view| view.range().end < at)
-            {
-                return vec![newest];
-            }
-        }
-        self.read(series, until, range, cache)
     }
 
     /// Returns whether a series has anything within `range`, without decoding it; may say yes for absent values.
@@ -451,8 +431,9 @@ impl View {
             && self.range().overlaps(range)
     }
 
-    /// Returns the last sample of a slot in open rows of plain values, and when it is; `None` also for other rows.
-    fn read_last(&self, slot: usize) -> Option<(TimestampMs, Arrived)> {
+    /// Returns the last row in which a slot has a value, counted from the first that the reader wants, and the value; `None` also for other
+    /// than open rows of plain values.
+    fn newest(&self, slot: usize) -> Option<(usize, f64)> {
         let Stretch::Open(chunk) = &self.stretch else {
             return None;
         };
@@ -460,21 +441,52 @@ impl View {
             return None;
         }
         let (row, value) = chunk.last_of(slot, (self.skipped, self.rows))?;
-        let at = *self.times.as_slice().get(row - self.skipped)?;
-        let (shared_row, shared) = self.newest.get_or_init(|| (row, Times::new([at])));
-        let times = if *shared_row == row {
+        Some((row - self.skipped, value))
+    }
+
+    /// Returns the column of the time of one row: that of the row that was asked for first, which nearly all ask for, is shared.
+    fn time_of(&self, row: usize) -> Times {
+        let column = || Times::new([self.times.as_slice()[row]]);
+        let (shared_row, shared) = self.newest.get_or_init(|| (row, column()));
+        if *shared_row == row {
             shared.clone()
         } else {
-            Times::new([at])
-        };
-        let segment = storage::Segment {
-            times,
-            presence: None,
-            values: storage::SegmentValues::Floats(Arc::new([value])),
-            start_times: None,
-        };
-        let arrival = self.arrival;
-        Some((at, Arrived { arrival, segment }))
+            column()
+        }
+    }
+
+    /// Returns the run of one row's value.
+    fn only(&self, row: usize, value: f64) -> Arrived {
+        Arrived {
+            arrival: self.arrival,
+            segment: storage::Segment::floats(self.time_of(row), [value]),
+        }
+    }
+
+    /// Appends the floats of a slot, if it has one in every row and nothing else. `tile`: `None` for whoever does not go through neighbours.
+    fn append(
+        &self,
+        slot: usize,
+        scratch: &mut Scratch,
+        tile: Option<&mut Tile>,
+        out: &mut Vec<f64>,
+    ) -> Appended {
+        if slot >= self.slots() {
+            return Appended::Nothing;
+        }
+        let rows = (self.skipped, self.rows);
+        match (&self.stretch, tile) {
+            (Stretch::Open(chunk), None) => chunk.append(slot, rows, out),
+            (Stretch::Open(chunk), Some(tile)) => chunk.append_tiled(slot, rows, tile, out),
+            (Stretch::Closed(pages), _) => {
+                let start = out.len();
+                let appended = pages.append_plain(slot, scratch, out);
+                if appended == Appended::Plain {
+                    out.truncate(start + self.rows);
+                }
+                appended
+            }
+        }
     }
 
     fn read(&self, slot: usize, scratch: &mut Scratch) -> Option<Arrived> {
@@ -569,19 +581,10 @@ impl View {
         out: &mut Vec<f64>,
     ) -> bool {
         let start = out.len();
-        let plain = slot < self.slots()
-            && match &self.stretch {
-                Stretch::Open(chunk) => {
-                    !chunk.has_side()
-                        && chunk.column(slot, (self.skipped, self.rows), out).is_none()
-                }
-                Stretch::Closed(pages) => pages.append_plain(slot, scratch, out),
-            };
+        let plain = self.append(slot, scratch, None, out) == Appended::Plain;
         if plain {
             out.truncate(start + to);
             out.drain(start..start + from);
-        } else {
-            out.truncate(start);
         }
         plain
     }

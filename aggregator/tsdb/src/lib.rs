@@ -49,6 +49,7 @@ mod offline;
 mod page;
 mod partition;
 mod partitions;
+mod plain;
 mod progress;
 mod querier;
 mod random;

@@ -20,6 +20,7 @@ mod extras;
 mod figures;
 pub(crate) mod fuzzing;
 mod header;
+mod plain_reader;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -42,6 +43,7 @@ pub(crate) use self::error::PartitionError;
 use self::error::Place;
 use self::extras::{ExemplarLists, offsets, take_exemplar_lists, take_exemplars, take_metadata};
 use self::header::{FILE_VERSION, Header};
+pub(crate) use self::plain_reader::PlainReader;
 pub(crate) use self::verify::Verified;
 pub(crate) use self::writer::{PartitionWriter, TimesId};
 use crate::bytes::{Malformed, Reader};
@@ -406,16 +408,13 @@ impl Partition {
             return Ok(Times::clone(&whole));
         }
         let (first, rows) = (page.first_row as usize, page.rows as usize);
-        // Both are at most `ROWS_MAX`, 14 bits.
-        let number =
-            u64::from(page.times) << 28 | u64::from(page.first_row) << 14 | u64::from(page.rows);
-        let part =
-            self.blocks()
-                .cache()
-                .get_or_make(self.cache_key(SORT_TIMES_PART, number), || {
-                    let part = &whole.as_slice()[first..first + rows];
-                    Ok::<_, PartitionError>((Times::new(part), rows * 8 + 64))
-                })?;
+        let part = self.blocks().cache().get_or_make(
+            self.cache_key(SORT_TIMES_PART, page.times_key()),
+            || {
+                let part = &whole.as_slice()[first..first + rows];
+                Ok::<_, PartitionError>((Times::new(part), rows * 8 + 64))
+            },
+        )?;
         Ok(Times::clone(&part))
     }
 }

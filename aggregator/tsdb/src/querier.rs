@@ -11,7 +11,7 @@ use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 use roaring::RoaringBitmap;
 use storage::{
     Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, RollupColumn, Segment,
-    SegmentValues, Select, SeriesData, WantedLabels,
+    SegmentValues, Select, SeriesData, Visit, WantedLabels,
 };
 
 use self::selection::Selection;
@@ -345,6 +345,11 @@ fn touches(part: &HeadPart, range: TimeRange) -> bool {
     part.head.times().is_some_and(|times| times.overlaps(range))
 }
 
+fn rows_of(runs: &[Arrived]) -> u64 {
+    let rows = |run: &Arrived| run.segment.times.as_slice().len() as u64;
+    runs.iter().map(rows).sum()
+}
+
 /// Returns what a run takes in memory, roughly.
 fn bytes_of(run: &Arrived) -> u64 {
     let rows = run.segment.times.as_slice().len() as u64;
@@ -401,8 +406,9 @@ impl Querier for Snapshot {
         if select.range.start <= select.range.end {
             let mut selection = Selection::gather(self, select, WantedLabels::All, budget)?;
             selection.sort();
-            selection.read(true, |series| {
-                out.push(series);
+            selection.read(true, &mut |labels, samples| {
+                let segments = samples.to_segments();
+                out.push(SeriesData { labels, segments });
                 ControlFlow::Continue(())
             })?;
         }
@@ -414,7 +420,7 @@ impl Querier for Snapshot {
         select: &Select<'_>,
         wanted: WantedLabels<'_>,
         budget: &dyn Budget,
-        visit: &mut dyn FnMut(SeriesData) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), QueryError> {
         if select.range.start > select.range.end {
             return Ok(());

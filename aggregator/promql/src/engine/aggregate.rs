@@ -11,7 +11,7 @@ use storage::WantedLabels;
 
 use super::evaluator::{Evaluator, Scope};
 use super::select::Take;
-use super::value::{METADATA_LABELS, Series, Value};
+use super::value::{Emit, Evaluated, METADATA_LABELS, Series};
 use crate::ast::{Aggregate, Expr, ExprKind, LabelMatcher, VectorSelector};
 use crate::token::AggregateOp;
 use crate::{Note, QueryError, TextRange};
@@ -19,12 +19,11 @@ use crate::{Note, QueryError, TextRange};
 /// The series that are aggregated into one.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) labels: Labels,
     /// Indexes of the input, rising.
     pub(super) members: Vec<usize>,
 }
 
-impl Evaluator<'_> {
+impl<'q> Evaluator<'q> {
     pub(crate) fn aggregate(
         &mut self,
         aggregate: &Aggregate,
@@ -39,44 +38,51 @@ impl Evaluator<'_> {
             None => Vec::new(),
         };
         self.check_param(aggregate, &param)?;
-        let input = self.aggregated(aggregate, scope)?;
-        let groups = group(&input, &aggregate.grouping, aggregate.without);
         match aggregate.op {
             AggregateOp::Topk
             | AggregateOp::Bottomk
             | AggregateOp::Limitk
             | AggregateOp::LimitRatio => {
+                let input = self.eval(&aggregate.expr, scope)?.into_vector();
+                let groups = group(&input, &aggregate.grouping, aggregate.without);
                 self.rank(aggregate, range, &param, input, &groups, scope.grid.len())
             }
-            _ => self.accumulate(aggregate, &param, &input, groups, scope.grid.len()),
+            _ => self.accumulate(aggregate, &param, scope),
         }
     }
 
-    /// Evaluates the series to aggregate, with no more labels than are looked at where that can be told to the store.
-    fn aggregated(
+    /// Emits the series to aggregate, one by one: without holding them, and with no more labels than are looked at, where that can be told
+    /// to the store.
+    fn each_aggregated(
         &mut self,
         aggregate: &Aggregate,
         scope: Scope,
-    ) -> Result<Vec<Series>, QueryError> {
+        emit: &mut Emit<'_, 'q>,
+    ) -> Result<(), QueryError> {
         let inner = aggregate.expr.unwrap_parens();
         let Some(names) = self.names_of_groups(aggregate, inner, scope) else {
-            return Ok(self.eval(&aggregate.expr, scope)?.into_vector());
+            let input = self.eval(&aggregate.expr, scope)?.into_vector();
+            return input.into_iter().try_for_each(|mut series| {
+                let found = Evaluated {
+                    labels: &series.labels,
+                    renamed: false,
+                    drop_name: series.drop_name,
+                    column: &mut series.column,
+                };
+                emit(self, found)
+            });
         };
         let wanted = WantedLabels::Only(&names);
-        let value = self.settled(|evaluator| {
-            let series = match &inner.kind {
-                ExprKind::Vector(selector) => {
-                    evaluator.instant_samples(selector, scope, Take::Value, wanted)?
-                }
-                ExprKind::Call(call) => {
-                    let range_arg = call.range_arg().unwrap_or_default();
-                    evaluator.range_call(call, range_arg, scope, wanted)?
-                }
-                _ => Vec::new(),
-            };
-            Ok(Value::Vector(series))
-        })?;
-        Ok(value.into_vector())
+        match &inner.kind {
+            ExprKind::Vector(selector) => {
+                self.each_instant_sample(selector, scope, Take::Value, wanted, emit)
+            }
+            ExprKind::Call(call) => {
+                let range_arg = call.range_arg().unwrap_or_default();
+                self.each_of_range_call(call, range_arg, scope, wanted, emit)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the names of the labels that an aggregation and what it aggregates look at: those it groups by, and the metric's name for
@@ -193,9 +199,8 @@ fn group(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {
     for (index, series) in input.iter().enumerate() {
         let place = *known.entry(series.labels.identity()).or_insert_with(|| {
             let labels = group_labels(&series.labels, grouping, without);
-            *places.entry(labels.clone()).or_insert_with(|| {
+            *places.entry(labels).or_insert_with(|| {
                 groups.push(Group {
-                    labels,
                     members: Vec::new(),
                 });
                 groups.len() - 1

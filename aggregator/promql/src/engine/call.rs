@@ -8,7 +8,6 @@ mod sort;
 pub(crate) use self::histogram::parse_bound;
 
 use model::{Labels, METRIC_NAME, MatchOp, is_stale};
-use storage::WantedLabels;
 
 use super::evaluator::{Evaluator, Scope};
 use super::select::Take;
@@ -28,9 +27,7 @@ impl Evaluator<'_> {
     ) -> Result<Value, QueryError> {
         let name = call.function.name;
         if let Some(range_arg) = call.range_arg() {
-            return self
-                .range_call(call, range_arg, scope, WantedLabels::All)
-                .map(Value::Vector);
+            return self.range_call(call, range_arg, scope).map(Value::Vector);
         }
         if let Some(function) = float::simple(name) {
             let input = self.vector_arg(call, 0, scope)?;
@@ -205,8 +202,7 @@ impl Evaluator<'_> {
         if let Some(ExprKind::Vector(selector)) =
             call.args.first().map(|arg| &arg.unwrap_parens().kind)
         {
-            let samples =
-                self.instant_samples(selector, scope, Take::Timestamp, WantedLabels::All)?;
+            let samples = self.instant_samples(selector, scope, Take::Timestamp)?;
             return self.drop_names(samples).map(Value::Vector);
         }
         let mut input = self.vector_arg(call, 0, scope)?;
@@ -232,8 +228,7 @@ impl Evaluator<'_> {
         if !self.config.start_timestamps {
             return Ok(Value::Vector(Vec::new()));
         }
-        let samples =
-            self.instant_samples(selector, scope, Take::StartTimestamp, WantedLabels::All)?;
+        let samples = self.instant_samples(selector, scope, Take::StartTimestamp)?;
         self.drop_names(samples).map(Value::Vector)
     }
 

@@ -7,7 +7,7 @@ use storage::{Budget, BudgetExceeded, Querier};
 
 use super::EngineConfig;
 use super::duration::{self, QuerySpan};
-use super::value::{Series, Value, merge_same_labels, without_metadata};
+use super::value::{Evaluated, Series, Value, merge_same_labels, without_metadata};
 use super::window::LookTimes;
 use crate::ast::{AtModifier, DurationExpr, Expr, ExprKind, TimeModifiers};
 use crate::{Annotations, Grid, Note, QueryError, QueryStats, TextRange};
@@ -75,7 +75,12 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) stats: QueryStats,
     held_points: u64,
     held_bytes: u64,
+    /// Samples and points gone through since the last look at the clock.
+    work: usize,
 }
+
+/// Samples and points between two looks at the clock and the cancellation: some 20 us.
+const WORK_UNIT: usize = 8_192;
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(
@@ -96,6 +101,7 @@ impl<'a> Evaluator<'a> {
             stats: QueryStats::default(),
             held_points: 0,
             held_bytes: 0,
+            work: 0,
         }
     }
 
@@ -261,6 +267,27 @@ impl<'a> Evaluator<'a> {
 
     pub(crate) fn note(&mut self, note: Note, range: TextRange) {
         self.notes.add(note, range);
+    }
+
+    /// Returns a series that was evaluated, to be kept: charged, and with the labels that it came with.
+    pub(crate) fn kept(&mut self, found: Evaluated<'_>) -> Result<Series, QueryError> {
+        let column = std::mem::take(found.column);
+        self.hold(column.present() as u64, column.bytes())?;
+        Ok(Series {
+            labels: found.labels.clone(),
+            drop_name: found.drop_name,
+            column,
+        })
+    }
+
+    /// Notes that so many samples or points were gone through, and looks at the clock and the cancellation now and then.
+    pub(crate) fn worked(&mut self, count: usize) -> Result<(), QueryError> {
+        self.work += count + 1;
+        if self.work > WORK_UNIT {
+            self.work = 0;
+            self.budget.check()?;
+        }
+        Ok(())
     }
 
     /// Charges points and bytes that now exist.

@@ -10,19 +10,16 @@ use super::range_function::{self, Arguments, Context, RangeFunction};
 use super::rollup::{self, Elements};
 use super::select::{Asked, Purpose, range_read};
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
-use super::value::{Series, strip_names, without_metadata};
+use super::value::{Emit, Evaluated, Series, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
 use crate::functions::rate::{self, Points};
 use crate::{Column, Grid, Note, QueryError};
 
-/// Samples looked at between two looks at the clock and the cancellation.
-const WORK_UNIT: usize = 16_384;
-
 /// What a function is applied to, and where.
 #[derive(Debug)]
 pub(crate) struct RangeSource {
-    pub(crate) series: Vec<RangeSeries>,
+    pub(crate) series: Vec<RangeSeries<'static>>,
     pub(crate) ranges: Ranges,
 }
 
@@ -49,25 +46,46 @@ struct Applied<'a> {
     /// Of its first argument.
     position: crate::TextRange,
     notes_non_counters: bool,
+    keeps_name: bool,
 }
 
 /// A series and its samples.
 #[derive(Debug)]
-pub(crate) struct RangeSeries {
+pub(crate) struct RangeSeries<'a> {
     pub(crate) labels: model::Labels,
     pub(crate) drop_name: bool,
-    pub(crate) tracks: Tracks,
+    pub(crate) tracks: Tracks<'a>,
 }
 
-impl Evaluator<'_> {
-    /// Evaluates a call whose range argument is `args[range_arg]`. With fewer labels wanted than all, series may bear the same.
+impl<'q> Evaluator<'q> {
+    /// Evaluates a call whose range argument is `args[range_arg]`.
     pub(crate) fn range_call(
         &mut self,
         call: &Call,
         range_arg: usize,
         scope: Scope,
-        wanted: WantedLabels<'_>,
     ) -> Result<Vec<Series>, QueryError> {
+        let mut out = Vec::new();
+        let wanted = WantedLabels::All;
+        self.each_of_range_call(call, range_arg, scope, wanted, &mut |evaluator, found| {
+            out.push(evaluator.kept(found)?);
+            Ok(())
+        })?;
+        if keeps_name(call.function.name) {
+            return Ok(out);
+        }
+        self.drop_names(out)
+    }
+
+    /// The same, series by series, with the labels that they are read by: of those of a selector only the ones that are wanted.
+    pub(crate) fn each_of_range_call(
+        &mut self,
+        call: &Call,
+        range_arg: usize,
+        scope: Scope,
+        wanted: WantedLabels<'_>,
+        emit: &mut Emit<'_, 'q>,
+    ) -> Result<(), QueryError> {
         let name = call.function.name;
         let arg = &call.args[range_arg];
         let mut scalars = Vec::new();
@@ -78,7 +96,16 @@ impl Evaluator<'_> {
         }
         if name == "absent_over_time" {
             let source = self.range_source(arg, Some(name), scope)?;
-            return Ok(absent_over_time(arg, &source, scope.grid.len()));
+            let Some(mut column) = absent_over_time(&source, scope.grid.len()) else {
+                return Ok(());
+            };
+            let found = Evaluated {
+                labels: &super::call::labels_of_absence(arg),
+                renamed: false,
+                drop_name: false,
+                column: &mut column,
+            };
+            return emit(self, found);
         }
         let function = RangeFunction::find(name).ok_or_else(|| {
             QueryError::Execution(format!(
@@ -91,70 +118,66 @@ impl Evaluator<'_> {
             grid: scope.grid,
             position: call.args.first().map_or(arg.range, |arg| arg.range),
             notes_non_counters: matches!(name, "rate" | "increase"),
+            keeps_name: keeps_name(name),
         };
-        let mut out = Vec::new();
         match &arg.unwrap_parens().kind {
             // Samples are looked at and let go series by series.
             ExprKind::Matrix(matrix) => {
                 let ranges = self.matrix_ranges(matrix, Some(name), scope)?;
+                let mut column = Column::default();
                 self.each_track(matrix, &ranges, scope, wanted, |evaluator, series| {
-                    out.extend(evaluator.applied(&applied, &series, &ranges)?);
-                    Ok(())
-                })?;
+                    evaluator.apply_to(&applied, &series, &ranges, &mut column, emit)
+                })
             }
             _ => {
                 let RangeSource { series, ranges } = self.range_source(arg, Some(name), scope)?;
-                for series in &series {
-                    out.extend(self.applied(&applied, series, &ranges)?);
-                }
-            }
-        }
-        let keeps_name = matches!(name, "last_over_time" | "first_over_time");
-        match wanted {
-            _ if keeps_name => Ok(out),
-            WantedLabels::All => self.drop_names(out),
-            WantedLabels::Only(_) => {
-                strip_names(&mut out);
-                Ok(out)
+                let mut column = Column::default();
+                series.iter().try_for_each(|series| {
+                    self.apply_to(&applied, series, &ranges, &mut column, emit)
+                })
             }
         }
     }
 
-    /// Returns what a function makes of a series, unless that is nothing.
-    fn applied(
+    /// Emits what a function makes of a series, unless that is nothing; `column` is a buffer.
+    fn apply_to(
         &mut self,
         applied: &Applied<'_>,
-        series: &RangeSeries,
+        series: &RangeSeries<'_>,
         ranges: &Ranges,
-    ) -> Result<Option<Series>, QueryError> {
-        let column = match self.rate_column(applied, &series.tracks, ranges)? {
-            Some(column) => column,
-            None => self.range_column(applied, series, ranges)?,
-        };
+        column: &mut Column,
+        emit: &mut Emit<'_, 'q>,
+    ) -> Result<(), QueryError> {
+        column.reset(ranges.look.len());
+        if !self.put_rates(applied, &series.tracks, ranges, column)? {
+            self.put_range(applied, series, ranges, column)?;
+        }
         if !column.has_any() {
-            return Ok(None);
+            return Ok(());
         }
         if applied.notes_non_counters {
-            self.note_non_counter(series, &column, applied.position);
+            self.note_non_counter(series, column, applied.position);
         }
-        self.hold(column.present() as u64, column.bytes())?;
-        Ok(Some(Series {
-            labels: series.labels.clone(),
+        let found = Evaluated {
+            labels: &series.labels,
+            renamed: !applied.keeps_name,
             drop_name: series.drop_name,
             column,
-        }))
+        };
+        emit(self, found)
     }
 
-    /// Returns the rates of a series that has floats alone and no start times: nearly all, and quicker than window by window. `None`: it
-    /// is another function or series.
-    fn rate_column(
+    /// Puts the rates of a series that has floats alone and no start times into an empty column: nearly all, and quicker than window by
+    /// window. `false`: it is another function or series.
+    fn put_rates(
         &mut self,
         applied: &Applied<'_>,
-        tracks: &Tracks,
+        tracks: &Tracks<'_>,
         ranges: &Ranges,
-    ) -> Result<Option<Column>, QueryError> {
+        column: &mut Column,
+    ) -> Result<bool, QueryError> {
         let RangeFunction::Rate(kind) = applied.function else {
-            return Ok(None);
+            return Ok(false);
         };
         let floats = &tracks.floats;
         let plain = tracks.histograms.values.is_empty()
@@ -162,7 +185,7 @@ impl Evaluator<'_> {
             && floats.starts.is_empty()
             && ranges.extended.is_none();
         if !plain {
-            return Ok(None);
+            return Ok(false);
         }
         let bounds = &floats.axis.bounds;
         let (queryable, largest) = bounds.sizes();
@@ -175,7 +198,7 @@ impl Evaluator<'_> {
             }
         }
         self.check_points(largest)?;
-        self.budget.check()?;
+        self.worked(floats.values.len() + bounds.len())?;
         let points = Points {
             times: &floats.axis.times,
             values: &floats.values,
@@ -186,18 +209,19 @@ impl Evaluator<'_> {
         } else {
             Vec::new()
         };
-        let mut column = Column::absent(ranges.look.len());
         let windows = floats.axis.rate_windows(ranges.look, ranges.range_ms, kind);
         windows.rates(&floats.values, &resets, &mut column.floats);
-        Ok(Some(column))
+        Ok(true)
     }
 
-    fn range_column(
+    /// Puts what a function makes of each window into an empty column.
+    fn put_range(
         &mut self,
         applied: &Applied<'_>,
-        series: &RangeSeries,
+        series: &RangeSeries<'_>,
         source: &Ranges,
-    ) -> Result<Column, QueryError> {
+        column: &mut Column,
+    ) -> Result<(), QueryError> {
         let Applied {
             function,
             scalars,
@@ -240,8 +264,6 @@ impl Evaluator<'_> {
             }
         }
         self.check_points(largest.max(in_buckets) + most)?;
-        let mut column = Column::absent(source.look.len());
-        let mut work = 0;
         for index in 0..source.look.len() {
             let float_window = floats.axis.bounds.at(index);
             let histogram_window = histograms.axis.bounds.at(index);
@@ -254,11 +276,7 @@ impl Evaluator<'_> {
             if size == 0 {
                 continue;
             }
-            work += size;
-            if work > WORK_UNIT {
-                work = 0;
-                self.budget.check()?;
-            }
+            self.worked(size)?;
             let end = source.look.at(index);
             let context = Context {
                 all_floats,
@@ -296,32 +314,38 @@ impl Evaluator<'_> {
                 column.set(index, value);
             }
         }
-        Ok(column)
+        Ok(())
     }
 
     /// Says that a rate may be of something else than a counter, going by its name or type.
     fn note_non_counter(
         &mut self,
-        series: &RangeSeries,
+        series: &RangeSeries<'_>,
         column: &Column,
         position: crate::TextRange,
     ) {
-        let name = metric_name(&series.labels);
-        let any_float = column.floats.iter().any(|value| !model::is_stale(*value));
-        if name.is_empty() || !any_float {
+        let by_type = self.config.type_and_unit_labels;
+        let name = series.labels.metric_name().unwrap_or_default();
+        let is_counter = if by_type {
+            let kind = series.labels.value_or_empty("__type__");
+            matches!(kind, "counter" | "histogram")
+        } else {
+            ["_total", "_sum", "_count", "_bucket"]
+                .iter()
+                .any(|suffix| name.ends_with(suffix))
+        };
+        if is_counter || name.is_empty() {
             return;
         }
-        if self.config.type_and_unit_labels {
-            let kind = series.labels.value_or_empty("__type__");
-            if !matches!(kind, "counter" | "histogram") {
-                let kind = kind.to_owned();
-                self.note(Note::PossibleNonCounterLabel(name, kind), position);
-            }
-        } else if !["_total", "_sum", "_count", "_bucket"]
-            .iter()
-            .any(|suffix| name.ends_with(suffix))
-        {
-            self.note(Note::PossibleNonCounter(name), position);
+        if column.floats.iter().any(|value| !model::is_stale(*value)) {
+            let name = name.to_owned();
+            let note = if by_type {
+                let kind = series.labels.value_or_empty("__type__");
+                Note::PossibleNonCounterLabel(name, kind.to_owned())
+            } else {
+                Note::PossibleNonCounter(name)
+            };
+            self.note(note, position);
         }
     }
 
@@ -351,7 +375,11 @@ impl Evaluator<'_> {
         self.each_track(matrix, &ranges, scope, wanted, |evaluator, one| {
             let samples = one.tracks.floats.values.len() + one.tracks.histograms.values.len();
             evaluator.hold(0, samples as u64 * 8)?;
-            series.push(one);
+            series.push(RangeSeries {
+                labels: one.labels,
+                drop_name: one.drop_name,
+                tracks: one.tracks.into_kept(),
+            });
             Ok(())
         })?;
         Ok(RangeSource { series, ranges })
@@ -390,7 +418,7 @@ impl Evaluator<'_> {
         ranges: &Ranges,
         scope: Scope,
         wanted: WantedLabels<'_>,
-        mut visit: impl FnMut(&mut Self, RangeSeries) -> Result<(), QueryError>,
+        mut visit: impl FnMut(&mut Self, RangeSeries<'_>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let (look, reach) = (ranges.look, ranges.reach);
         let starts = self.config.start_timestamps;
@@ -406,13 +434,13 @@ impl Evaluator<'_> {
                 newest: false,
             },
         };
-        self.each_series(asked, wanted, |evaluator, data| {
-            let mut tracks = maker.tracks(&data);
+        self.each_series(asked, wanted, |evaluator, labels, samples| {
+            let mut tracks = maker.tracks(samples);
             if scope.detects_resets() {
                 detect_resets(&mut tracks.histograms, range_read(look, reach).start);
             }
             let series = RangeSeries {
-                labels: data.labels,
+                labels,
                 drop_name: false,
                 tracks,
             };
@@ -492,7 +520,7 @@ fn window_of<'a, T>(points: Points<'a, T>, (low, high): (usize, usize)) -> Point
 /// Where a function puts its notes: they name the series and point at the argument.
 pub(crate) struct Notes<'a, 'b> {
     evaluator: &'a mut Evaluator<'b>,
-    series: &'a RangeSeries,
+    series: &'a RangeSeries<'a>,
     position: crate::TextRange,
 }
 
@@ -503,7 +531,8 @@ impl Notes<'_, '_> {
     }
 }
 
-fn absent_over_time(arg: &Expr, source: &RangeSource, len: usize) -> Vec<Series> {
+/// Returns where nothing is in any window; `None`: there is something everywhere.
+fn absent_over_time(source: &RangeSource, len: usize) -> Option<Column> {
     let mut column = Column {
         floats: vec![1.0; len],
         histograms: Vec::new(),
@@ -526,14 +555,15 @@ fn absent_over_time(arg: &Expr, source: &RangeSource, len: usize) -> Vec<Series>
             }
         }
     }
-    if !column.has_any() {
-        return Vec::new();
-    }
-    vec![Series {
-        labels: super::call::labels_of_absence(arg),
-        drop_name: false,
-        column,
-    }]
+    column.has_any().then_some(column)
+}
+
+/// Whether series keep their metric's name under a function over ranges.
+fn keeps_name(function: &str) -> bool {
+    matches!(
+        function,
+        "last_over_time" | "first_over_time" | "absent_over_time"
+    )
 }
 
 /// Returns the samples of a range selector at one instant: the result of a query that is nothing else.
@@ -567,7 +597,7 @@ pub(crate) fn samples_of(
 }
 
 fn window_samples<T>(
-    track: &super::track::Track<T>,
+    track: &super::track::Track<'_, T>,
     value: impl Fn(&T) -> Value,
 ) -> Vec<model::Sample> {
     if track.axis.bounds.len() == 0 {

@@ -80,7 +80,7 @@ struct Fall {
 impl Elements {
     /// Returns the elements of a series, for a function; `None` when it has no buckets, or the function wants samples.
     pub(crate) fn new(
-        tracks: &Tracks,
+        tracks: &Tracks<'_>,
         function: RangeFunction,
         wanted: Option<RollupColumns>,
         (look, reach): (LookTimes, Reach),
@@ -138,7 +138,7 @@ impl Elements {
         Some(elements)
     }
 
-    fn push_floats(&mut self, floats: &Track<f64>, from: usize, to: usize) {
+    fn push_floats(&mut self, floats: &Track<'_, f64>, from: usize, to: usize) {
         let times = &floats.axis.times[from..to];
         let at = || times.iter().map(|at| at.0);
         self.starts.extend(at().map(|at| at.saturating_sub(1)));
@@ -384,7 +384,11 @@ impl Elements {
 }
 
 /// Returns whether any bucket of a series lies in the window of each instant.
-pub(crate) fn any_in_windows(tracks: &Tracks, look: LookTimes, reach: Reach) -> Option<Elements> {
+pub(crate) fn any_in_windows(
+    tracks: &Tracks<'_>,
+    look: LookTimes,
+    reach: Reach,
+) -> Option<Elements> {
     let none = Some(RollupColumns::NONE);
     Elements::new(tracks, RangeFunction::Present, none, (look, reach))
 }

@@ -4,16 +4,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Histogram, TimeRange, TimestampMs};
+use model::{Histogram, Labels, TimeRange, TimestampMs};
 use storage::{
-    RollupColumn, RollupColumns, RollupUse, SegmentValues, Select, SelectHints, SeriesData,
+    RollupColumn, RollupColumns, RollupUse, Samples, SegmentValues, Select, SelectHints,
     WantedLabels,
 };
 
 use super::evaluator::{Evaluator, Scope};
 use super::rollup;
 use super::track::{Stale, Track, TrackMaker, Tracks, detect_resets};
-use super::value::Series;
+use super::value::{Emit, Evaluated, Series};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Extended, VectorSelector};
 use crate::functions::rate::interpolate;
@@ -52,26 +52,44 @@ pub(crate) struct Asked<'a> {
     pub(crate) purpose: Purpose<'a>,
 }
 
-impl Evaluator<'_> {
+impl<'q> Evaluator<'q> {
     pub(crate) fn instant_selector(
         &mut self,
         selector: &VectorSelector,
         scope: Scope,
     ) -> Result<Vec<Series>, QueryError> {
-        self.instant_samples(selector, scope, Take::Value, WantedLabels::All)
+        self.instant_samples(selector, scope, Take::Value)
     }
 
+    /// Returns what is taken of the samples that instants see.
     pub(crate) fn instant_samples(
         &mut self,
         selector: &VectorSelector,
         scope: Scope,
         take: Take,
-        wanted: WantedLabels<'_>,
     ) -> Result<Vec<Series>, QueryError> {
-        let look = self.look_times(&selector.time, scope.grid)?;
         if selector.extended == Some(Extended::Smoothed) {
-            return self.smoothed_selector(selector, look);
+            return self.smoothed_selector(selector, scope);
         }
+        let mut out = Vec::new();
+        let wanted = WantedLabels::All;
+        self.each_instant_sample(selector, scope, take, wanted, &mut |evaluator, found| {
+            out.push(evaluator.kept(found)?);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// The same, series by series; not for smoothed selectors.
+    pub(crate) fn each_instant_sample(
+        &mut self,
+        selector: &VectorSelector,
+        scope: Scope,
+        take: Take,
+        wanted: WantedLabels<'_>,
+        emit: &mut Emit<'_, 'q>,
+    ) -> Result<(), QueryError> {
+        let look = self.look_times(&selector.time, scope.grid)?;
         let reach = Reach {
             back_ms: self.reading.lookback_ms,
             ahead_ms: 0,
@@ -89,19 +107,20 @@ impl Evaluator<'_> {
             newest: look.len() == 1 && !scope.detects_resets(),
         };
         let mut maker = TrackMaker::new(look, reach, Stale::Keep, starts);
-        let mut out = Vec::new();
         let asked = Asked {
             selector,
             look,
             reach,
             purpose,
         };
-        self.each_series(asked, wanted, |evaluator, series| {
-            let mut tracks = maker.tracks(&series);
+        let mut column = Column::default();
+        self.each_series(asked, wanted, |evaluator, labels, samples| {
+            let mut tracks = maker.tracks(samples);
             if scope.detects_resets() {
                 detect_resets(&mut tracks.histograms, range_read(look, reach).start);
             }
-            let mut column = last_of(&tracks, look.len(), take);
+            column.reset(look.len());
+            last_of(&tracks, take, &mut column);
             if !tracks.rollups.is_empty() {
                 let newest = |index| time_of_newest(&tracks, index);
                 let looks = (look, reach.back_ms);
@@ -116,16 +135,16 @@ impl Evaluator<'_> {
                         evaluator.stats.looked(query, scope.grid, index, 1);
                     }
                 }
-                evaluator.hold(points, column.bytes())?;
-                out.push(Series {
-                    labels: series.labels,
+                let found = Evaluated {
+                    labels: &labels,
+                    renamed: false,
                     drop_name: false,
-                    column,
-                });
+                    column: &mut column,
+                };
+                emit(evaluator, found)?;
             }
             Ok(())
-        })?;
-        Ok(out)
+        })
     }
 
     /// Calls `visit` with each series that a selector selects: see [`storage::Querier::select_each`].
@@ -133,7 +152,7 @@ impl Evaluator<'_> {
         &mut self,
         asked: Asked<'_>,
         wanted: WantedLabels<'_>,
-        mut visit: impl FnMut(&mut Self, SeriesData) -> Result<(), QueryError>,
+        mut visit: impl FnMut(&mut Self, Labels, Samples<'_>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let Asked {
             selector,
@@ -163,10 +182,10 @@ impl Evaluator<'_> {
         self.budget.check()?;
         let (querier, budget) = (Arc::clone(&self.querier), self.budget);
         let mut visited = Ok(());
-        querier.select_each(&select, wanted, budget, &mut |series| {
+        querier.select_each(&select, wanted, budget, &mut |labels, samples| {
             visited = self
-                .count_read(&series, rollups.is_some())
-                .and_then(|()| visit(self, series));
+                .count_read(samples, rollups.is_some())
+                .and_then(|()| visit(self, labels, samples));
             match visited {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -175,27 +194,29 @@ impl Evaluator<'_> {
         visited
     }
 
-    fn count_read(&mut self, series: &SeriesData, with_rollups: bool) -> Result<(), QueryError> {
-        let mut samples = 0;
-        for segment in &series.segments {
-            if !with_rollups && matches!(segment.values, SegmentValues::Rollup(_)) {
-                return Err(QueryError::Execution(
-                    "the store gave summaries where samples are needed; query the time that is kept raw"
-                        .to_owned(),
-                ));
-            }
-            samples += segment.times.as_slice().len() as u64;
+    fn count_read(&mut self, samples: Samples<'_>, with_rollups: bool) -> Result<(), QueryError> {
+        if let Samples::Segments(segments) = samples
+            && !with_rollups
+            && segments
+                .iter()
+                .any(|segment| matches!(segment.values, SegmentValues::Rollup(_)))
+        {
+            return Err(QueryError::Execution(
+                "the store gave summaries where samples are needed; query the time that is kept raw"
+                    .to_owned(),
+            ));
         }
         self.stats.series_read += 1;
-        self.stats.samples_read += samples;
+        self.stats.samples_read += samples.rows() as u64;
         Ok(())
     }
 
     fn smoothed_selector(
         &mut self,
         selector: &VectorSelector,
-        look: LookTimes,
+        scope: Scope,
     ) -> Result<Vec<Series>, QueryError> {
+        let look = self.look_times(&selector.time, scope.grid)?;
         let reach = Reach {
             back_ms: self.reading.lookback_ms,
             ahead_ms: self.reading.lookback_ms,
@@ -208,8 +229,8 @@ impl Evaluator<'_> {
             reach,
             purpose: Purpose::default(),
         };
-        self.each_series(asked, WantedLabels::All, |evaluator, series| {
-            let tracks = maker.tracks(&series);
+        self.each_series(asked, WantedLabels::All, |evaluator, labels, samples| {
+            let tracks = maker.tracks(samples);
             if !tracks.histograms.values.is_empty() {
                 return Err(QueryError::Execution(
                     "smoothed and anchored modifiers do not work with native histograms".to_owned(),
@@ -225,7 +246,7 @@ impl Evaluator<'_> {
             if column.has_any() {
                 evaluator.hold(column.present() as u64, column.bytes())?;
                 out.push(Series {
-                    labels: series.labels,
+                    labels,
                     drop_name: false,
                     column,
                 });
@@ -236,7 +257,7 @@ impl Evaluator<'_> {
     }
 }
 
-fn smoothed_at(track: &Track<f64>, index: usize, at: i64) -> f64 {
+fn smoothed_at(track: &Track<'_, f64>, index: usize, at: i64) -> f64 {
     let (low, high) = track.axis.bounds.at(index);
     let times = &track.axis.times[low..high];
     let values = &track.values[low..high];
@@ -254,56 +275,46 @@ fn smoothed_at(track: &Track<f64>, index: usize, at: i64) -> f64 {
     }
 }
 
-/// Returns what each instant sees of the newest sample in its window.
-fn last_of(tracks: &Tracks, len: usize, take: Take) -> Column {
-    if tracks.histograms.values.is_empty() {
-        return last_floats(&tracks.floats, len, take);
-    }
-    let mut column = Column::absent(len);
-    for index in 0..len {
+/// Puts into an empty column what each instant sees of the newest sample in its window.
+fn last_of(tracks: &Tracks<'_>, take: Take, column: &mut Column) {
+    let only_floats = tracks.histograms.values.is_empty();
+    for index in 0..column.len() {
         let float = newest(&tracks.floats, index);
-        let histogram = newest(&tracks.histograms, index);
+        let histogram = if only_floats {
+            None
+        } else {
+            newest(&tracks.histograms, index)
+        };
         match (float, histogram) {
             (Some(float), Some(histogram)) => {
                 if tracks.floats.axis.times[float] > tracks.histograms.axis.times[histogram] {
-                    set_float(&mut column, index, &tracks.floats, float, take);
+                    set_float(column, index, &tracks.floats, float, take);
                 } else {
-                    set_histogram(&mut column, index, &tracks.histograms, histogram, take);
+                    set_histogram(column, index, &tracks.histograms, histogram, take);
                 }
             }
-            (Some(float), None) => set_float(&mut column, index, &tracks.floats, float, take),
+            (Some(float), None) => set_float(column, index, &tracks.floats, float, take),
             (None, Some(histogram)) => {
-                set_histogram(&mut column, index, &tracks.histograms, histogram, take);
+                set_histogram(column, index, &tracks.histograms, histogram, take);
             }
             (None, None) => {}
         }
     }
-    column
-}
-
-fn last_floats(track: &Track<f64>, len: usize, take: Take) -> Column {
-    let mut column = Column::absent(len);
-    for index in 0..len {
-        if let Some(newest) = newest(track, index) {
-            set_float(&mut column, index, track, newest, take);
-        }
-    }
-    column
 }
 
 /// Returns the time of the newest sample that an instant sees, be it a stale mark.
-fn time_of_newest(tracks: &Tracks, index: usize) -> Option<TimestampMs> {
+fn time_of_newest(tracks: &Tracks<'_>, index: usize) -> Option<TimestampMs> {
     let float = newest(&tracks.floats, index).map(|at| tracks.floats.axis.times[at]);
     let histogram = newest(&tracks.histograms, index).map(|at| tracks.histograms.axis.times[at]);
     float.max(histogram)
 }
 
-fn newest<T>(track: &Track<T>, index: usize) -> Option<usize> {
+fn newest<T>(track: &Track<'_, T>, index: usize) -> Option<usize> {
     let (low, high) = track.axis.bounds.at(index);
     (high > low).then(|| high - 1)
 }
 
-fn set_float(column: &mut Column, index: usize, track: &Track<f64>, at: usize, take: Take) {
+fn set_float(column: &mut Column, index: usize, track: &Track<'_, f64>, at: usize, take: Take) {
     let value = track.values[at];
     column.floats[index] = if model::is_stale(value) {
         ABSENT
@@ -315,7 +326,7 @@ fn set_float(column: &mut Column, index: usize, track: &Track<f64>, at: usize, t
 fn set_histogram(
     column: &mut Column,
     index: usize,
-    track: &Track<Arc<Histogram>>,
+    track: &Track<'_, Arc<Histogram>>,
     at: usize,
     take: Take,
 ) {
@@ -330,7 +341,7 @@ fn set_histogram(
 }
 
 /// Returns the time to take instead of the value.
-fn taken<T>(track: &Track<T>, at: usize, take: Take) -> Option<f64> {
+fn taken<T>(track: &Track<'_, T>, at: usize, take: Take) -> Option<f64> {
     match take {
         Take::Value => None,
         Take::Timestamp => Some(track.axis.times[at].as_seconds()),

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use model::{CounterReset, Histogram, TimestampMs, Value, is_stale};
-use storage::{Segment, SegmentValues, SeriesData, Times};
+use storage::{Samples, Segment, SegmentValues, Times};
 
 use super::window::{Bounds, LookTimes, Reach};
 use crate::functions::rate::{RateKind, RateWindow, RateWindows};
@@ -56,54 +56,86 @@ impl Axis {
 
 /// The floats, or the histograms, of a series.
 #[derive(Debug)]
-pub(crate) struct Track<T> {
+pub(crate) struct Track<'a, T> {
     pub(crate) axis: Arc<Axis>,
-    pub(crate) values: Values<T>,
+    pub(crate) values: Values<'a, T>,
     /// When the counter behind each value started (0: not known); empty when nothing is known.
     pub(crate) starts: Vec<TimestampMs>,
 }
 
-/// Values: of their own, or those of the one segment that there is.
+/// Values: of their own, lent by the store while the series is looked at, or those of the one segment that there is.
 #[derive(Debug)]
-pub(crate) enum Values<T> {
+pub(crate) enum Values<'a, T> {
     Own(Vec<T>),
+    Lent(&'a [T]),
     Shared(Arc<[T]>),
 }
 
-impl<T> Deref for Values<T> {
+impl<T> Deref for Values<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
         match self {
             Self::Own(values) => values,
+            Self::Lent(values) => values,
             Self::Shared(values) => values,
         }
     }
 }
 
-impl<T: Clone> Values<T> {
+impl<T: Clone> Values<'_, T> {
     /// Returns the values, to be changed.
     pub(crate) fn to_mut(&mut self) -> &mut [T] {
-        if let Self::Shared(values) = self {
-            *self = Self::Own(values.to_vec());
+        if !matches!(self, Self::Own(_)) {
+            *self = Self::Own(self.to_vec());
         }
         match self {
             Self::Own(values) => values,
-            Self::Shared(_) => &mut [],
+            Self::Lent(_) | Self::Shared(_) => &mut [],
+        }
+    }
+
+    /// Returns the values, to be kept.
+    fn into_kept(self) -> Values<'static, T> {
+        match self {
+            Self::Own(values) => Values::Own(values),
+            Self::Lent(values) => Values::Own(values.to_vec()),
+            Self::Shared(values) => Values::Shared(values),
         }
     }
 }
 
 /// A series' samples.
 #[derive(Debug)]
-pub(crate) struct Tracks {
-    pub(crate) floats: Track<f64>,
-    pub(crate) histograms: Track<Arc<Histogram>>,
+pub(crate) struct Tracks<'a> {
+    pub(crate) floats: Track<'a, f64>,
+    pub(crate) histograms: Track<'a, Arc<Histogram>>,
     /// The segments of summaries, in order of time.
     pub(crate) rollups: Vec<Segment>,
 }
 
-impl<T> Track<T> {
+impl Tracks<'_> {
+    /// Returns the samples, to be kept.
+    pub(crate) fn into_kept(self) -> Tracks<'static> {
+        Tracks {
+            floats: self.floats.into_kept(),
+            histograms: self.histograms.into_kept(),
+            rollups: self.rollups,
+        }
+    }
+}
+
+impl<T: Clone> Track<'_, T> {
+    fn into_kept(self) -> Track<'static, T> {
+        Track {
+            axis: self.axis,
+            values: self.values.into_kept(),
+            starts: self.starts,
+        }
+    }
+}
+
+impl<T> Track<'_, T> {
     fn empty(axis: Arc<Axis>) -> Self {
         Self {
             axis,
@@ -155,12 +187,25 @@ impl TrackMaker {
     }
 
     /// Returns the tracks of a series.
-    pub(crate) fn tracks(&mut self, series: &SeriesData) -> Tracks {
-        if series.segments.iter().all(|segment| self.is_plain(segment)) {
-            self.shared(series)
-        } else {
-            self.own(series)
+    pub(crate) fn tracks<'s>(&mut self, samples: Samples<'s>) -> Tracks<'s> {
+        match samples {
+            Samples::Plain { times, values } if self.keeps_all(values) => {
+                let axis = self.axis_of([times].into_iter());
+                self.of_floats(axis, Values::Lent(values), Vec::new())
+            }
+            Samples::Plain { times, values } => self.own(&[Segment::floats(times.clone(), values)]),
+            Samples::Segments(segments) if segments.iter().all(|one| self.is_plain(one)) => {
+                self.shared(segments)
+            }
+            Samples::Segments(segments) => self.own(segments),
         }
+    }
+
+    /// Whether none of these values is left out.
+    fn keeps_all(&self, values: &[f64]) -> bool {
+        // Stale marks are NaN, and nearly always there is none, which is found out several values at a time.
+        let any_nan = || values.iter().fold(false, |any, value| any | value.is_nan());
+        self.stale == Stale::Keep || !any_nan() || !values.iter().any(|value| is_stale(*value))
     }
 
     /// Whether the segment's values can be taken as they are.
@@ -169,7 +214,7 @@ impl TrackMaker {
             SegmentValues::Floats(values) => {
                 segment.presence.is_none()
                     && values.len() == segment.times.as_slice().len()
-                    && (self.stale == Stale::Keep || !values.iter().any(|value| is_stale(*value)))
+                    && self.keeps_all(values)
             }
             SegmentValues::Histograms(_) | SegmentValues::Mixed(_) | SegmentValues::Rollup(_) => {
                 false
@@ -177,9 +222,9 @@ impl TrackMaker {
         }
     }
 
-    fn shared(&mut self, series: &SeriesData) -> Tracks {
-        let axis = self.axis_of(series);
-        let values = match series.segments.as_slice() {
+    fn shared<'s>(&mut self, segments: &[Segment]) -> Tracks<'s> {
+        let axis = self.axis_of(segments.iter().map(|segment| &segment.times));
+        let values = match segments {
             [
                 Segment {
                     values: SegmentValues::Floats(floats),
@@ -196,12 +241,20 @@ impl TrackMaker {
                 Values::Own(values)
             }
         };
-        let starts = if self.with_starts && series.segments.iter().any(|s| s.start_times.is_some())
-        {
-            starts_of(series, |_, _| true)
+        let starts = if self.with_starts && segments.iter().any(|s| s.start_times.is_some()) {
+            starts_of(segments, |_, _| true)
         } else {
             Vec::new()
         };
+        self.of_floats(axis, values, starts)
+    }
+
+    fn of_floats<'s>(
+        &self,
+        axis: Arc<Axis>,
+        values: Values<'s, f64>,
+        starts: Vec<TimestampMs>,
+    ) -> Tracks<'s> {
         Tracks {
             floats: Track {
                 axis,
@@ -213,14 +266,10 @@ impl TrackMaker {
         }
     }
 
-    /// Returns the axis of all segments together.
-    fn axis_of(&mut self, series: &SeriesData) -> Arc<Axis> {
-        let identities = series
-            .segments
-            .iter()
-            .map(|segment| segment.times.identity());
+    /// Returns the axis of these time columns together.
+    fn axis_of<'s>(&mut self, columns: impl Iterator<Item = &'s Times> + Clone) -> Arc<Axis> {
         self.identities.clear();
-        self.identities.extend(identities);
+        self.identities.extend(columns.clone().map(Times::identity));
         if let Some((last, axis)) = &self.last
             && *last == self.identities
         {
@@ -230,29 +279,24 @@ impl TrackMaker {
             self.last = Some((self.identities.clone(), Arc::clone(axis)));
             return Arc::clone(axis);
         }
-        let segments = series.segments.iter();
-        let columns: Vec<Times> = segments.map(|segment| segment.times.clone()).collect();
-        let times: Vec<TimestampMs> = columns
-            .iter()
-            .flat_map(|column| column.as_slice().iter().copied())
-            .collect();
-        let axis = Arc::new(Axis::new(times, self.look, self.reach));
+        let times = columns.clone().flat_map(|column| column.as_slice());
+        let axis = Arc::new(Axis::new(times.copied().collect(), self.look, self.reach));
         if self.axes.len() >= AXES_MAX {
             self.axes.clear();
         }
         let identities = self.identities.clone();
-        self.axes
-            .insert(identities.clone(), (Arc::clone(&axis), columns));
+        let held = (Arc::clone(&axis), columns.cloned().collect());
+        self.axes.insert(identities.clone(), held);
         self.last = Some((identities, Arc::clone(&axis)));
         axis
     }
 
-    fn own(&self, series: &SeriesData) -> Tracks {
+    fn own<'s>(&self, segments: &[Segment]) -> Tracks<'s> {
         let mut floats = Collected::default();
         let mut histograms = Collected::default();
-        let known = self.with_starts && series.segments.iter().any(|s| s.start_times.is_some());
+        let known = self.with_starts && segments.iter().any(|s| s.start_times.is_some());
         let is_rollup = |segment: &&Segment| matches!(segment.values, SegmentValues::Rollup(_));
-        for segment in series.segments.iter().filter(|segment| !is_rollup(segment)) {
+        for segment in segments.iter().filter(|segment| !is_rollup(segment)) {
             for (index, at) in segment.times.as_slice().iter().enumerate() {
                 let Some(value) = segment.value(index) else {
                     continue;
@@ -276,14 +320,13 @@ impl TrackMaker {
         Tracks {
             floats: floats.into_track(self.look, self.reach),
             histograms: histograms.into_track(self.look, self.reach),
-            rollups: series.segments.iter().filter(is_rollup).cloned().collect(),
+            rollups: segments.iter().filter(is_rollup).cloned().collect(),
         }
     }
 }
 
-fn starts_of(series: &SeriesData, keep: impl Fn(&Segment, usize) -> bool) -> Vec<TimestampMs> {
-    series
-        .segments
+fn starts_of(segments: &[Segment], keep: impl Fn(&Segment, usize) -> bool) -> Vec<TimestampMs> {
+    segments
         .iter()
         .flat_map(|segment| {
             let keep = &keep;
@@ -323,7 +366,7 @@ impl<T> Collected<T> {
         self.starts.extend(start);
     }
 
-    fn into_track(self, look: LookTimes, reach: Reach) -> Track<T> {
+    fn into_track<'s>(self, look: LookTimes, reach: Reach) -> Track<'s, T> {
         Track {
             axis: Arc::new(Axis::new(self.times, look, reach)),
             values: Values::Own(self.values),
@@ -335,7 +378,7 @@ impl<T> Collected<T> {
 /// Sets what is known of counter resets by comparing each histogram with the one before, for `histogram_count` and its like.
 ///
 /// Those before `from` are passed over: whether a store gives them along is by chance.
-pub(crate) fn detect_resets(track: &mut Track<Arc<Histogram>>, from: TimestampMs) {
+pub(crate) fn detect_resets(track: &mut Track<'_, Arc<Histogram>>, from: TimestampMs) {
     let mut last: Option<Arc<Histogram>> = None;
     for (at, histogram) in track.axis.times.iter().zip(track.values.to_mut()) {
         if *at < from || histogram.is_stale() {
@@ -365,7 +408,7 @@ pub(crate) fn column_tracks(
     look: LookTimes,
     reach: Reach,
     whole: &mut Option<Arc<Axis>>,
-) -> Tracks {
+) -> Tracks<'static> {
     let full = column.histograms.is_empty() && !column.floats.iter().any(|value| is_stale(*value));
     if full {
         let axis = whole.get_or_insert_with(|| {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use model::{Labels, METRIC_NAME};
 
+use super::evaluator::Evaluator;
 use crate::{Column, QueryError};
 
 /// The labels that say what a metric is; they go when its values no longer are that.
@@ -25,6 +26,21 @@ pub(crate) struct Series {
     pub(crate) drop_name: bool,
     pub(crate) column: Column,
 }
+
+/// A series as it comes out of an evaluation that goes series by series: lent to whoever takes it.
+#[derive(Debug)]
+pub(crate) struct Evaluated<'a> {
+    pub(crate) labels: &'a Labels,
+    /// Whether the values no longer are what the labels that name the metric say: those are to be taken off.
+    pub(crate) renamed: bool,
+    pub(crate) drop_name: bool,
+    /// May be taken out: the next series gets another.
+    pub(crate) column: &'a mut Column,
+}
+
+/// Takes series one after the other.
+pub(crate) type Emit<'a, 'q> =
+    dyn FnMut(&mut Evaluator<'q>, Evaluated<'_>) -> Result<(), QueryError> + 'a;
 
 impl Value {
     pub(crate) fn into_vector(self) -> Vec<Series> {
@@ -72,19 +88,6 @@ pub(crate) fn without_metadata(labels: &Labels) -> Labels {
         labels.clone()
     } else {
         labels.filtered(|name| !METADATA_LABELS.contains(&name))
-    }
-}
-
-/// Takes the names from series that share their label sets, and leaves those apart that bear the same then.
-pub(crate) fn strip_names(series: &mut [Series]) {
-    // By the identities of the sets before, which live as long as this.
-    let mut stripped: HashMap<usize, (Labels, Labels)> = HashMap::new();
-    for series in series {
-        let labels = &series.labels;
-        let (_, without) = stripped
-            .entry(labels.identity())
-            .or_insert_with(|| (labels.clone(), without_metadata(labels)));
-        series.labels = without.clone();
     }
 }
 

@@ -11,9 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use model::{Histogram, TimestampMs};
 use rows::{Presence, Row, Slot};
 
+use crate::plain::Appended;
+
 /// Slots of a [`Chunk::tile`]: some cache lines of each row, for what was written long ago is fetched from memory, and lines that follow
 /// each other come together.
 pub(crate) const TILE_SLOTS: usize = 32;
+/// Slots of a [`Tile`], which lie in one cache line or two.
+const NEIGHBOURS: usize = 8;
 /// Rows whose cells are made together: a chunk that fills slowly holds half of its cells on average, not all of them.
 const BLOCK_ROWS: usize = 8;
 
@@ -34,6 +38,18 @@ pub(crate) struct Chunk {
     /// Whether `side` has anything: most chunks never touch the lock.
     has_side: AtomicBool,
     side: Mutex<Side>,
+}
+
+/// Some rows of slots that lie beside each other, read at once.
+#[derive(Debug, Default)]
+pub(crate) struct Tile {
+    /// Of which chunk, its address, from which slot on, in which rows.
+    of: Option<(usize, usize, (usize, usize))>,
+    /// The slots that are present in all of the rows, and in any: a bit each.
+    all: u64,
+    any: u64,
+    /// Column after column.
+    floats: Vec<f64>,
 }
 
 /// Row by row: the bits of each slot's float, then one bit per slot that says whether it is present.
@@ -213,6 +229,83 @@ impl Chunk {
             out.push(f64::from_bits(values[slot].load(Ordering::Relaxed)));
         }
         presence
+    }
+
+    /// Appends the floats of a slot in rows `from..to`, if it has one in each and the chunk has nothing beside its cells.
+    pub(crate) fn append(
+        &self,
+        slot: usize,
+        (from, to): (usize, usize),
+        out: &mut Vec<f64>,
+    ) -> Appended {
+        if self.has_side() {
+            return Appended::Other;
+        }
+        let start = out.len();
+        let (mut all, mut any) = (true, false);
+        for row in from..to {
+            let (values, words) = self.cells(row);
+            let present = words[slot / 64].load(Ordering::Relaxed) >> (slot % 64) & 1 == 1;
+            all &= present;
+            any |= present;
+            out.push(f64::from_bits(values[slot].load(Ordering::Relaxed)));
+        }
+        if all && any {
+            return Appended::Plain;
+        }
+        out.truncate(start);
+        if any {
+            Appended::Other
+        } else {
+            Appended::Nothing
+        }
+    }
+
+    /// The same, for whoever goes through many slots of a chunk: rows lie far apart, so what is read of the neighbours too serves when they
+    /// come next. The chunk lives as long as `tile`.
+    pub(crate) fn append_tiled(
+        &self,
+        slot: usize,
+        (from, to): (usize, usize),
+        tile: &mut Tile,
+        out: &mut Vec<f64>,
+    ) -> Appended {
+        if self.has_side() {
+            return Appended::Other;
+        }
+        let first = slot - slot % NEIGHBOURS;
+        let of = (std::ptr::from_ref(self).addr(), first, (from, to));
+        if tile.of != Some(of) {
+            tile.of = Some(of);
+            self.read_tile(first, (from, to), tile);
+        }
+        let bit = 1 << (slot % NEIGHBOURS);
+        if tile.all & bit != 0 {
+            let rows = to - from;
+            out.extend_from_slice(&tile.floats[(slot - first) * rows..][..rows]);
+            Appended::Plain
+        } else if tile.any & bit != 0 {
+            Appended::Other
+        } else {
+            Appended::Nothing
+        }
+    }
+
+    fn read_tile(&self, first: usize, (from, to): (usize, usize), tile: &mut Tile) {
+        let (slots, rows) = (NEIGHBOURS.min(self.slots - first), to - from);
+        tile.floats.clear();
+        tile.floats.resize(slots * rows, 0.0);
+        (tile.all, tile.any) = if rows == 0 { (0, 0) } else { (u64::MAX, 0) };
+        for row in 0..rows {
+            let (values, words) = self.cells(from + row);
+            let present = words[first / 64].load(Ordering::Relaxed) >> (first % 64);
+            tile.all &= present;
+            tile.any |= present;
+            let column = tile.floats.iter_mut().skip(row).step_by(rows);
+            for (out, cell) in column.zip(&values[first..][..slots]) {
+                *out = f64::from_bits(cell.load(Ordering::Relaxed));
+            }
+        }
     }
 
     /// Returns the last of rows `from..to` in which a slot is present, and the float there.

@@ -25,7 +25,8 @@ use self::axis::{Axes, Axis};
 use super::pages::{Columns, OwnedValues, unmixed};
 use crate::merge_runs::Arrived;
 use crate::page::ints::Effort;
-use crate::page::{Scratch, decode_page};
+use crate::page::{Scratch, append_plain_floats, decode_page};
+use crate::plain::{Appended, PlainSeries};
 
 /// Samples of an open run.
 const OPEN: usize = 16;
@@ -314,6 +315,39 @@ impl LooseSeries {
             page.read(until, range, true, (axes, scratch), out);
         }
         out.extend(rare.late.read_open(until, range));
+    }
+
+    /// Appends what [`read`](Self::read) returns, if it is plain.
+    pub(super) fn append_plain(
+        &self,
+        until: u64,
+        range: TimeRange,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
+        out: &mut PlainSeries,
+    ) -> Appended {
+        if self.rare.is_some() {
+            return Appended::Other;
+        }
+        let mut appended = Appended::Nothing;
+        for page in self.pages.iter().filter(|page| page.touches(until, range)) {
+            let cut = until < page.axis.last_position;
+            // Encoded by this process and never outside its memory.
+            let mut append = || append_plain_floats(&page.bytes, scratch, out.values());
+            if cut || !append().expect("a page in memory decodes") {
+                return Appended::Other;
+            }
+            out.took(axes.of(&page.axis).0);
+            appended = Appended::Plain;
+        }
+        let cells = self.visible(until);
+        if let (Some(first), Some(last)) = (cells.first(), cells.last())
+            && TimeRange::new(self.time_of(first), self.time_of(last)).overlaps(range)
+        {
+            out.values().extend(cells.iter().map(|cell| cell.value));
+            out.took(axes.open(cells.iter().map(|cell| self.time_of(cell))));
+            appended = Appended::Plain;
+        }
+        appended
     }
 
     fn read_open(&self, until: u64, range: TimeRange) -> Option<Arrived> {

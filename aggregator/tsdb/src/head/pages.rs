@@ -14,6 +14,7 @@ use crate::page::{
     Column, ColumnValues, PageTooLarge, Scratch, append_plain_floats, decode_page, decode_times,
     encode_page, encode_times,
 };
+use crate::plain::Appended;
 
 /// Slots between two entries of the table that says where pages begin.
 const ANCHOR_EVERY: usize = 32;
@@ -235,15 +236,21 @@ impl Pages {
         Some(cut(&page.into_segment(all), rows, times))
     }
 
-    /// Appends the floats of a slot, if it has one in every row and nothing else; leaves `out` alone and returns `false` otherwise.
+    /// Appends the floats of a slot, if it has one in every row and nothing else.
     pub(crate) fn append_plain(
         &self,
         slot: usize,
         scratch: &mut Scratch,
         out: &mut Vec<f64>,
-    ) -> bool {
+    ) -> Appended {
         let page = self.page(slot).unwrap_or_default();
-        !page.is_empty() && append_plain_floats(page, scratch, out).expect(OWN_BYTES)
+        if page.is_empty() {
+            Appended::Nothing
+        } else if append_plain_floats(page, scratch, out).expect(OWN_BYTES) {
+            Appended::Plain
+        } else {
+            Appended::Other
+        }
     }
 
     /// Returns the pages of all slots in order.

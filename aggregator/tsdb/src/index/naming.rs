@@ -57,7 +57,10 @@ pub(crate) struct Naming<'a> {
     columns: Vec<Option<Column>>,
     /// Label sets made, by the columns and values that they are of.
     made: HashMap<Vec<u32>, Labels, TextHash>,
+    /// The columns and values of the series at hand that are wanted.
     key: Vec<u32>,
+    /// The set made or found last, and its key: neighbours often share it.
+    last: Option<(Vec<u32>, Labels)>,
 }
 
 #[derive(Debug)]
@@ -75,6 +78,7 @@ impl<'a> Naming<'a> {
             columns: Vec::new(),
             made: HashMap::default(),
             key: Vec::new(),
+            last: None,
         }
     }
 
@@ -97,7 +101,13 @@ impl<'a> Naming<'a> {
         if matches!(self.wanted, WantedLabels::All) {
             return Ok((identity, None));
         }
+        if let Some((key, labels)) = &self.last
+            && *key == self.key
+        {
+            return Ok((identity, Some((labels.clone(), 0))));
+        }
         if let Some(labels) = self.made.get(&self.key) {
+            self.last = Some((self.key.clone(), labels.clone()));
             return Ok((identity, Some((labels.clone(), 0))));
         }
         let mut pairs = Vec::with_capacity(self.key.len() / 2);

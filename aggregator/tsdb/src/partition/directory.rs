@@ -42,6 +42,14 @@ pub(crate) struct PagePlace {
     pub(crate) bytes: u32,
 }
 
+impl PagePlace {
+    /// Returns a number that pages of one file share when they have the same rows of the same time column.
+    pub(super) fn times_key(&self) -> u64 {
+        // The latter two are at most `ROWS_MAX`, 14 bits.
+        u64::from(self.times) << 28 | u64::from(self.first_row) << 14 | u64::from(self.rows)
+    }
+}
+
 /// Appends the directory of time columns.
 pub(super) fn encode_times_directory(places: &[TimesPlace], out: &mut Vec<u8>) {
     put_length(out, places.len());

@@ -12,18 +12,22 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use model::{Labels, TimeRange, TimestampMs};
-use storage::{Budget, QueryError, RollupColumns, Segment, Select, SeriesData, WantedLabels};
+use storage::{Budget, QueryError, RollupColumns, Samples, Segment, Select, Visit, WantedLabels};
 
-use super::{CHECK_EVERY, HeadPart, Snapshot, any_within, bytes_of, has_rows, touches, without};
+use super::{
+    CHECK_EVERY, HeadPart, SAMPLE_BYTES, Snapshot, any_within, bytes_of, has_rows, rows_of,
+    touches, without,
+};
 use crate::catalogue::Tier;
 use crate::deletes::Mask;
 use crate::hashing::AsIs;
-use crate::head::ReadCache;
+use crate::head::SeriesReader;
 use crate::index::{self, Identity, Named, Naming, SeriesId};
 use crate::merge_runs::{Arrived, merge_runs};
 use crate::page::Scratch;
-use crate::partition::{Partition, PartitionError};
+use crate::partition::{Partition, PartitionError, PlainReader};
 use crate::partitions::PartitionHandle;
+use crate::plain::{Appended, NotPlain, PlainSeries};
 
 /// Partitions that a selection keeps open; tests have few.
 const HELD_MAX: usize = if cfg!(test) { 2 } else { 64 };
@@ -45,11 +49,14 @@ enum Source<'a> {
         handle: &'a Arc<PartitionHandle>,
         /// `None`: opened when it is read.
         open: Option<Opened>,
+        plain: PlainReader,
     },
     Head {
         part: &'a HeadPart,
         hidden: Vec<TimeRange>,
-        cache: Box<ReadCache>,
+        reader: Box<SeriesReader<'a>>,
+        /// The first of its places; they are all in a row, in the order of the reader's series.
+        first: u32,
     },
 }
 
@@ -75,7 +82,7 @@ fn last_present(segment: &Segment, until: TimestampMs) -> Option<TimestampMs> {
     Some(times[row])
 }
 
-/// A series in one source; the places of a series are a chain.
+/// A series in one source; the places of a series are a chain, from the oldest source to the youngest.
 struct Place {
     source: u32,
     series: SeriesId,
@@ -84,8 +91,33 @@ struct Place {
 
 /// A selected series.
 struct Selected {
+    identity: Identity,
     labels: Labels,
     first: u32,
+}
+
+/// Tells a budget of samples on their way through: of many series at once, and gives back what was not kept.
+struct Passing<'a> {
+    budget: &'a dyn Budget,
+    kept: bool,
+    samples: u64,
+    bytes: u64,
+}
+
+impl Passing<'_> {
+    fn pass(&mut self, samples: u64, bytes: u64) -> Result<(), QueryError> {
+        self.samples += samples;
+        self.bytes += bytes;
+        if self.kept || self.bytes >= PASSING {
+            let (samples, bytes) = (self.samples, self.bytes);
+            (self.samples, self.bytes) = (0, 0);
+            self.budget.charge(samples, bytes)?;
+            if !self.kept {
+                self.budget.release(bytes);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A selection on its way.
@@ -98,8 +130,9 @@ pub(super) struct Selection<'a> {
     sources: Vec<Source<'a>>,
     places: Vec<Place>,
     series: Vec<Selected>,
-    /// By identity: the number of the series, and its last place.
-    known: HashMap<Identity, (u32, u32), BuildHasherDefault<AsIs>>,
+    /// The numbers of the series, by half of their identity: small entries, of which a query goes through many. A second series of one half
+    /// stands at the next free number.
+    known: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
     charged: u64,
     /// What the budget is not told of yet.
     uncharged: u64,
@@ -137,19 +170,17 @@ impl<'a> Selection<'a> {
         // A bucket does not tell when its last sample is, so nothing can be left out beside it.
         let raw = |handle: &&Arc<PartitionHandle>| handle.entry.tier == Tier::Raw;
         selection.newest = select.hints.newest && chosen.iter().all(raw);
-        for handle in chosen {
-            selection.gather_partition(handle, held, select, wanted)?;
-        }
-        for part in snapshot
-            .heads
-            .iter()
-            .filter(|part| touches(part, select.range))
-        {
+        // From the youngest on, so that series without an order of their own come in that of the rows in memory: neighbours lie together.
+        let heads = snapshot.heads.iter().rev();
+        for part in heads.filter(|part| touches(part, select.range)) {
             let own = choice
                 .closed
                 .iter()
                 .filter(|(shard, _)| *shard == part.shard);
             selection.gather_head(part, own.map(|(_, range)| *range).collect(), select, wanted)?;
+        }
+        for handle in chosen.into_iter().rev() {
+            selection.gather_partition(handle, held, select, wanted)?;
         }
         Ok(selection)
     }
@@ -162,7 +193,11 @@ impl<'a> Selection<'a> {
         wanted: WantedLabels<'_>,
     ) -> Result<(), QueryError> {
         let number = self.next_source();
-        self.sources.push(Source::Partition { handle, open: None });
+        self.sources.push(Source::Partition {
+            handle,
+            open: None,
+            plain: PlainReader::default(),
+        });
         let gathered = open(handle).and_then(|(partition, mask)| {
             let matching = index::select(partition.index(), select.matchers)? - mask.gone();
             Ok((partition, mask, matching))
@@ -196,17 +231,22 @@ impl<'a> Selection<'a> {
         wanted: WantedLabels<'_>,
     ) -> Result<(), QueryError> {
         let number = self.next_source();
-        self.sources.push(Source::Head {
-            part,
-            hidden,
-            cache: Box::default(),
-        });
+        let first = self.places.len();
         let matching = part.selected(select.matchers);
         self.expect(matching.len())?;
         let mut naming = Naming::new(wanted);
         part.index.each_named(&matching, &mut naming, |id, named| {
             self.add(number, id, named)
-        })
+        })?;
+        let series = self.places[first..].iter().map(|place| place.series);
+        let reader = SeriesReader::new(&part.head, part.until, self.range, series.collect());
+        self.sources.push(Source::Head {
+            part,
+            hidden,
+            reader: Box::new(reader),
+            first: u32::try_from(first).unwrap_or(NONE),
+        });
+        Ok(())
     }
 
     /// Makes room for the series of a source, once that is charged; those of the second are mostly known.
@@ -225,30 +265,45 @@ impl<'a> Selection<'a> {
         u32::try_from(self.sources.len()).unwrap_or(NONE)
     }
 
-    /// Notes that a source has a series.
+    /// Notes that a source, older than those before, has a series.
     fn add(&mut self, source: u32, series: SeriesId, named: Named) -> Result<(), QueryError> {
         let place = u32::try_from(self.places.len()).unwrap_or(NONE);
+        let new = u32::try_from(self.series.len()).unwrap_or(NONE);
+        let number = self.number(named.identity, new);
+        let next = match self.series.get_mut(number as usize) {
+            Some(known) => std::mem::replace(&mut known.first, place),
+            None => {
+                self.series.push(Selected {
+                    identity: named.identity,
+                    labels: named.labels,
+                    first: place,
+                });
+                NONE
+            }
+        };
         self.places.push(Place {
             source,
             series,
-            next: NONE,
+            next,
         });
-        let number = u32::try_from(self.series.len()).unwrap_or(NONE);
-        let known = self.known.entry(named.identity).or_insert((number, place));
-        if known.0 == number {
-            self.series.push(Selected {
-                labels: named.labels,
-                first: place,
-            });
-        } else {
-            self.places[known.1 as usize].next = place;
-            known.1 = place;
-        }
         self.uncharged += named.bytes;
         if self.uncharged >= CHARGED_TOGETHER {
             self.charge_up()?;
         }
         Ok(())
+    }
+
+    /// Returns the number of the series with this identity: `new`, which is the next one, if it was not there.
+    fn number(&mut self, identity: Identity, new: u32) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "the half is meant")]
+        let mut half = identity as u64;
+        loop {
+            let number = *self.known.entry(half).or_insert(new);
+            match self.series.get(number as usize) {
+                Some(other) if other.identity != identity => half = half.wrapping_add(1),
+                _ => return number,
+            }
+        }
     }
 
     fn charge_up(&mut self) -> Result<(), QueryError> {
@@ -264,48 +319,123 @@ impl<'a> Selection<'a> {
     }
 
     /// Reads the series one after the other, until `visit` breaks. `kept`: what is visited stays charged.
-    pub(super) fn read(
-        mut self,
-        kept: bool,
-        mut visit: impl FnMut(SeriesData) -> ControlFlow<()>,
-    ) -> Result<(), QueryError> {
+    pub(super) fn read(mut self, kept: bool, visit: &mut Visit<'_>) -> Result<(), QueryError> {
         self.known = HashMap::default();
         self.charge_up()?;
         let mut scratch = Scratch::default();
         let mut before = self.read_unheld(&mut scratch)?;
-        let (mut samples, mut bytes) = (0, 0);
-        for (count, Selected { labels, first }) in
+        let mut plain = PlainSeries::new(self.range);
+        let mut passing = Passing {
+            budget: self.budget,
+            kept,
+            samples: 0,
+            bytes: 0,
+        };
+        for (count, Selected { labels, first, .. }) in
             std::mem::take(&mut self.series).into_iter().enumerate()
         {
             if count % CHECK_EVERY == 0 {
                 self.budget.check()?;
             }
-            let runs = self.runs_of(first, &mut scratch, &mut before)?;
-            bytes += runs.iter().map(bytes_of).sum::<u64>();
-            let of_runs = runs
-                .iter()
-                .map(|run| run.segment.times.as_slice().len() as u64);
-            samples += of_runs.sum::<u64>();
-            if kept || bytes >= PASSING {
-                self.budget.charge(samples, bytes)?;
-                if !kept {
-                    self.budget.release(bytes);
+            let found = match self.append_plain(first, &mut scratch, &mut plain) {
+                Appended::Plain => plain.finish(),
+                Appended::Nothing => Ok(None),
+                Appended::Other => Err(NotPlain),
+            };
+            let flow = match found {
+                Ok(Some((times, values))) => {
+                    let rows = values.len() as u64;
+                    passing.pass(rows, rows * SAMPLE_BYTES)?;
+                    visit(labels, Samples::Plain { times, values })
                 }
-                (samples, bytes) = (0, 0);
-            }
-            let mut segments = merge_runs(runs);
-            segments.retain(has_rows);
-            if any_within(&segments, self.range)
-                && visit(SeriesData { labels, segments }).is_break()
-            {
+                Ok(None) => ControlFlow::Continue(()),
+                Err(NotPlain) => {
+                    let runs = self.runs_of(first, &mut scratch, &mut before)?;
+                    passing.pass(rows_of(&runs), runs.iter().map(bytes_of).sum())?;
+                    let mut segments = merge_runs(runs);
+                    segments.retain(has_rows);
+                    if any_within(&segments, self.range) {
+                        visit(labels, Samples::Segments(&segments))
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                }
+            };
+            if flow.is_break() {
                 break;
             }
         }
-        self.budget.charge(samples, 0)?;
+        self.budget.charge(passing.samples, 0)?;
         if !kept {
             self.budget.release(self.charged);
         }
         Ok(())
+    }
+
+    /// Appends what all places of a series have, if all of it is plain; for whoever looks at the newest sample only, that one alone where
+    /// it is found without reading others.
+    fn append_plain(
+        &mut self,
+        first: u32,
+        scratch: &mut Scratch,
+        out: &mut PlainSeries,
+    ) -> Appended {
+        out.begin();
+        if self.newest && self.append_newest(first, out) {
+            return Appended::Plain;
+        }
+        out.begin();
+        let mut appended = Appended::Nothing;
+        let mut at = first;
+        while let Some(place) = self.places.get(at as usize) {
+            let here = match &mut self.sources[place.source as usize] {
+                Source::Partition {
+                    open: Some((partition, mask)),
+                    plain,
+                    ..
+                } if !mask.hides(place.series) => {
+                    plain.append(partition, place.series, self.range, scratch, out)
+                }
+                Source::Head {
+                    hidden,
+                    reader,
+                    first,
+                    ..
+                } if hidden.is_empty() => reader.append_plain((at - *first) as usize, out),
+                Source::Partition { .. } | Source::Head { .. } => Appended::Other,
+            };
+            match here {
+                Appended::Other => return Appended::Other,
+                Appended::Plain => appended = Appended::Plain,
+                Appended::Nothing => {}
+            }
+            at = place.next;
+        }
+        appended
+    }
+
+    /// Appends the newest sample of a series, if it is plain, in the youngest source, and newer than all that the others may have.
+    fn append_newest(&mut self, first: u32, out: &mut PlainSeries) -> bool {
+        let (mut at, mut others) = (first, TimestampMs::MIN);
+        let Some(mut place) = self.places.get(at as usize) else {
+            return false;
+        };
+        while let Some(younger) = self.places.get(place.next as usize) {
+            others = others.max(self.sources[place.source as usize].end());
+            (at, place) = (place.next, younger);
+        }
+        match &mut self.sources[place.source as usize] {
+            Source::Head {
+                hidden,
+                reader,
+                first,
+                ..
+            } if hidden.is_empty() => {
+                let newest = reader.append_newest((at - *first) as usize, out);
+                newest.is_some_and(|newest| newest > others)
+            }
+            Source::Partition { .. } | Source::Head { .. } => false,
+        }
     }
 
     /// Returns what all places of a series have.
@@ -315,32 +445,14 @@ impl<'a> Selection<'a> {
         scratch: &mut Scratch,
         before: &mut HashMap<u32, Vec<Arrived>>,
     ) -> Result<Vec<Arrived>, QueryError> {
-        let mut at = first;
-        if let Some(Place {
-            source,
-            series,
-            next: NONE,
-        }) = self.places.get(at as usize)
-        {
-            return self.runs_at(at, (*source, *series), scratch, before);
-        }
         if self.newest {
             return self.newest_of(first, scratch, before);
         }
         let mut runs = Vec::new();
-        while let Some(Place {
-            source,
-            series,
-            next,
-        }) = self.places.get(at as usize)
-        {
-            let (source, series, next) = (*source, *series, *next);
-            let read = self.runs_at(at, (source, series), scratch, before)?;
-            if runs.is_empty() {
-                runs = read;
-            } else {
-                runs.extend(read);
-            }
+        let mut at = first;
+        while let Some(place) = self.places.get(at as usize) {
+            let (here, next) = ((place.source, place.series), place.next);
+            runs.extend(self.runs_at(at, here, scratch, before)?);
             at = next;
         }
         Ok(runs)
@@ -393,6 +505,7 @@ impl<'a> Selection<'a> {
             Source::Partition {
                 handle,
                 open: Some((partition, mask)),
+                ..
             } => match partition.read_columns(series, range, self.columns, scratch) {
                 Ok(read) => mask.apply(series, read),
                 Err(error) => {
@@ -402,14 +515,16 @@ impl<'a> Selection<'a> {
             },
             Source::Partition { open: None, .. } => before.remove(&at).unwrap_or_default(),
             Source::Head {
-                part,
                 hidden,
-                cache,
+                reader,
+                first,
+                ..
             } => {
+                let number = (at - *first) as usize;
                 if self.newest && hidden.is_empty() {
-                    part.head.read_newest(series, part.until, range, cache)
+                    reader.read_newest(number)
                 } else {
-                    without(part.head.read(series, part.until, range, cache), hidden)
+                    without(reader.read(number), hidden)
                 }
             }
         })
@@ -423,7 +538,10 @@ impl<'a> Selection<'a> {
         let mut read = HashMap::new();
         let mut held: Option<(u32, Option<Opened>)> = None;
         for (at, Place { source, series, .. }) in (0..).zip(&self.places) {
-            let Source::Partition { handle, open: None } = &self.sources[*source as usize] else {
+            let Source::Partition {
+                handle, open: None, ..
+            } = &self.sources[*source as usize]
+            else {
                 continue;
             };
             if held.as_ref().is_none_or(|(held, ..)| held != source) {

@@ -12,8 +12,8 @@ use model::{
 use proptest::prelude::*;
 use rows::{Batch, CohortId, Row, SeriesSample};
 use storage::{
-    AppendOutcome, Appender, Lane, MemoryStore, Queryable, Refusals, Select, SelectHints, Source,
-    Unlimited, WantedLabels,
+    AppendOutcome, Appender, Lane, MemoryStore, Queryable, Refusals, Select, SelectHints,
+    SeriesData, Source, Unlimited, WantedLabels,
 };
 
 use crate::Tsdb;
@@ -451,7 +451,9 @@ fn check_newest(store: &Tsdb, range: TimeRange) {
     let querier = store.querier().unwrap();
     let wanted = WantedLabels::Only(&NAMES);
     querier
-        .select_each(&select, wanted, &Unlimited, &mut |series| {
+        .select_each(&select, wanted, &Unlimited, &mut |labels, samples| {
+            let segments = samples.to_segments();
+            let series = SeriesData { labels, segments };
             let samples = series.samples(range).last();
             found.extend(samples.map(|sample| {
                 let sample = (sample.at.0, text_of(&sample.value));

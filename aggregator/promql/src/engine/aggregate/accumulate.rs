@@ -1,14 +1,16 @@
 //! Aggregations that make one series of each group.
+//!
+//! Series come one by one and go into their group's [`Accumulator`], so that what is held are the groups, whatever is aggregated.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Histogram, Value, is_stale};
-use storage::Budget;
+use model::{Histogram, Labels, Value, is_stale};
 
-use super::Group;
+use super::group_labels;
 use crate::ast::Aggregate;
-use crate::engine::evaluator::{Evaluator, metric_name};
-use crate::engine::value::Series;
+use crate::engine::evaluator::{Evaluator, Scope, metric_name};
+use crate::engine::value::{Evaluated, Series, without_metadata};
 use crate::functions::float::{KahanSum, Mean};
 use crate::functions::quantile::quantile;
 use crate::histogram::{FloatHistogram, KahanHistogram, MeanHistogram, ResetsSeen};
@@ -16,34 +18,63 @@ use crate::result::ABSENT;
 use crate::token::AggregateOp;
 use crate::{Column, HistogramOperation, Note, QueryError, TextRange};
 
+/// Label sets whose group is remembered.
+const KNOWN_MAX: usize = 4_096;
+
+/// The groups of an aggregation on its way.
+struct Accumulation<'a> {
+    aggregate: &'a Aggregate,
+    instants: usize,
+    /// In order of first appearance.
+    groups: Vec<Accumulator>,
+    places: HashMap<Labels, usize>,
+    /// Groups by the identities of label sets that came, which live as long as they are remembered; all of them renamed, or none.
+    known: HashMap<usize, (Labels, usize)>,
+    /// The identity of the label set before, one of those, and its group.
+    last: Option<(usize, usize)>,
+}
+
+/// A group on its way.
+struct Accumulator {
+    labels: Labels,
+    drop_name: bool,
+    floats: Floats,
+    /// Series that have histograms, with those alone.
+    histograms: Vec<Series>,
+}
+
 impl Evaluator<'_> {
     pub(super) fn accumulate(
         &mut self,
         aggregate: &Aggregate,
         param: &[f64],
-        input: &[Series],
-        groups: Vec<Group>,
-        instants: usize,
+        scope: Scope,
     ) -> Result<Vec<Series>, QueryError> {
-        let mut out = Vec::with_capacity(groups.len());
-        for group in groups {
+        let mut accumulation = Accumulation {
+            aggregate,
+            instants: scope.grid.len(),
+            groups: Vec::new(),
+            places: HashMap::new(),
+            known: HashMap::new(),
+            last: None,
+        };
+        self.each_aggregated(aggregate, scope, &mut |evaluator, found| {
+            accumulation.add(evaluator, found)
+        })?;
+        let mut out = Vec::with_capacity(accumulation.groups.len());
+        for group in accumulation.groups {
             self.budget.check()?;
-            let members: Vec<&Series> = group.members.iter().map(|at| &input[*at]).collect();
-            let only_floats = members
-                .iter()
-                .all(|series| series.column.histograms.is_empty());
-            let column = if only_floats {
-                Column {
-                    floats: floats(aggregate.op, &members, param, instants, self.budget)?,
-                    histograms: Vec::new(),
-                }
-            } else {
-                self.mixed(aggregate, &members, param, instants)?
+            let mut column = Column {
+                floats: group.floats.into_values(param),
+                histograms: Vec::new(),
             };
+            if !group.histograms.is_empty() {
+                self.add_histograms(aggregate, &group.histograms, &mut column)?;
+            }
             if column.has_any() {
                 out.push(Series {
                     labels: group.labels,
-                    drop_name: members.iter().any(|series| series.drop_name),
+                    drop_name: group.drop_name,
                     column,
                 });
             }
@@ -51,36 +82,27 @@ impl Evaluator<'_> {
         Ok(out)
     }
 
-    /// Aggregates a group that has histograms, instant by instant.
-    fn mixed(
+    /// Adds the histograms of a group to the aggregate of its floats, instant by instant.
+    fn add_histograms(
         &mut self,
         aggregate: &Aggregate,
-        members: &[&Series],
-        param: &[f64],
-        instants: usize,
-    ) -> Result<Column, QueryError> {
+        members: &[Series],
+        column: &mut Column,
+    ) -> Result<(), QueryError> {
         let position = aggregate.expr.range;
-        let mut column = Column::absent(instants);
-        for index in 0..instants {
+        for index in 0..column.len() {
             self.budget.check()?;
-            let mut numbers = Vec::new();
-            let mut histograms: Vec<(&Series, &Arc<Histogram>)> = Vec::new();
-            for series in members {
-                if let Some(histogram) = series.column.histogram(index) {
-                    histograms.push((series, histogram));
-                } else if let Some(value) = series.column.float(index) {
-                    numbers.push(value);
-                }
-            }
-            let count = numbers.len() + histograms.len();
-            if count == 0 {
+            let histograms: Vec<(&Series, &Arc<Histogram>)> = members
+                .iter()
+                .filter_map(|series| Some((series, series.column.histogram(index)?)))
+                .collect();
+            if histograms.is_empty() {
                 continue;
             }
+            let float = column.float(index);
             match aggregate.op {
-                AggregateOp::Sum | AggregateOp::Avg if histograms.is_empty() => {
-                    column.floats[index] = over(aggregate.op, &numbers, f64::NAN);
-                }
-                AggregateOp::Sum | AggregateOp::Avg if !numbers.is_empty() => {
+                AggregateOp::Sum | AggregateOp::Avg if float.is_some() => {
+                    column.floats[index] = ABSENT;
                     self.note(Note::MixedFloatsHistogramsAggregation, position);
                 }
                 AggregateOp::Sum | AggregateOp::Avg => {
@@ -91,23 +113,17 @@ impl Evaluator<'_> {
                 }
                 AggregateOp::Count => {
                     #[expect(clippy::cast_precision_loss, reason = "far fewer series than 2^53")]
-                    let count = count as f64;
-                    column.floats[index] = count;
+                    let count = histograms.len() as f64;
+                    column.floats[index] = float.unwrap_or(0.0) + count;
                 }
                 AggregateOp::Group => column.floats[index] = 1.0,
                 op => {
-                    if !histograms.is_empty() {
-                        let name = op.to_string();
-                        self.note(Note::HistogramIgnoredInAggregation(name), position);
-                    }
-                    if !numbers.is_empty() {
-                        let q = param.get(index).copied().unwrap_or(f64::NAN);
-                        column.floats[index] = over(op, &numbers, q);
-                    }
+                    let name = op.to_string();
+                    self.note(Note::HistogramIgnoredInAggregation(name), position);
                 }
             }
         }
-        Ok(column)
+        Ok(())
     }
 
     /// Returns sum or average of histograms; `None` when their buckets do not go together.
@@ -151,169 +167,270 @@ impl Evaluator<'_> {
     }
 }
 
-/// Aggregates columns of floats; member by member where the order of values allows it, since that runs along memory.
-fn floats(
-    op: AggregateOp,
-    members: &[&Series],
-    param: &[f64],
-    instants: usize,
-    budget: &dyn Budget,
-) -> Result<Vec<f64>, QueryError> {
-    match op {
-        AggregateOp::Sum => sums(members, instants, budget),
-        AggregateOp::Min => extremes(false, members, instants, budget),
-        AggregateOp::Max => extremes(true, members, instants, budget),
-        AggregateOp::Count => counts(members, instants, budget),
-        AggregateOp::Group => {
-            let mut counts = counts(members, instants, budget)?;
-            for count in counts.iter_mut().filter(|count| !is_stale(**count)) {
-                *count = 1.0;
-            }
-            Ok(counts)
+impl Accumulation<'_> {
+    fn add(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        found: Evaluated<'_>,
+    ) -> Result<(), QueryError> {
+        evaluator.worked(found.column.len())?;
+        let place = self.place(evaluator, &found)?;
+        let group = &mut self.groups[place];
+        group.drop_name |= found.drop_name;
+        if let Some(bytes) = group.floats.add(&found.column.floats) {
+            evaluator.hold(found.column.present() as u64, bytes)?;
         }
-        op => {
-            let mut values = Vec::with_capacity(members.len());
-            let mut out = Vec::with_capacity(instants);
-            for index in 0..instants {
-                budget.check()?;
-                values.clear();
-                values.extend(
-                    members
-                        .iter()
-                        .map(|series| series.column.floats[index])
-                        .filter(|value| !is_stale(*value)),
-                );
-                out.push(if values.is_empty() {
-                    ABSENT
+        if !found.column.histograms.is_empty() {
+            found.column.floats.fill(ABSENT);
+            group.histograms.push(evaluator.kept(found)?);
+        }
+        Ok(())
+    }
+
+    /// Returns the group of a series.
+    fn place(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        Evaluated {
+            labels, renamed, ..
+        }: &Evaluated<'_>,
+    ) -> Result<usize, QueryError> {
+        let identity = labels.identity();
+        if let Some((last, place)) = self.last
+            && last == identity
+        {
+            return Ok(place);
+        }
+        let place = match self.known.get(&identity) {
+            Some((_, place)) => *place,
+            None => {
+                let place = if *renamed {
+                    self.new_place(evaluator, &without_metadata(labels))?
                 } else {
-                    over(op, &values, param.get(index).copied().unwrap_or(f64::NAN))
-                });
+                    self.new_place(evaluator, labels)?
+                };
+                if self.known.len() >= KNOWN_MAX {
+                    self.known.clear();
+                }
+                self.known.insert(identity, ((*labels).clone(), place));
+                place
             }
-            Ok(out)
+        };
+        self.last = Some((identity, place));
+        Ok(place)
+    }
+
+    fn new_place(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        labels: &Labels,
+    ) -> Result<usize, QueryError> {
+        let Aggregate {
+            grouping, without, ..
+        } = self.aggregate;
+        let labels = group_labels(labels, grouping, *without);
+        if let Some(place) = self.places.get(&labels) {
+            return Ok(*place);
+        }
+        let floats = Floats::new(self.aggregate.op, self.instants);
+        let bytes = floats.bytes() + labels.text_bytes() as u64 + 64;
+        evaluator.hold(self.instants as u64, bytes)?;
+        let place = self.groups.len();
+        self.places.insert(labels.clone(), place);
+        self.groups.push(Accumulator {
+            labels,
+            drop_name: false,
+            floats,
+            histograms: Vec::new(),
+        });
+        Ok(place)
+    }
+}
+
+/// The floats of a group, instant by instant.
+enum Floats {
+    /// The sum, absent before the first.
+    Sum(Vec<KahanSum>),
+    Mean(Vec<Option<Mean>>),
+    /// The least (`false`) or the greatest (`true`).
+    Extreme(bool, Vec<f64>),
+    /// How many; or just whether any (`true`).
+    Count(bool, Vec<f64>),
+    /// Or its root (`true`).
+    Variance(bool, Vec<Variance>),
+    /// All of them, series by series.
+    Quantile(usize, Vec<Vec<f64>>),
+}
+
+impl Floats {
+    fn new(op: AggregateOp, instants: usize) -> Self {
+        match op {
+            AggregateOp::Avg => Self::Mean(vec![None; instants]),
+            AggregateOp::Min => Self::Extreme(false, vec![ABSENT; instants]),
+            AggregateOp::Max => Self::Extreme(true, vec![ABSENT; instants]),
+            AggregateOp::Count => Self::Count(false, vec![0.0; instants]),
+            AggregateOp::Group => Self::Count(true, vec![0.0; instants]),
+            AggregateOp::Stdvar => Self::Variance(false, vec![Variance::default(); instants]),
+            AggregateOp::Stddev => Self::Variance(true, vec![Variance::default(); instants]),
+            AggregateOp::Quantile => Self::Quantile(instants, Vec::new()),
+            // The others are ranks and values counted, which are not accumulated.
+            _ => Self::Sum(vec![KahanSum::starting_at(ABSENT); instants]),
+        }
+    }
+
+    /// Returns the bytes held.
+    fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Sum(sums) => size_of_val(sums.as_slice()),
+            Self::Mean(means) => size_of_val(means.as_slice()),
+            Self::Extreme(_, values) | Self::Count(_, values) => size_of_val(values.as_slice()),
+            Self::Variance(_, variances) => size_of_val(variances.as_slice()),
+            Self::Quantile(..) => 0,
+        };
+        bytes as u64
+    }
+
+    /// Takes the floats of a series; returns the bytes that it keeps of them.
+    fn add(&mut self, values: &[f64]) -> Option<u64> {
+        match self {
+            Self::Sum(sums) => {
+                for (sum, value) in present(sums, values) {
+                    *sum = if is_stale(sum.sum) {
+                        KahanSum::starting_at(value)
+                    } else {
+                        sum.plus(value)
+                    };
+                }
+            }
+            Self::Mean(means) => {
+                for (mean, value) in present(means, values) {
+                    match mean {
+                        Some(mean) => mean.add(value),
+                        None => *mean = Some(Mean::starting_at(value)),
+                    }
+                }
+            }
+            Self::Extreme(greatest, best) => {
+                for (best, value) in present(best, values) {
+                    let better = if *greatest {
+                        *best < value
+                    } else {
+                        *best > value
+                    };
+                    // NaN, and absence, give way to anything.
+                    if better || best.is_nan() {
+                        *best = value;
+                    }
+                }
+            }
+            Self::Count(_, counts) => {
+                for (count, _) in present(counts, values) {
+                    *count += 1.0;
+                }
+            }
+            Self::Variance(_, variances) => {
+                for (variance, value) in present(variances, values) {
+                    variance.add(value);
+                }
+            }
+            Self::Quantile(_, all) => {
+                all.push(values.to_vec());
+                return Some(size_of_val(values) as u64);
+            }
+        }
+        None
+    }
+
+    /// Returns the aggregate of each instant. `param`: that of the aggregation, by instant.
+    fn into_values(self, param: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Sum(sums) => {
+                let total = |sum: KahanSum| {
+                    if is_stale(sum.sum) {
+                        ABSENT
+                    } else {
+                        sum.sum + sum.compensation
+                    }
+                };
+                sums.into_iter().map(total).collect()
+            }
+            Self::Mean(means) => {
+                let value = |mean: Option<Mean>| mean.map_or(ABSENT, Mean::value);
+                means.into_iter().map(value).collect()
+            }
+            Self::Extreme(_, best) => best,
+            Self::Count(just_any, mut counts) => {
+                for count in &mut counts {
+                    if *count == 0.0 {
+                        *count = ABSENT;
+                    } else if just_any {
+                        *count = 1.0;
+                    }
+                }
+                counts
+            }
+            Self::Variance(root, variances) => {
+                let value = |variance: Variance| {
+                    let value = variance.value();
+                    if root && !is_stale(value) {
+                        value.sqrt()
+                    } else {
+                        value
+                    }
+                };
+                variances.into_iter().map(value).collect()
+            }
+            Self::Quantile(instants, all) => {
+                let mut values = Vec::with_capacity(all.len());
+                let at = |index: usize| {
+                    values.clear();
+                    let here = all.iter().map(|series| series[index]);
+                    values.extend(here.filter(|value| !is_stale(*value)));
+                    if values.is_empty() {
+                        return ABSENT;
+                    }
+                    let q = param.get(index).copied().unwrap_or(f64::NAN);
+                    quantile(q, &mut values)
+                };
+                (0..instants).map(at).collect()
+            }
         }
     }
 }
 
-fn sums(members: &[&Series], instants: usize, budget: &dyn Budget) -> Result<Vec<f64>, QueryError> {
-    let mut sums = vec![KahanSum::starting_at(ABSENT); instants];
-    for series in members {
-        budget.check()?;
-        for (sum, value) in sums.iter_mut().zip(&series.column.floats) {
-            if is_stale(*value) {
-                continue;
-            }
-            *sum = if is_stale(sum.sum) {
-                KahanSum::starting_at(*value)
-            } else {
-                sum.plus(*value)
-            };
-        }
-    }
-    Ok(sums
-        .into_iter()
-        .map(|sum| {
-            if is_stale(sum.sum) {
-                ABSENT
-            } else {
-                sum.sum + sum.compensation
-            }
-        })
-        .collect())
+/// Returns the cells of instants at which there is a value, with it.
+fn present<'a, T>(cells: &'a mut [T], values: &'a [f64]) -> impl Iterator<Item = (&'a mut T, f64)> {
+    let pairs = cells.iter_mut().zip(values.iter().copied());
+    pairs.filter(|(_, value)| !is_stale(*value))
 }
 
-fn extremes(
-    greatest: bool,
-    members: &[&Series],
-    instants: usize,
-    budget: &dyn Budget,
-) -> Result<Vec<f64>, QueryError> {
-    let mut best = vec![ABSENT; instants];
-    for series in members {
-        budget.check()?;
-        for (best, value) in best.iter_mut().zip(&series.column.floats) {
-            let better = if greatest {
-                *best < *value
-            } else {
-                *best > *value
-            };
-            // NaN, and absence, give way to anything.
-            if !is_stale(*value) && (better || best.is_nan()) {
-                *best = *value;
-            }
-        }
-    }
-    Ok(best)
+/// A variance on its way, by Welford's recurrence.
+#[derive(Clone, Copy, Debug, Default)]
+struct Variance {
+    count: f64,
+    mean: f64,
+    squares: f64,
 }
 
-fn counts(
-    members: &[&Series],
-    instants: usize,
-    budget: &dyn Budget,
-) -> Result<Vec<f64>, QueryError> {
-    let mut counts = vec![0.0; instants];
-    for series in members {
-        budget.check()?;
-        for (count, value) in counts.iter_mut().zip(&series.column.floats) {
-            if !is_stale(*value) {
-                *count += 1.0;
-            }
+impl Variance {
+    fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        if self.count == 1.0 {
+            self.mean = value;
+            self.squares = if value.is_finite() { 0.0 } else { f64::NAN };
+            return;
         }
+        let delta = value - self.mean;
+        self.mean += delta / self.count;
+        self.squares += delta * (value - self.mean);
     }
-    for count in counts.iter_mut().filter(|count| **count == 0.0) {
-        *count = ABSENT;
-    }
-    Ok(counts)
-}
 
-/// Aggregates the values of one instant, of which there is at least one.
-fn over(op: AggregateOp, values: &[f64], q: f64) -> f64 {
-    let Some((first, rest)) = values.split_first() else {
-        return ABSENT;
-    };
-    match op {
-        AggregateOp::Sum => {
-            let sum = rest
-                .iter()
-                .copied()
-                .fold(KahanSum::starting_at(*first), KahanSum::plus);
-            sum.sum + sum.compensation
+    /// Returns the variance; absent without values.
+    fn value(self) -> f64 {
+        if self.count == 0.0 {
+            ABSENT
+        } else {
+            self.squares / self.count
         }
-        AggregateOp::Avg => {
-            let mut mean = Mean::starting_at(*first);
-            for value in rest {
-                mean.add(*value);
-            }
-            mean.value()
-        }
-        AggregateOp::Min => rest.iter().copied().fold(*first, |best, value| {
-            if best > value || best.is_nan() {
-                value
-            } else {
-                best
-            }
-        }),
-        AggregateOp::Max => rest.iter().copied().fold(*first, |best, value| {
-            if best < value || best.is_nan() {
-                value
-            } else {
-                best
-            }
-        }),
-        AggregateOp::Stdvar => variance(*first, rest),
-        AggregateOp::Stddev => variance(*first, rest).sqrt(),
-        AggregateOp::Quantile => quantile(q, &mut values.to_vec()),
-        _ => f64::NAN,
     }
-}
-
-fn variance(first: f64, rest: &[f64]) -> f64 {
-    let (mut count, mut mean) = (1.0, first);
-    let mut squares = if first.is_finite() { 0.0 } else { f64::NAN };
-    for value in rest {
-        count += 1.0;
-        let delta = value - mean;
-        mean += delta / count;
-        squares += delta * (value - mean);
-    }
-    squares / count
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{Labels, METRIC_NAME, MatchOp, Matcher};
-use storage::WantedLabels;
 
 use crate::ast::{Call, Expr, ExprKind, LabelMatcher, TimeModifiers, VectorSelector};
 use crate::engine::evaluator::{Evaluator, Scope};
@@ -55,7 +54,7 @@ impl Evaluator<'_> {
             time: call.args.first().map(first_time).unwrap_or_default(),
             ..VectorSelector::default()
         };
-        let infos = self.instant_samples(&selector, scope, Take::Timestamp, WantedLabels::All)?;
+        let infos = self.instant_samples(&selector, scope, Take::Timestamp)?;
         let mut by_identity: HashMap<Labels, BTreeMap<String, Vec<usize>>> = HashMap::new();
         for (at, series) in infos.iter().enumerate() {
             let name = series.labels.metric_name().unwrap_or_default().to_owned();

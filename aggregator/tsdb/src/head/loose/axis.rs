@@ -173,6 +173,8 @@ impl Axes {
 pub(crate) struct AxisReads {
     columns: HashMap<usize, Unpacked>,
     packing: Packing,
+    /// The times of the open run before: those of the next series mostly.
+    open: Option<Times>,
 }
 
 #[derive(Debug)]
@@ -184,6 +186,16 @@ struct Unpacked {
 }
 
 impl AxisReads {
+    /// Returns the column of an open run's times.
+    pub(super) fn open(&mut self, times: impl Iterator<Item = TimestampMs> + Clone) -> &Times {
+        let known = self
+            .open
+            .take()
+            .filter(|open| open.as_slice().iter().copied().eq(times.clone()));
+        self.open
+            .insert(known.unwrap_or_else(|| Times::new(times.collect::<Vec<_>>())))
+    }
+
     /// Returns times and positions of an axis.
     pub(super) fn of(&mut self, axis: &Arc<Axis>) -> (&Times, &[u64]) {
         if self.columns.len() >= READ_MAX {

@@ -1,0 +1,154 @@
+//! Series of a head, read one after the other by one reader.
+
+use std::sync::Arc;
+
+use model::{TimeRange, TimestampMs};
+
+use super::{Head, Place, Placed, ReadCache, View, lock};
+use crate::index::SeriesId;
+use crate::merge_runs::Arrived;
+use crate::plain::{Appended, PlainSeries};
+
+/// Where a series has samples.
+#[derive(Clone, Copy, Debug)]
+enum Spot {
+    /// At one place in rows.
+    Row(Place),
+    /// Among those that came one by one.
+    Loose,
+    /// At several places.
+    Several,
+}
+
+/// Reads series of a head in a range, of rows up to a log position. Where the series lie is looked up once, under one hold of the locks; what
+/// series of a cohort have in common, once per cohort.
+#[derive(Debug)]
+pub(crate) struct SeriesReader<'a> {
+    head: &'a Head,
+    until: u64,
+    range: TimeRange,
+    cache: ReadCache,
+    series: Vec<SeriesId>,
+    /// By series.
+    spots: Vec<Spot>,
+    /// The cohort that was read last.
+    last: Option<(u32, Arc<Vec<View>>)>,
+}
+
+impl<'a> SeriesReader<'a> {
+    /// Returns a reader of these series.
+    pub(crate) fn new(head: &'a Head, until: u64, range: TimeRange, series: Vec<SeriesId>) -> Self {
+        let places = lock(&head.places);
+        let loose = lock(&head.loose);
+        let spot = |series: &SeriesId| {
+            let placed = places.get(*series as usize);
+            match (placed, loose.get(*series).is_some()) {
+                (Some(Placed::Once(place)), false) => Spot::Row(*place),
+                (None | Some(Placed::Nowhere), true) => Spot::Loose,
+                _ => Spot::Several,
+            }
+        };
+        let spots = series.iter().map(spot).collect();
+        drop((places, loose));
+        Self {
+            head,
+            until,
+            range,
+            cache: ReadCache::default(),
+            series,
+            spots,
+            last: None,
+        }
+    }
+
+    /// Returns what the series of this number, in the order that they were given, has: whole stretches of closed rows.
+    pub(crate) fn read(&mut self, number: usize) -> Vec<Arrived> {
+        self.series.get(number).map_or_else(Vec::new, |series| {
+            self.head
+                .read(*series, self.until, self.range, &mut self.cache)
+        })
+    }
+
+    /// The same, but only the run that the newest sample is in, and of that only the sample, where it is found without reading the others.
+    pub(crate) fn read_newest(&mut self, number: usize) -> Vec<Arrived> {
+        let Some((place, views)) = self.place(number) else {
+            return self.read(number);
+        };
+        match newest_of(&views, place, self.range) {
+            Some((view, row, value)) => vec![view.only(row, value)],
+            None => self.read(number),
+        }
+    }
+
+    /// Appends what [`read`](Self::read) returns, if it is plain.
+    pub(crate) fn append_plain(&mut self, number: usize, out: &mut PlainSeries) -> Appended {
+        if let Some(Spot::Loose) = self.spots.get(number) {
+            let loose = lock(&self.head.loose);
+            let ReadCache { axes, scratch, .. } = &mut self.cache;
+            return loose
+                .get(self.series[number])
+                .map_or(Appended::Nothing, |series| {
+                    series.append_plain(self.until, self.range, (axes, scratch), out)
+                });
+        }
+        let Some((place, views)) = self.place(number) else {
+            return Appended::Other;
+        };
+        let slot = usize::from(place.slot);
+        let mut appended = Appended::Nothing;
+        for view in views.iter().filter(|view| view.is_of(place, self.range)) {
+            let ReadCache { scratch, tile, .. } = &mut self.cache;
+            match view.append(slot, scratch, Some(tile), out.values()) {
+                Appended::Plain => {
+                    out.took(&view.times);
+                    appended = Appended::Plain;
+                }
+                Appended::Nothing => {}
+                Appended::Other => return Appended::Other,
+            }
+        }
+        appended
+    }
+
+    /// Appends the newest sample, if it is plain and found without reading others; returns its time.
+    pub(crate) fn append_newest(
+        &mut self,
+        number: usize,
+        out: &mut PlainSeries,
+    ) -> Option<TimestampMs> {
+        let (place, views) = self.place(number)?;
+        let (view, row, value) = newest_of(&views, place, self.range)?;
+        out.values().push(value);
+        out.took(&view.time_of(row));
+        view.times.as_slice().get(row).copied()
+    }
+
+    /// Returns the one place of a series, and the rows of its cohort.
+    fn place(&mut self, number: usize) -> Option<(Place, Arc<Vec<View>>)> {
+        let Spot::Row(place) = *self.spots.get(number)? else {
+            return None;
+        };
+        if let Some((cohort, views)) = &self.last
+            && *cohort == place.cohort
+        {
+            return Some((place, Arc::clone(views)));
+        }
+        let views = self
+            .head
+            .views(place.cohort, self.until, self.range, &mut self.cache);
+        self.last = Some((place.cohort, Arc::clone(&views)));
+        Some((place, views))
+    }
+}
+
+/// Returns the newest value of a slot, if it lies in open rows of plain values, none of which may have a newer one: the rows, which of them,
+/// and the value.
+fn newest_of(views: &[View], place: Place, range: TimeRange) -> Option<(&View, usize, f64)> {
+    let mut of_place = views.iter().filter(|view| view.is_of(place, range));
+    let view = of_place.next_back()?;
+    let (row, value) = view.newest(usize::from(place.slot))?;
+    let at = *view.times.as_slice().get(row)?;
+    of_place
+        .all(|view| view.range().end < at)
+        .then_some((view, row, value))
+}

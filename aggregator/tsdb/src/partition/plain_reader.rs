@@ -1,0 +1,112 @@
+//! Plain series of a partition, read one after the other.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::BuildHasherDefault;
+use std::sync::Arc;
+
+use model::TimeRange;
+use storage::Times;
+
+use super::block::BlockKind;
+use super::directory::{LISTED_SERIES, PagePlace};
+use super::{Partition, PartitionError, slice};
+use crate::bytes::Malformed;
+use crate::hashing::Spread;
+use crate::index::SeriesId;
+use crate::page::{Scratch, append_plain_floats};
+use crate::plain::{Appended, PlainSeries};
+
+/// Time columns that are remembered: those of the cohorts that a selection goes through.
+const TIMES_MAX: usize = 4_096;
+
+/// What neighbours in a partition have in common: looked up once, not series by series in the cache that all queries share.
+#[derive(Debug, Default)]
+pub(crate) struct PlainReader {
+    /// The list of pages read last, and its number.
+    list: Option<(usize, Arc<Vec<Vec<PagePlace>>>)>,
+    /// The block read last, and its number.
+    block: Option<(u32, Arc<Vec<u8>>)>,
+    /// By time column, first row and rows: the times, and those of them at either end.
+    times: HashMap<u64, (Times, TimeRange), BuildHasherDefault<Spread>>,
+}
+
+impl PlainReader {
+    /// Appends the pages of a series that touch `range`, whole, if all of them are plain. What is damaged is [`Appended::Other`]: whoever
+    /// reads it otherwise learns what is wrong.
+    pub(crate) fn append(
+        &mut self,
+        partition: &Partition,
+        series: SeriesId,
+        range: TimeRange,
+        scratch: &mut Scratch,
+        out: &mut PlainSeries,
+    ) -> Appended {
+        self.try_append(partition, series, range, scratch, out)
+            .unwrap_or(Appended::Other)
+    }
+
+    fn try_append(
+        &mut self,
+        partition: &Partition,
+        series: SeriesId,
+        range: TimeRange,
+        scratch: &mut Scratch,
+        out: &mut PlainSeries,
+    ) -> Result<Appended, PartitionError> {
+        let list = series as usize / LISTED_SERIES;
+        let listed = match &self.list {
+            Some((number, listed)) if *number == list => Arc::clone(listed),
+            _ => {
+                let listed = partition.pages_of(series)?.list;
+                self.list = Some((list, Arc::clone(&listed)));
+                listed
+            }
+        };
+        let pages = listed.get(series as usize % LISTED_SERIES);
+        let mut appended = Appended::Nothing;
+        for page in pages.into_iter().flatten() {
+            let (times, span) = self.times_of(partition, page)?;
+            if !span.overlaps(range) {
+                continue;
+            }
+            let times = times.clone();
+            let block = match &self.block {
+                Some((number, block)) if *number == page.block => Arc::clone(block),
+                _ => {
+                    let block = partition.blocks().read(BlockKind::Pages, page.block)?;
+                    self.block = Some((page.block, Arc::clone(&block)));
+                    block
+                }
+            };
+            let malformed =
+                |what| PartitionError::malformed(partition.path(), page.block, Malformed(what));
+            let bytes = slice(&block, page.offset, page.bytes)
+                .ok_or_else(|| malformed("page past the end of its block"))?;
+            let before = out.values().len();
+            let plain = append_plain_floats(bytes, scratch, out.values())
+                .map_err(|what| malformed(what.0))?;
+            if !plain || out.values().len() - before != page.rows as usize {
+                return Ok(Appended::Other);
+            }
+            out.took(&times);
+            appended = Appended::Plain;
+        }
+        Ok(appended)
+    }
+
+    /// Returns the times of a page's rows, and those of them at either end.
+    fn times_of(
+        &mut self,
+        partition: &Partition,
+        page: &PagePlace,
+    ) -> Result<&(Times, TimeRange), PartitionError> {
+        if self.times.len() >= TIMES_MAX {
+            self.times.clear();
+        }
+        Ok(match self.times.entry(page.times_key()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert((partition.times_of(page)?, partition.span_of(page)?)),
+        })
+    }
+}
