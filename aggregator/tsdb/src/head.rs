@@ -148,6 +148,7 @@ pub(crate) struct ReadCache {
     axes: AxisReads,
     pub(crate) scratch: Scratch,
     tile: Tile,
+    floats: Vec<f64>,
 }
 
 impl Head {
@@ -431,17 +432,30 @@ impl View {
             && self.range().overlaps(range)
     }
 
-    /// Returns the last row in which a slot has a value, counted from the first that the reader wants, and the value; `None` also for other
-    /// than open rows of plain values.
-    fn newest(&self, slot: usize) -> Option<(usize, f64)> {
-        let Stretch::Open(chunk) = &self.stretch else {
-            return None;
-        };
-        if chunk.has_side() {
-            return None;
+    /// Returns the last row up to `until` in which a slot has a value, counted from the first that the reader wants, and the value; `None`
+    /// also for other than plain values. `floats` is a buffer.
+    fn newest(
+        &self,
+        slot: usize,
+        until: TimestampMs,
+        scratch: &mut Scratch,
+        floats: &mut Vec<f64>,
+    ) -> Option<(usize, f64)> {
+        match &self.stretch {
+            // Its rows end where those end that the reader wants.
+            Stretch::Open(chunk) if !chunk.has_side() => {
+                let (row, value) = chunk.last_of(slot, (self.skipped, self.rows))?;
+                Some((row - self.skipped, value))
+            }
+            Stretch::Open(_) => None,
+            Stretch::Closed(pages) => {
+                let times = self.times.as_slice();
+                let row = times.partition_point(|at| *at <= until).checked_sub(1)?;
+                floats.clear();
+                let appended = pages.append_plain(slot, scratch, floats);
+                (appended == Appended::Plain).then(|| (row, floats[row]))
+            }
         }
-        let (row, value) = chunk.last_of(slot, (self.skipped, self.rows))?;
-        Some((row - self.skipped, value))
     }
 
     /// Returns the column of the time of one row: that of the row that was asked for first, which nearly all ask for, is shared.

@@ -1,5 +1,6 @@
 //! Reading: a fixed view over the heads and partitions of all shards.
 
+mod gathered;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,10 +23,10 @@ use crate::server::{Engine, Programs, Server};
 use crate::waiting::{Stopwatch, wait_until};
 use crate::{http, programs, terminal};
 
-pub(crate) use library::{DayRun, SpanRun};
+pub(crate) use library::{DayRun, MonthRun, SpanRun};
 pub(crate) use many_agents::ManyAgents;
 pub(crate) use native::NativeRun;
-pub(crate) use queries::{Answered, QueryRun, Question, When};
+pub(crate) use queries::{Answered, Data, QueryRun, Question, When};
 pub(crate) use remote::RemoteRun;
 pub(crate) use streams::{Stream, Streams, wall};
 
@@ -43,7 +43,6 @@ pub(crate) struct Lab {
     remote: RefCell<BTreeMap<(Engine, bool), Found<RemoteRun>>>,
     spans: RefCell<BTreeMap<bool, Found<SpanRun>>>,
     day: RefCell<BTreeMap<(), Found<DayRun>>>,
-    queries: RefCell<BTreeMap<Engine, Found<QueryRun>>>,
 }
 
 /// A result that several rows look at; an error is kept as its text.
@@ -85,7 +84,6 @@ impl Lab {
             remote: RefCell::default(),
             spans: RefCell::default(),
             day: RefCell::default(),
-            queries: RefCell::default(),
         })
     }
 
@@ -111,11 +109,19 @@ impl Lab {
         once(&self.day, (), || library::run_day(self))
     }
 
+    /// Returns what our library answers over thirty days.
+    pub(crate) fn month(&self) -> Found<MonthRun> {
+        Rc::new(library::run_month(self).map_err(|error| format!("{error:#}")))
+    }
+
     /// Returns what an engine answered to these questions.
-    pub(crate) fn queries(&self, engine: Engine, questions: &[Question]) -> Found<QueryRun> {
-        once(&self.queries, engine, || {
-            queries::run(self, engine, questions)
-        })
+    pub(crate) fn queries(
+        &self,
+        engine: Engine,
+        data: Data,
+        questions: &[Question],
+    ) -> Result<QueryRun, String> {
+        queries::run(self, engine, data, questions).map_err(|error| format!("{error:#}"))
     }
 
     pub(crate) fn workload(&self, shape: Shape) -> Result<Workload> {

@@ -11,6 +11,7 @@ mod log;
 mod many_agents;
 mod memory;
 mod million;
+mod month;
 mod promql;
 mod remote_write;
 mod restart;
@@ -31,7 +32,7 @@ pub(crate) struct Row {
 }
 
 /// The rows of the command `promql`.
-pub(crate) const PROMQL: &[Row] = &[promql::ROW];
+pub(crate) const PROMQL: &[Row] = &[promql::WHOLE, promql::MILLION, month::ROW];
 
 /// The rows of the command `storage`, in their order in the table.
 pub(crate) const STORAGE: &[Row] = &[

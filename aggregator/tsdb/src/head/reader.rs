@@ -74,7 +74,7 @@ impl<'a> SeriesReader<'a> {
         let Some((place, views)) = self.place(number) else {
             return self.read(number);
         };
-        match newest_of(&views, place, self.range) {
+        match newest_of(&views, place, self.range, &mut self.cache) {
             Some((view, row, value)) => vec![view.only(row, value)],
             None => self.read(number),
         }
@@ -117,7 +117,7 @@ impl<'a> SeriesReader<'a> {
         out: &mut PlainSeries,
     ) -> Option<TimestampMs> {
         let (place, views) = self.place(number)?;
-        let (view, row, value) = newest_of(&views, place, self.range)?;
+        let (view, row, value) = newest_of(&views, place, self.range, &mut self.cache)?;
         out.values().push(value);
         out.took(&view.time_of(row));
         view.times.as_slice().get(row).copied()
@@ -141,14 +141,21 @@ impl<'a> SeriesReader<'a> {
     }
 }
 
-/// Returns the newest value of a slot, if it lies in open rows of plain values, none of which may have a newer one: the rows, which of them,
+/// Returns the newest value of a slot in the range, if it lies among plain values, none of which may have a newer one: the rows, which of them,
 /// and the value.
-fn newest_of(views: &[View], place: Place, range: TimeRange) -> Option<(&View, usize, f64)> {
+fn newest_of<'v>(
+    views: &'v [View],
+    place: Place,
+    range: TimeRange,
+    cache: &mut ReadCache,
+) -> Option<(&'v View, usize, f64)> {
     let mut of_place = views.iter().filter(|view| view.is_of(place, range));
     let view = of_place.next_back()?;
-    let (row, value) = view.newest(usize::from(place.slot))?;
+    let ReadCache {
+        scratch, floats, ..
+    } = cache;
+    let (row, value) = view.newest(usize::from(place.slot), range.end, scratch, floats)?;
     let at = *view.times.as_slice().get(row)?;
-    of_place
-        .all(|view| view.range().end < at)
-        .then_some((view, row, value))
+    let newest = range.contains(at) && of_place.all(|view| view.range().end < at);
+    newest.then_some((view, row, value))
 }

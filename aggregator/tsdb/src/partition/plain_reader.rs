@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use model::TimeRange;
+use model::{TimeRange, TimestampMs};
 use storage::Times;
 
 use super::block::BlockKind;
@@ -54,15 +54,7 @@ impl PlainReader {
         scratch: &mut Scratch,
         out: &mut PlainSeries,
     ) -> Result<Appended, PartitionError> {
-        let list = series as usize / LISTED_SERIES;
-        let listed = match &self.list {
-            Some((number, listed)) if *number == list => Arc::clone(listed),
-            _ => {
-                let listed = partition.pages_of(series)?.list;
-                self.list = Some((list, Arc::clone(&listed)));
-                listed
-            }
-        };
+        let listed = self.list_of(partition, series)?;
         let pages = listed.get(series as usize % LISTED_SERIES);
         let mut appended = Appended::Nothing;
         for page in pages.into_iter().flatten() {
@@ -93,6 +85,38 @@ impl PlainReader {
             appended = Appended::Plain;
         }
         Ok(appended)
+    }
+
+    /// Returns the time of the last row of a series' pages.
+    pub(crate) fn end_of(
+        &mut self,
+        partition: &Partition,
+        series: SeriesId,
+    ) -> Result<TimestampMs, PartitionError> {
+        let listed = self.list_of(partition, series)?;
+        let pages = listed.get(series as usize % LISTED_SERIES);
+        let mut end = TimestampMs::MIN;
+        for page in pages.into_iter().flatten() {
+            end = end.max(self.times_of(partition, page)?.1.end);
+        }
+        Ok(end)
+    }
+
+    /// Returns the list that has the pages of a series.
+    fn list_of(
+        &mut self,
+        partition: &Partition,
+        series: SeriesId,
+    ) -> Result<Arc<Vec<Vec<PagePlace>>>, PartitionError> {
+        let number = series as usize / LISTED_SERIES;
+        if let Some((held, list)) = &self.list
+            && *held == number
+        {
+            return Ok(Arc::clone(list));
+        }
+        let list = partition.pages_of(series)?.list;
+        self.list = Some((number, Arc::clone(&list)));
+        Ok(list)
     }
 
     /// Returns the times of a page's rows, and those of them at either end.

@@ -1,6 +1,6 @@
 //! Our storage library in this process, fed with rows that fill spans of two hours, by a clock that is moved.
 //!
-//! Two runs: the first two hours of the whole workload, and a whole day of a tenth of its hosts.
+//! Three runs: the first two hours of the whole workload, a whole day of a tenth of its hosts, and thirty days of one metric.
 //!
 //! 1. The rows of a span, batch by batch, as they would come from agents; the head is large enough for all.
 //! 2. The clock passes the age of a head: every shard seals. The figure is the CPU time of the keeper's thread; what the files hold and
@@ -16,10 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use benches::{Host, Shape, thread_cpu_time};
+use benches::{Host, HostSeries, Shape, thread_cpu_time};
 use clock::{SharedClock, SimulatedClock};
 use files::Disk;
 use model::{METRIC_NAME, Matcher, TimeRange, TimestampMs};
+use promql::{Engine, EngineConfig, Grid, QueryOptions, QueryResult};
 use storage::{Queryable, SegmentValues, Select, SelectHints, Unlimited};
 use tempfile::TempDir;
 use tsdb::{Tsdb, TsdbConfig};
@@ -56,6 +57,28 @@ pub(crate) struct DayRun {
     pub(crate) merging: Duration,
     pub(crate) decoding: Duration,
 }
+
+/// What a query over thirty days costs.
+#[derive(Clone, Debug)]
+pub(crate) struct MonthRun {
+    pub(crate) series: usize,
+    pub(crate) samples: u64,
+    /// Over samples alone.
+    pub(crate) raw: Duration,
+    /// Over summaries, where there are any.
+    pub(crate) tiers: Duration,
+}
+
+/// Thirty days of one metric: hosts that have some thousand series of it, and rows of a batch.
+const MONTH_DAYS: u32 = 30;
+const MONTH_METRIC: &str = "node_cpu_seconds_total";
+const MONTH_HOSTS: usize = 16;
+const MONTH_BATCH: usize = 120;
+/// What is asked of them, every five minutes.
+const MONTH_QUERY: &str = "sum by (mode) (rate(node_cpu_seconds_total[5m]))";
+const MONTH_STEP_MS: i64 = 5 * 60 * 1_000;
+/// How often each question is asked; the least time counts, for the first reads what the next ones find in caches.
+const MONTH_TIMES: usize = 3;
 
 /// Spans of a day.
 const SPANS: u32 = 12;
@@ -117,6 +140,62 @@ pub(super) fn run_day(lab: &Lab) -> Result<DayRun> {
     })
 }
 
+pub(super) fn run_month(lab: &Lab) -> Result<MonthRun> {
+    let days = if lab.quick { 3 } else { MONTH_DAYS };
+    let day = SPAN * SPANS;
+    let day_ms = i64::try_from(day.as_millis())?;
+    let start = TimestampMs((now().0 / day_ms - i64::from(days) - 1) * day_ms);
+    let keep = |series: &HostSeries| series.labels.metric_name() == Some(MONTH_METRIC);
+    let mut fed = Fed::of(lab, Shape::whole(), MONTH_HOSTS, start, keep)?;
+    for _ in 0..days {
+        for _ in 0..SPANS {
+            fed.span_in_batches(lab.rows(), MONTH_BATCH)?;
+        }
+        fed.store.clean_deletes()?;
+    }
+    fed.clock.advance(SETTLED);
+    fed.store.clean_deletes()?;
+    let end = start.saturating_add(day * days);
+    let matchers = [Matcher::equal(METRIC_NAME, MONTH_METRIC)];
+    let range = TimeRange::new(start, end);
+    let (series, _) = fed
+        .store
+        .querier()?
+        .series(&[matchers.to_vec()], range, 0, &Unlimited)?;
+    let grid = Grid {
+        start: TimestampMs(start.0 + MONTH_STEP_MS),
+        end,
+        step_ms: MONTH_STEP_MS,
+    };
+    let engine = Engine::new(EngineConfig {
+        samples_max: u64::MAX,
+        ..EngineConfig::default()
+    });
+    let ask = |raw_only| -> Result<Duration> {
+        let options = QueryOptions {
+            raw_only,
+            ..QueryOptions::default()
+        };
+        let mut least = Duration::MAX;
+        for _ in 0..MONTH_TIMES {
+            let before = thread_cpu_time();
+            let answer = engine.range(&fed.store, MONTH_QUERY, grid, &options, &Unlimited)?;
+            least = least.min(thread_cpu_time().saturating_sub(before));
+            let QueryResult::Grid { series, .. } = answer.result else {
+                bail!("a range query gave no series");
+            };
+            ensure!(!series.is_empty(), "nothing was found over {days} days");
+        }
+        Ok(least)
+    };
+    Ok(MonthRun {
+        series: series.len(),
+        samples: fed.samples,
+        raw: ask(true)?,
+        tiers: ask(false)?,
+    })
+}
+
 /// A store that is fed span by span.
 struct Fed {
     store: Tsdb,
@@ -130,6 +209,17 @@ struct Fed {
 
 impl Fed {
     fn new(lab: &Lab, shape: Shape, hosts: usize, start: TimestampMs) -> Result<Self> {
+        Self::of(lab, shape, hosts, start, |_| true)
+    }
+
+    /// Returns one that has those series of the hosts that are to be kept.
+    fn of(
+        lab: &Lab,
+        shape: Shape,
+        hosts: usize,
+        start: TimestampMs,
+        keep: impl Fn(&HostSeries) -> bool,
+    ) -> Result<Self> {
         let workload = lab.workload(shape)?;
         let hosts: Vec<Host> = (0..hosts.max(1))
             .map(|number| workload.host(number, start))
@@ -147,7 +237,7 @@ impl Fed {
         let store = open(folder.path(), Arc::<SimulatedClock>::clone(&clock))?;
         let mut streams = Streams::new();
         for host in hosts {
-            streams.push(Stream::define(&store, host)?);
+            streams.push(Stream::define(&store, host, &keep)?);
         }
         Ok(Self {
             store,
@@ -162,11 +252,16 @@ impl Fed {
 
     /// Appends the rows of the next span, when it is over, and waits until they are sealed.
     fn span(&mut self, rows: usize) -> Result<()> {
+        self.span_in_batches(rows, 1)
+    }
+
+    /// The same, in batches of so many rows.
+    fn span_in_batches(&mut self, rows: usize, batch: usize) -> Result<()> {
         // The head is not sealed before it has all rows.
         let seals = self.store.stats().seals;
         self.clock.advance(SPAN - BEFORE_END);
-        for _ in 0..rows {
-            self.samples += self.streams.append_all(&self.store)?;
+        for _ in 0..rows / batch {
+            self.samples += self.streams.append_all(&self.store, batch)?;
         }
         let before = cpu_of(KEEPER)?;
         self.clock.advance(BEFORE_END);

@@ -1,4 +1,4 @@
-//! Queries over HTTP: the same two hours of rows in each engine, the same expressions, one client that asks one at a time.
+//! Queries over HTTP: the same rows in each engine, the same expressions, one client that asks one at a time.
 //!
 //! 1. Rows are fed as in the other experiments: ours by agents, the peers by remote write. All is waited for until the server is idle.
 //! 2. Each expression is asked once (what it finds out stays in caches, as it does for whoever looks at a dashboard), and then again and
@@ -26,6 +26,38 @@ const ROWS_PER_BATCH: usize = 2;
 /// How long an expression is asked, and how often at least and at most.
 const ASKED_FOR: Duration = Duration::from_secs(3);
 const TIMES: std::ops::RangeInclusive<u32> = 5..=3_000;
+
+/// What the rows are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Data {
+    /// Two hours of the whole workload.
+    Whole,
+    /// Two minutes of a million series.
+    Million,
+}
+
+/// Hosts of a million series, the containers of each (with a node's some 570 series, about 10,000), and rows.
+const MILLION_HOSTS: usize = 100;
+const MILLION_CONTAINERS: usize = 470;
+const MILLION_ROWS: usize = 8;
+
+impl Data {
+    /// Returns the shape of the hosts, how many there are, and how many rows.
+    fn extent(self, lab: &Lab) -> (Shape, usize, usize) {
+        let shape = Shape::whole();
+        match self {
+            Self::Whole => (shape, lab.hosts(), lab.rows()),
+            Self::Million => {
+                let shape = Shape {
+                    containers: MILLION_CONTAINERS,
+                    ..shape
+                };
+                let fewer = if lab.quick { 5 } else { 1 };
+                (shape, MILLION_HOSTS / fewer, MILLION_ROWS)
+            }
+        }
+    }
+}
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +94,14 @@ pub(crate) struct Answered {
 /// The answers of an engine, by the name of the question.
 pub(crate) type QueryRun = BTreeMap<&'static str, Result<Answered, String>>;
 
-pub(super) fn run(lab: &Lab, engine: Engine, questions: &[Question]) -> Result<QueryRun> {
-    let rows = lab.rows();
-    let shape = Shape::whole();
-    let hosts = lab.hosts_until_now(shape, lab.hosts(), rows)?;
+pub(super) fn run(
+    lab: &Lab,
+    engine: Engine,
+    data: Data,
+    questions: &[Question],
+) -> Result<QueryRun> {
+    let (shape, hosts, rows) = data.extent(lab);
+    let hosts = lab.hosts_until_now(shape, hosts, rows)?;
     let server = lab.start(engine, &[])?;
     let last = if engine == Engine::Promontory {
         let members = hosts.into_iter().map(|host| {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
-use benches::Host;
+use benches::{Host, HostSeries};
 use model::TimestampMs;
 use rows::{
     AgentId, BatchContents, BatchDecoder, BatchEncoder, BatchNumber, CohortDefinition, CohortId,
@@ -45,11 +45,11 @@ impl Streams {
         self.streams.drain(..count.min(self.streams.len()));
     }
 
-    /// Appends one row of each, waits until all are durable, and returns the number of samples.
-    pub(crate) fn append_all(&mut self, store: &Tsdb) -> Result<u64> {
+    /// Appends a batch of so many rows of each, waits until all are durable, and returns the number of samples.
+    pub(crate) fn append_all(&mut self, store: &Tsdb, rows: usize) -> Result<u64> {
         let (mut samples, mut on_their_way) = (0, 0);
         for stream in &mut self.streams {
-            samples += stream.append(store, &self.done)?;
+            samples += stream.append(store, rows, &self.done)?;
             on_their_way += 1;
             if on_their_way >= ON_THEIR_WAY {
                 await_one(&self.answers)?;
@@ -73,23 +73,35 @@ fn await_one(answers: &Receiver<AppendOutcome>) -> Result<()> {
 /// One host's stream.
 pub(crate) struct Stream {
     host: Host,
+    /// Which of the host's series it has.
+    kept: Vec<usize>,
     source: Source,
     encoder: BatchEncoder,
     decoder: BatchDecoder,
-    counter: u64,
+    rows: u64,
+    batches: u64,
 }
 
 impl Stream {
-    /// Defines the series of a host.
-    pub(crate) fn define(store: &Tsdb, host: Host) -> Result<Self> {
+    /// Defines those series of a host that are to be kept.
+    pub(crate) fn define(
+        store: &Tsdb,
+        host: Host,
+        keep: impl Fn(&HostSeries) -> bool,
+    ) -> Result<Self> {
         let source = Source {
             agent: host.name().parse::<AgentId>()?,
             epoch: Epoch(1),
             lane: Lane::Live,
         };
-        let series = host.series().iter().map(|series| SeriesDefinition {
-            labels: series.labels.clone(),
-            kind: series.kind,
+        let all = host.series().iter().enumerate();
+        let kept: Vec<usize> = all
+            .filter(|(_, series)| keep(series))
+            .map(|(slot, _)| slot)
+            .collect();
+        let series = kept.iter().map(|slot| SeriesDefinition {
+            labels: host.series()[*slot].labels.clone(),
+            kind: host.series()[*slot].kind,
         });
         let definition = CohortDefinition {
             cohort: CohortId(0),
@@ -100,35 +112,31 @@ impl Stream {
         patiently(|| store.define(&source, definition.clone()).is_ok())?;
         Ok(Self {
             host,
+            kept,
             source,
             encoder: BatchEncoder::new(),
             decoder: BatchDecoder::new(),
-            counter: 0,
+            rows: 0,
+            batches: 0,
         })
     }
 
-    /// Appends the next row, and returns how many samples it has.
-    fn append(&mut self, store: &Tsdb, done: &SyncSender<AppendOutcome>) -> Result<u64> {
-        let mut floats = Vec::new();
-        let at = self.host.next_row(&mut floats);
-        let row = Row {
-            cohort: CohortId(0),
-            counter: self.counter,
-            at,
-            presence: Presence::filled(floats.len(), true),
-            floats,
-            histograms: Vec::new(),
-            start_times: Vec::new(),
-            exemplars: Vec::new(),
-        };
+    /// Appends the next rows as one batch, and returns how many samples they have.
+    fn append(
+        &mut self,
+        store: &Tsdb,
+        rows: usize,
+        done: &SyncSender<AppendOutcome>,
+    ) -> Result<u64> {
+        let rows: Vec<Arc<Row>> = (0..rows).map(|_| Arc::new(self.next_row())).collect();
         let contents = BatchContents {
-            rows: &[Arc::new(row)],
+            rows: &rows,
             ..BatchContents::default()
         };
         let encoded = self.encoder.encode(&contents)?;
         let batch = self
             .decoder
-            .decode(BatchNumber(self.counter), encoded.bytes)?;
+            .decode(BatchNumber(self.batches), encoded.bytes)?;
         let batch = Arc::new(batch);
         patiently(|| {
             let done = done.clone();
@@ -137,8 +145,25 @@ impl Stream {
                 .append(&self.source, Arc::clone(&batch), answer)
                 .is_ok()
         })?;
-        self.counter += 1;
+        self.batches += 1;
         Ok(encoded.samples as u64)
+    }
+
+    fn next_row(&mut self) -> Row {
+        let mut all = Vec::new();
+        let at = self.host.next_row(&mut all);
+        let counter = self.rows;
+        self.rows += 1;
+        Row {
+            cohort: CohortId(0),
+            counter,
+            at,
+            presence: Presence::filled(self.kept.len(), true),
+            floats: self.kept.iter().map(|slot| all[*slot]).collect(),
+            histograms: Vec::new(),
+            start_times: Vec::new(),
+            exemplars: Vec::new(),
+        }
     }
 }
 

@@ -113,7 +113,7 @@ fn run(lab: &Lab) -> Result<Vec<Hour>> {
             if row % ROWS_OF_TEN_MINUTES == 0 {
                 population.replace(&store, cohorts / 10, at)?;
             }
-            population.streams.append_all(&store)?;
+            population.streams.append_all(&store, 1)?;
             let step = Shape::node_only().interval;
             clock.advance(step);
             at = at.saturating_add(step);
@@ -141,7 +141,7 @@ impl Population {
     fn add(&mut self, store: &Tsdb, at: TimestampMs) -> Result<()> {
         let host: Host = self.workload.host(self.born, at);
         self.born += 1;
-        self.streams.push(Stream::define(store, host)?);
+        self.streams.push(Stream::define(store, host, |_| true)?);
         Ok(())
     }
 

@@ -1,18 +1,37 @@
 //! What queries cost: the expressions of a cluster's dashboards over 100,000 series, and a few that no dashboard should have.
 
 use super::Row;
-use crate::lab::{Answered, Lab, Question, When};
+use crate::lab::{Answered, Data, Lab, Question, When};
 use crate::server::Engine;
 use crate::table::{Bound, Cell, Line};
 
-pub(super) const ROW: Row = Row {
+pub(super) const WHOLE: Row = Row {
     name: "queries",
     method: "two hours of rows at 15 s, one client: CPU of the process for one question over HTTP, answer included; median latency in the note",
-    measure,
+    measure: |lab| measure(lab, Data::Whole, QUESTIONS),
 };
 
+pub(super) const MILLION: Row = Row {
+    name: "queries-million",
+    method: "two minutes of rows of a million series, otherwise as the row before",
+    measure: |lab| measure(lab, Data::Million, OF_A_MILLION),
+};
+
+/// Questions to a million series.
+const OF_A_MILLION: &[Asked] = &[(
+    Question {
+        name: "i: instant, count by name of all, 1,000,000 series",
+        expression: r#"count by (__name__) ({__name__!=""})"#,
+        when: When::Instant,
+    },
+    Some((400.0, 200.0)),
+)];
+
 /// A question, and what its CPU time must and should be, in milliseconds.
-const QUESTIONS: &[(Question, Option<(f64, f64)>)] = &[
+type Asked = (Question, Option<(f64, f64)>);
+
+/// The questions of a cluster's dashboards.
+const QUESTIONS: &[Asked] = &[
     (
         Question {
             name: "a: instant, sum by (mode) of rate, 6,208 series",
@@ -95,17 +114,17 @@ const QUESTIONS: &[(Question, Option<(f64, f64)>)] = &[
     ),
 ];
 
-fn measure(lab: &Lab) -> Vec<Line> {
-    let questions: Vec<Question> = QUESTIONS.iter().map(|(question, _)| *question).collect();
+fn measure(lab: &Lab, data: Data, asked: &[Asked]) -> Vec<Line> {
+    let questions: Vec<Question> = asked.iter().map(|(question, _)| *question).collect();
     let [ours, prometheus, victoria] = [
         Engine::Promontory,
         Engine::Prometheus,
         Engine::VictoriaMetrics,
     ]
-    .map(|engine| lab.queries(engine, &questions));
+    .map(|engine| lab.queries(engine, data, &questions));
     let mut lines = Vec::new();
-    for (question, bound) in QUESTIONS {
-        let answers = [&ours, &prometheus, &victoria].map(|run| match &**run {
+    for (question, bound) in asked {
+        let answers = [&ours, &prometheus, &victoria].map(|run| match run {
             Ok(run) => run
                 .get(question.name)
                 .cloned()
