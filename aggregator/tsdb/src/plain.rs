@@ -121,9 +121,8 @@ impl PlainSeries {
         if !self.parts.is_empty() || self.shared < self.last.parts.len() {
             self.last = self.joined();
         }
-        let whole = match &self.last.whole {
-            Some(whole) => whole,
-            None => return Err(NotPlain),
+        let Some(whole) = &self.last.whole else {
+            return Err(NotPlain);
         };
         Ok(self.last.within.then_some((whole, &self.values)))
     }
