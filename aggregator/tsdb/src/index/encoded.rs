@@ -1,14 +1,14 @@
 //! Reading the immutable form of an index, block by block.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::Labels;
 use roaring::RoaringBitmap;
 
 use super::area::{Area, BlockSource, LastBlock, read_area};
 use super::encode::CHUNK_SERIES;
-use super::naming::{Named, Naming, Texts, bytes_of};
+use super::naming::{Identity, Named, Naming, Texts, bytes_of};
 use super::postings::{PostingScratch, decode_posting};
 use super::root::{self, IndexAreas, Name, Root, RunRef, offsets, take_root};
 use super::{IndexRead, SeriesId, ValueId};
@@ -48,6 +48,8 @@ struct Chunk {
     starts: Vec<u32>,
     /// In order of the names of the schema.
     ranks: Vec<ValueId>,
+    /// As far as somebody asked.
+    identities: Box<[OnceLock<Identity>]>,
 }
 
 impl<S: BlockSource> EncodedIndex<S> {
@@ -164,7 +166,8 @@ impl<S: BlockSource> EncodedIndex<S> {
             let series = (self.root.series as usize - number * CHUNK_SERIES).min(CHUNK_SERIES);
             let chunk = take_chunk(&bytes, series, &self.root)
                 .map_err(|what| self.malformed(self.areas.series, start, what))?;
-            let size = (chunk.schemas.len() + chunk.starts.len() + chunk.ranks.len()) * 4 + 100;
+            let numbers = chunk.schemas.len() + chunk.starts.len() + chunk.ranks.len();
+            let size = numbers * 4 + size_of_val(&*chunk.identities) + 100;
             Ok((chunk, size))
         })
     }
@@ -395,7 +398,9 @@ impl<S: BlockSource> LabelsReader<'_, S> {
         };
         let (schema, ranks) = chunk.row(within, &self.texts.index.root);
         let pairs = schema.iter().copied().zip(ranks.iter().copied());
-        let (identity, labels) = naming.name(pairs, &mut self.texts)?;
+        let known = &chunk.identities[within];
+        let (identity, labels) = naming.name(pairs, known.get().copied(), &mut self.texts)?;
+        known.get_or_init(|| identity);
         let (labels, bytes) = match labels {
             Some(named) => named,
             None => {
@@ -507,6 +512,7 @@ fn take_chunk(bytes: &[u8], series: usize, root: &Root) -> Result<Chunk, Malform
         schemas: Vec::with_capacity(series),
         starts: Vec::with_capacity(series),
         ranks: Vec::new(),
+        identities: (0..series).map(|_| OnceLock::new()).collect(),
     };
     // By place of the name: the cells of `ranks` that its column fills.
     let mut cells: std::collections::BTreeMap<u32, Vec<usize>> = std::collections::BTreeMap::new();

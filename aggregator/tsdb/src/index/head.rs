@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use model::Labels;
 use roaring::RoaringBitmap;
 
-use super::naming::{Named, Naming, Texts, bytes_of};
+use super::naming::{Identity, Named, Naming, Texts, bytes_of};
 use super::{IndexRead, SeriesId, ValueId};
-use crate::hashing::{AsIs, TextHash, hash_of};
+use crate::hashing::{AsIs, PairHash, TextHash, hash_of};
 
 /// Values whose postings a reader adds up under one hold of the lock.
 const UNION_BATCH: usize = 256;
@@ -26,7 +26,7 @@ const NAME_BATCH: usize = 256;
 const FEW_MAX: usize = 12;
 
 /// Rough bytes that a series takes beside its label pairs: entry, hash table, a share of spare capacity.
-const SERIES_BYTES: usize = 40;
+const SERIES_BYTES: usize = 56;
 /// The same for one label pair: value number and postings.
 const PAIR_BYTES: usize = 8;
 /// The same for a distinct value beside its text: text headers, table, posting, sorted list.
@@ -47,6 +47,8 @@ struct Contents {
     /// Columns by schema, in order of the names.
     schemas: Vec<Arc<[u32]>>,
     series: Vec<Series>,
+    /// Of all series.
+    identities: Vec<Identity>,
     /// Value ids of all series, one after the other, in order of the names.
     values: Vec<ValueId>,
     /// By hash of the labels; a second series of one hash stands at the next free number.
@@ -65,6 +67,7 @@ struct Series {
 #[derive(Debug)]
 struct LabelColumn {
     name: Arc<str>,
+    hash: PairHash,
     /// By id, in order of appearance.
     values: Vec<LabelValue>,
     by_text: HashMap<Arc<str>, ValueId, TextHash>,
@@ -287,6 +290,7 @@ impl Contents {
         // Most have the names, and many of the values, of the one before.
         let before = self.series.last().copied();
         let mut schema = Vec::with_capacity(labels.len());
+        let mut identity: Identity = 0;
         for (at, (name, value)) in labels.iter().enumerate() {
             let likely = before.and_then(|before| {
                 let column = *self.schemas[before.schema as usize].get(at)?;
@@ -295,6 +299,7 @@ impl Contents {
             let likely = likely.filter(|(column, _)| *self.columns[*column as usize].name == *name);
             let column = likely.map_or_else(|| self.column(name), |(column, _)| column);
             let likely = likely.map(|(_, value)| value);
+            identity = identity.wrapping_add(self.columns[column as usize].hash.with(value));
             let (value, new_bytes) = self.columns[column as usize].add(value, likely, series);
             self.bytes += new_bytes + PAIR_BYTES;
             self.values.push(value);
@@ -303,6 +308,7 @@ impl Contents {
         let same = before.filter(|before| *self.schemas[before.schema as usize] == *schema);
         let schema = same.map_or_else(|| self.schema(schema), |before| before.schema);
         self.series.push(Series { schema, start });
+        self.identities.push(identity);
         self.by_hash.insert(hash, series);
         self.bytes += SERIES_BYTES;
         (series, true)
@@ -329,6 +335,7 @@ impl Contents {
         self.bytes += VALUE_BYTES + name.len();
         self.names.insert(Arc::clone(&name), id);
         self.columns.push(LabelColumn {
+            hash: PairHash::of_name(&name),
             name,
             values: Vec::new(),
             by_text: HashMap::default(),
@@ -383,7 +390,8 @@ impl Contents {
         let (schema, values) = self.row(series)?;
         let columns = self.schemas[schema as usize].iter().copied();
         let pairs = columns.zip(values.iter().copied());
-        let (identity, labels) = match naming.name(pairs, &mut HeldTexts(self)) {
+        let known = self.identities.get(series as usize).copied();
+        let (identity, labels) = match naming.name(pairs, known, &mut HeldTexts(self)) {
             Ok(named) => named,
             Err(never) => match never {},
         };

@@ -2,8 +2,9 @@
 //!
 //! An index knows its series by numbers of its own. A reader of several has to know which numbers mean the same series, and to compare
 //! label sets for that would cost more than the reading of the samples. So a series has an [`Identity`]: the sum of the hashes of its
-//! labels, 128 bits each, under a secret of this process. Hashes of values that come again and again are kept, so an identity costs an
-//! addition for each label; and where a reader wants few labels, series that do not differ in them share one set.
+//! labels, 128 bits each, under a secret of this process. An index keeps the identities that it knows; hashes of values that come again
+//! and again are kept too, so one that it does not know costs an addition for each label. And where a reader wants few labels, series that
+//! do not differ in them share one set.
 
 use std::collections::HashMap;
 
@@ -83,32 +84,52 @@ impl<'a> Naming<'a> {
     }
 
     /// Returns the identity of the series with these labels, and those of its labels that are wanted with the bytes that they newly take;
-    /// `None` for them: all are wanted.
+    /// `None` for them: all are wanted. `identity`: when it is known.
     pub(super) fn name<T: Texts>(
         &mut self,
         pairs: impl Iterator<Item = (u32, ValueId)>,
+        identity: Option<Identity>,
         texts: &mut T,
     ) -> Result<(Identity, Option<Made>), T::Error> {
-        let mut identity: Identity = 0;
+        let all = matches!(self.wanted, WantedLabels::All);
+        let mut sum: Identity = 0;
         self.key.clear();
-        for (column, value) in pairs {
-            let (hash, wanted) = self.hash(column, value, texts)?;
-            identity = identity.wrapping_add(hash);
-            if wanted {
-                self.key.extend([column, value]);
+        match identity {
+            Some(known) if all => return Ok((known, None)),
+            Some(known) => {
+                sum = known;
+                for (column, value) in pairs {
+                    let known = self.columns.get(column as usize).and_then(Option::as_ref);
+                    let wanted = match known {
+                        Some(known) => known.wanted,
+                        None => self.hash(column, value, texts)?.1,
+                    };
+                    if wanted {
+                        self.key.extend([column, value]);
+                    }
+                }
+            }
+            None => {
+                for (column, value) in pairs {
+                    let (hash, wanted) = self.hash(column, value, texts)?;
+                    sum = sum.wrapping_add(hash);
+                    if wanted {
+                        self.key.extend([column, value]);
+                    }
+                }
             }
         }
-        if matches!(self.wanted, WantedLabels::All) {
-            return Ok((identity, None));
+        if all {
+            return Ok((sum, None));
         }
         if let Some((key, labels)) = &self.last
             && *key == self.key
         {
-            return Ok((identity, Some((labels.clone(), 0))));
+            return Ok((sum, Some((labels.clone(), 0))));
         }
         if let Some(labels) = self.made.get(&self.key) {
             self.last = Some((self.key.clone(), labels.clone()));
-            return Ok((identity, Some((labels.clone(), 0))));
+            return Ok((sum, Some((labels.clone(), 0))));
         }
         let mut pairs = Vec::with_capacity(self.key.len() / 2);
         for pair in self.key.as_chunks::<2>().0 {
@@ -119,7 +140,7 @@ impl<'a> Naming<'a> {
         let labels = Labels::from_pairs(pairs).unwrap_or_default();
         self.made.insert(self.key.clone(), labels.clone());
         let bytes = bytes_of(&labels);
-        Ok((identity, Some((labels, bytes))))
+        Ok((sum, Some((labels, bytes))))
     }
 
     /// Returns the hash of a label, and whether it is wanted.
