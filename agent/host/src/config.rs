@@ -1,11 +1,10 @@
 //! What to collect, and how.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Paths;
+use crate::{CollectorName, Paths};
 
 /// How often a collector runs: each tier is a cohort of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,116 +15,6 @@ pub enum Tier {
     Slow,
 }
 
-/// A collector, by node_exporter's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CollectorName {
-    /// Time by mode of each CPU, throttling, isolation, models.
-    Cpu,
-    /// Operations, bytes and time of each block device, and what udev knows of it.
-    Diskstats,
-    /// File descriptors in use, and the limit.
-    Filefd,
-    /// Space and inodes of each mount.
-    Filesystem,
-    /// The load averages.
-    Loadavg,
-    /// Every field of `/proc/meminfo`.
-    Meminfo,
-    /// Traffic and errors of each network device.
-    Netdev,
-    /// What `os-release` says.
-    Os,
-    /// Pressure stall information.
-    Pressure,
-    /// Boot time, interrupts, context switches, forks, processes.
-    Stat,
-    /// The clock and the clock sources.
-    Time,
-    /// What `uname` says.
-    Uname,
-    /// Chosen fields of `/proc/vmstat`.
-    Vmstat,
-}
-
-/// No collector has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no collector {0:?}; known are {known}", known = CollectorName::ALL.map(CollectorName::as_str).join(", "))]
-pub struct UnknownCollector(pub String);
-
-impl CollectorName {
-    /// All collectors, in the order in which they run.
-    pub const ALL: [Self; 13] = [
-        Self::Cpu,
-        Self::Diskstats,
-        Self::Filefd,
-        Self::Loadavg,
-        Self::Meminfo,
-        Self::Netdev,
-        Self::Os,
-        Self::Pressure,
-        Self::Stat,
-        Self::Time,
-        Self::Uname,
-        Self::Vmstat,
-        // The only one that may wait: it does so when the others are done.
-        Self::Filesystem,
-    ];
-
-    /// Returns the name, as in `--collector.NAME` and in the label `collector`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Diskstats => "diskstats",
-            Self::Filefd => "filefd",
-            Self::Filesystem => "filesystem",
-            Self::Loadavg => "loadavg",
-            Self::Meminfo => "meminfo",
-            Self::Netdev => "netdev",
-            Self::Os => "os",
-            Self::Pressure => "pressure",
-            Self::Stat => "stat",
-            Self::Time => "time",
-            Self::Uname => "uname",
-            Self::Vmstat => "vmstat",
-        }
-    }
-
-    /// Returns the tier in which the collector runs by default.
-    pub const fn default_tier(self) -> Tier {
-        match self {
-            Self::Os | Self::Uname => Tier::Slow,
-            Self::Cpu
-            | Self::Diskstats
-            | Self::Filefd
-            | Self::Filesystem
-            | Self::Loadavg
-            | Self::Meminfo
-            | Self::Netdev
-            | Self::Pressure
-            | Self::Stat
-            | Self::Time
-            | Self::Vmstat => Tier::Fast,
-        }
-    }
-}
-
-impl fmt::Display for CollectorName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for CollectorName {
-    type Err = UnknownCollector;
-
-    fn from_str(text: &str) -> Result<Self, UnknownCollector> {
-        Self::ALL
-            .into_iter()
-            .find(|name| name.as_str() == text)
-            .ok_or_else(|| UnknownCollector(text.to_owned()))
-    }
-}
-
 /// What to collect, and how. The names are node_exporter's; patterns are regular expressions, matched anywhere in the text.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
@@ -133,18 +22,64 @@ pub struct HostConfig {
     pub paths: Paths,
     /// `--collector.NAME`, `--no-collector.NAME`: the collectors that run, and in which tier.
     pub collectors: BTreeMap<CollectorName, Tier>,
+    /// `--collector.arp.*`
+    pub arp: ArpOptions,
+    /// `--collector.bcache.priorityStats`: collect `priority_stats`, which is expensive to read; off by default.
+    pub bcache_priority_stats: bool,
     /// `--collector.cpu.*`
     pub cpu: CpuOptions,
     /// `--collector.diskstats.device-include`, `--collector.diskstats.device-exclude`
     pub diskstats: DeviceOptions,
+    /// `--collector.ethtool.*`
+    pub ethtool: EthtoolOptions,
     /// `--collector.filesystem.*`
     pub filesystem: FilesystemOptions,
+    /// `--collector.hwmon.chip-include`, `--collector.hwmon.chip-exclude`
+    pub hwmon_chips: DeviceOptions,
+    /// `--collector.hwmon.sensor-include`, `--collector.hwmon.sensor-exclude`: matched against `chip;sensor`.
+    pub hwmon_sensors: DeviceOptions,
+    /// `--collector.interrupts.*`
+    pub interrupts: InterruptsOptions,
+    /// `--collector.ipvs.backend-labels`: the labels of backends, separated by commas; those left out are summed over.
+    pub ipvs_backend_labels: String,
+    /// `--collector.netclass.*`
+    pub netclass: NetclassOptions,
     /// `--collector.netdev.*`
     pub netdev: NetdevOptions,
+    /// `--collector.netstat.fields`: the fields to collect, as `Protocol_Name`.
+    pub netstat_fields: String,
+    /// `--collector.pcidevice.*`
+    pub pcidevice: PcideviceOptions,
+    /// `--collector.powersupply.ignored-supplies`
+    pub powersupply_ignored: String,
+    /// `--collector.qdisc.device-include`, `--collector.qdisc.device-exclude`
+    pub qdisc: DeviceOptions,
+    /// `--collector.rapl.enable-zone-label`: one family with the label `name` for all zones; off by default.
+    pub rapl_zone_label: bool,
+    /// `--collector.slabinfo.slabs-include`, `--collector.slabinfo.slabs-exclude`
+    pub slabinfo: DeviceOptions,
     /// `--collector.stat.softirq`: softirqs by vector.
     pub stat_softirq: bool,
+    /// `--collector.sysctl.*`
+    pub sysctl: SysctlOptions,
+    /// `--collector.systemd.*`
+    pub systemd: SystemdOptions,
+    /// `--collector.tapestats.ignored-devices`
+    pub tapestats_ignored: String,
+    /// `--collector.textfile.directory`: the folders whose `*.prom` files are shown; `*` and `?` stand for parts of names.
+    pub textfile_directories: Vec<PathBuf>,
     /// `--collector.vmstat.fields`: the fields to collect.
     pub vmstat_fields: String,
+}
+
+impl HostConfig {
+    /// The default of `netstat_fields`.
+    pub const NETSTAT_FIELDS: &str = "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))$";
+    /// The default of `ipvs_backend_labels`.
+    pub const IPVS_BACKEND_LABELS: &str =
+        "local_address,local_port,remote_address,remote_port,proto,local_mark";
+    /// The default of what ignores nothing.
+    pub const IGNORE_NOTHING: &str = "^$";
 }
 
 impl Default for HostConfig {
@@ -153,17 +88,160 @@ impl Default for HostConfig {
             paths: Paths::default(),
             collectors: CollectorName::ALL
                 .into_iter()
+                .filter(|name| name.runs_by_default())
                 .map(|name| (name, name.default_tier()))
                 .collect(),
+            arp: ArpOptions::default(),
+            bcache_priority_stats: false,
             cpu: CpuOptions::default(),
             diskstats: DeviceOptions {
                 include: None,
                 exclude: Some(r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$".to_owned()),
             },
+            ethtool: EthtoolOptions::default(),
             filesystem: FilesystemOptions::default(),
+            hwmon_chips: DeviceOptions::default(),
+            hwmon_sensors: DeviceOptions::default(),
+            interrupts: InterruptsOptions::default(),
+            ipvs_backend_labels: Self::IPVS_BACKEND_LABELS.to_owned(),
+            netclass: NetclassOptions::default(),
             netdev: NetdevOptions::default(),
+            netstat_fields: Self::NETSTAT_FIELDS.to_owned(),
+            pcidevice: PcideviceOptions::default(),
+            powersupply_ignored: Self::IGNORE_NOTHING.to_owned(),
+            qdisc: DeviceOptions::default(),
+            rapl_zone_label: false,
+            slabinfo: DeviceOptions::default(),
             stat_softirq: false,
+            sysctl: SysctlOptions::default(),
+            systemd: SystemdOptions::default(),
+            tapestats_ignored: Self::IGNORE_NOTHING.to_owned(),
+            textfile_directories: Vec::new(),
             vmstat_fields: r"^(oom_kill|pgpg|pswp|pg.*fault).*".to_owned(),
+        }
+    }
+}
+
+/// Options of the collector `arp`.
+#[derive(Clone, Debug)]
+pub struct ArpOptions {
+    /// `--collector.arp.device-include`, `--collector.arp.device-exclude`
+    pub devices: DeviceOptions,
+    /// `--collector.arp.netlink`: ask the kernel by rtnetlink rather than read `/proc/net/arp`; on by default.
+    pub netlink: bool,
+}
+
+impl Default for ArpOptions {
+    fn default() -> Self {
+        Self {
+            devices: DeviceOptions::default(),
+            netlink: true,
+        }
+    }
+}
+
+/// Options of the collector `ethtool`.
+#[derive(Clone, Debug)]
+pub struct EthtoolOptions {
+    /// `--collector.ethtool.device-include`, `--collector.ethtool.device-exclude`
+    pub devices: DeviceOptions,
+    /// `--collector.ethtool.metrics-include`: matched against the names of the drivers' counters.
+    pub metrics_include: String,
+}
+
+impl Default for EthtoolOptions {
+    fn default() -> Self {
+        Self {
+            devices: DeviceOptions::default(),
+            metrics_include: ".*".to_owned(),
+        }
+    }
+}
+
+/// Options of the collector `interrupts`.
+#[derive(Clone, Debug)]
+pub struct InterruptsOptions {
+    /// `--collector.interrupts.name-include`, `--collector.interrupts.name-exclude`: matched against `type;info;devices`.
+    pub names: DeviceOptions,
+    /// `--collector.interrupts.include-zeros`: show those that never came; on by default.
+    pub include_zeros: bool,
+}
+
+impl Default for InterruptsOptions {
+    fn default() -> Self {
+        Self {
+            names: DeviceOptions::default(),
+            include_zeros: true,
+        }
+    }
+}
+
+/// Options of the collector `netclass`.
+#[derive(Clone, Debug)]
+pub struct NetclassOptions {
+    /// `--collector.netclass.ignored-devices`
+    pub ignored_devices: String,
+    /// `--collector.netclass.ignore-invalid-speed`: leave out what is below 0; off by default.
+    pub ignore_invalid_speed: bool,
+}
+
+impl Default for NetclassOptions {
+    fn default() -> Self {
+        Self {
+            ignored_devices: HostConfig::IGNORE_NOTHING.to_owned(),
+            ignore_invalid_speed: false,
+        }
+    }
+}
+
+/// Options of the collector `pcidevice`.
+#[derive(Clone, Debug, Default)]
+pub struct PcideviceOptions {
+    /// `--collector.pcidevice.names`: add the names of vendors and devices; off by default.
+    pub names: bool,
+    /// `--collector.pcidevice.idsfile`: where the names are; by default, where distributions have them.
+    pub ids_file: Option<PathBuf>,
+}
+
+/// Options of the collector `sysctl`.
+#[derive(Clone, Debug, Default)]
+pub struct SysctlOptions {
+    /// `--collector.sysctl.include`: numbers, as `a.b.c`, or `a.b.c:name,name` where a file holds several.
+    pub include: Vec<String>,
+    /// `--collector.sysctl.include-info`: texts, as `a.b.c`.
+    pub include_info: Vec<String>,
+}
+
+/// Options of the collector `systemd`.
+#[derive(Clone, Debug)]
+pub struct SystemdOptions {
+    /// `--collector.systemd.unit-include`, `--collector.systemd.unit-exclude`: both may be given.
+    pub units: DeviceOptions,
+    /// `--collector.systemd.enable-restarts-metrics`: restarts of services; off by default.
+    pub restarts: bool,
+    /// `--collector.systemd.enable-start-time-metrics`: start times of units; off by default.
+    pub start_times: bool,
+    /// `--collector.systemd.enable-task-metrics`: tasks of services; off by default.
+    pub tasks: bool,
+}
+
+impl SystemdOptions {
+    /// The default of the include pattern.
+    pub const UNIT_INCLUDE: &str = ".+";
+    /// The default of the exclude pattern.
+    pub const UNIT_EXCLUDE: &str = r".+\.(automount|device|mount|scope|slice)";
+}
+
+impl Default for SystemdOptions {
+    fn default() -> Self {
+        Self {
+            units: DeviceOptions {
+                include: Some(Self::UNIT_INCLUDE.to_owned()),
+                exclude: Some(Self::UNIT_EXCLUDE.to_owned()),
+            },
+            restarts: false,
+            start_times: false,
+            tasks: false,
         }
     }
 }

@@ -17,6 +17,16 @@ pub enum HostConfigError {
         #[source]
         source: regex::Error,
     },
+    /// A word is none of those that an option takes.
+    #[error("--{option}: {word:?} is not one of {accepted}")]
+    Word {
+        /// The option.
+        option: &'static str,
+        /// The word.
+        word: String,
+        /// Those it takes.
+        accepted: String,
+    },
     /// Both an include and an exclude pattern are set.
     #[error("--{include} and --{exclude} are both set; remove one of them")]
     Exclusive {
@@ -67,6 +77,15 @@ impl CollectError {
         Self::Parse {
             path: path.to_owned(),
             expected,
+        }
+    }
+
+    /// Returns the error that there is no data, for `why`, when a file is missing.
+    pub(crate) fn missing_as(self, why: &'static str) -> Self {
+        if self.is_missing() {
+            Self::NoData(why)
+        } else {
+            self
         }
     }
 

@@ -44,6 +44,11 @@ impl<'a> Content<'a> {
         scan::lines(self.bytes)
     }
 
+    /// Returns the one number that the file holds.
+    pub(crate) fn number(self) -> Result<f64, CollectError> {
+        scan::float(self.bytes.trim_ascii()).ok_or_else(|| self.without("a number"))
+    }
+
     /// Returns the error for content that is not `expected`.
     pub(crate) fn without(self, expected: &'static str) -> CollectError {
         CollectError::parse(self.path, expected)

@@ -10,18 +10,23 @@
 //!   `/proc`, `/sys`, `/` and udev's data.
 //! - A file that is missing or unreadable, or holds what no parser expects, costs its collector only: the others run, and
 //!   `node_scrape_collector_success` says 0. No content panics, and no file is read past [`FILE_BYTES_MAX`].
-//! - In the steady state (no series comes or goes) a collection allocates per collection, never per sample: files are kept open
-//!   and read from the start into kept buffers, text is parsed as bytes, label values are borrowed.
+//! - In the steady state (no series comes or goes) a collection of [`Tier::Fast`] allocates per collection, never per sample: files
+//!   are kept open and read from the start into kept buffers, text is parsed as bytes, label values are borrowed. One of
+//!   [`Tier::Slow`] walks folders, opens what it finds, and allocates per file.
 //! - A mount that does not answer `statfs` holds a thread, never a collection; the number of such threads is bounded.
 //!
 //! Never here: flags (the binary wires [`HostConfig`]), HTTP, text formats, the schedule.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod adjtimex;
+mod collector_name;
 mod collectors;
 mod config;
 mod error;
+mod family_cache;
 mod filter;
+mod folder;
 mod host;
 mod kept_file;
 mod netlink;
@@ -31,9 +36,11 @@ mod scan;
 mod snapshot;
 mod timezone;
 
+pub use collector_name::{CollectorName, UnknownCollector};
 pub use config::{
-    CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig, NetdevOptions, Tier,
-    UnknownCollector,
+    ArpOptions, CpuOptions, DeviceOptions, EthtoolOptions, FilesystemOptions, HostConfig,
+    InterruptsOptions, NetclassOptions, NetdevOptions, PcideviceOptions, SysctlOptions,
+    SystemdOptions, Tier,
 };
 pub use error::HostConfigError;
 pub use host::Host;

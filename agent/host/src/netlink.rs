@@ -1,8 +1,9 @@
-//! Link statistics by rtnetlink: one request, one dump, read as bytes.
+//! Links and neighbours by rtnetlink: one request, one dump, read as bytes.
 //!
-//! The messages are the kernel's, of this machine, in its byte order (`linux/netlink.h`, `linux/if_link.h`): 4-byte aligned headers
+//! The messages are the kernel's, of this machine, in its byte order (`linux/netlink.h`, `linux/if_link.h`, `linux/neighbour.h`): 4-byte aligned headers
 //! of length and type, with attributes of the same form inside.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -19,6 +20,10 @@ const MESSAGE_DONE: u16 = 3;
 const MESSAGE_ERROR: u16 = 2;
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
+const NEW_NEIGHBOUR: u16 = 28;
+const GET_NEIGHBOUR: u16 = 30;
+/// `NUD_NOARP`, a bit of a neighbour's state.
+const NEIGHBOUR_NEEDS_NONE: u16 = 0x40;
 const REQUEST_DUMP: u16 = 0x301;
 const ATTRIBUTE_NAME: u16 = 3;
 const ATTRIBUTE_STATS64: u16 = 23;
@@ -35,23 +40,32 @@ const DATAGRAM_BYTES: usize = 64 << 10;
 const DATAGRAMS_MAX: usize = 4_096;
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// A socket for asking about links.
+/// A socket for asking rtnetlink for lists.
 #[derive(Debug)]
-pub(crate) struct LinkSocket {
+struct DumpSocket {
     socket: OwnedFd,
     buffer: Vec<u8>,
     sequence: u32,
 }
 
+/// A socket for asking about links.
+#[derive(Debug)]
+pub(crate) struct LinkSocket(DumpSocket);
+
+/// A socket for asking about neighbours.
+#[derive(Debug)]
+pub(crate) struct NeighbourSocket(DumpSocket);
+
 /// A link and its counters.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Link<'a> {
+    pub(crate) index: u32,
     pub(crate) name: &'a [u8],
     pub(crate) counters: [u64; COUNTERS],
 }
 
-impl LinkSocket {
-    pub(crate) fn open() -> io::Result<Self> {
+impl DumpSocket {
+    fn open() -> io::Result<Self> {
         let socket = socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
@@ -66,16 +80,22 @@ impl LinkSocket {
         })
     }
 
-    /// Calls `take` for each link. After an error the socket may hold the rest of an answer: open another.
-    pub(crate) fn links(&mut self, mut take: impl FnMut(&Link<'_>)) -> io::Result<()> {
+    /// Calls `take` for each message of type `answers`. After an error the socket may hold the rest of an answer: open another.
+    fn ask(
+        &mut self,
+        question: u16,
+        answers: u16,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        send(&self.socket, &request(self.sequence), SendFlags::empty())?;
+        let request = request(question, self.sequence);
+        send(&self.socket, &request, SendFlags::empty())?;
         for _ in 0..DATAGRAMS_MAX {
             let (_, len) = recv(&self.socket, &mut *self.buffer, RecvFlags::TRUNC)?;
             let datagram = self.buffer.get(..len).ok_or_else(|| {
                 io::Error::other("a datagram is longer than the kernel makes them")
             })?;
-            if read_datagram(datagram, self.sequence, &mut take)? {
+            if read_datagram(datagram, self.sequence, answers, &mut take)? {
                 return Ok(());
             }
         }
@@ -83,24 +103,67 @@ impl LinkSocket {
     }
 }
 
+impl LinkSocket {
+    pub(crate) fn open() -> io::Result<Self> {
+        DumpSocket::open().map(Self)
+    }
+
+    /// Calls `take` for each link. After an error, open another socket.
+    pub(crate) fn links(&mut self, mut take: impl FnMut(&Link<'_>)) -> io::Result<()> {
+        self.0.ask(GET_LINK, NEW_LINK, |message| {
+            if let Some(link) = read_link(message) {
+                take(&link);
+            }
+        })
+    }
+}
+
+impl NeighbourSocket {
+    pub(crate) fn open() -> io::Result<Self> {
+        DumpSocket::open().map(Self)
+    }
+
+    /// Returns how many neighbours each link has, by its name. Those that need no resolution, which are no entries of `/proc/net/arp`
+    /// either, are not counted. After an error, open another socket.
+    pub(crate) fn entries_by_device(&mut self) -> io::Result<BTreeMap<String, u64>> {
+        let mut by_index: BTreeMap<u32, u64> = BTreeMap::new();
+        self.0.ask(GET_NEIGHBOUR, NEW_NEIGHBOUR, |message| {
+            if let Some(index) = read_neighbour(message) {
+                *by_index.entry(index).or_default() += 1;
+            }
+        })?;
+        let mut by_device = BTreeMap::new();
+        self.0.ask(GET_LINK, NEW_LINK, |message| {
+            if let Some(link) = read_link(message)
+                && let Some(count) = by_index.get(&link.index)
+            {
+                by_device.insert(String::from_utf8_lossy(link.name).into_owned(), *count);
+            }
+        })?;
+        Ok(by_device)
+    }
+}
+
+/// The message that asks for all there is: a header, and zeros for what it could be narrowed by.
 #[expect(
     clippy::host_endian_bytes,
     reason = "the kernel of this machine reads it"
 )]
-fn request(sequence: u32) -> [u8; MESSAGE_HEADER + LINK_HEADER] {
+fn request(question: u16, sequence: u32) -> [u8; MESSAGE_HEADER + LINK_HEADER] {
     let mut request = [0; MESSAGE_HEADER + LINK_HEADER];
     request[0..4].copy_from_slice(&32_u32.to_ne_bytes());
-    request[4..6].copy_from_slice(&GET_LINK.to_ne_bytes());
+    request[4..6].copy_from_slice(&question.to_ne_bytes());
     request[6..8].copy_from_slice(&REQUEST_DUMP.to_ne_bytes());
     request[8..12].copy_from_slice(&sequence.to_ne_bytes());
     request
 }
 
 /// Returns whether the answer ends here. Messages of other answers and malformed ones are passed over.
-pub(crate) fn read_datagram(
+fn read_datagram(
     mut bytes: &[u8],
     sequence: u32,
-    take: &mut impl FnMut(&Link<'_>),
+    answers: u16,
+    take: &mut impl FnMut(&[u8]),
 ) -> io::Result<bool> {
     while let Some(length) = number_u32(bytes, 0) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -111,11 +174,7 @@ pub(crate) fn read_datagram(
             match number_u16(bytes, 4) {
                 Some(MESSAGE_DONE) => return Ok(true),
                 Some(MESSAGE_ERROR) => return Err(error_of(message)),
-                Some(NEW_LINK) => {
-                    if let Some(link) = read_link(message) {
-                        take(&link);
-                    }
-                }
+                Some(kind) if kind == answers => take(message),
                 _ => {}
             }
         }
@@ -149,9 +208,16 @@ fn read_link(message: &[u8]) -> Option<Link<'_>> {
             .unwrap_or_default();
     }
     Some(Link {
+        index: number_u32(message, 4)?,
         name: name.filter(|name| !name.is_empty())?,
         counters: counters?,
     })
+}
+
+/// Returns the index of a neighbour's link; `None` when it needs no resolution.
+fn read_neighbour(message: &[u8]) -> Option<u32> {
+    let state = number_u16(message, 8)?;
+    (state & NEIGHBOUR_NEEDS_NONE == 0).then_some(number_u32(message, 4)?)
 }
 
 #[expect(
@@ -229,7 +295,9 @@ mod tests {
 
     fn names(bytes: &[u8]) -> (Vec<Vec<u8>>, io::Result<bool>) {
         let mut names = Vec::new();
-        let end = read_datagram(bytes, 7, &mut |link| names.push(link.name.to_vec()));
+        let end = read_datagram(bytes, 7, NEW_LINK, &mut |message| {
+            names.extend(read_link(message).map(|link| link.name.to_vec()));
+        });
         (names, end)
     }
 

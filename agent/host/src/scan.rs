@@ -41,6 +41,31 @@ pub(crate) fn float(word: &[u8]) -> Option<f64> {
     }
 }
 
+/// Reads a whole number with an optional sign that fills `word`: decimal, or hexadecimal after `0x`.
+pub(crate) fn integer(word: &[u8]) -> Option<f64> {
+    let (sign, digits) = match word.split_first()? {
+        (b'-', rest) => (-1.0, rest),
+        (b'+', rest) => (1.0, rest),
+        _ => (1.0, word),
+    };
+    let number = match digits.strip_prefix(b"0x") {
+        Some(digits) => hexadecimal(digits)?,
+        None => number(digits)?,
+    };
+    Some(sign * number as f64)
+}
+
+/// Reads a hexadecimal number, without a prefix, that fills `word`.
+pub(crate) fn hexadecimal(word: &[u8]) -> Option<u64> {
+    if word.is_empty() {
+        return None;
+    }
+    word.iter().try_fold(0_u64, |sum, byte| {
+        let digit = char::from(*byte).to_digit(16)?;
+        sum.checked_mul(16)?.checked_add(u64::from(digit))
+    })
+}
+
 /// Returns text for a label; what is not UTF-8 becomes U+FFFD.
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
@@ -99,6 +124,17 @@ mod tests {
             Some(18_446_744_073_709_551_616.0)
         );
         assert_eq!(float(b"one"), None);
+        for (word, expected) in [
+            ("-12", Some(-12.0)),
+            ("0x1f", Some(31.0)),
+            ("+1", Some(1.0)),
+            ("0x", None),
+            ("-", None),
+            ("1.5", None),
+            ("", None),
+        ] {
+            assert_eq!(integer(word.as_bytes()), expected, "{word}");
+        }
     }
 
     proptest! {

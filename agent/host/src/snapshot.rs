@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use exposition::Part;
 use model::MetricType;
 
 use crate::{Family, Sink};
@@ -29,8 +30,11 @@ impl MetricFamily {
             unit: "",
         });
         for sample in &self.samples {
-            let labels = sample.labels.iter().map(|(name, value)| (*name, &**value));
-            writer.sample(exposition::Part::Value, labels, sample.value);
+            let part = sample.part(self.kind);
+            let bound = part.bound().map(|(label, _)| label);
+            let labels = sample.labels.iter();
+            let labels = labels.filter(|(name, _)| Some(&**name) != bound);
+            writer.sample(part, labels.map(|(name, value)| (&**name, &**value)), sample.value);
         }
     }
 }
@@ -38,17 +42,37 @@ impl MetricFamily {
 /// A sample of a family.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricSample {
+    /// What its name has after the family's: empty but for parts of histograms and summaries.
+    pub suffix: &'static str,
     /// Names and values, sorted by name; values may be empty.
-    pub labels: Vec<(&'static str, String)>,
+    pub labels: Vec<(String, String)>,
     /// The value.
     pub value: f64,
+}
+
+impl MetricSample {
+    fn part(&self, kind: MetricType) -> Part {
+        let bound = |label: &str| {
+            let (_, text) = self.labels.iter().find(|(name, _)| name == label)?;
+            exposition::parse_float(text)
+        };
+        match self.suffix {
+            "_bucket" => bound("le").map_or(Part::Value, Part::Bucket),
+            "_sum" => Part::Sum,
+            "_count" => Part::Count,
+            _ if kind == MetricType::Summary => {
+                bound("quantile").map_or(Part::Value, Part::Quantile)
+            }
+            _ => Part::Value,
+        }
+    }
 }
 
 /// Gathers samples into families. Allocates per sample: for a scrape or a screen, not for every second.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     families: BTreeMap<String, MetricFamily>,
-    seen: HashSet<(String, Vec<String>)>,
+    seen: HashSet<(String, Vec<(String, String)>)>,
 }
 
 impl Snapshot {
@@ -61,7 +85,10 @@ impl Snapshot {
     pub fn into_families(self) -> Vec<MetricFamily> {
         let mut families: Vec<_> = self.families.into_values().collect();
         for family in &mut families {
-            family.samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+            // The samples of a histogram or summary belong together as they came.
+            if !matches!(family.kind, MetricType::Histogram | MetricType::Summary) {
+                family.samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+            }
         }
         families
     }
@@ -69,26 +96,28 @@ impl Snapshot {
 
 impl Sink for Snapshot {
     fn sample(&mut self, family: &Family, values: &[&str], value: f64) {
-        let owned: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
-        if !self.seen.insert((family.name().to_owned(), owned)) {
-            return;
-        }
-        let mut labels: Vec<(&'static str, String)> = family
+        let mut labels: Vec<(String, String)> = family
             .labels()
-            .iter()
             .zip(values)
-            .map(|(name, value)| (*name, (*value).to_owned()))
+            .map(|(name, value)| (name.to_owned(), (*value).to_owned()))
             .collect();
         labels.sort_unstable();
+        if !self.seen.insert((family.name().to_owned(), labels.clone())) {
+            return;
+        }
         self.families
-            .entry(family.name().to_owned())
+            .entry(family.base_name().to_owned())
             .or_insert_with(|| MetricFamily {
-                name: family.name().to_owned(),
+                name: family.base_name().to_owned(),
                 help: family.help().to_owned(),
                 kind: family.kind(),
                 samples: Vec::new(),
             })
             .samples
-            .push(MetricSample { labels, value });
+            .push(MetricSample {
+                suffix: family.suffix(),
+                labels,
+                value,
+            });
     }
 }

@@ -7,7 +7,7 @@
 //! megabytes faults the same pages in again at the next: a fifth of the time of reading a day's samples. A program that answers queries
 //! calls [`keep`] when it starts.
 //!
-//! The one crate that has unsafe code, for calls of the C library; whoever frees much at once calls [`give_back`] after it.
+//! With `host`, the crate that has unsafe code, for calls of the C library; whoever frees much at once calls [`give_back`] after it.
 //!
 //! Never here: when that is, how much memory there is or may be used, an allocator.
 

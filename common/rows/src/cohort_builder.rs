@@ -180,10 +180,11 @@ impl CohortBuilder {
     }
 
     fn define_sample(&mut self, family: &Family, values: &[&str]) -> SeriesDefinition {
-        if !self.families.contains(family.name()) {
-            self.families.insert(family.name().to_owned());
+        let described = family.base_name();
+        if !self.families.contains(described) {
+            self.families.insert(described.to_owned());
             self.metadata.push(MetricMetadata {
-                metric: Arc::from(family.name()),
+                metric: Arc::from(described),
                 metadata: Metadata {
                     kind: family.kind(),
                     help: family.help().to_owned(),
@@ -196,8 +197,8 @@ impl CohortBuilder {
             labels.set(name.as_str(), value.as_str());
         }
         labels.set(METRIC_NAME, family.name());
-        for (name, value) in family.labels().iter().zip(values) {
-            labels.set(*name, *value);
+        for (name, value) in family.labels().zip(values) {
+            labels.set(name, *value);
         }
         SeriesDefinition {
             labels: labels.build(),

@@ -5,12 +5,17 @@ use std::borrow::Cow;
 use model::MetricType;
 
 /// A metric family: what all of its samples share.
+///
+/// Of a histogram or summary, each kind of sample (`_bucket`, `_sum`, `_count`) is a family of its own here, a [`part`](Self::part).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Family {
     name: Cow<'static, str>,
     help: Cow<'static, str>,
     kind: MetricType,
     labels: &'static [&'static str],
+    /// They follow `labels`.
+    further_labels: Vec<String>,
+    suffix: &'static str,
 }
 
 impl Family {
@@ -32,6 +37,15 @@ impl Family {
         Self::fixed(name, help, MetricType::Gauge, labels)
     }
 
+    /// Returns a family of no known type with these labels.
+    pub const fn unknown(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Self {
+        Self::fixed(name, help, MetricType::Unknown, labels)
+    }
+
     /// Returns a family without labels whose name is known only when the kernel has spoken.
     pub const fn dynamic(name: String, help: String, kind: MetricType) -> Self {
         Self {
@@ -39,7 +53,31 @@ impl Family {
             help: Cow::Owned(help),
             kind,
             labels: &[],
+            further_labels: Vec::new(),
+            suffix: "",
         }
+    }
+
+    /// Returns the family with these labels in place of those it had.
+    #[must_use]
+    pub fn with_labels(mut self, labels: &'static [&'static str]) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// Returns the family with labels, known only at run time, after those it has.
+    #[must_use]
+    pub fn with_further_labels(mut self, labels: Vec<String>) -> Self {
+        self.further_labels = labels;
+        self
+    }
+
+    /// Returns the family of those samples of a histogram or summary that have `suffix` after their name.
+    #[must_use]
+    pub fn part(mut self, suffix: &'static str) -> Self {
+        self.name.to_mut().push_str(suffix);
+        self.suffix = suffix;
+        self
     }
 
     const fn fixed(
@@ -53,12 +91,24 @@ impl Family {
             help: Cow::Borrowed(help),
             kind,
             labels,
+            further_labels: Vec::new(),
+            suffix: "",
         }
     }
 
-    /// Returns the name, suffixes such as `_total` included.
+    /// Returns the name of the samples, suffixes such as `_total` included.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the name that type and help are told of: that of the samples without the suffix of a part.
+    pub fn base_name(&self) -> &str {
+        self.name.strip_suffix(self.suffix).unwrap_or(&self.name)
+    }
+
+    /// Returns the suffix of a part; empty when it is none.
+    pub const fn suffix(&self) -> &'static str {
+        self.suffix
     }
 
     /// Returns the help text.
@@ -72,8 +122,9 @@ impl Family {
     }
 
     /// Returns the names of the labels, in the order in which samples give their values.
-    pub const fn labels(&self) -> &'static [&'static str] {
-        self.labels
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        let further = self.further_labels.iter().map(String::as_str);
+        self.labels.iter().copied().chain(further)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::CollectError;
 use crate::kept_file::read_once;
 use crate::refresh::Refresh;
 use crate::scan::Decimal;
-use crate::{Family, HostConfig, HostConfigError, Sink, filter, scan};
+use crate::{CollectorName, Family, HostConfig, HostConfigError, Sink, filter, scan};
 
 static INFO: Family = Family::gauge(
     "node_cpu_info",
@@ -31,6 +31,11 @@ static INFO: Family = Family::gauge(
         "stepping",
         "cachesize",
     ],
+);
+static FREQUENCY: Family = Family::gauge(
+    "node_cpu_frequency_hertz",
+    "CPU frequency in hertz from /proc/cpuinfo.",
+    &["package", "core", "cpu"],
 );
 static FLAG_INFO: Family = Family::gauge(
     "node_cpu_flag_info",
@@ -58,6 +63,8 @@ static PACKAGE_THROTTLES: Family = Family::counter(
     &["package"],
 );
 
+const HERTZ_PER_MEGAHERTZ: f64 = 1e6;
+
 const PERIOD: Duration = Duration::from_secs(14);
 
 /// The kernel's own bound (`CONFIG_NR_CPUS`) is 8,192.
@@ -68,6 +75,8 @@ pub(super) struct CpuInfo {
     cpuinfo: PathBuf,
     cpus: PathBuf,
     enabled: bool,
+    /// Shown beside what the collector `cpufreq` says, when that runs.
+    frequency: bool,
     flags: Option<Regex>,
     bugs: Option<Regex>,
     refresh: Refresh,
@@ -93,6 +102,7 @@ impl CpuInfo {
             cpuinfo: config.paths.procfs.join("cpuinfo"),
             cpus: config.paths.sysfs.join("devices/system/cpu"),
             enabled: config.cpu.info || flags.is_some() || bugs.is_some(),
+            frequency: config.collectors.contains_key(&CollectorName::Cpufreq),
             flags,
             bugs,
             refresh: Refresh::every(PERIOD),
@@ -114,6 +124,10 @@ impl CpuInfo {
         };
         for model in &self.models {
             sink.sample(&INFO, &model.labels(), 1.0);
+            if self.frequency {
+                let labels = [&*model.package, &*model.core, &*model.processor];
+                sink.sample(&FREQUENCY, &labels, model.hertz());
+            }
         }
         if let Some(first) = self.models.first() {
             sample_words(&FLAG_INFO, &first.flags, self.flags.as_ref(), sink);
@@ -178,6 +192,7 @@ pub(super) struct Model {
     microcode: String,
     stepping: String,
     cache_size: String,
+    megahertz: String,
     flags: String,
     bugs: String,
 }
@@ -198,6 +213,11 @@ impl Model {
         ]
     }
 
+    /// What is not said is 0.
+    fn hertz(&self) -> f64 {
+        scan::float(self.megahertz.as_bytes()).unwrap_or_default() * HERTZ_PER_MEGAHERTZ
+    }
+
     fn field(&mut self, name: &[u8]) -> Option<&mut String> {
         Some(match name {
             b"processor" => &mut self.processor,
@@ -210,6 +230,7 @@ impl Model {
             b"microcode" => &mut self.microcode,
             b"stepping" | b"CPU revision" => &mut self.stepping,
             b"cache size" => &mut self.cache_size,
+            b"cpu MHz" => &mut self.megahertz,
             b"flags" | b"Features" => &mut self.flags,
             b"bugs" => &mut self.bugs,
             _ => return None,
