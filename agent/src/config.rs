@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use config::{Mistake, Mistakes, Settings};
 use host::{
-    CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig, NetdevOptions, Paths,
+    ArpOptions, CollectorName, CpuOptions, DeviceOptions, EthtoolOptions, FilesystemOptions,
+    HostConfig, InterruptsOptions, NetclassOptions, NetdevOptions, Paths, PcideviceOptions,
+    SysctlOptions, SystemdOptions,
 };
 use rows::AgentId;
 use transport::{JoinToken, Transports};
@@ -142,10 +144,13 @@ fn exclusive(settings: &Settings) -> Vec<Mistake> {
         .collect()
 }
 
-/// Returns what the settings [`PATHS`](crate::PATHS) and [`COLLECTORS`](crate::COLLECTORS) say.
+/// Returns what the settings [`PATHS`](crate::PATHS), [`COLLECTORS`](crate::COLLECTORS) and
+/// [`COLLECTOR_OPTIONS`](crate::COLLECTOR_OPTIONS) say.
 pub fn host_config(settings: &Settings) -> HostConfig {
     let path = |name| settings.path(name).to_owned();
+    let on = |name| settings.switch(name);
     let pattern = |name| settings.pattern(name).map(|p| p.as_str().to_owned());
+    let text = |name| pattern(name).unwrap_or_default();
     let devices = |include, exclude| DeviceOptions {
         include: pattern(include),
         exclude: pattern(exclude),
@@ -159,12 +164,20 @@ pub fn host_config(settings: &Settings) -> HostConfig {
         },
         collectors: CollectorName::ALL
             .into_iter()
-            .filter(|name| settings.switch(&format!("collector.{name}")))
+            .filter(|name| on(name.option()))
             .map(|name| (name, name.default_tier()))
             .collect(),
+        arp: ArpOptions {
+            devices: devices(
+                "collector.arp.device-include",
+                "collector.arp.device-exclude",
+            ),
+            netlink: on("collector.arp.netlink"),
+        },
+        bcache_priority_stats: on("collector.bcache.priorityStats"),
         cpu: CpuOptions {
-            guest: settings.switch("collector.cpu.guest"),
-            info: settings.switch("collector.cpu.info"),
+            guest: on("collector.cpu.guest"),
+            info: on("collector.cpu.info"),
             flags_include: pattern("collector.cpu.info.flags-include"),
             bugs_include: pattern("collector.cpu.info.bugs-include"),
         },
@@ -172,6 +185,13 @@ pub fn host_config(settings: &Settings) -> HostConfig {
             "collector.diskstats.device-include",
             "collector.diskstats.device-exclude",
         ),
+        ethtool: EthtoolOptions {
+            devices: devices(
+                "collector.ethtool.device-include",
+                "collector.ethtool.device-exclude",
+            ),
+            metrics_include: text("collector.ethtool.metrics-include"),
+        },
         filesystem: FilesystemOptions {
             mount_points_include: pattern("collector.filesystem.mount-points-include"),
             mount_points_exclude: pattern("collector.filesystem.mount-points-exclude"),
@@ -181,16 +201,72 @@ pub fn host_config(settings: &Settings) -> HostConfig {
             stat_workers: usize::try_from(settings.number("collector.filesystem.stat-workers"))
                 .unwrap_or(usize::MAX),
         },
+        hwmon_chips: devices(
+            "collector.hwmon.chip-include",
+            "collector.hwmon.chip-exclude",
+        ),
+        hwmon_sensors: devices(
+            "collector.hwmon.sensor-include",
+            "collector.hwmon.sensor-exclude",
+        ),
+        interrupts: InterruptsOptions {
+            names: devices(
+                "collector.interrupts.name-include",
+                "collector.interrupts.name-exclude",
+            ),
+            include_zeros: on("collector.interrupts.include-zeros"),
+        },
+        ipvs_backend_labels: settings.text("collector.ipvs.backend-labels").to_owned(),
+        netclass: NetclassOptions {
+            ignored_devices: text("collector.netclass.ignored-devices"),
+            ignore_invalid_speed: on("collector.netclass.ignore-invalid-speed"),
+        },
         netdev: NetdevOptions {
             devices: devices(
                 "collector.netdev.device-include",
                 "collector.netdev.device-exclude",
             ),
-            netlink: settings.switch("collector.netdev.netlink"),
-            detailed_metrics: settings.switch("collector.netdev.enable-detailed-metrics"),
+            netlink: on("collector.netdev.netlink"),
+            detailed_metrics: on("collector.netdev.enable-detailed-metrics"),
         },
-        stat_softirq: settings.switch("collector.stat.softirq"),
-        vmstat_fields: pattern("collector.vmstat.fields").unwrap_or_default(),
+        netstat_fields: text("collector.netstat.fields"),
+        pcidevice: PcideviceOptions {
+            names: on("collector.pcidevice.names"),
+            ids_file: settings
+                .optional_path("collector.pcidevice.idsfile")
+                .map(Path::to_owned),
+        },
+        powersupply_ignored: text("collector.powersupply.ignored-supplies"),
+        qdisc: devices(
+            "collector.qdisc.device-include",
+            "collector.qdisc.device-exclude",
+        ),
+        rapl_zone_label: on("collector.rapl.enable-zone-label"),
+        slabinfo: devices(
+            "collector.slabinfo.slabs-include",
+            "collector.slabinfo.slabs-exclude",
+        ),
+        stat_softirq: on("collector.stat.softirq"),
+        sysctl: SysctlOptions {
+            include: settings.texts("collector.sysctl.include").to_vec(),
+            include_info: settings.texts("collector.sysctl.include-info").to_vec(),
+        },
+        systemd: SystemdOptions {
+            units: devices(
+                "collector.systemd.unit-include",
+                "collector.systemd.unit-exclude",
+            ),
+            restarts: on("collector.systemd.enable-restarts-metrics"),
+            start_times: on("collector.systemd.enable-start-time-metrics"),
+            tasks: on("collector.systemd.enable-task-metrics"),
+        },
+        tapestats_ignored: text("collector.tapestats.ignored-devices"),
+        textfile_directories: settings
+            .texts("collector.textfile.directory")
+            .iter()
+            .map(PathBuf::from)
+            .collect(),
+        vmstat_fields: text("collector.vmstat.fields"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::{Kind, Setting};
-use host::FilesystemOptions;
+use host::{CollectorName, FilesystemOptions, HostConfig, SystemdOptions};
 
 /// The setting `--interval`.
 pub const INTERVAL: Setting = Setting {
@@ -30,9 +30,44 @@ pub const PATHS: &[Setting] = &[
     ),
 ];
 
-/// The settings `--collector.*`.
-pub const COLLECTORS: &[Setting] = &[
-    on("collector.cpu", "Collect the time of each CPU by mode."),
+/// The settings `--collector.NAME`: which collectors run.
+pub const COLLECTORS: &[Setting] = &switches();
+
+const fn switches() -> [Setting; CollectorName::ALL.len()] {
+    let mut settings = [off("", ""); CollectorName::ALL.len()];
+    let mut at = 0;
+    while at < settings.len() {
+        let name = CollectorName::ALL[at];
+        settings[at] = if name.runs_by_default() {
+            on(name.option(), name.about())
+        } else {
+            off(name.option(), name.about())
+        };
+        at += 1;
+    }
+    settings
+}
+
+/// The settings `--collector.NAME.*`: what collectors are told.
+pub const COLLECTOR_OPTIONS: &[Setting] = &[
+    pattern(
+        "collector.arp.device-include",
+        None,
+        "Only neighbours of these network devices.",
+    ),
+    pattern(
+        "collector.arp.device-exclude",
+        None,
+        "Neighbours of all network devices but these.",
+    ),
+    on(
+        "collector.arp.netlink",
+        "Ask the kernel by netlink rather than read /proc/net/arp.",
+    ),
+    off(
+        "collector.bcache.priorityStats",
+        "Collect priority_stats, which is expensive to read.",
+    ),
     on(
         "collector.cpu.guest",
         "Collect node_cpu_guest_seconds_total.",
@@ -51,10 +86,6 @@ pub const COLLECTORS: &[Setting] = &[
         None,
         "CPU bugs to show as node_cpu_bug_info; implies --collector.cpu.info.",
     ),
-    on(
-        "collector.diskstats",
-        "Collect operations, bytes and time of each block device.",
-    ),
     pattern(
         "collector.diskstats.device-include",
         None,
@@ -65,13 +96,20 @@ pub const COLLECTORS: &[Setting] = &[
         Some(r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$"),
         "All block devices but these.",
     ),
-    on(
-        "collector.filefd",
-        "Collect the number of file descriptors in use.",
+    pattern(
+        "collector.ethtool.device-include",
+        None,
+        "Only these network devices.",
     ),
-    on(
-        "collector.filesystem",
-        "Collect space and inodes of each mount.",
+    pattern(
+        "collector.ethtool.device-exclude",
+        None,
+        "All network devices but these.",
+    ),
+    pattern(
+        "collector.ethtool.metrics-include",
+        Some(".*"),
+        "The drivers' counters to collect.",
     ),
     pattern(
         "collector.filesystem.mount-points-include",
@@ -107,11 +145,47 @@ pub const COLLECTORS: &[Setting] = &[
         value_name: "N",
         help: "Threads that ask mounts.",
     },
-    on("collector.loadavg", "Collect the load averages."),
-    on("collector.meminfo", "Collect every field of /proc/meminfo."),
+    pattern("collector.hwmon.chip-include", None, "Only these chips."),
+    pattern("collector.hwmon.chip-exclude", None, "All chips but these."),
+    pattern(
+        "collector.hwmon.sensor-include",
+        None,
+        "Only these sensors, as CHIP;SENSOR.",
+    ),
+    pattern(
+        "collector.hwmon.sensor-exclude",
+        None,
+        "All sensors but these, as CHIP;SENSOR.",
+    ),
+    pattern(
+        "collector.interrupts.name-include",
+        None,
+        "Only these interrupts, as TYPE;INFO;DEVICES.",
+    ),
+    pattern(
+        "collector.interrupts.name-exclude",
+        None,
+        "All interrupts but these, as TYPE;INFO;DEVICES.",
+    ),
     on(
-        "collector.netdev",
-        "Collect traffic and errors of each network device.",
+        "collector.interrupts.include-zeros",
+        "Show also interrupts that never came.",
+    ),
+    Setting {
+        name: "collector.ipvs.backend-labels",
+        kind: Kind::Text,
+        default: Some(HostConfig::IPVS_BACKEND_LABELS),
+        value_name: "LABEL,...",
+        help: "Labels of backends; those that differ in others only are summed.",
+    },
+    pattern(
+        "collector.netclass.ignored-devices",
+        Some(HostConfig::IGNORE_NOTHING),
+        "Network devices to ignore.",
+    ),
+    off(
+        "collector.netclass.ignore-invalid-speed",
+        "Leave out a speed below 0.",
     ),
     pattern(
         "collector.netdev.device-include",
@@ -131,16 +205,100 @@ pub const COLLECTORS: &[Setting] = &[
         "collector.netdev.enable-detailed-metrics",
         "Collect the kernel's finer counters, under other names.",
     ),
-    on("collector.os", "Collect what os-release says."),
-    on("collector.pressure", "Collect pressure stall information."),
-    on(
-        "collector.stat",
-        "Collect boot time, interrupts, context switches, forks, processes.",
+    pattern(
+        "collector.netstat.fields",
+        Some(HostConfig::NETSTAT_FIELDS),
+        "The counters of protocols to collect, as PROTOCOL_NAME.",
+    ),
+    off(
+        "collector.pcidevice.names",
+        "Add the names of vendors and devices.",
+    ),
+    Setting {
+        name: "collector.pcidevice.idsfile",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Where the names of PCI devices are; where distributions have them when not given.",
+    },
+    pattern(
+        "collector.powersupply.ignored-supplies",
+        Some(HostConfig::IGNORE_NOTHING),
+        "Power supplies to ignore.",
+    ),
+    pattern(
+        "collector.qdisc.device-include",
+        None,
+        "Only these network devices.",
+    ),
+    pattern(
+        "collector.qdisc.device-exclude",
+        None,
+        "All network devices but these.",
+    ),
+    off(
+        "collector.rapl.enable-zone-label",
+        "Show all zones in one family, with the label rapl_zone.",
+    ),
+    pattern(
+        "collector.slabinfo.slabs-include",
+        None,
+        "Only these object caches.",
+    ),
+    pattern(
+        "collector.slabinfo.slabs-exclude",
+        None,
+        "All object caches but these.",
     ),
     off("collector.stat.softirq", "Collect softirqs by vector."),
-    on("collector.time", "Collect the clock and the clock sources."),
-    on("collector.uname", "Collect what uname says."),
-    on("collector.vmstat", "Collect fields of /proc/vmstat."),
+    Setting {
+        name: "collector.sysctl.include",
+        kind: Kind::Texts,
+        default: None,
+        value_name: "NAME[:VALUE,...]",
+        help: "A setting of the kernel that is a number or, with names for them, several; may be repeated.",
+    },
+    Setting {
+        name: "collector.sysctl.include-info",
+        kind: Kind::Texts,
+        default: None,
+        value_name: "NAME[:VALUE,...]",
+        help: "A setting of the kernel that is a text; may be repeated.",
+    },
+    pattern(
+        "collector.systemd.unit-include",
+        Some(SystemdOptions::UNIT_INCLUDE),
+        "The units to collect, whole names.",
+    ),
+    pattern(
+        "collector.systemd.unit-exclude",
+        Some(SystemdOptions::UNIT_EXCLUDE),
+        "The units not to collect, whole names.",
+    ),
+    off(
+        "collector.systemd.enable-restarts-metrics",
+        "Collect restarts of services.",
+    ),
+    off(
+        "collector.systemd.enable-start-time-metrics",
+        "Collect when units were started.",
+    ),
+    off(
+        "collector.systemd.enable-task-metrics",
+        "Collect the tasks of services.",
+    ),
+    pattern(
+        "collector.tapestats.ignored-devices",
+        Some(HostConfig::IGNORE_NOTHING),
+        "Tape drives to ignore.",
+    ),
+    Setting {
+        name: "collector.textfile.directory",
+        kind: Kind::Texts,
+        default: None,
+        value_name: "DIR",
+        help: "Folder of *.prom files; * and ? stand for parts of names; may be repeated.",
+    },
     pattern(
         "collector.vmstat.fields",
         Some("^(oom_kill|pgpg|pswp|pg.*fault).*"),
@@ -150,6 +308,34 @@ pub const COLLECTORS: &[Setting] = &[
 
 /// Patterns of which only one may be given.
 pub(crate) const EXCLUSIVE: &[(&str, &str)] = &[
+    (
+        "collector.arp.device-include",
+        "collector.arp.device-exclude",
+    ),
+    (
+        "collector.ethtool.device-include",
+        "collector.ethtool.device-exclude",
+    ),
+    (
+        "collector.hwmon.chip-include",
+        "collector.hwmon.chip-exclude",
+    ),
+    (
+        "collector.hwmon.sensor-include",
+        "collector.hwmon.sensor-exclude",
+    ),
+    (
+        "collector.interrupts.name-include",
+        "collector.interrupts.name-exclude",
+    ),
+    (
+        "collector.qdisc.device-include",
+        "collector.qdisc.device-exclude",
+    ),
+    (
+        "collector.slabinfo.slabs-include",
+        "collector.slabinfo.slabs-exclude",
+    ),
     (
         "collector.diskstats.device-include",
         "collector.diskstats.device-exclude",

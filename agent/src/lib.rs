@@ -37,7 +37,7 @@ mod view;
 pub use agent::{Agent, Surroundings};
 pub use config::{AgentConfig, TokenSource, collecting, host_config};
 pub use error::AgentError;
-pub use flags::{COLLECTORS, INTERVAL, PATHS};
+pub use flags::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};
 pub use ledger::{LEDGER_JOB, ledger_value};
 pub use program::{COLLECT, RUN, program};
 pub use view::AgentView;

@@ -3,7 +3,7 @@
 
 use config::{Kind, LOG, Program, Setting, completion_command, man_command};
 
-use crate::{COLLECTORS, INTERVAL, PATHS};
+use crate::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};
 
 /// The command that runs the agent.
 pub const RUN: &str = "run";
@@ -120,7 +120,16 @@ fn run() -> Program {
         name: RUN,
         about: "Runs the agent. Exit codes: 0 after SIGTERM or SIGINT, 2 for wrong settings, 3 when it cannot join or its identity is unusable, 1 for anything else.",
         examples: "# The first start; later ones need no token\npromontory-agent run --aggregator monitoring:4433 --token-file token --spool.path /var/lib/promontory-agent\n# In a container, with the node's folders mounted below /host\npromontory-agent run --aggregator monitoring:4433 --path.procfs /host/proc --path.sysfs /host/sys --path.rootfs /host/root",
-        settings: vec![&[CONFIG_FILE], UPLINK, OFTEN, PATHS, COLLECTORS, WEB, LOG],
+        settings: vec![
+            &[CONFIG_FILE],
+            UPLINK,
+            OFTEN,
+            PATHS,
+            COLLECTORS,
+            COLLECTOR_OPTIONS,
+            WEB,
+            LOG,
+        ],
         ..Program::default()
     }
 }
@@ -130,7 +139,7 @@ fn collect() -> Program {
         name: COLLECT,
         about: "Prints one text exposition of everything this agent would collect of the node. Exit codes: 0, 2 for wrong settings, 1 for anything else.",
         examples: "# This machine\npromontory-agent collect\n# The models of its CPUs\npromontory-agent collect --collector.cpu.info",
-        settings: vec![&[CONFIG_FILE], PATHS, COLLECTORS, LOG],
+        settings: vec![&[CONFIG_FILE], PATHS, COLLECTORS, COLLECTOR_OPTIONS, LOG],
         ..Program::default()
     }
 }

@@ -394,6 +394,7 @@ fn up() -> Program {
             &[agent::INTERVAL],
             agent::PATHS,
             agent::COLLECTORS,
+            agent::COLLECTOR_OPTIONS,
             WEB,
             INGEST,
             QUERY,

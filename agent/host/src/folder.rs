@@ -146,7 +146,10 @@ impl Folder {
         };
         match parse(&text) {
             Some(found) => Ok(Some(found)),
-            None => Err(CollectError::parse(&self.path.join(file), "content of another form")),
+            None => Err(CollectError::parse(
+                &self.path.join(file),
+                "content of another form",
+            )),
         }
     }
 

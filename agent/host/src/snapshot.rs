@@ -34,7 +34,11 @@ impl MetricFamily {
             let bound = part.bound().map(|(label, _)| label);
             let labels = sample.labels.iter();
             let labels = labels.filter(|(name, _)| Some(&**name) != bound);
-            writer.sample(part, labels.map(|(name, value)| (&**name, &**value)), sample.value);
+            writer.sample(
+                part,
+                labels.map(|(name, value)| (&**name, &**value)),
+                sample.value,
+            );
         }
     }
 }

@@ -175,8 +175,15 @@ fn gather(program: &Program, matches: &ArgMatches, mistakes: Vec<Mistake>) -> Li
     }
     for setting in program.settings.iter().copied().flatten() {
         line.settings.push(*setting);
-        if let Some(given) = matches.get_one::<String>(setting.name) {
-            line.flags.push((setting.name.to_owned(), given.clone()));
+        // Only a setting of several texts has more than one.
+        let given: Vec<&str> = matches
+            .get_many::<String>(setting.name)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        if !given.is_empty() {
+            line.flags.push((setting.name.to_owned(), given.join("\n")));
         }
         if setting.kind == Kind::Switch && matches.get_flag(&negated(setting)) {
             line.flags
@@ -246,11 +253,11 @@ fn flag(setting: &Setting) -> Arg {
         .map(|default| format!(" [default: {default}]"))
         .unwrap_or_default();
     let help = format!("{}{default} [env: {}]", setting.help, setting.variable());
-    let mut arg = Arg::new(setting.name)
-        .long(setting.name)
-        .help(help)
-        .action(ArgAction::Set)
-        .overrides_with(setting.name);
+    let mut arg = Arg::new(setting.name).long(setting.name).help(help);
+    arg = match setting.kind {
+        Kind::Texts => arg.action(ArgAction::Append),
+        _ => arg.action(ArgAction::Set).overrides_with(setting.name),
+    };
     if let Some((_, short)) = SHORT.iter().find(|(name, _)| *name == setting.name) {
         arg = arg.short(*short);
     }
@@ -262,6 +269,7 @@ fn flag(setting: &Setting) -> Arg {
             .default_missing_value("true"),
         Kind::Choice(_)
         | Kind::Text
+        | Kind::Texts
         | Kind::Secret
         | Kind::Path
         | Kind::Address

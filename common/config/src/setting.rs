@@ -29,6 +29,8 @@ pub struct Setting {
 pub enum Kind {
     /// Any text.
     Text,
+    /// Texts: the flag comes once for each, the file has a list, a variable has a line for each.
+    Texts,
     /// A text that does not print.
     Secret,
     /// A file or folder.
@@ -54,6 +56,8 @@ pub enum Kind {
 pub enum Checked {
     /// Of [`Kind::Text`], [`Kind::Secret`], [`Kind::Address`] and [`Kind::Choice`].
     Text(String),
+    /// Of [`Kind::Texts`].
+    Texts(Vec<String>),
     /// Of [`Kind::Path`].
     Path(PathBuf),
     /// Of [`Kind::Duration`].
@@ -81,6 +85,10 @@ impl Kind {
     pub fn check(self, text: &str) -> Result<Checked, String> {
         match self {
             Self::Text | Self::Secret => Ok(Checked::Text(text.to_owned())),
+            Self::Texts => {
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                Ok(Checked::Texts(lines.map(str::to_owned).collect()))
+            }
             Self::Path if text.is_empty() => Err("expected a path, found an empty text".to_owned()),
             Self::Path => Ok(Checked::Path(PathBuf::from(text))),
             Self::Address => check_address(text).map(Checked::Text),

@@ -246,6 +246,14 @@ impl Settings {
         self.optional_text(name).unwrap_or_else(|| unset(name))
     }
 
+    /// Returns texts; none when unset.
+    pub fn texts(&self, name: &str) -> &[String] {
+        self.find(name).map_or(&[], |checked| match checked {
+            Checked::Texts(texts) => texts,
+            other => wrong_kind(name, other),
+        })
+    }
+
     /// Returns a secret; `None` when unset.
     pub fn secret(&self, name: &str) -> Option<Secret> {
         self.optional_text(name).map(Secret::new)
@@ -313,6 +321,15 @@ impl Settings {
         );
         self.values.get(name).map(|value| &value.checked)
     }
+}
+
+/// Returns the texts of a list as lines, or what is none.
+fn lines_of(nodes: &[Node]) -> Result<String, &Node> {
+    let texts = nodes.iter().map(|node| match &node.value {
+        NodeValue::Scalar(text) => Ok(text.as_str()),
+        NodeValue::Null | NodeValue::List(_) | NodeValue::Map(_) => Err(node),
+    });
+    Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
 }
 
 /// A mistake of the program, not of its user: found by the first test that reads the setting.
@@ -479,6 +496,15 @@ impl Assembly<'_> {
                 }
                 (Some(setting), NodeValue::Null) => {
                     self.take(&setting, "", || origin(value.at), true)
+                }
+                (Some(setting), NodeValue::List(nodes)) if setting.kind == Kind::Texts => {
+                    match lines_of(nodes) {
+                        Ok(lines) => self.take(&setting, &lines, || origin(value.at), true),
+                        Err(odd) => self.mistakes.push(Mistake {
+                            origin: origin(odd.at),
+                            what: format!("expected a text, found {}", odd.kind()),
+                        }),
+                    }
                 }
                 // A setting may stand above others: `collector: {cpu: false}`, `collector: {cpu: {info: true}}`.
                 (Some(_), NodeValue::Map(_)) if self.has_below(&name) => {

@@ -7,11 +7,10 @@ use crate::error::CollectError;
 use crate::filter::{Filter, OptionNames};
 use crate::host::Moment;
 use crate::kept_file::{Content, KeptFile};
-use crate::netlink::NeighbourSocket;
+use crate::netlink::neighbours_by_device;
 use crate::{Family, HostConfig, HostConfigError, Sink, scan};
 
-static ENTRIES: Family =
-    Family::gauge("node_arp_entries", "ARP entries by device", &["device"]);
+static ENTRIES: Family = Family::gauge("node_arp_entries", "ARP entries by device", &["device"]);
 
 /// The columns of `net/arp`; the last is the device.
 const COLUMNS: usize = 6;
@@ -38,12 +37,10 @@ impl Arp {
 
     fn count(&mut self) -> Result<BTreeMap<String, u64>, CollectError> {
         if self.netlink {
-            NeighbourSocket::open()
-                .and_then(|mut socket| socket.entries_by_device())
-                .map_err(|source| CollectError::System {
-                    call: "ask rtnetlink for neighbours",
-                    source,
-                })
+            neighbours_by_device().map_err(|source| CollectError::System {
+                call: "ask rtnetlink for neighbours",
+                source,
+            })
         } else {
             parse(self.file.read()?)
         }
@@ -53,7 +50,10 @@ impl Arp {
 impl Collector for Arp {
     fn collect(&mut self, _: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
         let entries = self.count()?;
-        for (device, count) in entries.iter().filter(|(device, _)| self.devices.takes(device)) {
+        for (device, count) in entries
+            .iter()
+            .filter(|(device, _)| self.devices.takes(device))
+        {
             sink.sample(&ENTRIES, &[device], *count as f64);
         }
         Ok(())

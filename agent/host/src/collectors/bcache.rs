@@ -73,7 +73,11 @@ static CACHE_NUMBERS: [Number; 10] = [
     (
         "internal/btree_nodes",
         Scale::One,
-        Family::gauge("node_bcache_btree_nodes", "Total nodes in the btree.", CACHE),
+        Family::gauge(
+            "node_bcache_btree_nodes",
+            "Total nodes in the btree.",
+            CACHE,
+        ),
     ),
     (
         // Nanoseconds, whatever its name says.
@@ -294,7 +298,14 @@ impl Collector for Bcache {
                 let labels = [&*uuid, &*format!("cache{number}")];
                 sample_numbers(&device, &DEVICE_NUMBERS, &labels, sink)?;
                 if self.priority_stats {
-                    sample_words(&device, "priority_stats", &PRIORITIES, &labels, percent, sink)?;
+                    sample_words(
+                        &device,
+                        "priority_stats",
+                        &PRIORITIES,
+                        &labels,
+                        percent,
+                        sink,
+                    )?;
                 }
             }
         }
@@ -311,10 +322,18 @@ fn sample_backing(
     let labels = [uuid, name];
     sample_numbers(folder, &BACKING_NUMBERS, &labels, sink)?;
     if let Some(text) = folder.optional_text("stats_total/cache_readaheads")? {
-        let value = size(&text).ok_or_else(|| not_a_size(folder, "stats_total/cache_readaheads"))?;
+        let value =
+            size(&text).ok_or_else(|| not_a_size(folder, "stats_total/cache_readaheads"))?;
         sink.sample(&READAHEADS, &labels, value);
     }
-    sample_words(folder, "writeback_rate_debug", &WRITEBACK, &labels, rate, sink)
+    sample_words(
+        folder,
+        "writeback_rate_debug",
+        &WRITEBACK,
+        &labels,
+        rate,
+        sink,
+    )
 }
 
 fn sample_numbers(

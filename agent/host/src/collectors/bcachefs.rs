@@ -201,9 +201,10 @@ fn sample_device(
         .skip(1)
         .take_while(|line| !line.starts_with("IO errors since "));
     for (kind, count) in since_creation.filter_map(|line| line.split_once(':')) {
-        let count = count.trim().parse::<u64>().map_err(|_| {
-            CollectError::parse(&folder.path().join("io_errors"), "errors by kind")
-        })?;
+        let count = count
+            .trim()
+            .parse::<u64>()
+            .map_err(|_| CollectError::parse(&folder.path().join("io_errors"), "errors by kind"))?;
         sink.sample(&IO_ERRORS, &[uuid, name, kind.trim()], count as f64);
     }
     Ok(())

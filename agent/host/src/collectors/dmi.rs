@@ -64,8 +64,11 @@ impl Collector for Dmi {
         let (names, values): (Vec<&str>, Vec<&str>) =
             fields.iter().map(|(name, value)| (*name, &**value)).unzip();
         let family = self.families.get(&names.join(","), || {
-            let family =
-                Family::dynamic("node_dmi_info".to_owned(), HELP.to_owned(), MetricType::Gauge);
+            let family = Family::dynamic(
+                "node_dmi_info".to_owned(),
+                HELP.to_owned(),
+                MetricType::Gauge,
+            );
             Some(family.with_further_labels(names.iter().map(|name| (*name).to_owned()).collect()))
         });
         if let Some(family) = family {

@@ -59,7 +59,12 @@ impl Dmmultipath {
         }
     }
 
-    fn sample(&self, sysfs_name: &str, uuid: &str, sink: &mut dyn Sink) -> Result<(), CollectError> {
+    fn sample(
+        &self,
+        sysfs_name: &str,
+        uuid: &str,
+        sink: &mut dyn Sink,
+    ) -> Result<(), CollectError> {
         let folder = self.blocks.folder(sysfs_name);
         let name = folder.text("dm/name")?;
         let device = [&*name, sysfs_name];

@@ -86,7 +86,7 @@ fn sample_row(
         else {
             continue;
         };
-        let dimm = folder.text_or_empty(&format!("ch{channel}_dimm_label"));
+        let dimm = label(&folder.text_or_empty(&format!("ch{channel}_dimm_label")));
         let labels = [controller, row, channel, &*dimm];
         sink.sample(&CHANNEL_CORRECTABLE, &labels, folder.number(&file)?);
         let uncorrectable = folder.optional_number(&format!("ch{channel}_ue_count"))?;
@@ -95,4 +95,30 @@ fn sample_row(
         }
     }
     Ok(())
+}
+
+/// The kernel's own label, `mc#0csrow#1channel#2`, is made readable, and no label is empty.
+fn label(text: &str) -> String {
+    if text.is_empty() {
+        return "unknown".to_owned();
+    }
+    text.replace('#', "")
+        .replace("csrow", "_csrow")
+        .replace("channel", "_channel")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_made_readable() {
+        for (text, expected) in [
+            ("mc#0csrow#1channel#2", "mc0_csrow1_channel2"),
+            ("CPU_SrcID#0_Chan#0_DIMM#1", "CPU_SrcID0_Chan0_DIMM1"),
+            ("", "unknown"),
+        ] {
+            assert_eq!(label(text), expected);
+        }
+    }
 }

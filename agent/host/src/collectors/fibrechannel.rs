@@ -176,7 +176,8 @@ fn sample(host: &Folder, sink: &mut dyn Sink) -> Result<(), CollectError> {
     let text = |file| host.text_or_empty(file);
     let number = |file| {
         let text = host.text_or_empty(file);
-        text.strip_prefix("0x").map_or_else(|| text.clone(), str::to_owned)
+        text.strip_prefix("0x")
+            .map_or_else(|| text.clone(), str::to_owned)
     };
     let texts = [
         text("speed"),

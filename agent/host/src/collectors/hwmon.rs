@@ -186,11 +186,20 @@ fn named(folders: Vec<Folder>) -> Vec<(String, Folder)> {
 fn chip_name(folder: &Folder) -> String {
     if let Ok(device) = fs::canonicalize(folder.path().join("device")) {
         let part = |path: Option<&std::path::Path>| {
-            clean(&path.and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy())
+            clean(
+                &path
+                    .and_then(|path| path.file_name())
+                    .unwrap_or_default()
+                    .to_string_lossy(),
+            )
         };
         let (name, kind) = (part(Some(&device)), part(device.parent()));
         if !name.is_empty() {
-            return if kind.is_empty() { name } else { format!("{kind}_{name}") };
+            return if kind.is_empty() {
+                name
+            } else {
+                format!("{kind}_{name}")
+            };
         }
     }
     match clean(&folder.text_or_empty("name")) {
@@ -231,7 +240,9 @@ fn parse_file(file: &str) -> Option<(&str, u32, &str)> {
     };
     let element = match element {
         "" => "",
-        element => element.strip_prefix('_').filter(|element| !element.is_empty())?,
+        element => element
+            .strip_prefix('_')
+            .filter(|element| !element.is_empty())?,
     };
     KINDS.contains(&kind).then_some((kind, number, element))
 }
@@ -251,7 +262,9 @@ impl Reading<'_> {
             (_, "fault" | "alarm" | "beep") => Scale::One,
             ("update_interval" | "in" | "cpu" | "curr", _) => MILLI,
             ("temp", element) if element != "type" => MILLI,
-            ("power", "average_interval" | "average_interval_min" | "average_interval_max") => MILLI,
+            ("power", "average_interval" | "average_interval_min" | "average_interval_max") => {
+                MILLI
+            }
             ("energy" | "power" | "humidity", _) | ("freq", "input") => MICRO,
             _ => Scale::One,
         }
@@ -275,16 +288,16 @@ impl Reading<'_> {
                 name = "node_hwmon_voltage_regulator_version".to_owned();
                 ("", "Hardware voltage regulator".to_owned())
             }
-            ("update_interval", "") => (
-                "_seconds",
-                "Hardware monitor update interval".to_owned(),
-            ),
+            ("update_interval", "") => ("_seconds", "Hardware monitor update interval".to_owned()),
             (_, "fault" | "alarm") => ("", format!("Hardware sensor {element} status ({kind})")),
             (_, "beep") => (
                 "_enabled",
                 "Hardware monitor sensor has beeping enabled".to_owned(),
             ),
-            ("in" | "cpu", _) => ("_volts", format!("Hardware monitor for voltage ({element})")),
+            ("in" | "cpu", _) => (
+                "_volts",
+                format!("Hardware monitor for voltage ({element})"),
+            ),
             ("temp", "") => (
                 "_celsius",
                 "Hardware monitor for temperature (input)".to_owned(),
@@ -374,18 +387,58 @@ mod tests {
             ("temp", "input", false, "node_hwmon_temp_celsius", 0.001),
             ("temp", "", true, "node_hwmon_temp_celsius", 0.001),
             ("temp", "type", false, "node_hwmon_temp_type", 1.0),
-            ("temp", "max_alarm", false, "node_hwmon_temp_max_alarm_celsius", 0.001),
-            ("power", "average", false, "node_hwmon_power_average_watt", 1e-6),
-            ("power", "average_interval", false, "node_hwmon_power_average_interval_seconds", 0.001),
-            ("power", "accuracy", false, "node_hwmon_power_accuracy", 1e-6),
-            ("energy", "input", false, "node_hwmon_energy_joule_total", 1e-6),
+            (
+                "temp",
+                "max_alarm",
+                false,
+                "node_hwmon_temp_max_alarm_celsius",
+                0.001,
+            ),
+            (
+                "power",
+                "average",
+                false,
+                "node_hwmon_power_average_watt",
+                1e-6,
+            ),
+            (
+                "power",
+                "average_interval",
+                false,
+                "node_hwmon_power_average_interval_seconds",
+                0.001,
+            ),
+            (
+                "power",
+                "accuracy",
+                false,
+                "node_hwmon_power_accuracy",
+                1e-6,
+            ),
+            (
+                "energy",
+                "input",
+                false,
+                "node_hwmon_energy_joule_total",
+                1e-6,
+            ),
             ("curr", "input", true, "node_hwmon_curr_input_amps", 0.001),
             ("fan", "div", false, "node_hwmon_fan_div", 1.0),
             ("fan", "fault", false, "node_hwmon_fan_fault", 1.0),
-            ("update_interval", "", true, "node_hwmon_update_interval_seconds", 0.001),
+            (
+                "update_interval",
+                "",
+                true,
+                "node_hwmon_update_interval_seconds",
+                0.001,
+            ),
             ("beep_enable", "", true, "node_hwmon_beep_enabled", 1.0),
         ] {
-            let reading = Reading { kind, element, has_value };
+            let reading = Reading {
+                kind,
+                element,
+                has_value,
+            };
             assert_eq!(reading.family().name(), name);
             assert_eq!(reading.scale().of(1.0), value, "{name}");
         }

@@ -246,7 +246,10 @@ fn sample_port(device: &str, port: &Folder, sink: &mut dyn Sink) -> Result<(), C
             // A port without a performance management agent says so in words.
             None if text.starts_with("N/A") => {}
             None => {
-                return Err(CollectError::parse(&port.path().join(file), "a whole number"));
+                return Err(CollectError::parse(
+                    &port.path().join(file),
+                    "a whole number",
+                ));
             }
         }
     }

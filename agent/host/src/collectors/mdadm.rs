@@ -199,7 +199,11 @@ impl Device {
             sink.sample(&DISKS, &[name, state], disks as f64);
         }
         for state in STATES {
-            sink.sample(&STATE, &[name, state], f64::from(u8::from(state == self.state)));
+            sink.sample(
+                &STATE,
+                &[name, state],
+                f64::from(u8::from(state == self.state)),
+            );
         }
     }
 }
@@ -207,7 +211,8 @@ impl Device {
 /// Reads `[REQUIRED/ACTIVE]`.
 fn disks(status: &[u8]) -> Option<(u64, u64)> {
     scan::words(status).find_map(|word| {
-        let (required, active) = scan::split_once(word.strip_prefix(b"[")?.strip_suffix(b"]")?, b'/')?;
+        let (required, active) =
+            scan::split_once(word.strip_prefix(b"[")?.strip_suffix(b"]")?, b'/')?;
         Some((scan::number(required)?, scan::number(active)?))
     })
 }
@@ -224,27 +229,47 @@ mod tests {
         );
         let mut device = redundant.unwrap();
         let disks = |device: &Device| {
-            let Device { disks_required, disks_active, disks_failed, disks_spare, .. } = *device;
+            let Device {
+                disks_required,
+                disks_active,
+                disks_failed,
+                disks_spare,
+                ..
+            } = *device;
             (disks_required, disks_active, disks_failed, disks_spare)
         };
         assert_eq!((disks(&device), device.state), ((3, 2, 1, 1), "active"));
-        device.take_progress(b"  bitmap: 0/1 pages [0KB], 64KB chunk").unwrap();
+        device
+            .take_progress(b"  bitmap: 0/1 pages [0KB], 64KB chunk")
+            .unwrap();
         assert_eq!(device.blocks_synced, 100);
-        device.take_progress(b"  [=>..]  recovery =  8.5% (16/100) finish=1min").unwrap();
+        device
+            .take_progress(b"  [=>..]  recovery =  8.5% (16/100) finish=1min")
+            .unwrap();
         assert_eq!((device.state, device.blocks_synced), ("recovering", 16));
         device.take_progress(b"  resync=DELAYED").unwrap();
         assert_eq!((device.state, device.blocks_synced), ("resync", 0));
         assert_eq!(device.take_progress(b"  check = 8.5%"), None);
-        let striped = Device::parse(b"md2 : active (read-only) raid0 sda[0] sdb[1]", b" 7 blocks 64k chunks");
+        let striped = Device::parse(
+            b"md2 : active (read-only) raid0 sda[0] sdb[1]",
+            b" 7 blocks 64k chunks",
+        );
         assert_eq!(disks(&striped.unwrap()), (2, 2, 0, 0));
-        let stopped = Device::parse(b"md3 : inactive sda[0](S)", b" 9 blocks super external:imsm");
+        let stopped = Device::parse(
+            b"md3 : inactive sda[0](S)",
+            b" 9 blocks super external:imsm",
+        );
         assert_eq!(disks(&stopped.unwrap()), (0, 0, 0, 1));
         for (line, status) in [
             ("md1 :", "1 blocks"),
             ("md1 : active raid1 sda[0]", "blocks"),
             ("md1 : active raid1 sda[0]", "1 blocks [x/1] [U]"),
         ] {
-            assert_eq!(Device::parse(line.as_bytes(), status.as_bytes()), None, "{line}");
+            assert_eq!(
+                Device::parse(line.as_bytes(), status.as_bytes()),
+                None,
+                "{line}"
+            );
         }
     }
 }

@@ -93,8 +93,14 @@ impl Netclass {
 
     fn sample(&self, device: &Folder, sink: &mut dyn Sink) -> Result<(), CollectError> {
         let name = device.name();
-        let (address, broadcast) = (device.text_or_empty("address"), device.text_or_empty("broadcast"));
-        let (duplex, state) = (device.text_or_empty("duplex"), device.text_or_empty("operstate"));
+        let (address, broadcast) = (
+            device.text_or_empty("address"),
+            device.text_or_empty("broadcast"),
+        );
+        let (duplex, state) = (
+            device.text_or_empty("duplex"),
+            device.text_or_empty("operstate"),
+        );
         let alias = device.text_or_empty("ifalias");
         let flags = device.parsed("flags", |text| {
             scan::hexadecimal(text.strip_prefix("0x")?.as_bytes())
@@ -104,7 +110,15 @@ impl Netclass {
             Some(_) => "down",
             None => "unknown",
         };
-        let info = [&*name, &address, &broadcast, &duplex, &state, administered, &alias];
+        let info = [
+            &*name,
+            &address,
+            &broadcast,
+            &duplex,
+            &state,
+            administered,
+            &alias,
+        ];
         sink.sample(&UP, &[&name], f64::from(u8::from(state == "up")));
         sink.sample(&INFO, &info, 1.0);
         device.sample(&PROPERTIES, &[&name], sink)?;

@@ -99,8 +99,8 @@ impl Fields {
             let Some(six) = field.iter().position(|byte| *byte == b'6') else {
                 continue;
             };
-            let value = scan::float(number)
-                .ok_or_else(|| content.without("lines of `name number`"))?;
+            let value =
+                scan::float(number).ok_or_else(|| content.without("lines of `name number`"))?;
             let (protocol, name) = field.split_at(six + 1);
             self.sample(protocol, name, value, sink);
         }

@@ -39,7 +39,7 @@ static REQUESTS: Family = Family::counter(
 );
 
 /// In the kernel's order; an older kernel knows fewer.
-const V4: Procedures = &[
+const V4: Procedures<'_> = &[
     "Null",
     "Read",
     "Write",
@@ -143,8 +143,8 @@ fn sample_line(line: &[u8], sink: &mut dyn Sink) -> Option<()> {
             sink.sample(&RETRANSMISSIONS, &[], retransmissions);
             sink.sample(&AUTHENTICATION_REFRESHES, &[], refreshes);
         }
-        b"proc2" => rpc::sample_all(&REQUESTS, "2", rpc::V2, numbers, sink)?,
-        b"proc3" => rpc::sample_all(&REQUESTS, "3", rpc::V3, numbers, sink)?,
+        b"proc2" => rpc::sample_all(&REQUESTS, "2", &rpc::V2, numbers, sink)?,
+        b"proc3" => rpc::sample_all(&REQUESTS, "3", &rpc::V3, numbers, sink)?,
         b"proc4" => rpc::sample_known(&REQUESTS, "4", V4, numbers, sink)?,
         _ => {}
     }

@@ -82,8 +82,10 @@ static REQUESTS: Family = Family::counter(
     &["proto", "method"],
 );
 
+const V2: [&str; 18] = rpc::without_null(rpc::V2);
+const V3: [&str; 22] = rpc::without_null(rpc::V3);
 /// Operations of NFS 4 by number; the first three are none.
-const V4: Procedures = &[
+const V4: Procedures<'_> = &[
     "",
     "",
     "",
@@ -187,8 +189,8 @@ fn sample_line(line: &[u8], sink: &mut dyn Sink) -> Option<()> {
             sink.sample(&RPC_ERRORS, &["auth"], authentication);
             sink.sample(&RPC_ERRORS, &["cInt"], client);
         }
-        b"proc2" => rpc::sample_all(&REQUESTS, "2", rpc::V2, numbers, sink)?,
-        b"proc3" => rpc::sample_all(&REQUESTS, "3", rpc::V3, numbers, sink)?,
+        b"proc2" => rpc::sample_all(&REQUESTS, "2", &V2, numbers, sink)?,
+        b"proc3" => rpc::sample_all(&REQUESTS, "3", &V3, numbers, sink)?,
         b"proc4ops" => {
             (scan::words(numbers).count() > V4_MIN).then_some(())?;
             rpc::sample_known(&REQUESTS, "4", V4, numbers, sink)?;

@@ -18,10 +18,7 @@ macro_rules! number {
             scale: $scale,
             family: Family::gauge(
                 concat!("node_power_supply_", $name),
-                concat!(
-                    $name,
-                    " value of /sys/class/power_supply/<power_supply>."
-                ),
+                concat!($name, " value of /sys/class/power_supply/<power_supply>."),
                 &["power_supply"],
             ),
         }
@@ -59,7 +56,11 @@ static NUMBERS: [Attribute; 49] = [
     number!("voltage_now", MICRO, "voltage_volt"),
     number!("voltage_ocv", MICRO, "voltage_ocv"),
     number!("charge_control_limit", MICRO, "charge_control_limit"),
-    number!("charge_control_limit_max", MICRO, "charge_control_limit_max"),
+    number!(
+        "charge_control_limit_max",
+        MICRO,
+        "charge_control_limit_max"
+    ),
     number!("charge_counter", MICRO, "charge_counter"),
     number!("charge_empty", MICRO, "charge_empty"),
     number!("charge_empty_design", MICRO, "charge_empty_design"),
@@ -68,9 +69,17 @@ static NUMBERS: [Attribute; 49] = [
     number!("charge_now", MICRO, "charge_ampere"),
     number!("charge_term_current", MICRO, "charge_term_current"),
     number!("constant_charge_current", MICRO, "constant_charge_current"),
-    number!("constant_charge_current_max", MICRO, "constant_charge_current_max"),
+    number!(
+        "constant_charge_current_max",
+        MICRO,
+        "constant_charge_current_max"
+    ),
     number!("constant_charge_voltage", MICRO, "constant_charge_voltage"),
-    number!("constant_charge_voltage_max", MICRO, "constant_charge_voltage_max"),
+    number!(
+        "constant_charge_voltage_max",
+        MICRO,
+        "constant_charge_voltage_max"
+    ),
     number!("precharge_current", MICRO, "precharge_current"),
     number!("input_current_limit", MICRO, "input_current_limit"),
     number!("power_now", MICRO, "power_watt"),

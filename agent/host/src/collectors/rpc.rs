@@ -2,17 +2,17 @@
 
 use crate::{Family, Sink, scan};
 
-/// Names in the order of the procedures' numbers.
-pub(super) type Procedures = &'static [&'static str];
+/// Names in the order of the procedures' numbers; those without a name are not shown.
+pub(super) type Procedures<'a> = &'a [&'static str];
 
 /// NFS 2.
-pub(super) const V2: Procedures = &[
+pub(super) const V2: [&str; 18] = [
     "Null", "GetAttr", "SetAttr", "Root", "Lookup", "ReadLink", "Read", "WrCache", "Write",
     "Create", "Remove", "Rename", "Link", "SymLink", "MkDir", "RmDir", "ReadDir", "FsStat",
 ];
 
 /// NFS 3.
-pub(super) const V3: Procedures = &[
+pub(super) const V3: [&str; 22] = [
     "Null",
     "GetAttr",
     "SetAttr",
@@ -37,6 +37,14 @@ pub(super) const V3: Procedures = &[
     "Commit",
 ];
 
+/// Returns the procedures without a name for the first, which does nothing.
+pub(super) const fn without_null<const N: usize>(
+    mut procedures: [&'static str; N],
+) -> [&'static str; N] {
+    procedures[0] = "";
+    procedures
+}
+
 /// Reads exactly `N` numbers.
 pub(super) fn numbers<const N: usize>(line: &[u8]) -> Option<[f64; N]> {
     let mut words = scan::words(line);
@@ -51,7 +59,7 @@ pub(super) fn numbers<const N: usize>(line: &[u8]) -> Option<[f64; N]> {
 pub(super) fn sample_all(
     family: &Family,
     proto: &str,
-    procedures: Procedures,
+    procedures: Procedures<'_>,
     line: &[u8],
     sink: &mut dyn Sink,
 ) -> Option<()> {
@@ -63,7 +71,7 @@ pub(super) fn sample_all(
 pub(super) fn sample_known(
     family: &Family,
     proto: &str,
-    procedures: Procedures,
+    procedures: Procedures<'_>,
     line: &[u8],
     sink: &mut dyn Sink,
 ) -> Option<()> {
@@ -94,10 +102,20 @@ mod tests {
 
     fn sampled(line: &str) -> Option<Vec<(String, f64)>> {
         let mut snapshot = Snapshot::new();
-        sample_known(&FAMILY, "9", &["A", "", "C"], line.as_bytes(), &mut snapshot)?;
+        sample_known(
+            &FAMILY,
+            "9",
+            &["A", "", "C"],
+            line.as_bytes(),
+            &mut snapshot,
+        )?;
         let families = snapshot.into_families();
         let samples = families.iter().flat_map(|family| &family.samples);
-        Some(samples.map(|sample| (sample.labels[0].1.clone(), sample.value)).collect())
+        Some(
+            samples
+                .map(|sample| (sample.labels[0].1.clone(), sample.value))
+                .collect(),
+        )
     }
 
     #[test]

@@ -74,7 +74,13 @@ mod tests {
     fn only_lines_of_cpus_are_read() {
         let line = b"cpu12 0 0 1 2 3 4 50 60 70 80";
         assert_eq!(parse_line(line), Some((&b"12"[..], [50, 60, 70])));
-        for other in ["version 15", "domain0 00 1 2 3 4 5 6 7 8 9", "cpu1 1 2", "cpux 1 2 3 4 5 6 7 8 9", ""] {
+        for other in [
+            "version 15",
+            "domain0 00 1 2 3 4 5 6 7 8 9",
+            "cpu1 1 2",
+            "cpux 1 2 3 4 5 6 7 8 9",
+            "",
+        ] {
             assert_eq!(parse_line(other.as_bytes()), None, "{other}");
         }
     }

@@ -61,11 +61,8 @@ static HASH_LONGEST_CHAIN: Family = Family::gauge(
     "SELinux AVC hash longest chain",
     &[],
 );
-static THRESHOLD: Family = Family::gauge(
-    "node_selinux_avc_threshold",
-    "SELinux AVC threshold",
-    &[],
-);
+static THRESHOLD: Family =
+    Family::gauge("node_selinux_avc_threshold", "SELinux AVC threshold", &[]);
 
 #[derive(Debug)]
 pub(super) struct Selinux {
@@ -141,7 +138,9 @@ fn sum_columns(text: &str) -> Option<[u64; 6]> {
 fn parse_hash(text: &str) -> Option<[u64; 4]> {
     let after = |name: &str| {
         let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
-        pairs.find(|(word, _)| *word == name).map(|(_, value)| value.trim())
+        pairs
+            .find(|(word, _)| *word == name)
+            .map(|(_, value)| value.trim())
     };
     let (used, available) = after("buckets used")?.split_once('/')?;
     let number = |text: &str| text.parse().ok();

@@ -131,7 +131,9 @@ impl Collector for Tapestats {
         for (number, folder) in self.drives.numbered("st")? {
             let device = format!("st{number}");
             if !self.ignored.is_match(&device) {
-                folder.folder("stats").sample(&STATISTICS, &[&device], sink)?;
+                folder
+                    .folder("stats")
+                    .sample(&STATISTICS, &[&device], sink)?;
             }
         }
         Ok(())

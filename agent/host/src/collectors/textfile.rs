@@ -89,7 +89,11 @@ fn report(path: &Path, reason: &dyn std::fmt::Display) {
 fn sample_all(files: &[TextFile], sink: &mut dyn Sink) -> bool {
     let mut unexplained: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for file in files {
-        for metrics in file.families.iter().filter(|metrics| metrics.help.is_empty()) {
+        for metrics in file
+            .families
+            .iter()
+            .filter(|metrics| metrics.help.is_empty())
+        {
             let paths = unexplained.entry(&metrics.name).or_default();
             paths.push(&file.path);
         }
@@ -104,7 +108,11 @@ fn sample_all(files: &[TextFile], sink: &mut dyn Sink) -> bool {
                 }
                 _ => metrics.help.clone(),
             };
-            if *explained.entry(&metrics.name).or_insert_with(|| help.clone()) == help {
+            if *explained
+                .entry(&metrics.name)
+                .or_insert_with(|| help.clone())
+                == help
+            {
                 metrics.sample(&help, sink);
             } else {
                 alike = false;
@@ -135,7 +143,9 @@ impl Directory {
             if !text.contains(['*', '?']) {
                 return Ok(Part::Name(PathBuf::from(component.as_os_str())));
             }
-            let escaped = regex::escape(&text).replace(r"\*", ".*").replace(r"\?", ".");
+            let escaped = regex::escape(&text)
+                .replace(r"\*", ".*")
+                .replace(r"\?", ".");
             filter::pattern("collector.textfile.directory", &format!("^{escaped}$"))
                 .map(Part::Pattern)
         };
@@ -169,7 +179,10 @@ impl Directory {
         for folder in folders {
             files.extend(names(&folder)?);
         }
-        files.retain(|path| path.extension().is_some_and(|extension| extension == "prom"));
+        files.retain(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "prom")
+        });
         Ok(files)
     }
 }
@@ -279,15 +292,17 @@ fn of<'a>(families: &'a mut BTreeMap<String, Metrics>, name: &str) -> &'a mut Me
 
 /// Splits a sample's name into its family's and the suffix of a part, should there be such a histogram or summary.
 fn split<'a>(families: &BTreeMap<String, Metrics>, name: &'a str) -> (&'a str, &'static str) {
-    let part = ["_bucket", "_sum", "_count"].into_iter().find_map(|suffix| {
-        let base = name.strip_suffix(suffix)?;
-        let has_it = match families.get(base)?.kind {
-            MetricType::Histogram => true,
-            MetricType::Summary => suffix != "_bucket",
-            _ => false,
-        };
-        has_it.then_some((base, suffix))
-    });
+    let part = ["_bucket", "_sum", "_count"]
+        .into_iter()
+        .find_map(|suffix| {
+            let base = name.strip_suffix(suffix)?;
+            let has_it = match families.get(base)?.kind {
+                MetricType::Histogram => true,
+                MetricType::Summary => suffix != "_bucket",
+                _ => false,
+            };
+            has_it.then_some((base, suffix))
+        });
     part.unwrap_or((name, ""))
 }
 

@@ -33,11 +33,7 @@ static ESTIMATED_ERROR: Family = Family::gauge(
     "Estimated error in seconds.",
     &[],
 );
-static STATUS: Family = Family::gauge(
-    "node_timex_status",
-    "Value of the status array bits.",
-    &[],
-);
+static STATUS: Family = Family::gauge("node_timex_status", "Value of the status array bits.", &[]);
 static CONSTANT: Family = Family::gauge(
     "node_timex_loop_time_constant",
     "Phase-locked loop time constant.",

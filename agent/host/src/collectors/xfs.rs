@@ -246,7 +246,8 @@ impl Collector for Xfs {
 /// What a kernel does not count is 0.
 fn sample(device: &str, bytes: &[u8], sink: &mut dyn Sink) -> Option<()> {
     for (start, counters) in &LINES {
-        let line = scan::lines(bytes).find(|line| scan::words(line).next() == Some(start.as_bytes()));
+        let line =
+            scan::lines(bytes).find(|line| scan::words(line).next() == Some(start.as_bytes()));
         let mut numbers = scan::words(line.unwrap_or_default()).skip(1);
         for counter in *counters {
             let count = match numbers.next() {

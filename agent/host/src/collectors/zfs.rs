@@ -115,7 +115,15 @@ impl Zfs {
             } else if kind == UINT64 {
                 let number = scan::integer(value)?;
                 let (labels, values) = (&["zpool", "dataset"], [pool, &*dataset]);
-                self.sample("zfs_zpool_dataset", "objset", name, labels, &values, number, sink);
+                self.sample(
+                    "zfs_zpool_dataset",
+                    "objset",
+                    name,
+                    labels,
+                    &values,
+                    number,
+                    sink,
+                );
             }
             Some(())
         })
@@ -209,10 +217,7 @@ fn sample_state(pool: &str, path: &Path, sink: &mut dyn Sink) -> Result<(), Coll
 }
 
 /// Calls `take` with name, type and value of each named statistic; a value may have blanks inside.
-fn for_named(
-    bytes: &[u8],
-    mut take: impl FnMut(&[u8], &[u8], &[u8]) -> Option<()>,
-) -> Option<()> {
+fn for_named(bytes: &[u8], mut take: impl FnMut(&[u8], &[u8], &[u8]) -> Option<()>) -> Option<()> {
     let mut lines = scan::lines(bytes).skip_while(|line| !scan::words(line).eq(NAMED));
     lines.next()?;
     for line in lines {
@@ -221,7 +226,10 @@ fn for_named(
             continue;
         };
         // The words are parts of the line, so what follows the second is its rest.
-        let rest = line.trim_ascii_start().get(name.len()..)?.trim_ascii_start();
+        let rest = line
+            .trim_ascii_start()
+            .get(name.len()..)?
+            .trim_ascii_start();
         let value = rest.get(kind.len()..)?.trim_ascii();
         if !value.is_empty() {
             take(name, kind, value)?;
@@ -239,7 +247,11 @@ mod tests {
         let text = b"12 1 0x01\nname type data\nhits  4  7\ndataset_name 7 a  b c\nodd\nempty 4\n";
         let mut seen = Vec::new();
         let done = for_named(text, |name, kind, value| {
-            seen.push([name, kind, value].map(|word| scan::text(word).into_owned()).join("|"));
+            seen.push(
+                [name, kind, value]
+                    .map(|word| scan::text(word).into_owned())
+                    .join("|"),
+            );
             Some(())
         });
         assert_eq!(done, Some(()));
