@@ -66,9 +66,22 @@ pub(crate) fn hexadecimal(word: &[u8]) -> Option<u64> {
     })
 }
 
-/// Returns text for a label; what is not UTF-8 becomes U+FFFD.
+/// Returns text for a label; each run of bytes that are not UTF-8 becomes one U+FFFD.
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    let mut in_run = false;
+    for chunk in bytes.utf8_chunks() {
+        in_run &= chunk.valid().is_empty();
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() && !in_run {
+            text.push(char::REPLACEMENT_CHARACTER);
+            in_run = true;
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// A number as decimal text, without allocating.
@@ -124,6 +137,13 @@ mod tests {
             Some(18_446_744_073_709_551_616.0)
         );
         assert_eq!(float(b"one"), None);
+        for (bytes, expected) in [
+            (&b"plain"[..], "plain"),
+            (b"a\xff\xfe\xffb\xff", "a\u{fffd}b\u{fffd}"),
+            (b"\xe2\x82", "\u{fffd}"),
+        ] {
+            assert_eq!(text(bytes), expected);
+        }
         for (word, expected) in [
             ("-12", Some(-12.0)),
             ("0x1f", Some(31.0)),

@@ -55,6 +55,15 @@ pub struct MetricSample {
 }
 
 impl MetricSample {
+    /// Returns the labels without the one that tells a part from its neighbours.
+    fn own_labels(&self, kind: MetricType) -> impl Iterator<Item = (&str, &str)> {
+        let bound = self.part(kind).bound().map(|(label, _)| label);
+        let labels = self.labels.iter();
+        labels
+            .map(|(name, value)| (&**name, &**value))
+            .filter(move |(name, _)| Some(*name) != bound)
+    }
+
     fn part(&self, kind: MetricType) -> Part {
         let bound = |label: &str| {
             let (_, text) = self.labels.iter().find(|(name, _)| name == label)?;
@@ -89,10 +98,11 @@ impl Snapshot {
     pub fn into_families(self) -> Vec<MetricFamily> {
         let mut families: Vec<_> = self.families.into_values().collect();
         for family in &mut families {
-            // The samples of a histogram or summary belong together as they came.
-            if !matches!(family.kind, MetricType::Histogram | MetricType::Summary) {
-                family.samples.sort_by(|a, b| a.labels.cmp(&b.labels));
-            }
+            // The parts of a histogram or summary stay together as they came.
+            let kind = family.kind;
+            family
+                .samples
+                .sort_by(|a, b| a.own_labels(kind).cmp(b.own_labels(kind)));
         }
         families
     }

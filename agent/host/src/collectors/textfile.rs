@@ -3,7 +3,7 @@
 //! Each file is an exposition in text 0.0.4 and is taken as a whole or, after a mistake, not at all. Several files may add to one
 //! family, as long as they explain it alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -275,10 +275,12 @@ fn parse(bytes: &[u8]) -> Result<Vec<Metrics>, String> {
             Entry::Unit { .. } | Entry::Comment(_) | Entry::Eof => {}
         }
     }
-    Ok(families
+    let mut families: Vec<Metrics> = families
         .into_values()
         .filter(|metrics| !metrics.samples.is_empty())
-        .collect())
+        .collect();
+    families.iter_mut().for_each(Metrics::complete);
+    Ok(families)
 }
 
 fn of<'a>(families: &'a mut BTreeMap<String, Metrics>, name: &str) -> &'a mut Metrics {
@@ -307,35 +309,78 @@ fn split<'a>(families: &BTreeMap<String, Metrics>, name: &'a str) -> (&'a str, &
 }
 
 impl Metrics {
-    /// Every sample gets all labels that samples of its kind have, be they empty.
+    /// Every sample gets all labels that samples of its family have, be they empty.
     fn sample(&self, help: &str, sink: &mut dyn Sink) {
+        let mut names: Vec<&str> = Vec::new();
+        for sample in &self.samples {
+            for (name, _) in sample.own_labels(self.kind) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
         let mut parts: BTreeMap<&str, Family> = BTreeMap::new();
         for sample in &self.samples {
-            let family = parts
-                .entry(sample.suffix)
-                .or_insert_with(|| self.family(help, sample.suffix));
-            let values: Vec<&str> = family
-                .labels()
-                .map(|label| {
-                    let found = sample.labels.iter().find(|(name, _)| name == label);
-                    found.map_or("", |(_, value)| value)
-                })
-                .collect();
+            let family = parts.entry(sample.suffix).or_insert_with(|| {
+                let bound = bound_label(self.kind, sample.suffix);
+                let labels = names.iter().copied().chain(bound);
+                Family::dynamic(self.name.clone(), help.to_owned(), self.kind)
+                    .with_further_labels(labels.map(str::to_owned).collect())
+                    .part(sample.suffix)
+            });
+            let values: Vec<&str> = family.labels().map(|name| sample.label(name)).collect();
             sink.sample(family, &values, sample.value);
         }
     }
 
-    fn family(&self, help: &str, suffix: &'static str) -> Family {
-        let mut labels: Vec<String> = Vec::new();
-        for sample in self.samples.iter().filter(|sample| sample.suffix == suffix) {
-            for (name, _) in &sample.labels {
-                if !labels.contains(name) {
-                    labels.push(name.clone());
+    /// Adds sums and counts, of 0, to those that have none: a histogram or summary is whole.
+    fn complete(&mut self) {
+        if !matches!(self.kind, MetricType::Histogram | MetricType::Summary) {
+            return;
+        }
+        let mut wholes: BTreeMap<Vec<(String, String)>, BTreeSet<&str>> = BTreeMap::new();
+        for sample in &self.samples {
+            let mut labels: Vec<(String, String)> = (sample.own_labels(self.kind))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            labels.sort_unstable();
+            wholes.entry(labels).or_default().insert(sample.suffix);
+        }
+        for (labels, suffixes) in wholes {
+            for suffix in ["_sum", "_count"] {
+                if !suffixes.contains(suffix) {
+                    self.samples.push(Sample {
+                        suffix,
+                        labels: labels.clone(),
+                        value: 0.0,
+                    });
                 }
             }
         }
-        Family::dynamic(self.name.clone(), help.to_owned(), self.kind)
-            .with_further_labels(labels)
-            .part(suffix)
+    }
+}
+
+impl Sample {
+    /// Returns the labels without the one that tells a part from its neighbours.
+    fn own_labels(&self, kind: MetricType) -> impl Iterator<Item = (&str, &str)> {
+        let bound = bound_label(kind, self.suffix);
+        let labels = self.labels.iter();
+        labels
+            .map(|(name, value)| (&**name, &**value))
+            .filter(move |(name, _)| Some(*name) != bound)
+    }
+
+    fn label(&self, name: &str) -> &str {
+        let found = self.labels.iter().find(|(label, _)| label == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+/// Returns the label that tells a part from its neighbours: buckets and quantiles have one.
+fn bound_label(kind: MetricType, suffix: &str) -> Option<&'static str> {
+    match (kind, suffix) {
+        (MetricType::Histogram, "_bucket") => Some("le"),
+        (MetricType::Summary, "") => Some("quantile"),
+        _ => None,
     }
 }
