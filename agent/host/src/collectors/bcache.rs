@@ -360,8 +360,8 @@ fn sample_words(
 ) -> Result<(), CollectError> {
     let text = folder.text(file)?;
     for (word, family) in families {
-        let lines = text.lines().filter_map(|line| line.split_once(':'));
-        let written = lines.filter(|(name, _)| name.trim() == *word).last();
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        let written = lines.rfind(|(name, _)| name.trim() == *word);
         let value = match written {
             Some((_, value)) => parse(value.trim()).ok_or_else(|| not_a_size(folder, file))?,
             None => 0.0,

@@ -473,12 +473,9 @@ impl Mount {
     }
 
     fn take(&mut self, line: &[u8]) -> Option<()> {
-        let (word, rest) = match scan::split_once(line.trim_ascii(), b':') {
-            Some(pair) => pair,
-            None => {
-                self.in_operations |= line.trim_ascii() == b"per-op statistics";
-                return Some(());
-            }
+        let Some((word, rest)) = scan::split_once(line.trim_ascii(), b':') else {
+            self.in_operations |= line.trim_ascii() == b"per-op statistics";
+            return Some(());
         };
         let numbers = |text| {
             scan::words(text)

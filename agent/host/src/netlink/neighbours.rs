@@ -1,4 +1,4 @@
-//! Neighbours (`linux/neighbour.h`).
+//! Neighbours by IPv4 (`linux/neighbour.h`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,16 +9,17 @@ const NEW_NEIGHBOUR: u16 = 28;
 const GET_NEIGHBOUR: u16 = 30;
 /// `NUD_NOARP`, a bit of the state: the link needs no resolution.
 const NEEDS_NO_RESOLUTION: u16 = 0x40;
-const HEADER: usize = 12;
+const INET: u8 = 2;
 
 const NEIGHBOURS: Question<'_> = Question {
     kind: GET_NEIGHBOUR,
     answers: NEW_NEIGHBOUR,
-    body: &[0; HEADER],
+    // Those of IPv6 are no business of ARP.
+    body: &[INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// Returns how many neighbours each link has, by its name. Those that need no resolution, which are no entries of `/proc/net/arp`
-/// either, are not counted.
+/// Returns how many neighbours by IPv4 each link has, by its name. Those that need no resolution, which are no entries of
+/// `/proc/net/arp` either, are not counted.
 pub(crate) fn neighbours_by_device() -> io::Result<BTreeMap<String, u64>> {
     let mut socket = DumpSocket::open(None)?;
     let mut by_index: BTreeMap<u32, u64> = BTreeMap::new();
