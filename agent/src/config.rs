@@ -6,8 +6,8 @@ use std::time::Duration;
 use config::{Mistake, Mistakes, Settings};
 use host::{
     ArpOptions, CollectorName, CpuOptions, DeviceOptions, EthtoolOptions, FilesystemOptions,
-    HostConfig, InterruptsOptions, NetclassOptions, NetdevOptions, Paths, PcideviceOptions,
-    SysctlOptions, SystemdOptions,
+    HostConfig, InterruptsOptions, NetclassOptions, NetdevOptions, Paths, SysctlOptions,
+    SystemdOptions,
 };
 use rows::AgentId;
 use transport::{JoinToken, Transports};
@@ -230,12 +230,6 @@ pub fn host_config(settings: &Settings) -> HostConfig {
             detailed_metrics: on("collector.netdev.enable-detailed-metrics"),
         },
         netstat_fields: text("collector.netstat.fields"),
-        pcidevice: PcideviceOptions {
-            names: on("collector.pcidevice.names"),
-            ids_file: settings
-                .optional_path("collector.pcidevice.idsfile")
-                .map(Path::to_owned),
-        },
         powersupply_ignored: text("collector.powersupply.ignored-supplies"),
         qdisc: devices(
             "collector.qdisc.device-include",

@@ -210,17 +210,6 @@ pub const COLLECTOR_OPTIONS: &[Setting] = &[
         Some(HostConfig::NETSTAT_FIELDS),
         "The counters of protocols to collect, as PROTOCOL_NAME.",
     ),
-    off(
-        "collector.pcidevice.names",
-        "Add the names of vendors and devices.",
-    ),
-    Setting {
-        name: "collector.pcidevice.idsfile",
-        kind: Kind::Path,
-        default: None,
-        value_name: "FILE",
-        help: "Where the names of PCI devices are; where distributions have them when not given.",
-    },
     pattern(
         "collector.powersupply.ignored-supplies",
         Some(HostConfig::IGNORE_NOTHING),

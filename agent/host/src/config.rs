@@ -48,8 +48,6 @@ pub struct HostConfig {
     pub netdev: NetdevOptions,
     /// `--collector.netstat.fields`: the fields to collect, as `Protocol_Name`.
     pub netstat_fields: String,
-    /// `--collector.pcidevice.*`
-    pub pcidevice: PcideviceOptions,
     /// `--collector.powersupply.ignored-supplies`
     pub powersupply_ignored: String,
     /// `--collector.qdisc.device-include`, `--collector.qdisc.device-exclude`
@@ -107,7 +105,6 @@ impl Default for HostConfig {
             netclass: NetclassOptions::default(),
             netdev: NetdevOptions::default(),
             netstat_fields: Self::NETSTAT_FIELDS.to_owned(),
-            pcidevice: PcideviceOptions::default(),
             powersupply_ignored: Self::IGNORE_NOTHING.to_owned(),
             qdisc: DeviceOptions::default(),
             rapl_zone_label: false,
@@ -192,15 +189,6 @@ impl Default for NetclassOptions {
             ignore_invalid_speed: false,
         }
     }
-}
-
-/// Options of the collector `pcidevice`.
-#[derive(Clone, Debug, Default)]
-pub struct PcideviceOptions {
-    /// `--collector.pcidevice.names`: add the names of vendors and devices; off by default.
-    pub names: bool,
-    /// `--collector.pcidevice.idsfile`: where the names are; by default, where distributions have them.
-    pub ids_file: Option<PathBuf>,
 }
 
 /// Options of the collector `sysctl`.

@@ -39,8 +39,7 @@ mod timezone;
 pub use collector_name::{CollectorName, UnknownCollector};
 pub use config::{
     ArpOptions, CpuOptions, DeviceOptions, EthtoolOptions, FilesystemOptions, HostConfig,
-    InterruptsOptions, NetclassOptions, NetdevOptions, PcideviceOptions, SysctlOptions,
-    SystemdOptions, Tier,
+    InterruptsOptions, NetclassOptions, NetdevOptions, SysctlOptions, SystemdOptions, Tier,
 };
 pub use error::HostConfigError;
 pub use host::Host;

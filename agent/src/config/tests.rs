@@ -48,27 +48,67 @@ fn every_setting_is_read() {
         ("path.sysfs", "/y"),
         ("path.rootfs", "/r"),
         ("path.udev.data", "/u"),
+        ("collector.arp.device-include", "eth"),
+        ("collector.arp.device-exclude", "lo"),
+        ("collector.arp.netlink", "false"),
+        ("collector.bcache.priorityStats", "true"),
         ("collector.cpu.guest", "false"),
         ("collector.cpu.info", "true"),
         ("collector.cpu.info.flags-include", "sse"),
         ("collector.cpu.info.bugs-include", "melt"),
         ("collector.diskstats.device-include", "sda"),
         ("collector.diskstats.device-exclude", "sdb"),
+        ("collector.ethtool.device-include", "eth"),
+        ("collector.ethtool.device-exclude", "lo"),
+        ("collector.ethtool.metrics-include", "rx"),
         ("collector.filesystem.mount-points-include", "/a"),
         ("collector.filesystem.mount-points-exclude", "/b"),
         ("collector.filesystem.fs-types-include", "ext"),
         ("collector.filesystem.fs-types-exclude", "xfs"),
         ("collector.filesystem.mount-timeout", "3s"),
         ("collector.filesystem.stat-workers", "9"),
+        ("collector.hwmon.chip-include", "core"),
+        ("collector.hwmon.chip-exclude", "nct"),
+        ("collector.hwmon.sensor-include", "temp"),
+        ("collector.hwmon.sensor-exclude", "fan"),
+        ("collector.interrupts.name-include", "9;"),
+        ("collector.interrupts.name-exclude", "8;"),
+        ("collector.interrupts.include-zeros", "false"),
+        ("collector.ipvs.backend-labels", "proto"),
+        ("collector.netclass.ignored-devices", "lo"),
+        ("collector.netclass.ignore-invalid-speed", "true"),
         ("collector.netdev.device-include", "eth"),
         ("collector.netdev.device-exclude", "lo"),
         ("collector.netdev.netlink", "false"),
         ("collector.netdev.enable-detailed-metrics", "true"),
+        ("collector.netstat.fields", "Tcp"),
+        ("collector.powersupply.ignored-supplies", "AC"),
+        ("collector.qdisc.device-include", "eth"),
+        ("collector.qdisc.device-exclude", "lo"),
+        ("collector.rapl.enable-zone-label", "true"),
+        ("collector.slabinfo.slabs-include", "a"),
+        ("collector.slabinfo.slabs-exclude", "b"),
         ("collector.stat.softirq", "true"),
+        ("collector.sysctl.include", "kernel.threads-max"),
+        ("collector.sysctl.include-info", "kernel.ostype"),
+        ("collector.systemd.unit-include", "a"),
+        ("collector.systemd.unit-exclude", "b"),
+        ("collector.systemd.enable-restarts-metrics", "true"),
+        ("collector.systemd.enable-start-time-metrics", "true"),
+        ("collector.systemd.enable-task-metrics", "true"),
+        ("collector.tapestats.ignored-devices", "st0"),
+        ("collector.textfile.directory", "/t"),
         ("collector.vmstat.fields", "oom"),
         ("collector.ledger", "3"),
     ];
-    let switches = CollectorName::ALL.map(|name| (format!("collector.{name}"), "false"));
+    let switches = CollectorName::ALL.map(|name| {
+        let other = if name.runs_by_default() {
+            "false"
+        } else {
+            "true"
+        };
+        (name.option().to_owned(), other)
+    });
     let plain = format!("{:?}", config(&["--aggregator", "a:4433"]).unwrap());
     let changes = changed
         .iter()
@@ -139,6 +179,32 @@ fn a_default_pattern_gives_way_and_two_given_ones_are_refused() {
         "--collector.diskstats.device-exclude=",
     ]);
     assert!(empty.is_ok());
+}
+
+#[test]
+fn settings_of_several_texts_are_repeated_and_listed() {
+    let flags = [
+        "collect",
+        "--collector.sysctl.include=fs.file-nr",
+        "--collector.sysctl.include=fs.file-nr:a,b,c",
+    ];
+    let host = host_config(&read(&flags, &[]).unwrap().settings);
+    assert_eq!(host.sysctl.include, ["fs.file-nr", "fs.file-nr:a,b,c"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.yml");
+    let text = "collector.textfile.directory: [/a, /b c]\ncollector: {sysctl: {include: kernel.pid_max}}\n";
+    std::fs::write(&path, text).unwrap();
+    let environment = [
+        ("PROMONTORY_CONFIG_FILE", path.to_str().unwrap()),
+        ("PROMONTORY_COLLECTOR_SYSCTL_INCLUDE_INFO", "a.b\nc.d"),
+    ];
+    let host = host_config(&read(&["collect"], &environment).unwrap().settings);
+    assert_eq!(
+        host.textfile_directories,
+        [Path::new("/a"), Path::new("/b c")]
+    );
+    assert_eq!(host.sysctl.include, ["kernel.pid_max"]);
+    assert_eq!(host.sysctl.include_info, ["a.b", "c.d"]);
 }
 
 #[test]
