@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use transport::{Connector, ConnectorConfig, IdentityStore};
 use uplink::{DeliveryConfig, Introduction, Uplink, UplinkConfig};
 
+use crate::chosen::ChosenCollectors;
 use crate::collection::Collection;
 use crate::collector::Collector;
 use crate::joining::{self, Joining};
@@ -86,8 +87,13 @@ impl Agent {
         }
         spool.destination(&config.aggregator)?;
         spool.retain_destinations(&[&config.aggregator]);
+        let chosen = ChosenCollectors::new(
+            config.host.clone(),
+            Arc::clone(clock),
+            surroundings.tasks.clone(),
+        );
         Ok(Self {
-            view: AgentView::new(&surroundings.registry),
+            view: AgentView::new(&surroundings.registry, chosen),
             config,
             surroundings,
             host,

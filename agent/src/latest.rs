@@ -1,5 +1,6 @@
 //! The last rows of the node, for `/metrics`: shown without collecting anything.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +27,32 @@ struct Shown {
     row: Arc<Row>,
 }
 
-type Samples<'a> = Vec<(&'a Labels, f64)>;
+/// A sample of a family.
+#[derive(Clone, Copy, Debug)]
+struct Sample<'a> {
+    labels: &'a Labels,
+    part: Part,
+    value: f64,
+}
+
+impl<'a> Sample<'a> {
+    /// Returns the labels that neither the scraper adds nor the part stands for.
+    fn own_labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let bound = self.part.bound().map(|(label, _)| label);
+        let labels = self.labels.iter();
+        labels.filter(move |(name, _)| !TARGET_LABELS.contains(name) && Some(*name) != bound)
+    }
+
+    /// Buckets and quantiles come before sum and count, in order of their bounds.
+    fn rank(&self) -> (u8, f64) {
+        match self.part {
+            Part::Value | Part::Created => (0, 0.0),
+            Part::Bucket(bound) | Part::Quantile(bound) => (1, bound),
+            Part::Sum => (2, 0.0),
+            Part::Count => (3, 0.0),
+        }
+    }
+}
 
 impl Latest {
     /// Takes over what a collection made.
@@ -57,7 +83,7 @@ impl Latest {
     /// Returns the rows as an exposition.
     pub(crate) fn expose(&self, format: Format) -> String {
         let state = self.lock().clone();
-        let mut families: BTreeMap<&str, (MetricType, Samples<'_>)> = BTreeMap::new();
+        let mut families: BTreeMap<&str, (MetricType, Vec<Sample<'_>>)> = BTreeMap::new();
         for shown in state.cohorts.values() {
             for slot in shown.row.presence.iter() {
                 let (Some(series), Some(value)) =
@@ -68,10 +94,17 @@ impl Latest {
                 let Some(name) = series.labels.metric_name().filter(|name| *name != "up") else {
                     continue;
                 };
+                let (name, suffix) = Part::split_name(series.kind, name);
+                let labels = &series.labels;
+                let part = Part::of_suffix(series.kind, suffix, |label| labels.get(label));
                 let family = families
                     .entry(name)
                     .or_insert_with(|| (series.kind, Vec::new()));
-                family.1.push((&series.labels, *value));
+                family.1.push(Sample {
+                    labels,
+                    part,
+                    value: *value,
+                });
             }
         }
         let mut out = String::new();
@@ -83,12 +116,12 @@ impl Latest {
                 help: state.help.get(name).map_or("", |help| help),
                 unit: "",
             });
-            samples.sort_by(|a, b| a.0.cmp(b.0));
-            for (labels, value) in samples {
-                let own = labels
-                    .iter()
-                    .filter(|(name, _)| !TARGET_LABELS.contains(name));
-                writer.sample(Part::Value, own, value);
+            samples.sort_by(|a, b| {
+                let ranks = || a.rank().partial_cmp(&b.rank()).unwrap_or(Ordering::Equal);
+                a.own_labels().cmp(b.own_labels()).then_with(ranks)
+            });
+            for sample in samples {
+                writer.sample(sample.part, sample.own_labels(), sample.value);
             }
         }
         writer.finish();

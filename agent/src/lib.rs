@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod chosen;
 mod collection;
 mod collector;
 mod config;
@@ -35,6 +36,7 @@ mod schedule;
 mod view;
 
 pub use agent::{Agent, Surroundings};
+pub use chosen::{ChoiceError, exposed};
 pub use config::{AgentConfig, TokenSource, collecting, host_config};
 pub use error::AgentError;
 pub use flags::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};

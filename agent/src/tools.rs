@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent::AgentError;
 use clock::SystemClock;
 use config::{Mistake, Mistakes, Origin, Program, Settings, Shell};
-use exposition::{Format, Writer};
+use exposition::Format;
 use host::Host;
 use telemetry::{LogConfig, LogHandle, init_logging};
 
@@ -17,13 +17,7 @@ pub(crate) fn collect(settings: &Settings) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::new());
     log(settings, Arc::clone(&clock) as _)?;
     let mut host = Host::new(&config, clock).map_err(AgentError::Host)?;
-    let mut text = String::new();
-    let mut writer = Writer::new(Format::Text, &mut text);
-    for family in host.expose() {
-        family.write(&mut writer);
-    }
-    writer.finish();
-    terminal::print(&text)
+    terminal::print(&agent::exposed(&mut host, Format::Text))
 }
 
 /// Prints a completion script.

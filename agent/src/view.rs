@@ -7,6 +7,7 @@ use exposition::Format;
 use telemetry::{Condition, Readiness, Registry, Unmet};
 use uplink::{UplinkStats, UplinkView};
 
+use crate::chosen::{ChoiceError, ChosenCollectors};
 use crate::latest::Latest;
 
 /// How often somebody who waits for the first session looks.
@@ -19,6 +20,7 @@ pub struct AgentView(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     latest: Arc<Latest>,
+    chosen: ChosenCollectors,
     registry: Registry,
     readiness: Readiness,
     identity: Condition,
@@ -28,10 +30,11 @@ struct Inner {
 }
 
 impl AgentView {
-    pub(crate) fn new(registry: &Registry) -> Self {
+    pub(crate) fn new(registry: &Registry, chosen: ChosenCollectors) -> Self {
         let readiness = Readiness::new();
         Self(Arc::new(Inner {
             latest: Arc::default(),
+            chosen,
             registry: registry.clone(),
             identity: readiness.condition("identity", "the agent has not joined yet"),
             collection: readiness.condition("collection", "nothing was collected yet"),
@@ -64,6 +67,18 @@ impl AgentView {
     /// Returns the last rows of the node as an exposition, without the labels `job` and `instance`, as node_exporter has it.
     pub fn expose_node(&self, format: Format) -> String {
         self.0.latest.expose(format)
+    }
+
+    /// Collects some of the node's collectors now, and returns what they say: those of `collect`, or all but those of `exclude`.
+    ///
+    /// Takes milliseconds, away from the async threads, one request after the other.
+    pub async fn expose_chosen(
+        &self,
+        collect: &[&str],
+        exclude: &[&str],
+        format: Format,
+    ) -> Result<String, ChoiceError> {
+        self.0.chosen.expose(collect, exclude, format).await
     }
 
     /// Returns the agent's own metrics.

@@ -1,10 +1,10 @@
 //! What the agent serves over HTTP.
 
-use agent::AgentView;
+use agent::{AgentView, ChoiceError};
 use exposition::Format;
 use http_shell::{Handler, HandlerFuture, Method, Request, Response, StatusCode, header};
 
-const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it\n/metrics/self  this agent\n/-/healthy\n/-/ready";
+const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it; ?collect[]=NAME and ?exclude[]=NAME choose collectors\n/metrics/self  this agent\n/-/healthy\n/-/ready";
 
 /// The routes of the agent.
 #[derive(Debug)]
@@ -17,19 +17,37 @@ impl Routes {
         Self { view }
     }
 
-    fn answer(&self, request: &Request) -> Response {
+    async fn answer(&self, request: &Request) -> Response {
         if request.method != Method::GET && request.method != Method::HEAD {
             let allowed = header::HeaderValue::from_static("GET, HEAD");
             return Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD")
                 .with_header(header::ALLOW, allowed);
         }
         match request.path.as_str() {
-            "/metrics" => exposition(request, |format| self.view.expose_node(format)),
+            "/metrics" => self.node(request).await,
             "/metrics/self" => exposition(request, |format| self.view.expose_self(format)),
             "/-/healthy" => Response::text(StatusCode::OK, "healthy"),
             "/-/ready" => self.readiness(),
             "/" => Response::text(StatusCode::OK, INDEX),
             _ => Response::text(StatusCode::NOT_FOUND, "not found; / lists what there is"),
+        }
+    }
+
+    /// The last rows; with `collect[]` or `exclude[]`, what the chosen collectors say now.
+    async fn node(&self, request: &Request) -> Response {
+        let form = request.form();
+        let [collect, exclude] =
+            ["collect[]", "exclude[]"].map(|name| form.all(name).collect::<Vec<&str>>());
+        if collect.is_empty() && exclude.is_empty() {
+            return exposition(request, |format| self.view.expose_node(format));
+        }
+        let format = format_of(request);
+        match self.view.expose_chosen(&collect, &exclude, format).await {
+            Ok(text) => Response::new(StatusCode::OK, format.content_type(), text),
+            Err(error @ ChoiceError::Broken(_)) => {
+                Response::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
+            Err(error) => Response::text(StatusCode::BAD_REQUEST, error.to_string()),
         }
     }
 
@@ -45,13 +63,17 @@ impl Routes {
 
 impl Handler for Routes {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        Box::pin(async move { self.answer(&request) })
+        Box::pin(async move { self.answer(&request).await })
     }
 }
 
 fn exposition(request: &Request, expose: impl FnOnce(Format) -> String) -> Response {
-    let format = Format::negotiate(request.header(header::ACCEPT).unwrap_or_default());
+    let format = format_of(request);
     Response::new(StatusCode::OK, format.content_type(), expose(format))
+}
+
+fn format_of(request: &Request) -> Format {
+    Format::negotiate(request.header(header::ACCEPT).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -92,6 +114,26 @@ mod tests {
             headers: headers.into_iter().collect(),
             body: Default::default(),
             caller: Caller::Local { uid: 0 },
+        }
+    }
+
+    #[tokio::test]
+    async fn collectors_are_chosen_by_parameters() {
+        let routes = routes().await;
+        for (query, status, part) in [
+            ("collect[]=time&collect[]=uname", 200, "node_time_seconds"),
+            ("collect%5B%5D=cpus", 400, "there is no collector"),
+            ("collect[]=time&exclude[]=time", 400, "both given"),
+        ] {
+            let request = Request {
+                query: query.to_owned(),
+                ..request(Method::GET, "/metrics", "")
+            };
+            let answer = routes.handle(request).await;
+            assert_eq!(answer.status.as_u16(), status, "{query}");
+            let body = String::from_utf8(answer.body.to_vec()).unwrap();
+            assert!(body.contains(part), "{query}: {body}");
+            assert!(!body.contains("node_load1"), "{query}: {body}");
         }
     }
 

@@ -65,19 +65,10 @@ impl MetricSample {
     }
 
     fn part(&self, kind: MetricType) -> Part {
-        let bound = |label: &str| {
-            let (_, text) = self.labels.iter().find(|(name, _)| name == label)?;
-            exposition::parse_float(text)
-        };
-        match self.suffix {
-            "_bucket" => bound("le").map_or(Part::Value, Part::Bucket),
-            "_sum" => Part::Sum,
-            "_count" => Part::Count,
-            _ if kind == MetricType::Summary => {
-                bound("quantile").map_or(Part::Value, Part::Quantile)
-            }
-            _ => Part::Value,
-        }
+        Part::of_suffix(kind, self.suffix, |label| {
+            let found = self.labels.iter().find(|(name, _)| name == label);
+            found.map(|(_, value)| &**value)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use model::{Exemplar, METRIC_NAME, MetricType, TimestampMs};
 
 use crate::number::append;
 use crate::series::{is_label_name, is_metric_name};
-use crate::{EXEMPLAR_CHARS_MAX, Format, write_go_g, write_openmetrics};
+use crate::{EXEMPLAR_CHARS_MAX, Format, parse_float, write_go_g, write_openmetrics};
 
 /// What stands above a family's samples.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,38 @@ pub enum Part {
 }
 
 impl Part {
+    /// Splits the name of a sample of a histogram or summary into its family's and the suffix of its part; other names stay whole.
+    pub fn split_name(kind: MetricType, name: &str) -> (&str, &'static str) {
+        let suffixes: &[&'static str] = match kind {
+            MetricType::Histogram => &["_bucket", "_sum", "_count"],
+            MetricType::Summary => &["_sum", "_count"],
+            _ => &[],
+        };
+        let split = suffixes
+            .iter()
+            .find_map(|suffix| Some((name.strip_suffix(suffix)?, *suffix)));
+        split.unwrap_or((name, ""))
+    }
+
+    /// Returns the part of a sample whose name has `suffix` after its family's; `label` returns the value of a label.
+    pub fn of_suffix<'l>(
+        kind: MetricType,
+        suffix: &str,
+        label: impl FnOnce(&str) -> Option<&'l str>,
+    ) -> Self {
+        match (kind, suffix) {
+            (MetricType::Histogram, "_bucket") => label("le")
+                .and_then(parse_float)
+                .map_or(Self::Value, Self::Bucket),
+            (MetricType::Summary, "") => label("quantile")
+                .and_then(parse_float)
+                .map_or(Self::Value, Self::Quantile),
+            (MetricType::Histogram | MetricType::Summary, "_sum") => Self::Sum,
+            (MetricType::Histogram | MetricType::Summary, "_count") => Self::Count,
+            _ => Self::Value,
+        }
+    }
+
     /// Returns what the sample's name has after the family's, in text 0.0.4.
     pub const fn suffix(self, kind: MetricType) -> &'static str {
         let is_gauge_histogram = matches!(kind, MetricType::GaugeHistogram);
