@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use config::{Mistake, Mistakes, Settings};
 use host::{
-    ArpOptions, CollectorName, CpuOptions, DeviceOptions, EthtoolOptions, FilesystemOptions,
-    HostConfig, InterruptsOptions, NetclassOptions, NetdevOptions, Paths, SysctlOptions,
-    SystemdOptions,
+    ArpOptions, CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig,
+    InterruptsOptions, NetclassOptions, NetdevOptions, Paths, SysctlOptions, SystemdOptions,
 };
 use rows::AgentId;
 use transport::{JoinToken, Transports};
@@ -185,13 +184,6 @@ pub fn host_config(settings: &Settings) -> HostConfig {
             "collector.diskstats.device-include",
             "collector.diskstats.device-exclude",
         ),
-        ethtool: EthtoolOptions {
-            devices: devices(
-                "collector.ethtool.device-include",
-                "collector.ethtool.device-exclude",
-            ),
-            metrics_include: text("collector.ethtool.metrics-include"),
-        },
         filesystem: FilesystemOptions {
             mount_points_include: pattern("collector.filesystem.mount-points-include"),
             mount_points_exclude: pattern("collector.filesystem.mount-points-exclude"),

@@ -97,21 +97,6 @@ pub const COLLECTOR_OPTIONS: &[Setting] = &[
         "All block devices but these.",
     ),
     pattern(
-        "collector.ethtool.device-include",
-        None,
-        "Only these network devices.",
-    ),
-    pattern(
-        "collector.ethtool.device-exclude",
-        None,
-        "All network devices but these.",
-    ),
-    pattern(
-        "collector.ethtool.metrics-include",
-        Some(".*"),
-        "The drivers' counters to collect.",
-    ),
-    pattern(
         "collector.filesystem.mount-points-include",
         None,
         "Only these mount points.",
@@ -300,10 +285,6 @@ pub(crate) const EXCLUSIVE: &[(&str, &str)] = &[
     (
         "collector.arp.device-include",
         "collector.arp.device-exclude",
-    ),
-    (
-        "collector.ethtool.device-include",
-        "collector.ethtool.device-exclude",
     ),
     (
         "collector.hwmon.chip-include",

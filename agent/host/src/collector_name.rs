@@ -64,7 +64,6 @@ collectors! {
     Drbd: "drbd", Slow, OFF, "Replicated block devices by DRBD.";
     Edac: "edac", Slow, ON, "Errors of memory that were detected.";
     Entropy: "entropy", Slow, ON, "The kernel's pool of randomness.";
-    Ethtool: "ethtool", Slow, OFF, "What the drivers of network devices count.";
     Fibrechannel: "fibrechannel", Slow, ON, "Fibre Channel adapters.";
     Filefd: "filefd", Fast, ON, "File descriptors in use, and the limit.";
     Hwmon: "hwmon", Slow, ON, "Sensors: temperatures, voltages, fans.";

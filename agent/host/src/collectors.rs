@@ -59,6 +59,7 @@ mod stat;
 mod statfs_pool;
 mod swap;
 mod sysctl;
+mod systemd;
 mod tapestats;
 mod tcpstat;
 mod textfile;
@@ -148,6 +149,7 @@ pub(crate) fn build(
         Name::Stat => Box::new(stat::Stat::new(config)),
         Name::Swap => Box::new(swap::Swap::new(paths)),
         Name::Sysctl => Box::new(sysctl::Sysctl::new(config)?),
+        Name::Systemd => Box::new(systemd::Systemd::new(config)?),
         Name::Tapestats => Box::new(tapestats::Tapestats::new(config)?),
         Name::Tcpstat => Box::new(tcpstat::Tcpstat),
         Name::Textfile => Box::new(textfile::Textfile::new(config)?),
@@ -163,7 +165,6 @@ pub(crate) fn build(
         Name::Zfs => Box::new(zfs::Zfs::new(paths)),
         Name::Zoneinfo => Box::new(zoneinfo::Zoneinfo::new(paths)),
         Name::Filesystem => Box::new(filesystem::Filesystem::new(config)?),
-        _ => Box::new(uname::Uname),
     })
 }
 

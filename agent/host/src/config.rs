@@ -30,8 +30,6 @@ pub struct HostConfig {
     pub cpu: CpuOptions,
     /// `--collector.diskstats.device-include`, `--collector.diskstats.device-exclude`
     pub diskstats: DeviceOptions,
-    /// `--collector.ethtool.*`
-    pub ethtool: EthtoolOptions,
     /// `--collector.filesystem.*`
     pub filesystem: FilesystemOptions,
     /// `--collector.hwmon.chip-include`, `--collector.hwmon.chip-exclude`
@@ -96,7 +94,6 @@ impl Default for HostConfig {
                 include: None,
                 exclude: Some(r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$".to_owned()),
             },
-            ethtool: EthtoolOptions::default(),
             filesystem: FilesystemOptions::default(),
             hwmon_chips: DeviceOptions::default(),
             hwmon_sensors: DeviceOptions::default(),
@@ -133,24 +130,6 @@ impl Default for ArpOptions {
         Self {
             devices: DeviceOptions::default(),
             netlink: true,
-        }
-    }
-}
-
-/// Options of the collector `ethtool`.
-#[derive(Clone, Debug)]
-pub struct EthtoolOptions {
-    /// `--collector.ethtool.device-include`, `--collector.ethtool.device-exclude`
-    pub devices: DeviceOptions,
-    /// `--collector.ethtool.metrics-include`: matched against the names of the drivers' counters.
-    pub metrics_include: String,
-}
-
-impl Default for EthtoolOptions {
-    fn default() -> Self {
-        Self {
-            devices: DeviceOptions::default(),
-            metrics_include: ".*".to_owned(),
         }
     }
 }

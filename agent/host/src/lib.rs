@@ -23,6 +23,7 @@ mod adjtimex;
 mod collector_name;
 mod collectors;
 mod config;
+mod dbus;
 mod error;
 mod family_cache;
 mod filter;
@@ -38,8 +39,8 @@ mod timezone;
 
 pub use collector_name::{CollectorName, UnknownCollector};
 pub use config::{
-    ArpOptions, CpuOptions, DeviceOptions, EthtoolOptions, FilesystemOptions, HostConfig,
-    InterruptsOptions, NetclassOptions, NetdevOptions, SysctlOptions, SystemdOptions, Tier,
+    ArpOptions, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig, InterruptsOptions,
+    NetclassOptions, NetdevOptions, SysctlOptions, SystemdOptions, Tier,
 };
 pub use error::HostConfigError;
 pub use host::Host;

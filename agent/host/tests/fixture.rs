@@ -63,7 +63,6 @@ const NOT_IN_THE_TEXTS: &[&str] = &[
 
 /// Collectors that ask this machine whatever the paths, or need what a test may not have.
 const OF_THIS_MACHINE: &[CollectorName] = &[
-    CollectorName::Ethtool,
     CollectorName::Qdisc,
     CollectorName::Systemd,
     CollectorName::Tcpstat,

@@ -108,8 +108,7 @@ const FILES: [&str; 93] = [
 ];
 
 /// These ask the kernel of this machine, whatever the paths.
-const OF_THIS_MACHINE: [CollectorName; 4] = [
-    CollectorName::Ethtool,
+const OF_THIS_MACHINE: [CollectorName; 3] = [
     CollectorName::Qdisc,
     CollectorName::Systemd,
     CollectorName::Tcpstat,
