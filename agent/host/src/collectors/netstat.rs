@@ -5,48 +5,51 @@ use regex::Regex;
 
 use super::Collector;
 use crate::error::CollectError;
-use crate::family_cache::FamilyCache;
 use crate::host::Moment;
 use crate::kept_file::{Content, KeptFile};
 use crate::{Family, HostConfig, HostConfigError, Sink, filter, scan};
 
 #[derive(Debug)]
 pub(super) struct Netstat {
-    tables: [KeptFile; 2],
-    list: KeptFile,
-    fields: Fields,
+    tables: [(KeptFile, Fields); 2],
+    list: (KeptFile, Fields),
+    pattern: Regex,
 }
 
-/// Which fields are shown, and their families.
+/// By place: the fields that stood in a file last time, so that the pattern is asked and names are made once.
+#[derive(Debug, Default)]
+struct Fields(Vec<Field>);
+
 #[derive(Debug)]
-struct Fields {
-    pattern: Regex,
-    families: FamilyCache,
-    key: String,
+struct Field {
+    protocol: Vec<u8>,
+    name: Vec<u8>,
+    /// `None` when the pattern does not take the field.
+    family: Option<Family>,
 }
 
 impl Netstat {
     pub(super) fn new(config: &HostConfig) -> Result<Self, HostConfigError> {
-        let file = |name| KeptFile::new(config.paths.procfs.join(name));
+        let file = |name| {
+            let file = KeptFile::new(config.paths.procfs.join(name));
+            (file, Fields::default())
+        };
         Ok(Self {
             tables: ["net/netstat", "net/snmp"].map(file),
             list: file("net/snmp6"),
-            fields: Fields {
-                pattern: filter::pattern("collector.netstat.fields", &config.netstat_fields)?,
-                families: FamilyCache::default(),
-                key: String::new(),
-            },
+            pattern: filter::pattern("collector.netstat.fields", &config.netstat_fields)?,
         })
     }
 }
 
 impl Collector for Netstat {
     fn collect(&mut self, _: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
-        for table in &mut self.tables {
-            self.fields.sample_table(table.read()?, sink)?;
+        for (file, fields) in &mut self.tables {
+            sample_table(file.read()?, fields, &self.pattern, sink)?;
         }
-        match self.list.read() {
-            Ok(content) => self.fields.sample_list(content, sink),
+        let (file, fields) = &mut self.list;
+        match file.read() {
+            Ok(content) => sample_list(content, fields, &self.pattern, sink),
             // A kernel without IPv6 has none.
             Err(error) if error.is_missing() => Ok(()),
             Err(error) => Err(error),
@@ -54,75 +57,91 @@ impl Collector for Netstat {
     }
 }
 
-impl Fields {
-    /// Reads pairs of lines: `Protocol: names`, `Protocol: numbers`.
-    fn sample_table(
-        &mut self,
-        content: Content<'_>,
-        sink: &mut dyn Sink,
-    ) -> Result<(), CollectError> {
-        let wrong = || content.without("a line of numbers below each line of names");
-        let mut lines = content.lines();
-        while let Some(names) = lines.next() {
-            let (protocol, names) = scan::split_once(names, b':').ok_or_else(wrong)?;
-            let (_, numbers) = lines
-                .next()
-                .and_then(|line| scan::split_once(line, b':'))
-                .filter(|(again, _)| *again == protocol)
-                .ok_or_else(wrong)?;
-            let (mut names, mut numbers) = (scan::words(names), scan::words(numbers));
-            loop {
-                match (names.next(), numbers.next()) {
-                    (Some(name), Some(number)) => {
+/// Reads pairs of lines: `Protocol: names`, `Protocol: numbers`.
+fn sample_table(
+    content: Content<'_>,
+    fields: &mut Fields,
+    pattern: &Regex,
+    sink: &mut dyn Sink,
+) -> Result<(), CollectError> {
+    let wrong = || content.without("a line of numbers below each line of names");
+    let mut lines = content.lines();
+    let mut at = 0;
+    while let Some(names) = lines.next() {
+        let (protocol, names) = scan::split_once(names, b':').ok_or_else(wrong)?;
+        let (_, numbers) = lines
+            .next()
+            .and_then(|line| scan::split_once(line, b':'))
+            .filter(|(again, _)| *again == protocol)
+            .ok_or_else(wrong)?;
+        let (mut names, mut numbers) = (scan::words(names), scan::words(numbers));
+        loop {
+            match (names.next(), numbers.next()) {
+                (Some(name), Some(number)) => {
+                    if let Some(family) = fields.at(at, protocol, name, pattern) {
                         let value = scan::float(number).ok_or_else(wrong)?;
-                        self.sample(protocol, name, value, sink);
+                        sink.sample(family, &[], value);
                     }
-                    (None, None) => break,
-                    _ => return Err(wrong()),
+                    at += 1;
                 }
+                (None, None) => break,
+                _ => return Err(wrong()),
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Reads lines of `Protocol6Name number`; the protocol ends with the first 6.
-    fn sample_list(
-        &mut self,
-        content: Content<'_>,
-        sink: &mut dyn Sink,
-    ) -> Result<(), CollectError> {
-        for line in content.lines() {
-            let mut words = scan::words(line);
-            let (Some(field), Some(number)) = (words.next(), words.next()) else {
-                continue;
-            };
-            let Some(six) = field.iter().position(|byte| *byte == b'6') else {
-                continue;
-            };
+/// Reads lines of `Protocol6Name number`; the protocol ends with the first 6.
+fn sample_list(
+    content: Content<'_>,
+    fields: &mut Fields,
+    pattern: &Regex,
+    sink: &mut dyn Sink,
+) -> Result<(), CollectError> {
+    for (at, line) in content.lines().enumerate() {
+        let mut words = scan::words(line);
+        let field = words.next().unwrap_or_default();
+        let end = field.iter().position(|byte| *byte == b'6');
+        let (protocol, name) = end.map_or((field, &[][..]), |six| field.split_at(six + 1));
+        // Every line has a place, also one that is no field.
+        let family = fields.at(at, protocol, name, pattern);
+        if let (Some(family), Some(_), Some(number)) = (family, end, words.next()) {
             let value =
                 scan::float(number).ok_or_else(|| content.without("lines of `name number`"))?;
-            let (protocol, name) = field.split_at(six + 1);
-            self.sample(protocol, name, value, sink);
-        }
-        Ok(())
-    }
-
-    fn sample(&mut self, protocol: &[u8], name: &[u8], value: f64, sink: &mut dyn Sink) {
-        let (protocol, name) = (scan::text(protocol), scan::text(name));
-        self.key.clear();
-        self.key.extend([&*protocol, "_", &*name]);
-        let (key, pattern) = (&self.key, &self.pattern);
-        let family = self.families.get(key, || {
-            pattern.is_match(key).then(|| {
-                Family::dynamic(
-                    format!("node_netstat_{key}"),
-                    format!("Statistic {protocol}{name}."),
-                    MetricType::Unknown,
-                )
-            })
-        });
-        if let Some(family) = family {
             sink.sample(family, &[], value);
+        }
+    }
+    Ok(())
+}
+
+impl Fields {
+    /// Returns the family of the field that stands at this place; `None` when it is not shown.
+    fn at(&mut self, at: usize, protocol: &[u8], name: &[u8], pattern: &Regex) -> Option<&Family> {
+        let is_known = |field: &Field| field.protocol == protocol && field.name == name;
+        if !self.0.get(at).is_some_and(is_known) {
+            self.0.truncate(at);
+            self.0.push(Field::new(protocol, name, pattern));
+        }
+        self.0.get(at)?.family.as_ref()
+    }
+}
+
+impl Field {
+    fn new(protocol: &[u8], name: &[u8], pattern: &Regex) -> Self {
+        let (of, what) = (scan::text(protocol), scan::text(name));
+        let key = format!("{of}_{what}");
+        let family = pattern.is_match(&key).then(|| {
+            Family::dynamic(
+                format!("node_netstat_{key}"),
+                format!("Statistic {of}{what}."),
+                MetricType::Unknown,
+            )
+        });
+        Self {
+            protocol: protocol.to_vec(),
+            name: name.to_vec(),
+            family,
         }
     }
 }
