@@ -107,7 +107,10 @@ impl Sink for Snapshot {
             .map(|(name, value)| (name.to_owned(), (*value).to_owned()))
             .collect();
         labels.sort_unstable();
-        if !self.seen.insert((family.name().to_owned(), labels.clone())) {
+        // An empty label is none.
+        let given = labels.iter().filter(|(_, value)| !value.is_empty());
+        let series = (family.name().to_owned(), given.cloned().collect());
+        if !self.seen.insert(series) {
             return;
         }
         self.families

@@ -15,9 +15,6 @@ use crate::{
     SeriesDefinition, Sink, Slot,
 };
 
-/// Ends a part of an identity; never part of UTF-8.
-const SEPARATOR: u8 = 0xff;
-
 /// Below so many slots, dead ones do not matter.
 const WORN_SLOTS_MIN: usize = 1_024;
 
@@ -289,11 +286,7 @@ impl Sink for RowSink<'_> {
     fn sample(&mut self, family: &Family, values: &[&str], value: f64) {
         let identity = &mut self.builder.identity;
         identity.clear();
-        identity.extend_from_slice(family.name().as_bytes());
-        for value in values {
-            identity.push(SEPARATOR);
-            identity.extend_from_slice(value.as_bytes());
-        }
+        family.identify(values, identity);
         let slot = self.builder.slot(self.previous, |builder| {
             builder.define_sample(family, values)
         });

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use model::MetricType;
 
+/// Ends a part of an identity; never part of UTF-8.
+const SEPARATOR: u8 = 0xff;
+
 /// A metric family: what all of its samples share.
 ///
 /// Of a histogram or summary, each kind of sample (`_bucket`, `_sum`, `_count`) is a family of its own here, a [`part`](Self::part).
@@ -119,6 +122,26 @@ impl Family {
     /// Returns the type.
     pub const fn kind(&self) -> MetricType {
         self.kind
+    }
+
+    /// Appends what tells a sample's series from all others of a cohort: equal bytes mean equal names and labels.
+    ///
+    /// Labels known only at run time go in with their names, and not when they are empty: a family may gain some.
+    pub(crate) fn identify(&self, values: &[&str], identity: &mut Vec<u8>) {
+        identity.extend_from_slice(self.name.as_bytes());
+        let (fixed, further) = values.split_at(self.labels.len().min(values.len()));
+        for value in fixed {
+            identity.push(SEPARATOR);
+            identity.extend_from_slice(value.as_bytes());
+        }
+        for (name, value) in self.further_labels.iter().zip(further) {
+            if !value.is_empty() {
+                for part in [name.as_str(), value] {
+                    identity.push(SEPARATOR);
+                    identity.extend_from_slice(part.as_bytes());
+                }
+            }
+        }
     }
 
     /// Returns the names of the labels, in the order in which samples give their values.

@@ -160,7 +160,8 @@ impl Collector for Hwmon {
     }
 }
 
-/// Returns the chips with their names: those of their devices, with the chip's own after it where a device has several.
+/// Returns the chips with their names: those of their devices, with the chip's own after it where a device has several, or `hwmonN`
+/// where that tells them no better apart.
 fn named(folders: Vec<Folder>) -> Vec<(String, Folder)> {
     let mut named: Vec<(String, Folder)> = folders
         .into_iter()
@@ -173,7 +174,7 @@ fn named(folders: Vec<Folder>) -> Vec<(String, Folder)> {
     for (name, folder) in &mut named {
         if count.get(name).is_some_and(|count| *count > 1) {
             let own = match clean(&folder.text_or_empty("name")) {
-                own if own.is_empty() => clean(&folder.name()),
+                own if own.is_empty() || own == *name => clean(&folder.name()),
                 own => own,
             };
             *name = format!("{name}_{own}");

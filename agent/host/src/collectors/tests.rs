@@ -258,6 +258,115 @@ fn odd_content_costs_what_holds_it_and_no_more() {
 }
 
 #[test]
+fn folders_of_attributes_are_read_as_far_as_they_go() {
+    let root = tempfile::tempdir().unwrap();
+    for (file, content) in [
+        // Two chips of one device, and a sensor whose driver says nothing.
+        ("sys/class/hwmon/hwmon0/name", "a"),
+        ("sys/class/hwmon/hwmon0/temp1_input", "41500"),
+        ("sys/class/hwmon/hwmon0/temp2_input", ""),
+        ("sys/class/hwmon/hwmon1/name", "a"),
+        ("sys/class/hwmon/hwmon1/fan1_input", "900"),
+        // A device that is down, and one whose flags are none.
+        ("sys/class/net/down0/flags", "0x1002"),
+        ("sys/class/net/down0/operstate", "down"),
+        ("sys/class/net/down0/speed", "-1"),
+        ("sys/class/net/down0/mtu", "1500"),
+        // A member of a bond that newer kernels link under another name, and one that is gone.
+        ("sys/class/net/bonding_masters", "bond0 bond1"),
+        ("sys/class/net/bond0/bonding/slaves", "x"),
+        ("sys/class/net/bond0/lower_x/bonding_slave/mii_status", "up"),
+        ("sys/class/net/bond1/bonding/slaves", "y"),
+        // A port that cannot count, and one that counts words.
+        ("sys/class/infiniband/i0/fw_ver", "1.2"),
+        ("sys/class/infiniband/i0/ports/1/state", "4: ACTIVE"),
+        ("sys/class/infiniband/i0/ports/1/phys_state", "5: LinkUp"),
+        (
+            "sys/class/infiniband/i0/ports/1/rate",
+            "100 Gb/sec (4X EDR)",
+        ),
+        (
+            "sys/class/infiniband/i0/ports/1/counters/port_rcv_data",
+            "3",
+        ),
+        (
+            "sys/class/infiniband/i0/ports/1/counters/link_downed",
+            "N/A (no PMA)",
+        ),
+        // A counter that is written in full, and one that is cut off.
+        (
+            "sys/fs/bcachefs/u/counters/whole",
+            "since mount: 1\nsince filesystem creation: 2k\n",
+        ),
+        ("sys/fs/bcachefs/u/counters/zcut", "since"),
+        // A statistic that the driver does not keep.
+        (
+            "sys/class/fc_host/h0/statistics/rx_frames",
+            "0xffffffffffffffff",
+        ),
+        ("sys/class/fc_host/h0/statistics/tx_frames", "0x10"),
+        ("sys/class/thermal/thermal_zone0/temp", "-500"),
+        ("sys/class/thermal/thermal_zone0/type", "cold"),
+        ("proc/net/softnet_stat", "1 2 3"),
+        ("proc/net/sockstat", "TCP: inuse 1 orphan"),
+        ("proc/net/rpc/nfsd", "th 8 0\nproc3 22 1\n"),
+        ("proc/mdstat", "md0 : active raid1 a[0]\n"),
+        ("text/a.prom", "a{b=\"c\"} 1\n"),
+        ("text/b.prom", "broken"),
+    ] {
+        write(root.path(), file, content.as_bytes());
+    }
+    let families = host_at(root.path()).expose();
+    for (name, label, expected) in [
+        ("node_hwmon_temp_celsius", Some("a_hwmon0"), Some(41.5)),
+        ("node_hwmon_fan_rpm", Some("a_hwmon1"), Some(900.0)),
+        ("node_hwmon_temp_celsius", Some("temp1"), Some(41.5)),
+        ("node_hwmon_temp_celsius", Some("temp2"), None),
+        ("node_hwmon_fan_rpm", Some("fan1"), Some(900.0)),
+        ("node_network_up", Some("down0"), Some(0.0)),
+        ("node_network_speed_bytes", Some("down0"), Some(-125_000.0)),
+        ("node_network_mtu_bytes", Some("down0"), Some(1_500.0)),
+        ("node_network_info", Some("down"), Some(1.0)),
+        ("node_bonding_active", Some("bond0"), Some(1.0)),
+        (
+            "node_infiniband_rate_bytes_per_second",
+            Some("1"),
+            Some(12.5e9),
+        ),
+        (
+            "node_infiniband_port_data_received_bytes_total",
+            Some("1"),
+            Some(12.0),
+        ),
+        ("node_infiniband_link_downed_total", Some("1"), None),
+        ("node_bcachefs_whole_total", Some("u"), Some(2_048.0)),
+        ("node_fibrechannel_rx_frames_total", None, None),
+        ("node_fibrechannel_tx_frames_total", Some("h0"), Some(16.0)),
+        ("node_thermal_zone_temp", Some("cold"), Some(-0.5)),
+        ("node_nfsd_server_threads", None, Some(8.0)),
+        ("a", Some("c"), Some(1.0)),
+        ("node_textfile_scrape_error", None, Some(1.0)),
+    ] {
+        assert_eq!(value(&families, name, label), expected, "{name} {label:?}");
+    }
+    for (collector, expected) in [
+        (CollectorName::Hwmon, 1.0),
+        (CollectorName::Netclass, 1.0),
+        (CollectorName::Bonding, 0.0),
+        (CollectorName::Infiniband, 1.0),
+        (CollectorName::Bcachefs, 0.0),
+        (CollectorName::Fibrechannel, 1.0),
+        (CollectorName::Softnet, 0.0),
+        (CollectorName::Sockstat, 0.0),
+        (CollectorName::Nfsd, 0.0),
+        (CollectorName::Mdadm, 0.0),
+        (CollectorName::Textfile, 1.0),
+    ] {
+        assert_eq!(success(&families, collector), Some(expected), "{collector}");
+    }
+}
+
+#[test]
 fn a_file_that_comes_later_makes_its_collector_succeed() {
     let root = tempfile::tempdir().unwrap();
     let mut host = host_at(root.path());

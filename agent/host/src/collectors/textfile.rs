@@ -311,14 +311,11 @@ fn split<'a>(families: &BTreeMap<String, Metrics>, name: &'a str) -> (&'a str, &
 impl Metrics {
     /// Every sample gets all labels that samples of its family have, be they empty.
     fn sample(&self, help: &str, sink: &mut dyn Sink) {
-        let mut names: Vec<&str> = Vec::new();
-        for sample in &self.samples {
-            for (name, _) in sample.own_labels(self.kind) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
-        }
+        let own_labels = self
+            .samples
+            .iter()
+            .flat_map(|sample| sample.own_labels(self.kind));
+        let names: BTreeSet<&str> = own_labels.map(|(name, _)| name).collect();
         let mut parts: BTreeMap<&str, Family> = BTreeMap::new();
         for sample in &self.samples {
             let family = parts.entry(sample.suffix).or_insert_with(|| {

@@ -90,6 +90,39 @@ fn values_cannot_be_shifted_between_labels() {
 }
 
 #[test]
+fn labels_known_at_run_time_are_told_apart_by_name_and_an_empty_one_is_none() {
+    let family = |labels: &[&str]| {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        Family::dynamic("a".to_owned(), String::new(), MetricType::Unknown)
+            .with_further_labels(labels)
+    };
+    let mut builder = builder();
+    let mut sink = builder.begin(TimestampMs(1));
+    sink.sample(&family(&["x"]), &["v"], 1.0);
+    sink.sample(&family(&["y"]), &["v"], 2.0);
+    sink.sample(&family(&["x", "y"]), &["v", ""], 3.0);
+    sink.sample(&family(&["x", "y"]), &["", "v"], 4.0);
+    let collected = sink.finish();
+    assert_eq!(collected.row.floats, [1.0, 2.0]);
+    assert_eq!(collected.duplicates, 2);
+}
+
+#[test]
+fn parts_of_a_histogram_are_described_once_by_its_name() {
+    let family = || Family::dynamic("h".to_owned(), "H.".to_owned(), MetricType::Histogram);
+    let mut builder = builder();
+    let mut sink = builder.begin(TimestampMs(1));
+    sink.sample(&family().with_labels(&["le"]).part("_bucket"), &["1"], 1.0);
+    sink.sample(&family().part("_sum"), &[], 2.0);
+    let collected = sink.finish();
+    let metrics: Vec<&str> = collected.metadata.iter().map(|of| &*of.metric).collect();
+    assert_eq!(metrics, ["h"]);
+    let series = collected.definition.unwrap().series;
+    let names: Vec<Option<&str>> = series.iter().map(|of| of.labels.metric_name()).collect();
+    assert_eq!(names, [Some("h_bucket"), Some("h_sum")]);
+}
+
+#[test]
 fn a_full_layout_refuses_and_keeps_what_it_has() {
     let mut builder = builder();
     let names: Vec<String> = (0..SLOTS_MAX + 5).map(|n| n.to_string()).collect();
