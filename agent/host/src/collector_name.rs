@@ -45,7 +45,8 @@ struct Facts {
     on: bool,
 }
 
-// Fast is what dashboards and rules look at and one file or one call gives; a walk through folders is slow whatever it shows.
+// Fast is what dashboards and rules look at and one file or one call gives; a walk through folders is slow, but for the short ones
+// that alerts wait for: members of bonds, and of arrays.
 collectors! {
     Arp: "arp", Slow, ON, "Entries of the neighbour table, by device.";
     Bcache: "bcache", Slow, ON, "Caches of block devices by bcache.";

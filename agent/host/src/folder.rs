@@ -11,8 +11,8 @@ use crate::{Family, Sink, scan};
 
 /// An attribute is at most a page.
 const ATTRIBUTE_BYTES_MAX: usize = 4 << 10;
-/// The most entries that are read of a folder.
-const ENTRIES_MAX: usize = 16_384;
+/// The most entries that are read of a folder: more than a machine has processes.
+pub(crate) const ENTRIES_MAX: usize = 65_536;
 
 /// A folder of attributes.
 #[derive(Clone, Debug)]

@@ -14,9 +14,10 @@ use regex::Regex;
 
 use super::Collector;
 use crate::error::CollectError;
+use crate::folder::ENTRIES_MAX;
 use crate::host::Moment;
 use crate::kept_file::read_once;
-use crate::{Family, HostConfig, HostConfigError, Sink, filter};
+use crate::{FILE_BYTES_MAX, Family, HostConfig, HostConfigError, Sink, filter};
 
 static MODIFIED: Family = Family::gauge(
     "node_textfile_mtime_seconds",
@@ -29,7 +30,7 @@ static ERROR: Family = Family::gauge(
     &[],
 );
 
-/// The most files that are read.
+/// The most files, and folders of files, that are read; all files together may have as many bytes as any one.
 const FILES_MAX: usize = 1_024;
 
 #[derive(Debug)]
@@ -62,8 +63,9 @@ impl Collector for Textfile {
             }
         }
         let mut files = Vec::new();
+        let mut room = FILE_BYTES_MAX;
         for path in paths.into_iter().take(FILES_MAX) {
-            match TextFile::read(path.clone()) {
+            match TextFile::read(&path, &mut room) {
                 Ok(file) => files.push(file),
                 Err(reason) => {
                     failed = true;
@@ -168,6 +170,7 @@ impl Directory {
                         let name = path.file_name().unwrap_or_default();
                         pattern.is_match(&name.to_string_lossy())
                     })
+                    .take(FILES_MAX)
                     .collect(),
             };
         }
@@ -195,6 +198,7 @@ fn names(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         folder
     };
     let mut paths = fs::read_dir(here)?
+        .take(ENTRIES_MAX)
         .map(|entry| Ok(folder.join(entry?.file_name())))
         .collect::<std::io::Result<Vec<PathBuf>>>()?;
     paths.sort_unstable();
@@ -226,11 +230,15 @@ struct Sample {
 }
 
 impl TextFile {
-    fn read(path: PathBuf) -> Result<Self, String> {
-        let bytes = read_once(&path).map_err(|error| error.to_string())?;
+    /// Reads a file that fits into `room`, and takes its bytes off it.
+    fn read(path: &Path, room: &mut usize) -> Result<Self, String> {
+        let bytes = read_once(path).map_err(|error| error.to_string())?;
+        *room = room.checked_sub(bytes.len()).ok_or_else(|| {
+            format!("the text files have more than {FILE_BYTES_MAX} bytes together")
+        })?;
         let families = parse(&bytes)?;
         // Asked for after it was understood, so that one that is not never looks fresh.
-        let modified = fs::metadata(&path)
+        let modified = fs::metadata(path)
             .and_then(|metadata| metadata.modified())
             .map_err(|error| error.to_string())?
             .duration_since(SystemTime::UNIX_EPOCH)
