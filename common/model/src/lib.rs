@@ -25,6 +25,7 @@ pub use histogram::{
 pub use labels::{Labels, LabelsBuilder, LabelsError, METRIC_NAME};
 pub use matcher::{
     MatchOp, Matcher, MatcherError, REGEX_BYTES_MAX, REGEX_COMPILED_BYTES_MAX, anchored_regex,
+    unanchored_regex,
 };
 pub use metadata::{Metadata, MetricType};
 pub use sample::{STALE_NAN, Sample, Value, is_stale};

@@ -205,6 +205,15 @@ impl fmt::Display for Matcher {
 /// Returns the expression of RE2's syntax, anchored at both ends, `.` matching newlines, its size bounded: as matchers and
 /// `label_replace` take it.
 pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
+    compile(pattern, |translated| format!("^(?s:{translated})$"))
+}
+
+/// Returns the expression of RE2's syntax as templates take it: it may match anywhere; its size is bounded.
+pub fn unanchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
+    compile(pattern, |translated| translated)
+}
+
+fn compile(pattern: &str, wrap: impl FnOnce(String) -> String) -> Result<Regex, MatcherError> {
     if pattern.len() > REGEX_BYTES_MAX {
         return Err(MatcherError::RegexTooLong {
             bytes: pattern.len(),
@@ -221,7 +230,7 @@ pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
         _ => invalid(last_line(&error.to_string())),
     };
     let translated = re2::translate(pattern).map_err(&invalid)?;
-    bounded(&format!("^(?s:{translated})$")).map_err(|error| bad(&error))
+    bounded(&wrap(translated)).map_err(|error| bad(&error))
 }
 
 fn bounded(pattern: &str) -> Result<Regex, regex::Error> {

@@ -1,0 +1,93 @@
+//! Values as JSON, with Go's escapes: safe inside HTML.
+
+use std::fmt::Write as _;
+
+use crate::format::Bounded;
+use crate::time::{RFC3339, format};
+use crate::value::Value;
+
+/// Writes `value`; `Err` says why JSON has no form for it.
+pub(crate) fn write(out: &mut Bounded, value: &Value) -> Result<(), String> {
+    match value {
+        Value::Absent | Value::Nil => out.push_str("null"),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Int(number) | Value::Named(_, number) => out.push_str(&number.to_string()),
+        Value::Duration(duration) => out.push_str(&duration.nanoseconds().to_string()),
+        Value::Float(number) => out.push_str(&float(*number)?),
+        Value::String(text) | Value::Safe(_, text) => string(out, text),
+        Value::Time(time) => string(out, &format(time, RFC3339)),
+        Value::List(list) => {
+            for (index, item) in list.items.iter().enumerate() {
+                out.push_str(if index == 0 { "[" } else { "," });
+                write(out, item)?;
+            }
+            out.push_str(if list.items.is_empty() { "[]" } else { "]" });
+        }
+        Value::Map(map) => {
+            let entries = map.entries.iter().map(|(key, item)| (&**key, item));
+            object(out, entries)?;
+        }
+        Value::Struct(fields) => {
+            let names = fields.kind.fields.iter().map(|field| field.json);
+            object(out, names.zip(fields.fields.iter()))?;
+        }
+    }
+    Ok(())
+}
+
+fn object<'v>(
+    out: &mut Bounded,
+    entries: impl Iterator<Item = (&'v str, &'v Value)>,
+) -> Result<(), String> {
+    out.push('{');
+    for (index, (key, item)) in entries.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        string(out, key);
+        out.push(':');
+        write(out, item)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn string(out: &mut Bounded, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..' ' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let mut escape = String::new();
+                // Writing to a String does not fail.
+                let _written = write!(escape, "\\u{:04x}", u32::from(character));
+                out.push_str(&escape);
+            }
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
+/// The shortest digits; with an exponent below 1e-6 and from 1e21 on.
+fn float(number: f64) -> Result<String, String> {
+    if !number.is_finite() {
+        return Err(format!(
+            "json: unsupported value: {}",
+            crate::format::shortest(number)
+        ));
+    }
+    let magnitude = number.abs();
+    if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        let text = format!("{number:e}");
+        let signed = text.replace('e', "e+").replace("e+-", "e-");
+        return Ok(signed);
+    }
+    Ok(format!("{number}"))
+}
