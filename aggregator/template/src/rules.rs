@@ -67,9 +67,6 @@ static ALERT_DATA: StructType = StructType {
     ],
 };
 
-/// What variables a rule's templates have beside `$`.
-const VARIABLES: &[&str] = &["$labels", "$externalLabels", "$externalURL", "$value"];
-
 /// The template of a label or an annotation of an alerting rule.
 #[derive(Debug)]
 pub struct RuleTemplate(Program);
@@ -78,7 +75,7 @@ impl RuleTemplate {
     /// Reads `text`; errors call it `name`, for instance `__alert_HighLoad`.
     pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
         Templates::new(RULE_FUNCTIONS)
-            .compile(name, text, Mode::Text, VARIABLES)
+            .compile(name, text, Mode::Text, RuleData::VARIABLES)
             .map(Self)
     }
 
@@ -102,6 +99,9 @@ pub struct RuleData {
 }
 
 impl RuleData {
+    /// The variables that a rule's templates have beside `$`.
+    pub const VARIABLES: &[&str] = &["$labels", "$externalLabels", "$externalURL", "$value"];
+
     /// `labels` are those of the element, `value` is its value.
     pub fn new<K: AsRef<str>, V: AsRef<str>>(
         labels: impl IntoIterator<Item = (K, V)>,
@@ -119,6 +119,16 @@ impl RuleData {
             data: Value::flat_struct(&ALERT_DATA, variables.to_vec()),
             variables,
         }
+    }
+
+    /// Returns what `.` is.
+    pub const fn value(&self) -> &Value {
+        &self.data
+    }
+
+    /// Returns the values of [`RuleData::VARIABLES`].
+    pub const fn variables(&self) -> &[Value] {
+        &self.variables
     }
 }
 
