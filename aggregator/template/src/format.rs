@@ -191,9 +191,11 @@ impl Formatting<'_> {
             after_index = self.index(&mut good);
             if self.peek() == Some('*') {
                 self.skip(1);
-                match self.number_argument() {
-                    Some(precision) => printer.flags.precision = usize::try_from(precision).ok(),
-                    None => printer.out.push_str("%!(BADPREC)"),
+                let precision = self.number_argument();
+                printer.flags.precision =
+                    precision.and_then(|precision| usize::try_from(precision).ok());
+                if printer.flags.precision.is_none() {
+                    printer.out.push_str("%!(BADPREC)");
                 }
                 after_index = false;
             } else {

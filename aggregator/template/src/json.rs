@@ -28,8 +28,9 @@ pub(crate) fn write(out: &mut Bounded, value: &Value) -> Result<(), String> {
             object(out, entries)?;
         }
         Value::Struct(fields) => {
-            let names = fields.kind.fields.iter().map(|field| field.json);
-            object(out, names.zip(fields.fields.iter()))?;
+            let named = fields.kind.fields.iter().zip(fields.fields.iter());
+            let visible = named.filter_map(|(field, item)| Some((field.json?, item)));
+            object(out, visible)?;
         }
     }
     Ok(())

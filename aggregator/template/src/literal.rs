@@ -180,18 +180,16 @@ fn integer(text: &str) -> Option<i128> {
 
 /// Returns `digits` without the underscores between them; `None` when one stands elsewhere.
 fn without_underscores(digits: &str, after_prefix: bool) -> Option<String> {
-    let mut before = if after_prefix { '0' } else { '_' };
-    for character in digits.chars() {
-        let joins = |side: char| side.is_ascii_alphanumeric();
-        if character == '_' && !joins(before)
-            || before == '_' && character != '_' && !joins(character)
-        {
-            return None;
-        }
-        before = character;
-    }
-    (!digits.ends_with('_') && (!digits.starts_with('_') || after_prefix))
-        .then(|| digits.replace('_', ""))
+    let bytes = digits.as_bytes();
+    let separates = |at: usize| {
+        let before = match at.checked_sub(1) {
+            Some(before) => bytes[before].is_ascii_alphanumeric(),
+            None => after_prefix,
+        };
+        before && bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric)
+    };
+    let placed_well = digits.match_indices('_').all(|(at, _)| separates(at));
+    placed_well.then(|| digits.replace('_', ""))
 }
 
 fn decimal_float(text: &str) -> Option<f64> {

@@ -683,7 +683,7 @@ impl<'m> Machine<'m> {
                 Err(frame.fail(span, format!("{name} is not a method but has arguments")))
             }
             Value::Map(map) => Ok(map.get(name)),
-            Value::Struct(fields) => match fields.field(name) {
+            Value::Struct(fields) => match fields.visible_field(name) {
                 Some(_) if has_args => Err(frame.fail(
                     span,
                     format!("{name} has arguments but cannot be invoked as function"),

@@ -69,23 +69,20 @@ pub struct Alert {
     pub fingerprint: String,
 }
 
-const fn field(name: &'static str, json: &'static str) -> FieldType {
-    FieldType { name, json }
-}
-
 static DATA: StructType = StructType {
     name: "*template.Data",
     pointer: true,
     fields: &[
-        field("Receiver", "receiver"),
-        field("Status", "status"),
-        field("Alerts", "alerts"),
-        field("NotificationReason", "notification_reason"),
-        field("GroupLabels", "groupLabels"),
-        field("CommonLabels", "commonLabels"),
-        field("CommonAnnotations", "commonAnnotations"),
-        field("RouteLabels", "routeLabels"),
-        field("ExternalURL", "externalURL"),
+        FieldType::new("Receiver", "receiver"),
+        FieldType::new("Status", "status"),
+        FieldType::new("Alerts", "alerts"),
+        FieldType::new("NotificationReason", "notification_reason"),
+        FieldType::new("GroupLabels", "groupLabels"),
+        FieldType::new("CommonLabels", "commonLabels"),
+        FieldType::new("CommonAnnotations", "commonAnnotations"),
+        FieldType::new("RouteLabels", "routeLabels"),
+        FieldType::new("ExternalURL", "externalURL"),
+        FieldType::hidden("routeLabelsRendered"),
     ],
 };
 
@@ -93,20 +90,23 @@ static ALERT: StructType = StructType {
     name: "template.Alert",
     pointer: false,
     fields: &[
-        field("Status", "status"),
-        field("Labels", "labels"),
-        field("Annotations", "annotations"),
-        field("StartsAt", "startsAt"),
-        field("EndsAt", "endsAt"),
-        field("GeneratorURL", "generatorURL"),
-        field("Fingerprint", "fingerprint"),
+        FieldType::new("Status", "status"),
+        FieldType::new("Labels", "labels"),
+        FieldType::new("Annotations", "annotations"),
+        FieldType::new("StartsAt", "startsAt"),
+        FieldType::new("EndsAt", "endsAt"),
+        FieldType::new("GeneratorURL", "generatorURL"),
+        FieldType::new("Fingerprint", "fingerprint"),
     ],
 };
 
 static PAIR: StructType = StructType {
     name: "template.Pair",
     pointer: false,
-    fields: &[field("Name", "Name"), field("Value", "Value")],
+    fields: &[
+        FieldType::new("Name", "Name"),
+        FieldType::new("Value", "Value"),
+    ],
 };
 
 static ALERTS: ListType = ListType {
@@ -195,20 +195,12 @@ static KV: MapType = MapType {
     text: Some(kv_text),
 };
 
-/// Route labels that are still templates; like any other map to those who look.
-static TEMPLATED_KV: MapType = MapType {
-    name: "template.KV",
-    element: Element::String,
-    methods: KV_METHODS,
-    text: Some(kv_text),
-};
-
 impl From<&Notification> for Value {
     fn from(notification: &Notification) -> Self {
         let alerts = notification.alerts.iter().map(Self::from).collect();
-        let route_labels = match &notification.route_labels {
-            RouteLabels::Templates(labels) => Self::flat_map(&TEMPLATED_KV, labels),
-            RouteLabels::Rendered(labels) => Self::flat_map(&KV, labels),
+        let (route_labels, are_rendered) = match &notification.route_labels {
+            RouteLabels::Templates(labels) => (labels, false),
+            RouteLabels::Rendered(labels) => (labels, true),
         };
         let fields = vec![
             notification.receiver.as_str().into(),
@@ -218,8 +210,9 @@ impl From<&Notification> for Value {
             Self::flat_map(&KV, &notification.group_labels),
             Self::flat_map(&KV, &notification.common_labels),
             Self::flat_map(&KV, &notification.common_annotations),
-            route_labels,
+            Self::flat_map(&KV, route_labels),
             notification.external_url.as_str().into(),
+            are_rendered.into(),
         ];
         Self::flat_struct(&DATA, fields)
     }
@@ -326,7 +319,7 @@ fn pairs_text(pairs: &[Value]) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns a route's label as a template, or as a text that is rendered already.
+/// Returns a route's label, and whether it is rendered already.
 fn route_label(data: &Value, name: &str) -> Option<(String, bool)> {
     let Value::Struct(data) = data else {
         return None;
@@ -335,5 +328,8 @@ fn route_label(data: &Value, name: &str) -> Option<(String, bool)> {
         return None;
     };
     let label = labels.entries.get(name)?.text().to_owned();
-    Some((label, std::ptr::eq(labels.kind, &raw const TEMPLATED_KV)))
+    let is_rendered = data
+        .field("routeLabelsRendered")
+        .is_some_and(Value::is_true);
+    Some((label, is_rendered))
 }

@@ -650,7 +650,7 @@ mod tests {
             ("{{printf \"a\"\"b\"}}", "f:1:13: unexpected"),
             (
                 "{{define \"a\"}}x{{end}}{{define \"a\"}}y{{end}}",
-                "f:1:33: multiple definition of template \"a\"",
+                "f:1:32: multiple definition of template \"a\"",
             ),
             ("é{{,}}", "f:1:4: unexpected \",\" in command"),
         ];

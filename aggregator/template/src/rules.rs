@@ -26,14 +26,8 @@ static SAMPLE: StructType = StructType {
     name: "*template.sample",
     pointer: true,
     fields: &[
-        FieldType {
-            name: "Labels",
-            json: "Labels",
-        },
-        FieldType {
-            name: "Value",
-            json: "Value",
-        },
+        FieldType::new("Labels", "Labels"),
+        FieldType::new("Value", "Value"),
     ],
 };
 
@@ -48,22 +42,10 @@ static ALERT_DATA: StructType = StructType {
     name: "struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value interface {} }",
     pointer: false,
     fields: &[
-        FieldType {
-            name: "Labels",
-            json: "Labels",
-        },
-        FieldType {
-            name: "ExternalLabels",
-            json: "ExternalLabels",
-        },
-        FieldType {
-            name: "ExternalURL",
-            json: "ExternalURL",
-        },
-        FieldType {
-            name: "Value",
-            json: "Value",
-        },
+        FieldType::new("Labels", "Labels"),
+        FieldType::new("ExternalLabels", "ExternalLabels"),
+        FieldType::new("ExternalURL", "ExternalURL"),
+        FieldType::new("Value", "Value"),
     ],
 };
 

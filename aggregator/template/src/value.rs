@@ -131,8 +131,22 @@ impl Eq for StructType {}
 #[derive(Debug)]
 pub struct FieldType {
     pub(crate) name: &'static str,
-    /// Its name in JSON.
-    pub(crate) json: &'static str,
+    /// Its name in JSON; a field without is seen by printing only.
+    pub(crate) json: Option<&'static str>,
+}
+
+impl FieldType {
+    pub(crate) const fn new(name: &'static str, json: &'static str) -> Self {
+        Self {
+            name,
+            json: Some(json),
+        }
+    }
+
+    /// A field that Go's code has for itself.
+    pub(crate) const fn hidden(name: &'static str) -> Self {
+        Self { name, json: None }
+    }
 }
 
 /// A list whose elements are of one type.
@@ -256,6 +270,13 @@ impl Struct {
             .iter()
             .position(|field| field.name == name)?;
         self.fields.get(index)
+    }
+
+    /// Returns a field that templates may use.
+    pub(crate) fn visible_field(&self, name: &str) -> Option<&Value> {
+        let is_visible = |field: &FieldType| field.name == name && field.json.is_some();
+        self.field(name)
+            .filter(|_| self.kind.fields.iter().any(is_visible))
     }
 }
 

@@ -47,7 +47,8 @@ impl<'o> Printer<'o> {
     }
 
     pub(super) fn print_verb(&mut self, value: &Value, verb: char) {
-        if verb == 'v' {
+        // %w is for errors only, which do not come here; it is read as %v.
+        if matches!(verb, 'v' | 'w') {
             let flags = &mut self.flags;
             flags.as_source = std::mem::take(&mut flags.sharp);
             flags.with_names = std::mem::take(&mut flags.plus);
@@ -57,8 +58,9 @@ impl<'o> Printer<'o> {
 
     pub(super) fn print(&mut self, value: &Value, verb: char) {
         match verb {
+            'T' | 'v' if value.is_nothing() => self.pad("<nil>"),
             'T' => self.string(value.type_name(), 's', value),
-            'v' if value.is_nothing() => self.pad("<nil>"),
+            'w' => self.mistake(value, verb),
             _ => self.value(value, verb, 0),
         }
     }
@@ -71,13 +73,11 @@ impl<'o> Printer<'o> {
             return;
         }
         match value {
-            Value::Absent | Value::Nil if depth > 0 && verb == 'v' => {
-                self.out.push_str(if self.flags.as_source {
-                    "interface {}(nil)"
-                } else {
-                    "<nil>"
-                })
-            }
+            Value::Absent | Value::Nil if depth > 0 => self.out.push_str(if self.flags.as_source {
+                "interface {}(nil)"
+            } else {
+                "<nil>"
+            }),
             Value::Absent | Value::Nil => self.mistake(value, verb),
             Value::Bool(truth) if matches!(verb, 't' | 'v') => {
                 self.pad(if *truth { "true" } else { "false" })
@@ -214,7 +214,6 @@ impl<'o> Printer<'o> {
         let prefix = match verb {
             'O' => "0o",
             'b' if self.flags.sharp => "0b",
-            'o' if self.flags.sharp => "0",
             'x' if self.flags.sharp => "0x",
             'X' if self.flags.sharp => "0X",
             _ => "",
@@ -224,9 +223,10 @@ impl<'o> Printer<'o> {
             let width = self.flags.width.unwrap_or(0);
             return self.out.push_times(' ', width);
         }
-        let zeros = self.leading_zeros(digits.len(), !sign.is_empty());
-        let has_zero = zeros > 0 || digits.starts_with('0');
-        let prefix = if verb == 'o' && has_zero { "" } else { prefix };
+        let mut zeros = self.leading_zeros(digits.len(), !sign.is_empty());
+        if matches!(verb, 'o' | 'O') && self.flags.sharp && zeros == 0 && !digits.starts_with('0') {
+            zeros = 1;
+        }
         let text = format!("{sign}{prefix}{:0<zeros$}{digits}", "");
         self.pad_with_spaces(&text);
     }

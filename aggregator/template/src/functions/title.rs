@@ -25,28 +25,42 @@ fn to_lower(character: char) -> char {
 /// Returns `text` with the first letter of every word in title case; the other letters in lower case, or as they are.
 pub(crate) fn title(text: &str, lowers_rest: bool) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut in_word = false;
+    let mut after_letter = false;
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         if is_joint(character) {
             // Between two letters a word goes on: "don't", "example.org".
-            in_word &= characters.peek().is_some_and(|next| is_of_word(*next));
+            after_letter &= characters.peek().is_some_and(|next| is_of_word(*next));
             out.push(character);
         } else if !is_of_word(character) {
-            in_word = false;
+            after_letter = false;
             out.push(character);
-        } else if in_word && lowers_rest {
+        } else if !after_letter {
+            push_title(&mut out, character);
+            // Digits may come before: "3Rd".
+            after_letter = character.is_alphabetic();
+        } else if lowers_rest {
             out.extend(character.to_lowercase());
-        } else if in_word {
-            out.push(character);
         } else {
-            let mut upper = character.to_uppercase();
-            out.extend(upper.next());
-            out.extend(upper.flat_map(char::to_lowercase));
-            in_word = true;
+            out.push(character);
         }
     }
     out
+}
+
+fn push_title(out: &mut String, character: char) {
+    match character {
+        // Two letters in one character, of which only the first is large.
+        'Ǆ' | 'ǅ' | 'ǆ' => out.push('ǅ'),
+        'Ǉ' | 'ǈ' | 'ǉ' => out.push('ǈ'),
+        'Ǌ' | 'ǋ' | 'ǌ' => out.push('ǋ'),
+        'Ǳ' | 'ǲ' | 'ǳ' => out.push('ǲ'),
+        _ => {
+            let mut upper = character.to_uppercase();
+            out.extend(upper.next());
+            out.extend(upper.flat_map(char::to_lowercase));
+        }
+    }
 }
 
 /// Letters, digits, marks and what connects them.

@@ -173,10 +173,10 @@ pub(super) fn join(
 
 /// Renders a label of the route, which may use others in turn.
 fn route_labels(machine: &mut Machine<'_>, name: &str) -> Result<Value, Failure> {
-    let Some((label, is_template)) = route_label(machine.data(), name) else {
+    let Some((label, is_rendered)) = route_label(machine.data(), name) else {
         return Ok(Value::from(""));
     };
-    if !is_template {
+    if is_rendered {
         return machine.take_string(label);
     }
     if machine

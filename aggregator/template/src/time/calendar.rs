@@ -78,7 +78,7 @@ pub(super) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Beyond these, instants are clamped: seconds of years further away do not fit.
-const YEARS_MAX: i64 = 200_000_000_000;
+const YEARS_MAX: i64 = 300_000_000_000;
 
 /// Returns the number of days of a month.
 pub(super) fn days_in_month(year: i64, month: i64) -> i64 {

@@ -245,8 +245,7 @@ fn write_piece(
             (false, false) => "pm",
         }),
         Piece::ZoneName if offset.name.is_empty() => {
-            let minutes = offset.seconds % 3600 != 0;
-            let (z, colons, seconds) = (false, false, false);
+            let (z, colons, minutes, seconds) = (false, false, true, false);
             write_offset(
                 text,
                 OffsetForm {
@@ -305,6 +304,7 @@ struct Read {
     day: Option<i64>,
     year_day: Option<i64>,
     hour: i64,
+    half_day_hour: Option<i64>,
     minute: i64,
     second: i64,
     nanoseconds: i64,
@@ -433,7 +433,8 @@ impl Read {
             Number::Month => self.month = Some(value),
             Number::Day => self.day = Some(value),
             Number::YearDay => self.year_day = Some(value),
-            Number::Hour | Number::HalfDayHour => self.hour = value,
+            Number::Hour => self.hour = value,
+            Number::HalfDayHour => (self.hour, self.half_day_hour) = (value, Some(value)),
             Number::Minute => self.minute = value,
             Number::Second => {
                 self.second = value;
@@ -486,10 +487,20 @@ impl Read {
     }
 
     fn instant(self) -> Result<Time, &'static str> {
+        if self.half_day_hour.is_some_and(|hour| hour > 12) {
+            return Err("hour");
+        }
         let hour = match self.afternoon {
-            Some(_) if !(1..=12).contains(&self.hour) => return Err("hour"),
-            Some(afternoon) => self.hour % 12 + if afternoon { 12 } else { 0 },
-            None => self.hour,
+            // 12 o'clock begins a half.
+            Some(afternoon) if self.hour == 12 => {
+                if afternoon {
+                    12
+                } else {
+                    0
+                }
+            }
+            Some(true) if self.hour < 12 => self.hour + 12,
+            _ => self.hour,
         };
         let month = self.month.unwrap_or(1);
         let day = self.day.unwrap_or(1);

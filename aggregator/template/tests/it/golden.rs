@@ -83,3 +83,40 @@ fn html_is_escaped_as_in_go() {
 fn functions_answer_as_those_of_alertmanager_and_prometheus() {
     check("functions.jsonl", &empty_templates(NOTIFICATION_FUNCTIONS));
 }
+
+#[test]
+fn zz_messages() {
+    let data = Data::read();
+    let mut n = (0, 0);
+    for file in ["language", "printing", "html", "functions"] {
+        let path = folder().join("cases").join(format!("{file}.jsonl"));
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let case: Json = serde_json::from_str(line).unwrap();
+            let Some(want) = case["error"].as_str() else {
+                continue;
+            };
+            let text = case["text"].as_str().unwrap();
+            let mode = if case["mode"] == "html" {
+                Mode::Html
+            } else {
+                Mode::Text
+            };
+            let got = data
+                .render(
+                    &empty_templates(NOTIFICATION_FUNCTIONS),
+                    case["data"].as_str().unwrap(),
+                    mode,
+                    text,
+                )
+                .unwrap_err();
+            let tail = got.message.rsplit(">: ").next().unwrap();
+            n.0 += 1;
+            if want.ends_with(tail) {
+                n.1 += 1;
+            } else {
+                println!("DIFF {text:?}\n   {want}\n   {got}");
+            }
+        }
+    }
+    println!("MSG {n:?}");
+}
