@@ -52,8 +52,8 @@ pub(crate) enum Node {
     With(Branch),
     Range(Span, Branch),
     Template(Call),
-    Break(Span),
-    Continue(Span),
+    Break,
+    Continue,
 }
 
 /// `if`, `with` or `range` with what follows `else`.

@@ -45,7 +45,7 @@ impl std::error::Error for Error {}
 
 /// Why a function failed; the place is added by whoever called it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
     pub(crate) message: String,
 }

@@ -2,11 +2,11 @@
 
 use crate::error::Failure;
 use crate::machine::Machine;
-use crate::value::{ListType, MapType, StructType, Value};
+use crate::value::{ListType, StructType, Value};
 
 /// A function, or a method whose first argument is its receiver.
 #[derive(Debug)]
-pub struct Function {
+pub(crate) struct Function {
     pub(crate) name: &'static str,
     pub(crate) parameters: &'static [Kind],
     /// What any number of further arguments are, when there may be any.
@@ -78,8 +78,6 @@ pub(crate) enum Kind {
     Duration,
     /// A list with elements as lists of this type have.
     ListLike(&'static ListType),
-    /// A map with elements as maps of this type have.
-    MapLike(&'static MapType),
     Struct(&'static StructType),
 }
 
@@ -92,7 +90,6 @@ impl Kind {
             Self::Time => "time.Time",
             Self::Duration => "time.Duration",
             Self::ListLike(kind) => kind.name,
-            Self::MapLike(kind) => kind.name,
             Self::Struct(kind) => kind.name,
         }
     }
@@ -107,7 +104,6 @@ impl Kind {
             | (Self::Time, Value::Time(_))
             | (Self::Duration, Value::Duration(_)) => true,
             (Self::ListLike(kind), Value::List(list)) => list.kind.element == kind.element,
-            (Self::MapLike(kind), Value::Map(map)) => map.kind.element == kind.element,
             (Self::Struct(kind), Value::Struct(fields)) => fields.kind == kind,
             _ => false,
         };
@@ -126,7 +122,6 @@ impl Kind {
         match self {
             Self::Any => Ok(Value::Nil),
             Self::ListLike(kind) => Ok(Value::flat_list(kind, Vec::new())),
-            Self::MapLike(kind) => Ok(Value::flat_map::<&str, &str>(kind, [])),
             Self::Struct(_) => Err(format!("nil pointer of type {expected}")),
             Self::String | Self::Int | Self::Time | Self::Duration => Err(match value {
                 Value::Nil => {

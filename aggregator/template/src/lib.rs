@@ -44,4 +44,4 @@ pub use parser::{NESTING_MAX, TEXT_BYTES_MAX};
 pub use rules::{CONSOLE_FUNCTIONS, RULE_FUNCTIONS, RuleData, RuleTemplate};
 pub use templates::{Functions, Mode, Program, Templates};
 pub use time::{Duration, Time, Zone};
-pub use value::{Safe, VALUE_DEPTH_MAX, Value};
+pub use value::{List, Map, NamedInts, Safe, Struct, VALUE_DEPTH_MAX, Value};

@@ -61,8 +61,8 @@ fn unescape(text: &str, quote: char) -> Option<(Unit, &str)> {
         '\\' => '\\',
         '\'' | '"' if escape == quote => quote,
         'x' => return numeric(characters.as_str(), 2, 16),
-        'u' => return numeric(characters.as_str(), 4, 16).map(as_character),
-        'U' => return numeric(characters.as_str(), 8, 16).map(as_character),
+        'u' => return numeric(characters.as_str(), 4, 16),
+        'U' => return numeric(characters.as_str(), 8, 16),
         '0'..='7' => return numeric(text.get(1..)?, 3, 8),
         _ => return None,
     };
@@ -81,13 +81,6 @@ fn numeric(text: &str, count: usize, radix: u32) -> Option<(Unit, &str)> {
         return Some((Unit::Byte(u8::try_from(value).ok()?), rest));
     }
     Some((Unit::Character(char::from_u32(value)?), rest))
-}
-
-fn as_character<'t>((unit, rest): (Unit, &'t str)) -> (Unit, &'t str) {
-    match unit {
-        Unit::Byte(byte) => (Unit::Character(char::from(byte)), rest),
-        Unit::Character(_) => (unit, rest),
-    }
 }
 
 /// Returns the number that a character constant stands for.

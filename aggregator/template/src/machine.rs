@@ -34,8 +34,10 @@ impl Default for Limits {
     }
 }
 
-/// The deepest nesting of bodies, parentheses and templates in execution. A level takes up to 4 KB of stack in builds for debugging.
-pub const DEPTH_MAX: usize = 250;
+/// The deepest nesting of bodies, parentheses and templates in execution. A level takes up to 6 KB of stack in builds for debugging.
+pub const DEPTH_MAX: usize = 128;
+/// How much of the text a message shows.
+const CONTEXT_CHARACTERS: usize = 60;
 /// Bytes that cost a step.
 const BYTES_PER_STEP: usize = 16;
 /// The deepest nesting of templates that functions render.
@@ -60,12 +62,8 @@ impl Frame<'_> {
     fn fail(&self, span: Span, failure: impl Into<Failure>) -> Error {
         let failure = failure.into();
         let source = &self.tree.source;
-        let text = source
-            .text
-            .get(span.start..span.end)
-            .unwrap_or_default()
-            .trim_end();
-        let context = match text.char_indices().nth(20) {
+        let text = self.shown(span).trim_end();
+        let context = match text.char_indices().nth(CONTEXT_CHARACTERS) {
             Some((at, _)) => format!("{}...", text.get(..at).unwrap_or_default()),
             None => text.to_owned(),
         };
@@ -74,6 +72,12 @@ impl Frame<'_> {
             self.tree.name, failure.message
         );
         source.error(failure.kind, span.start, message)
+    }
+
+    /// Returns the text at `span`.
+    fn shown(&self, span: Span) -> &str {
+        let text = self.tree.source.text.get(span.start..span.end);
+        text.unwrap_or_default()
     }
 
     fn variable(&self, name: &str) -> Option<&Value> {
@@ -102,7 +106,7 @@ impl Frame<'_> {
 }
 
 /// One rendering.
-pub struct Machine<'m> {
+pub(crate) struct Machine<'m> {
     program: &'m Program,
     environment: &'m mut dyn Environment,
     limits: Limits,
@@ -297,8 +301,8 @@ impl<'m> Machine<'m> {
                 Node::With(branch) => self.branch(frame, dot, branch, true)?,
                 Node::Range(_, branch) => self.range(frame, dot, branch)?,
                 Node::Template(call) => self.template(frame, dot, call).map(|()| Flow::Next)?,
-                Node::Break(_) => Flow::Break,
-                Node::Continue(_) => Flow::Continue,
+                Node::Break => Flow::Break,
+                Node::Continue => Flow::Continue,
             };
             if flow != Flow::Next {
                 return Ok(flow);
@@ -585,12 +589,7 @@ impl<'m> Machine<'m> {
             return self.chain(frame, dot, operand, args, last);
         }
         if !args.is_empty() || last.is_some() {
-            let text = frame
-                .tree
-                .source
-                .text
-                .get(operand.span.start..operand.span.end)
-                .unwrap_or_default();
+            let text = frame.shown(operand.span);
             return Err(frame.fail(
                 operand.span,
                 format!("can't give argument to non-function {text}"),
@@ -614,9 +613,13 @@ impl<'m> Machine<'m> {
             Term::Nil => Ok(Value::Nil),
             Term::Bool(truth) => Ok(Value::Bool(*truth)),
             Term::String(text) => Ok(Value::String(Arc::clone(text))),
-            Term::Number(number) => {
-                constant(*number).map_err(|message| frame.fail(operand.span, message))
-            }
+            Term::Number(number) => match constant(*number) {
+                Some(value) => Ok(value),
+                None => {
+                    let message = format!("{} overflows int", frame.shown(operand.span));
+                    Err(frame.fail(operand.span, message))
+                }
+            },
             Term::Variable(name) => match frame.variable(name) {
                 Some(value) => Ok(value.clone()),
                 None => Err(frame.fail(operand.span, format!("undefined variable: {name}"))),
@@ -792,17 +795,11 @@ impl<'m> Machine<'m> {
         kind: Kind,
     ) -> Result<Value, Error> {
         self.step(frame, operand.span)?;
-        let found = |frame: &Frame<'_>| {
-            let text = &frame.tree.source.text;
-            text.get(operand.span.start..operand.span.end)
-                .unwrap_or_default()
-                .to_owned()
-        };
         let checked = match (&operand.term, kind) {
             _ if !operand.fields.is_empty() => {
                 kind.check(self.chain(frame, dot, operand, &[], None)?)
             }
-            (Term::Nil, Kind::Any | Kind::ListLike(_) | Kind::MapLike(_)) => kind.check(Value::Nil),
+            (Term::Nil, Kind::Any | Kind::ListLike(_)) => kind.check(Value::Nil),
             (Term::Nil, _) => Err(format!("cannot assign nil to {}", kind.type_name())),
             (
                 Term::Number(Number {
@@ -816,18 +813,19 @@ impl<'m> Machine<'m> {
                 }),
                 Kind::Int,
             ) => Ok(Value::Int(*number)),
-            (Term::Bool(_) | Term::Number(_) | Term::String(_), Kind::Int | Kind::Duration) => {
-                Err(format!("expected integer; found {}", found(frame)))
-            }
-            (Term::Bool(_) | Term::Number(_), Kind::String) => {
-                Err(format!("expected string; found {}", found(frame)))
-            }
+            (Term::Bool(_) | Term::Number(_) | Term::String(_), Kind::Int | Kind::Duration) => Err(
+                format!("expected integer; found {}", frame.shown(operand.span)),
+            ),
+            (Term::Bool(_) | Term::Number(_), Kind::String) => Err(format!(
+                "expected string; found {}",
+                frame.shown(operand.span)
+            )),
             (
                 Term::Bool(_) | Term::Number(_) | Term::String(_),
-                Kind::Time | Kind::ListLike(_) | Kind::MapLike(_) | Kind::Struct(_),
+                Kind::Time | Kind::ListLike(_) | Kind::Struct(_),
             ) => Err(format!(
                 "can't handle {} for arg of type {}",
-                found(frame),
+                frame.shown(operand.span),
                 kind.type_name()
             )),
             _ => kind.check(self.term(frame, dot, operand)?),
@@ -845,13 +843,12 @@ struct Iteration<'t> {
     ran: bool,
 }
 
-/// Returns a constant where no type is asked for.
-fn constant(number: Number) -> Result<Value, String> {
-    match number.int {
-        _ if number.is_float => Ok(Value::Float(number.float)),
-        Some(value) => Ok(Value::Int(value)),
-        None => Err(format!("{} overflows int", number.float)),
+/// Returns a constant where no type is asked for; `None` when it does not fit.
+fn constant(number: Number) -> Option<Value> {
+    if number.is_float {
+        return Some(Value::Float(number.float));
     }
+    number.int.map(Value::Int)
 }
 
 /// Writes what an action prints: as `print` does, without the `&` of a pointer and with a text for nothing.

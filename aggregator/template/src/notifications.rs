@@ -10,7 +10,7 @@ pub use functions::NOTIFICATION_FUNCTIONS;
 use crate::error::Failure;
 use crate::function::{Function, Kind};
 use crate::time::Time;
-use crate::value::{Element, FieldType, ListType, MapType, STRINGS, StructType, Value};
+use crate::value::{Element, Entries, FieldType, ListType, MapType, STRINGS, StructType, Value};
 
 /// What a notification's templates are given.
 #[derive(Clone, Debug, Default)]
@@ -298,7 +298,7 @@ fn without(map: &Value, names: &Value) -> Value {
     Value::flat_map(&KV, kept.map(|(name, value)| (name, value.text())))
 }
 
-fn kv_text(entries: &BTreeMap<Arc<str>, Value>) -> String {
+fn kv_text(entries: &Entries) -> String {
     let first = entries.get_key_value("alertname");
     let rest = entries.iter().filter(|(name, _)| &***name != "alertname");
     let pairs = first

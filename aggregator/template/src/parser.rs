@@ -14,7 +14,7 @@ use crate::lexer::{Item, Keyword, Lexer, Token};
 use crate::literal;
 
 /// The deepest nesting of actions and parentheses within each other.
-pub const NESTING_MAX: usize = 100;
+pub const NESTING_MAX: usize = 64;
 /// The longest text, in bytes.
 pub const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -236,8 +236,8 @@ impl<'t> Parser<'t> {
             Keyword::Range => Node::Range(span(&item), self.branch("range", None)?),
             Keyword::Template => Node::Template(self.template_action()?),
             Keyword::Block => Node::Template(self.block()?),
-            Keyword::Break => Node::Break(self.loop_action(&item, "break")?),
-            Keyword::Continue => Node::Continue(self.loop_action(&item, "continue")?),
+            Keyword::Break => self.loop_action(&item, "break", Node::Break)?,
+            Keyword::Continue => self.loop_action(&item, "continue", Node::Continue)?,
             Keyword::End => {
                 self.expect_end_of_action("end")?;
                 return Ok(Parsed::ListEnd(ListEnd::End, item.start));
@@ -264,12 +264,12 @@ impl<'t> Parser<'t> {
         }))
     }
 
-    fn loop_action(&mut self, item: &Item, name: &str) -> Result<Span, Error> {
+    fn loop_action(&mut self, item: &Item, name: &str, node: Node) -> Result<Node, Error> {
         self.expect_end_of_action(&format!("{{{{{name}}}}}"))?;
         if self.ranges == 0 {
             return self.fail(item.start, format!("{{{{{name}}}}} outside {{{{range}}}}"));
         }
-        Ok(span(item))
+        Ok(node)
     }
 
     /// `if`, `with` and `range`: `chained` is the keyword that may follow `else`.

@@ -91,7 +91,11 @@ impl Templates {
         }
         let (root, trees, unsafe_trees) = match mode {
             Mode::Text => (root, trees, BTreeMap::new()),
-            Mode::Html => html::escape(&root, &trees, self.functions.get("tmpl").is_some())?,
+            Mode::Html => {
+                let renders_by_name = self.functions.get("tmpl").is_some();
+                let escaped = html::escape(&root, &trees, renders_by_name)?;
+                (escaped.root, Arc::new(escaped.trees), escaped.failed)
+            }
         };
         Ok(Program {
             root,

@@ -89,9 +89,12 @@ pub(crate) enum Element {
     Struct(&'static StructType),
 }
 
+/// What a map holds.
+pub(crate) type Entries = BTreeMap<Arc<str>, Value>;
+
 /// A type of lists.
 #[derive(Debug)]
-pub struct ListType {
+pub(crate) struct ListType {
     pub(crate) name: &'static str,
     pub(crate) element: Element,
     pub(crate) methods: &'static [Function],
@@ -101,17 +104,17 @@ pub struct ListType {
 
 /// A type of maps from texts.
 #[derive(Debug)]
-pub struct MapType {
+pub(crate) struct MapType {
     pub(crate) name: &'static str,
     pub(crate) element: Element,
     pub(crate) methods: &'static [Function],
     /// How maps of this type print themselves, when they do.
-    pub(crate) text: Option<fn(&BTreeMap<Arc<str>, Value>) -> String>,
+    pub(crate) text: Option<fn(&Entries) -> String>,
 }
 
 /// A type of structs.
 #[derive(Debug)]
-pub struct StructType {
+pub(crate) struct StructType {
     pub(crate) name: &'static str,
     /// Whether Go has a pointer to it here; it then prints with `&`.
     pub(crate) pointer: bool,
@@ -129,7 +132,7 @@ impl Eq for StructType {}
 
 /// A field of a struct.
 #[derive(Debug)]
-pub struct FieldType {
+pub(crate) struct FieldType {
     pub(crate) name: &'static str,
     /// Its name in JSON; a field without is seen by printing only.
     pub(crate) json: Option<&'static str>,
@@ -161,7 +164,7 @@ pub struct List {
 #[derive(Clone, Debug)]
 pub struct Map {
     pub(crate) kind: &'static MapType,
-    pub(crate) entries: Arc<BTreeMap<Arc<str>, Value>>,
+    pub(crate) entries: Arc<Entries>,
     depth: u8,
 }
 
@@ -229,10 +232,7 @@ impl List {
 }
 
 impl Map {
-    pub(crate) fn new(
-        kind: &'static MapType,
-        entries: BTreeMap<Arc<str>, Value>,
-    ) -> Result<Self, TooDeep> {
+    pub(crate) fn new(kind: &'static MapType, entries: Entries) -> Result<Self, TooDeep> {
         Ok(Self {
             kind,
             depth: depth_over(entries.values())?,

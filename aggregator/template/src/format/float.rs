@@ -1,5 +1,8 @@
 //! Floats in Go's forms. The digits are Rust's, which are exact as well; only how they are laid out differs.
 
+/// No float has more digits behind the point than this; there are zeros further on.
+const FRACTION_MAX: usize = 1_100;
+
 /// Returns the shortest form that reads back as `value`: `%v`.
 pub(crate) fn shortest(value: f64) -> String {
     general(value, None)
@@ -31,11 +34,11 @@ pub(super) fn exponential(value: f64, precision: usize) -> String {
 
 /// `%f` with `precision` digits behind the point.
 pub(super) fn fixed(value: f64, precision: usize) -> String {
-    if value.is_finite() {
-        format!("{value:.precision$}")
-    } else {
-        not_finite(value)
+    if !value.is_finite() {
+        return not_finite(value);
     }
+    let exact = precision.min(FRACTION_MAX);
+    format!("{value:.exact$}") + &"0".repeat(precision - exact)
 }
 
 fn not_finite(value: f64) -> String {
@@ -64,13 +67,16 @@ impl Decimal {
         }
         let magnitude = value.abs();
         let text = match fraction {
-            Some(fraction) => format!("{magnitude:.fraction$e}"),
+            Some(fraction) => format!("{magnitude:.*e}", fraction.min(FRACTION_MAX)),
             None => format!("{magnitude:e}"),
         };
         let (mantissa, exponent) = text.split_once('e')?;
+        let mut digits = mantissa.replace('.', "");
+        let missing = fraction.map_or(0, |fraction| fraction.saturating_sub(FRACTION_MAX));
+        digits.extend(std::iter::repeat_n('0', missing));
         Some(Self {
             negative: value.is_sign_negative(),
-            digits: mantissa.replace('.', ""),
+            digits,
             exponent: exponent.parse().ok()?,
         })
     }
@@ -142,7 +148,8 @@ pub(super) fn hexadecimal(value: f64, precision: Option<usize>) -> String {
         None => fraction.truncate(fraction.trim_end_matches('0').len()),
         Some(precision) => {
             fraction.truncate(precision);
-            fraction = format!("{fraction:0<precision$}");
+            let missing = precision.saturating_sub(fraction.len());
+            fraction.extend(std::iter::repeat_n('0', missing));
         }
     }
     let point = if fraction.is_empty() { "" } else { "." };

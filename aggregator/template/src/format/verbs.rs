@@ -1,5 +1,7 @@
 //! One value under one verb.
 
+use std::sync::Arc;
+
 use super::quote::{quote, quote_ascii, quote_char};
 use super::{Bounded, float};
 use crate::value::{List, Map, Struct, Value};
@@ -167,7 +169,7 @@ impl<'o> Printer<'o> {
         self.out.push(open);
         for (index, (key, item)) in map.entries.iter().enumerate() {
             self.separator(index);
-            self.value(&Value::String(key.clone()), verb, depth + 1);
+            self.value(&Value::String(Arc::clone(key)), verb, depth + 1);
             self.out.push(':');
             self.value(item, verb, depth + 1);
         }
@@ -227,7 +229,7 @@ impl<'o> Printer<'o> {
         if matches!(verb, 'o' | 'O') && self.flags.sharp && zeros == 0 && !digits.starts_with('0') {
             zeros = 1;
         }
-        let text = format!("{sign}{prefix}{:0<zeros$}{digits}", "");
+        let text = [sign, prefix, &"0".repeat(zeros), &digits].concat();
         self.pad_with_spaces(&text);
     }
 
@@ -257,8 +259,10 @@ impl<'o> Printer<'o> {
     }
 
     fn code_point(&mut self, number: i64) {
-        let digits = self.flags.precision.unwrap_or(4).max(4);
-        let mut text = format!("U+{number:0digits$X}");
+        let digits = format!("{number:X}");
+        let wanted = self.flags.precision.unwrap_or(4).max(4);
+        let zeros = "0".repeat(wanted.saturating_sub(digits.len()));
+        let mut text = ["U+", &zeros, &digits].concat();
         let character = u32::try_from(number).ok().and_then(char::from_u32);
         if let Some(character) =
             character.filter(|character| self.flags.sharp && super::is_printable(*character))
@@ -312,7 +316,7 @@ impl<'o> Printer<'o> {
             Some(width) if flags.zero && !flags.minus => width.saturating_sub(bytes),
             _ => 0,
         };
-        self.pad_with_spaces(&format!("{sign}{:0<zeros$}{unsigned}", ""));
+        self.pad_with_spaces(&[sign, &"0".repeat(zeros), &unsigned].concat());
     }
 
     fn string(&mut self, text: &str, verb: char, value: &Value) {

@@ -10,19 +10,23 @@ use crate::ast::{Arm, Branch, Call, Command, Node, Pipeline, Span, Term, Tree};
 use crate::error::{Error, ErrorKind};
 
 /// The deepest nesting of templates and actions within each other.
-const DEPTH_MAX: usize = 250;
+const DEPTH_MAX: usize = 128;
 /// Nodes that one pass may visit: templates are visited once for each context, bodies of loops up to twice.
 const VISITS_MAX: usize = 1_000_000;
 
 type Trees = BTreeMap<Arc<str>, Arc<Tree>>;
 
-/// Returns `root` made safe, and the templates that it needs; with `all` the others as well, for functions that render by name, and
-/// why some of those cannot be.
-pub(crate) fn escape(
-    root: &Arc<Tree>,
-    trees: &Trees,
-    all: bool,
-) -> Result<(Arc<Tree>, Arc<Trees>, BTreeMap<Arc<str>, Error>), Error> {
+/// What comes out.
+pub(crate) struct Escaped {
+    pub(crate) root: Arc<Tree>,
+    /// The templates that are needed.
+    pub(crate) trees: Trees,
+    /// Those that cannot be made safe on their own, and why.
+    pub(crate) failed: BTreeMap<Arc<str>, Error>,
+}
+
+/// Makes `root` safe and the templates that it calls; with `all` the others as well, for functions that render by name.
+pub(crate) fn escape(root: &Arc<Tree>, trees: &Trees, all: bool) -> Result<Escaped, Error> {
     let mut pass = Pass {
         trees,
         made: Trees::new(),
@@ -47,7 +51,11 @@ pub(crate) fn escape(
             }
         }
     }
-    Ok((escaped, Arc::new(pass.made), failed))
+    Ok(Escaped {
+        root: escaped,
+        trees: pass.made,
+        failed,
+    })
 }
 
 struct Pass<'t> {
@@ -165,7 +173,7 @@ impl Pass<'_> {
                 };
                 (Node::Template(call), next)
             }
-            Node::Break(_) | Node::Continue(_) => {
+            Node::Break | Node::Continue => {
                 if let Some(ends) = self.loops.last_mut() {
                     ends.push(context);
                 }

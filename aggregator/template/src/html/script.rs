@@ -214,22 +214,7 @@ pub(super) const fn is_identifier_part(character: char) -> bool {
 
 /// Whether the type of a `script` says that it is JavaScript, or JSON, which is escaped alike.
 pub(super) fn is_js_type(mime_type: &str) -> bool {
-    let name = mime_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_lowercase();
-    let name = name
-        .strip_prefix("text/javascript1.")
-        .map_or(name.as_str(), |version| {
-            if matches!(version, "0" | "1" | "2" | "3" | "4" | "5") {
-                "text/javascript"
-            } else {
-                ""
-            }
-        });
-    let known = [
+    const KNOWN: &[&str] = &[
         "",
         "application/ecmascript",
         "application/javascript",
@@ -240,17 +225,17 @@ pub(super) fn is_js_type(mime_type: &str) -> bool {
         "module",
         "text/ecmascript",
         "text/javascript",
+        "text/javascript1.0",
+        "text/javascript1.1",
+        "text/javascript1.2",
+        "text/javascript1.3",
+        "text/javascript1.4",
+        "text/javascript1.5",
         "text/jscript",
         "text/livescript",
         "text/x-ecmascript",
         "text/x-javascript",
     ];
-    known.contains(&name)
-        && !(name.is_empty()
-            && !mime_type
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .is_empty())
+    let name = mime_type.split(';').next().unwrap_or_default().trim();
+    KNOWN.contains(&name.to_lowercase().as_str())
 }
