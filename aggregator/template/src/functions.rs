@@ -12,6 +12,8 @@ pub(crate) use title::{lower, title, upper};
 
 use std::sync::Arc;
 
+use regex::Regex;
+
 use crate::error::Failure;
 use crate::function::{Function, Kind};
 use crate::machine::Machine;
@@ -22,7 +24,9 @@ const TWO_STRINGS: &[Kind] = &[Kind::String, Kind::String];
 const THREE_STRINGS: &[Kind] = &[Kind::String, Kind::String, Kind::String];
 
 /// What compiling a regular expression costs, in steps.
-const REGEX_STEPS: u64 = 1_000;
+const REGEX_STEPS: u64 = 10_000;
+/// How many expressions one rendering keeps compiled.
+const REGEXES_MAX: usize = 32;
 
 pub(crate) static COMMON: &[Function] = &[
     Function::new("toUpper", STRING, |machine, args| {
@@ -45,9 +49,18 @@ pub(crate) static COMMON: &[Function] = &[
     HUMANIZE_DURATION,
 ];
 
-fn regex(machine: &mut Machine<'_>, pattern: &str) -> Result<regex::Regex, Failure> {
+/// Returns an expression compiled; once in a rendering, unless there are many.
+fn regex(machine: &mut Machine<'_>, pattern: &str) -> Result<Regex, Failure> {
+    if let Some(regex) = machine.regexes.get(pattern) {
+        return Ok(regex.clone());
+    }
     machine.charge(REGEX_STEPS)?;
-    model::unanchored_regex(pattern).map_err(|error| Failure::from(error.to_string()))
+    let regex = model::unanchored_regex(pattern).map_err(|error| error.to_string())?;
+    if machine.regexes.len() >= REGEXES_MAX {
+        machine.regexes.clear();
+    }
+    machine.regexes.insert(pattern.to_owned(), regex.clone());
+    Ok(regex)
 }
 
 fn replace_all(

@@ -403,7 +403,7 @@ mod tests {
                     return words;
                 }
                 Token::Space => {}
-                _ => words.push((item.token, &text[item.start..item.end])),
+                _ => words.push((item.token, text.get(item.start..item.end).unwrap())),
             }
         }
     }

@@ -3,7 +3,10 @@
 //! Every node, operand and iteration costs a step, as does every [`BYTES_PER_STEP`] bytes that a function makes; output and depth are
 //! bounded as well. A template can thus cost no more than its [`Limits`], whatever it says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use regex::Regex;
 
 use crate::ast::{Arm, Branch, Call, Command, Node, Number, Operand, Pipeline, Span, Term, Tree};
 use crate::environment::Environment;
@@ -118,6 +121,8 @@ pub(crate) struct Machine<'m> {
     /// Names of route labels that are being rendered, the outermost first.
     pub(crate) route_labels: Vec<Arc<str>>,
     renderings: usize,
+    /// Expressions that are compiled, by their text.
+    pub(crate) regexes: BTreeMap<String, Regex>,
 }
 
 impl std::fmt::Debug for Machine<'_> {
@@ -147,6 +152,7 @@ pub(crate) fn render(
         data,
         route_labels: Vec::new(),
         renderings: 0,
+        regexes: BTreeMap::new(),
     };
     machine.run(&program.root, data, variables)?;
     Ok(machine.out.finish().unwrap_or_default())
@@ -234,11 +240,13 @@ impl<'m> Machine<'m> {
             data: self.data,
             route_labels: std::mem::take(&mut self.route_labels),
             renderings: self.renderings + 1,
+            regexes: std::mem::take(&mut self.regexes),
         };
         let result = inner.run(tree, data, &[]);
         self.steps_left = inner.steps_left;
         let text = inner.out.finish();
         self.route_labels = inner.route_labels;
+        self.regexes = inner.regexes;
         result?;
         Ok(text.unwrap_or_default())
     }

@@ -215,17 +215,16 @@ fn rounded(time: &Time, unit: Duration, nearest: bool) -> Time {
     time.plus(Duration(i64::try_from(moved).unwrap_or(0)))
 }
 
-/// Returns the multiple of `unit` that is nearest; halves go away from zero.
+/// Returns the multiple of `unit` that is nearest; halves go away from zero, and what does not fit stays at the end of the range.
 fn round_duration(value: i64, unit: i64) -> i64 {
     if unit <= 0 {
         return value;
     }
     let rest = value % unit;
-    let away = i128::from(rest.abs()) * 2 >= i128::from(unit);
-    let moved = if away {
-        (unit - rest.abs()) * value.signum()
+    let towards_zero = value - rest;
+    if i128::from(rest.abs()) * 2 < i128::from(unit) {
+        towards_zero
     } else {
-        -rest
-    };
-    value.saturating_add(if away { moved } else { -rest })
+        towards_zero.saturating_add(unit * value.signum())
+    }
 }

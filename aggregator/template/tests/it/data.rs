@@ -147,6 +147,10 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// Returns a folder of others' data; `None` where it is not at hand.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find the conformance data by the environment"
+)]
 pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let base = std::env::var("PROMONTORY_CONFORMANCE").map_or_else(
         |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
