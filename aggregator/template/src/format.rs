@@ -298,6 +298,3 @@ impl Formatting<'_> {
             .filter(|number| (-NUMBER_MAX..=NUMBER_MAX).contains(number))
     }
 }
-
-#[cfg(test)]
-mod tests;

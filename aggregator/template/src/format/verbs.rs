@@ -321,7 +321,10 @@ impl<'o> Printer<'o> {
 
     fn string(&mut self, text: &str, verb: char, value: &Value) {
         match verb {
-            'v' if self.flags.as_source => self.pad(&quote(text)),
+            'v' if self.flags.as_source => {
+                let quoted = quote(self.truncated(text));
+                self.pad(&quoted);
+            }
             'v' | 's' => {
                 let truncated = self.truncated(text);
                 self.pad(truncated);

@@ -479,12 +479,7 @@ fn escape_text(start: Context, text: &str) -> Result<(String, Context), String> 
             read
         };
         if is_comment {
-            let ends = next.state != context.state || after.is_empty();
-            out.push_str(if ends {
-                in_place_of_comment(context.state, read)
-            } else {
-                ""
-            });
+            out.push_str(in_place_of_comment(context.state, read));
         } else if matches!(context.state, State::Text | State::PlainContent) {
             let tag = if next.state == context.state {
                 None
