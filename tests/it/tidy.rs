@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "wire",
     ],
     &["host", "prometheus-block", "spool", "storage", "transport"],
-    &["http-shell", "promql", "tsdb", "uplink"],
+    &["alerting", "http-shell", "promql", "tsdb", "uplink"],
     &["ingest"],
     &["api"],
     &["agent", "aggregator"],
@@ -61,6 +61,7 @@ const NEVERS: &[(&str, &[&str])] = &[
         "promql",
         &["tsdb", "tokio", "hyper", "http-shell", "clock", "runtime"],
     ),
+    ("alerting", &["clock", "promql", "storage", "tsdb", "ingest"]),
     (
         "template",
         &["clock", "tokio", "hyper", "storage", "promql", "files"],

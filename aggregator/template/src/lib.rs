@@ -38,10 +38,11 @@ mod value;
 
 pub use environment::{Environment, Fixed, Sample, SampleValue};
 pub use error::{Error, ErrorKind};
+pub use literal::unquote;
 pub use machine::{DEPTH_MAX, Limits};
 pub use notifications::{Alert, NOTIFICATION_FUNCTIONS, Notification, RouteLabels};
 pub use parser::{NESTING_MAX, TEXT_BYTES_MAX};
 pub use rules::{CONSOLE_FUNCTIONS, RULE_FUNCTIONS, RuleData, RuleTemplate};
 pub use templates::{Functions, Mode, Program, Templates};
-pub use time::{Duration, Time, Zone};
+pub use time::{Civil, Duration, Time, Zone};
 pub use value::{List, Map, NamedInts, Safe, Struct, VALUE_DEPTH_MAX, Value};

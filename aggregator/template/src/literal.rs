@@ -2,8 +2,8 @@
 
 use crate::ast::Number;
 
-/// Returns the value of a string in double or back quotes. Bytes that are no UTF-8 become U+FFFD.
-pub(crate) fn unquote(literal: &str) -> Result<String, String> {
+/// Returns the value of a string literal of Go, in double or back quotes. Bytes that are no UTF-8 become U+FFFD.
+pub fn unquote(literal: &str) -> Result<String, String> {
     let inner = literal
         .get(1..literal.len().saturating_sub(1))
         .unwrap_or_default();

@@ -11,7 +11,7 @@ pub(crate) use layout::{format, parse};
 pub(crate) use methods::{DURATION_METHODS, TIME_METHODS};
 pub use zone::Zone;
 
-use calendar::Civil;
+pub use calendar::Civil;
 
 /// How an instant prints: `2006-01-02 15:04:05.999999999 -0700 MST`.
 const PRINTED: &str = "2006-01-02 15:04:05.999999999 -0700 MST";
@@ -119,7 +119,8 @@ impl Time {
         )
     }
 
-    fn civil(&self) -> Civil {
+    /// Returns what a calendar and a clock on the wall show, in the zone of this.
+    pub fn civil(&self) -> Civil {
         let offset = self.zone.offset(self.seconds).seconds;
         Civil::from_seconds(self.seconds.saturating_add(offset))
     }

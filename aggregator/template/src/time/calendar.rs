@@ -4,22 +4,31 @@ use super::SECONDS_PER_DAY;
 
 /// A date and a time of day, as a clock on the wall shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Civil {
-    pub(super) year: i64,
+pub struct Civil {
+    /// The year; 0 and below are before Christ.
+    pub year: i64,
     /// 1 to 12.
-    pub(super) month: i64,
+    pub month: i64,
     /// 1 to 31.
-    pub(super) day: i64,
-    pub(super) hour: i64,
-    pub(super) minute: i64,
-    pub(super) second: i64,
+    pub day: i64,
+    /// 0 to 23.
+    pub hour: i64,
+    /// 0 to 59.
+    pub minute: i64,
+    /// 0 to 59.
+    pub second: i64,
     /// Sunday is 0.
-    pub(super) weekday: i64,
+    pub weekday: i64,
     /// From 1.
-    pub(super) year_day: i64,
+    pub year_day: i64,
 }
 
 impl Civil {
+    /// Returns the number of days of this month.
+    pub fn days_in_month(&self) -> i64 {
+        days_in_month(self.year, self.month)
+    }
+
     /// `seconds` since 1 January 1970.
     pub(super) fn from_seconds(seconds: i64) -> Self {
         let days = seconds.div_euclid(SECONDS_PER_DAY);
