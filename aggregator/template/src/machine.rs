@@ -252,11 +252,11 @@ impl<'m> Machine<'m> {
     }
 
     fn run(&mut self, tree: &Tree, data: &Value, variables: &[Value]) -> Result<(), Error> {
-        let names = std::iter::once("$").chain(self.program.variables.iter().map(|name| &**name));
+        let names = self.program.variables.iter().map(Arc::clone);
         let values = std::iter::once(data).chain(variables);
         let mut frame = Frame {
             tree,
-            variables: names.map(Arc::from).zip(values.cloned()).collect(),
+            variables: names.zip(values.cloned()).collect(),
         };
         self.walk(&mut frame, data, &tree.body).map(|_flow| ())
     }
@@ -502,7 +502,7 @@ impl<'m> Machine<'m> {
         };
         let mut inner = Frame {
             tree,
-            variables: vec![("$".into(), data.clone())],
+            variables: vec![(self.program.dollar(), data.clone())],
         };
         self.walk(&mut inner, &data, &tree.body)?;
         self.depth -= 1;

@@ -101,7 +101,10 @@ impl Templates {
             root,
             trees,
             unsafe_trees,
-            variables: variables.iter().copied().map(Arc::from).collect(),
+            variables: std::iter::once("$")
+                .chain(variables.iter().copied())
+                .map(Arc::from)
+                .collect(),
             templates: self.clone(),
             mode,
         })
@@ -135,6 +138,7 @@ pub struct Program {
     pub(crate) trees: Arc<BTreeMap<Arc<str>, Arc<Tree>>>,
     /// Templates that cannot be made safe on their own, and why.
     pub(crate) unsafe_trees: BTreeMap<Arc<str>, Error>,
+    /// The names of those that exist before the text; `$` is the first.
     pub(crate) variables: Vec<Arc<str>>,
     /// What the text was compiled with.
     pub(crate) templates: Templates,
@@ -142,6 +146,13 @@ pub struct Program {
 }
 
 impl Program {
+    /// Returns the name of the variable that every template has.
+    pub(crate) fn dollar(&self) -> Arc<str> {
+        self.variables
+            .first()
+            .map_or_else(|| "$".into(), Arc::clone)
+    }
+
     /// Returns what comes out with `data` as `.` and `$`; `variables` are the values of those that the program was compiled with.
     pub fn render(
         &self,

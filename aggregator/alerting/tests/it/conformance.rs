@@ -1,11 +1,5 @@
 //! Alertmanager's own configuration files, read from outside the tree: every verdict and every message that their README states.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests outside of test functions"
-)]
-#![expect(clippy::print_stdout, reason = "tests say what they skip and count")]
-
 use std::path::{Path, PathBuf};
 
 use alerting::{Config, MatcherMode};
