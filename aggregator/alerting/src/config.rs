@@ -356,3 +356,6 @@ fn check_names(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

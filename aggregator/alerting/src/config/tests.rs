@@ -1,0 +1,181 @@
+use super::*;
+use model::Matcher;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let path = Path::new("/etc/am/am.yml");
+    Config::parse(path, text, MatcherMode::Fallback, &Zone::utc())
+        .map_err(|mistakes| mistakes.to_string())
+}
+
+#[test]
+fn routes_know_all_that_holds_for_them() {
+    let config = parse(
+        r#"
+route:
+  receiver: ops
+  group_by: [alertname, cluster]
+  group_wait: 10s
+  labels: {team: ops, tier: "1"}
+  routes:
+  - matchers: ['severity="critical"', 'a!="b"']
+    match: {zone: eu}
+    receiver: pager
+    repeat_interval: 1h
+    continue: true
+    mute_time_intervals: [nights]
+    labels: {tier: "2"}
+    routes:
+    - group_by: ['...']
+    - group_by: []
+time_intervals:
+- name: nights
+  time_intervals: [{times: [{start_time: '22:00', end_time: '24:00'}]}]
+receivers: [{name: ops}, {name: pager}]
+"#,
+    )
+    .unwrap();
+    let [child] = &config.route.routes[..] else {
+        panic!("one child")
+    };
+    assert_eq!((child.receiver.as_str(), child.continues), ("pager", true));
+    let matchers: Vec<String> = child.matchers.iter().map(Matcher::to_string).collect();
+    assert_eq!(
+        matchers,
+        ["a!=\"b\"", "severity=\"critical\"", "zone=\"eu\""]
+    );
+    assert_eq!(child.group_by, config.route.group_by);
+    let seconds = [
+        child.group_wait,
+        child.group_interval,
+        child.repeat_interval,
+    ]
+    .map(|duration| duration.as_secs());
+    assert_eq!(seconds, [10, 300, 3600]);
+    assert_eq!(
+        (child.labels["team"].as_str(), child.labels["tier"].as_str()),
+        ("ops", "2")
+    );
+    let [all, none] = &child.routes[..] else {
+        panic!("two grandchildren")
+    };
+    assert_eq!(all.group_by, GroupBy::All);
+    assert_eq!(none.group_by, GroupBy::Labels(BTreeSet::new()));
+    // Neither matchers nor mute times are inherited, nor that the next is tried.
+    assert!(all.matchers.is_empty() && all.mute_time_intervals.is_empty() && !all.continues);
+    assert_eq!(all.repeat_interval, child.repeat_interval);
+}
+
+#[test]
+fn integrations_take_over_what_is_global() {
+    let config = parse(
+        r#"
+global:
+  smtp_smarthost: mail:25
+  smtp_from: am@example.org
+  smtp_auth_password_file: secrets/mail
+  slack_api_url: https://hooks.example.org/1
+  http_config: {proxy_url: "http://proxy:3128"}
+route: {receiver: all}
+templates: ['templates/*.tmpl', /other/x.tmpl]
+receivers:
+- name: all
+  webhook_configs: [{url: "https://a.example.org"}, {url: "https://b.example.org", send_resolved: false, timeout: 3s}]
+  slack_configs: [{channel: '#x'}]
+  email_configs: [{to: ops@example.org, headers: {subject: hi}, from: other@example.org}]
+"#,
+    )
+    .unwrap();
+    assert_eq!(
+        config.templates,
+        [
+            PathBuf::from("/etc/am/templates/*.tmpl"),
+            PathBuf::from("/other/x.tmpl")
+        ]
+    );
+    let integrations = &config.receivers["all"].integrations;
+    let kinds: Vec<(&str, usize, bool)> = integrations
+        .iter()
+        .map(|one| (one.kind.name(), one.index, one.send_resolved))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            ("email", 0, false),
+            ("slack", 0, false),
+            ("webhook", 0, true),
+            ("webhook", 1, false)
+        ]
+    );
+    let email = &integrations[0].settings;
+    assert_eq!(
+        (
+            email.text("smarthost"),
+            email.text("from"),
+            email.text("hello")
+        ),
+        ("mail:25", "other@example.org", "localhost")
+    );
+    assert!(email.flag("require_tls"));
+    assert_eq!(email.map("headers").unwrap()["Subject"], "hi");
+    let password = email
+        .credential("auth_password", "auth_password_file")
+        .unwrap();
+    assert_eq!(
+        password,
+        Credential::File(&PathBuf::from("/etc/am/secrets/mail"))
+    );
+    let slack = &integrations[1].settings;
+    let Some(Credential::Inline(url)) = slack.credential("api_url", "api_url_file") else {
+        panic!("a URL")
+    };
+    assert_eq!(url.expose(), "https://hooks.example.org/1");
+    assert_eq!(
+        slack.group("http_config").unwrap().text("proxy_url"),
+        "http://proxy:3128"
+    );
+    assert_eq!(
+        integrations[3].settings.get("timeout"),
+        Some(&Setting::Duration(Duration::from_secs(3)))
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_with_their_places() {
+    let mistakes = parse(
+        "route:\n  reciever: a\n  group_by: [x, x]\nreceivers:\n- name: a\n  slack_configs:\n  - channel: c\n  labls: 1\n",
+    )
+    .unwrap_err();
+    let expected = "\
+/etc/am/am.yml:8:3: field labls not found in receiver (did you mean labels?)
+/etc/am/am.yml:7:5: no Slack API URL nor App token set either inline or in a file
+/etc/am/am.yml:2:3: field reciever not found in route (did you mean receiver?)
+/etc/am/am.yml:3:13: duplicated label \"x\" in group_by
+/etc/am/am.yml:2:3: root route must specify a default receiver";
+    let mut got: Vec<&str> = mistakes.lines().collect();
+    let mut expected: Vec<&str> = expected.lines().collect();
+    got.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn secrets_do_not_print() {
+    let config = parse(
+        "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{routing_key: hunter2}]}]",
+    )
+    .unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn old_matchers_warn() {
+    let config =
+        parse("route: {receiver: a, routes: [{matchers: ['a=b c']}]}\nreceivers: [{name: a}]")
+            .unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    assert!(
+        config.warnings[0].contains("a=\"b c\""),
+        "{:?}",
+        config.warnings
+    );
+}
