@@ -15,5 +15,5 @@ pub use config::{
     Config, Credential, GroupBy, Groups, InhibitRule, Integration, IntegrationKind, Receiver,
     Route, Setting, Settings,
 };
-pub use matcher::{MatcherMode, ParsedMatchers, parse_matchers};
+pub use matcher::{MatcherMode, ParsedMatchers, format_matcher, parse_matchers};
 pub use time_interval::TimeInterval;

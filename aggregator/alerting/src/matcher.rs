@@ -7,6 +7,7 @@ mod classic;
 mod utf8;
 
 use model::{MatchOp, Matcher};
+use template::quote;
 
 /// Which parser reads matchers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +79,26 @@ pub fn parse_matchers(text: &str, mode: MatcherMode) -> Result<ParsedMatchers, S
 }
 
 fn written(matchers: &[Matcher]) -> String {
-    let texts: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
+    let texts: Vec<String> = matchers.iter().map(format_matcher).collect();
     texts.join(",")
+}
+
+/// Returns a matcher as Alertmanager writes it: keys of groups are made of these.
+pub fn format_matcher(matcher: &Matcher) -> String {
+    let (name, op, value) = (matcher.name(), matcher.op(), matcher.value());
+    if name.contains(is_reserved) {
+        return format!("{}{op}{}", quote(name), quote(value));
+    }
+    let value = value
+        .replace('\\', "\\\\")
+        .replace('\n', "\\n")
+        .replace('"', "\\\"");
+    format!("{name}{op}\"{value}\"")
+}
+
+/// Whether a character ends a word in the parser for UTF-8, so that a name with it is quoted.
+fn is_reserved(character: char) -> bool {
+    character.is_whitespace() || "{}!=~,\\\"'`".contains(character)
 }
 
 /// Sorts matchers as Alertmanager does: the keys of groups depend on it.

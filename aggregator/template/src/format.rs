@@ -10,6 +10,7 @@ use crate::value::Value;
 
 pub(crate) use float::{general, shortest};
 pub(crate) use quote::is_printable;
+pub use quote::quote;
 
 use verbs::Printer;
 

@@ -38,6 +38,7 @@ mod value;
 
 pub use environment::{Environment, Fixed, Sample, SampleValue};
 pub use error::{Error, ErrorKind};
+pub use format::quote;
 pub use literal::unquote;
 pub use machine::{DEPTH_MAX, Limits};
 pub use notifications::{Alert, NOTIFICATION_FUNCTIONS, Notification, RouteLabels};

@@ -5,6 +5,8 @@ use std::str::CharIndices;
 
 use model::{MatchOp, Matcher};
 
+use super::is_reserved;
+
 pub(super) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     let mut parser = Parser {
         lexer: Lexer {
@@ -129,10 +131,6 @@ impl<'t> Lexer<'t> {
         let shown = self.text.get(from..).unwrap_or_default();
         Err(format!("{start}:{end}: {shown}: missing end \""))
     }
-}
-
-fn is_reserved(character: char) -> bool {
-    character.is_whitespace() || "{}!=~,\\\"'`".contains(character)
 }
 
 struct Parser<'t> {

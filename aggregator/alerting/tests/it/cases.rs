@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use alerting::{Config, MatcherMode, parse_matchers};
-use model::{MatchOp, Matcher};
+use alerting::{Config, MatcherMode, format_matcher, parse_matchers};
 use serde_json::Value as Json;
 use template::Zone;
 
@@ -71,7 +70,7 @@ fn matchers_mean_what_they_mean_to_alertmanager() {
             parsed
                 .matchers
                 .iter()
-                .map(written)
+                .map(format_matcher)
                 .collect::<Vec<_>>()
                 .join(",")
         });
@@ -95,24 +94,4 @@ fn matchers_mean_what_they_mean_to_alertmanager() {
         wrong.join("\n")
     );
     println!("{all} texts of matchers");
-}
-
-/// Writes a matcher as Alertmanager does.
-fn written(matcher: &Matcher) -> String {
-    let op = match matcher.op() {
-        MatchOp::Equal => "=",
-        MatchOp::NotEqual => "!=",
-        MatchOp::Regex => "=~",
-        MatchOp::NotRegex => "!~",
-    };
-    let is_reserved = |c: char| c.is_whitespace() || "{}!=~,\\\"'`".contains(c);
-    if matcher.name().contains(is_reserved) {
-        return format!("{:?}{op}{:?}", matcher.name(), matcher.value());
-    }
-    let value = matcher
-        .value()
-        .replace('\\', "\\\\")
-        .replace('\n', "\\n")
-        .replace('"', "\\\"");
-    format!("{}{op}\"{value}\"", matcher.name())
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Returns `text` in double quotes, with escapes for what does not print.
-pub(crate) fn quote(text: &str) -> String {
+/// Returns `text` as a string literal of Go: in double quotes, with escapes for what does not print.
+pub fn quote(text: &str) -> String {
     quoted(text, '"', is_printable)
 }
 
