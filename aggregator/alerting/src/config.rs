@@ -97,6 +97,7 @@ impl Config {
             value: NodeValue::Null,
         };
         let part = |name: &str| root.get(name).unwrap_or(&empty);
+        check_tracing(reader, part("tracing"));
         let global = global(reader, part("global"));
         let receivers = receivers(reader, part("receivers"), &global);
         let time_intervals = time_intervals(
@@ -173,6 +174,28 @@ fn global(reader: &mut Reader<'_>, node: &Node) -> Settings {
         );
     }
     global
+}
+
+/// Traces of ours go another way; what is set here is checked all the same.
+fn check_tracing(reader: &mut Reader<'_>, node: &Node) {
+    if matches!(node.value, NodeValue::Null) {
+        return;
+    }
+    let tracing = Settings::read(reader, node, schema::TRACING, "tracing");
+    let (client, compression) = (tracing.text("client_type"), tracing.text("compression"));
+    if !matches!(client, "http" | "grpc") {
+        let message =
+            format!("expected tracing client type to be to be http or grpc, but got {client}");
+        reader.refuse::<()>(node.at, message);
+    }
+    if !tracing.has("endpoint") {
+        reader.refuse::<()>(node.at, "tracing endpoint must be set");
+    }
+    if !matches!(compression, "" | "gzip") {
+        let message =
+            format!("invalid compression type {compression} provided, valid options: gzip");
+        reader.refuse::<()>(node.at, message);
+    }
 }
 
 fn receivers(

@@ -47,7 +47,8 @@ fn unescape(text: &str, quote: char) -> Option<(Unit, &str)> {
     let mut characters = text.chars();
     let first = characters.next()?;
     if first != '\\' {
-        return (first != quote).then_some((Unit::Character(first), characters.as_str()));
+        let is_plain = first != quote && first != '\n';
+        return is_plain.then_some((Unit::Character(first), characters.as_str()));
     }
     let escape = characters.next()?;
     let simple = match escape {
@@ -225,6 +226,7 @@ mod tests {
             (r#""\xff""#, Ok("\u{fffd}")),
             ("`a\\t\r\nb`", Ok("a\\t\nb")),
             (r#""\'""#, Err("invalid syntax")),
+            ("\"\n\"", Err("invalid syntax")),
             (r#""\ud800""#, Err("invalid syntax")),
         ];
         for (literal, expected) in cases {

@@ -256,6 +256,9 @@ fn check(kind: IntegrationKind, settings: &mut Settings) -> Checked {
         }
         IntegrationKind::Slack => check_slack(settings),
         IntegrationKind::Sns => {
+            if let Some(signature) = settings.group("sigv4") {
+                check_sigv4(signature)?;
+            }
             // Of three, one or all: so Alertmanager has it.
             let targets = ["target_arn", "topic_arn", "phone_number"];
             if targets.iter().filter(|name| settings.has(name)).count() % 2 == 0 {
@@ -421,6 +424,18 @@ fn check_slack(settings: &Settings) -> Checked {
         return fail(
             "update_message can only be used with bot tokens. api_url must be set to https://slack.com/api/chat.postMessage",
         );
+    }
+    Ok(())
+}
+
+fn check_sigv4(signature: &Settings) -> Checked {
+    if signature.has("access_key") != signature.has("secret_key") {
+        return fail(
+            "must provide a AWS SigV4 Access key and Secret Key if credentials are specified in the SigV4 config",
+        );
+    }
+    if signature.has("external_id") && !signature.has("role_arn") {
+        return fail("external_id can only be used with role_arn");
     }
     Ok(())
 }

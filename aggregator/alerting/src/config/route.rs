@@ -154,6 +154,11 @@ impl Route {
         let children = children
             .and_then(|children| reader.items(children))
             .unwrap_or_default();
+        for child in children {
+            if matches!(child.value, NodeValue::Null) {
+                reader.refuse::<()>(child.at, "a route must not be empty");
+            }
+        }
         route.routes = children
             .iter()
             .map(|child| Self::read(reader, child, &route))

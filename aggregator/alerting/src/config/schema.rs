@@ -87,7 +87,7 @@ pub(super) const HTTP: &[F] = &[
             F::text("signature_algorithm"),
             F::text("iss"),
             F::text("audience"),
-            F::tree("claims"),
+            F::map_tree("claims"),
             F::texts("scopes"),
             F::text("token_url"),
             F::map("endpoint_params"),
@@ -95,7 +95,7 @@ pub(super) const HTTP: &[F] = &[
             F::text("proxy_url"),
             F::text("no_proxy"),
             F::flag("proxy_from_environment"),
-            F::tree("proxy_connect_header"),
+            F::map_tree("proxy_connect_header"),
         ],
     ),
     F::secret("bearer_token"),
@@ -106,8 +106,8 @@ pub(super) const HTTP: &[F] = &[
     F::text("proxy_url"),
     F::text("no_proxy"),
     F::flag("proxy_from_environment"),
-    F::tree("proxy_connect_header"),
-    F::tree("http_headers"),
+    F::map_tree("proxy_connect_header"),
+    F::map_tree("http_headers"),
 ];
 
 /// The client of TLS, as in all of Prometheus.
@@ -125,6 +125,17 @@ pub(super) const TLS: &[F] = &[
     F::flag("insecure_skip_verify"),
     F::text("min_version"),
     F::text("max_version"),
+];
+
+pub(super) static TRACING: &[F] = &[
+    F::text_or("client_type", "grpc"),
+    F::text("endpoint"),
+    F::text("sampling_fraction"),
+    F::flag("insecure"),
+    F::group("tls_config", TLS),
+    F::map_tree("headers"),
+    F::text("compression"),
+    F::duration("timeout"),
 ];
 
 const SEND_RESOLVED: F = F::flag_or("send_resolved", true);
@@ -176,7 +187,7 @@ pub(super) static INCIDENTIO: &[F] = &[
     F::file("url_file"),
     F::secret("alert_source_token"),
     F::file("alert_source_token_file"),
-    F::integer("max_alerts"),
+    F::count("max_alerts"),
     F::go_duration("timeout"),
 ];
 
@@ -205,7 +216,7 @@ pub(super) static JIRA: &[F] = &[
     F::text("resolve_transition"),
     F::text("wont_fix_resolution"),
     F::duration("reopen_duration"),
-    F::tree("fields"),
+    F::map_tree("fields"),
 ];
 
 const MATTERMOST_ATTACHMENT: &[F] = &[
@@ -336,7 +347,7 @@ pub(super) static PAGERDUTY: &[F] = &[
         "description",
         r#"{{ template "pagerduty.default.description" .}}"#,
     ),
-    F::tree("details"),
+    F::map_tree("details"),
     F::groups("images", &[F::text("src"), F::text("alt"), F::text("href")]),
     F::groups("links", &[F::text("href"), F::text("text")]),
     F::text("source"),
@@ -364,9 +375,9 @@ pub(super) static PUSHOVER: &[F] = &[
         "priority",
         r#"{{ if eq .Status "firing" }}2{{ else }}0{{ end }}"#,
     ),
-    F::go_duration_or("retry", 60),
-    F::go_duration_or("expire", 3600),
-    F::go_duration("ttl"),
+    F::unit_duration_or("retry", 60),
+    F::unit_duration_or("expire", 3600),
+    F::unit_duration("ttl"),
     F::flag("html"),
     F::flag("monospace"),
 ];
@@ -490,8 +501,6 @@ pub(super) static SNS: &[F] = &[
             F::text("profile"),
             F::text("role_arn"),
             F::text("external_id"),
-            F::text("session_name"),
-            F::map("tags"),
             F::flag("use_fips_sts_endpoint"),
             F::text("service_name"),
         ],
@@ -555,7 +564,7 @@ pub(super) static WEBHOOK: &[F] = &[
     HTTP_CONFIG,
     F::secret_template_url("url"),
     F::file("url_file"),
-    F::integer("max_alerts"),
+    F::count("max_alerts"),
     F::go_duration("timeout"),
     F::tree("payload"),
 ];

@@ -167,11 +167,17 @@ enum Kind {
     SecretTemplateUrl,
     Flag(Option<bool>),
     Integer,
+    /// A whole number that is not negative.
+    Count,
     Duration,
-    GoDuration(Option<u64>),
+    GoDuration,
+    /// A duration in Go's form that needs a unit; the default in seconds.
+    UnitDuration(Option<u64>),
     Texts,
     Map,
     Tree,
+    /// Any YAML that is a map.
+    MapTree,
     Address,
     Group(&'static [Field]),
     Groups(&'static [Field]),
@@ -201,13 +207,16 @@ constructors! {
     flag() => Kind::Flag(None);
     flag_or(default: bool) => Kind::Flag(Some(default));
     integer() => Kind::Integer;
+    count() => Kind::Count;
     duration() => Kind::Duration;
-    go_duration() => Kind::GoDuration(None);
+    go_duration() => Kind::GoDuration;
+    unit_duration() => Kind::UnitDuration(None);
     /// `default` in seconds.
-    go_duration_or(default: u64) => Kind::GoDuration(Some(default));
+    unit_duration_or(default: u64) => Kind::UnitDuration(Some(default));
     texts() => Kind::Texts;
     map() => Kind::Map;
     tree() => Kind::Tree;
+    map_tree() => Kind::MapTree;
     /// `host:port`.
     address() => Kind::Address;
     group(fields: &'static [Field]) => Kind::Group(fields);
@@ -220,7 +229,7 @@ impl Field {
         Some(match self.kind {
             Kind::Text(default) | Kind::Url(default) => Setting::Text(default?.to_owned()),
             Kind::Flag(default) => Setting::Flag(default?),
-            Kind::GoDuration(seconds) => Setting::Duration(Duration::from_secs(seconds?)),
+            Kind::UnitDuration(seconds) => Setting::Duration(Duration::from_secs(seconds?)),
             Kind::TextOrGroup(fields, default) => {
                 let mut group = Settings::default();
                 group.set(fields.first()?.name, Setting::Text(default.to_owned()));
@@ -254,12 +263,30 @@ impl Field {
             }
             Kind::Flag(_) => Setting::Flag(reader.flag(node)?),
             Kind::Integer => Setting::Integer(reader.integer(node)?),
+            Kind::Count => match reader.integer(node)? {
+                negative @ ..0 => {
+                    return reader.refuse(node.at, format!("{negative} is less than 0"));
+                }
+                count => Setting::Integer(count),
+            },
             Kind::Duration => Setting::Duration(reader.duration(node)?),
-            Kind::GoDuration(_) => Setting::Duration(reader.go_duration(node)?),
+            Kind::GoDuration => Setting::Duration(reader.go_duration(node)?),
+            Kind::UnitDuration(_) => {
+                let text = reader.text(node)?;
+                if text != "0" && text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return reader
+                        .refuse(node.at, format!("time: missing unit in duration {text:?}"));
+                }
+                Setting::Duration(reader.go_duration(node)?)
+            }
             Kind::Texts => Setting::Texts(reader.texts(node)?),
             Kind::Map => Setting::Map(reader.map(node)),
-            Kind::Tree if matches!(node.value, NodeValue::Null) => return None,
-            Kind::Tree => Setting::Tree(node.clone()),
+            Kind::Tree | Kind::MapTree if matches!(node.value, NodeValue::Null) => return None,
+            Kind::MapTree if !matches!(node.value, NodeValue::Map(_)) => {
+                let found = node.kind();
+                return reader.refuse(node.at, format!("expected a map, found {found}"));
+            }
+            Kind::Tree | Kind::MapTree => Setting::Tree(node.clone()),
             Kind::Address => {
                 let text = reader.text(node).filter(|text| !text.is_empty())?;
                 if let Err(error) = check_address(&text) {
