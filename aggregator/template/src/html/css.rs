@@ -1,7 +1,7 @@
 //! Style sheets, as far as needed to know where strings, URLs and comments begin and end.
 
 use super::context::{Context, Quote, State};
-use super::transition::{skip_space, url_part};
+use super::transition::{beginning, skip_space, url_part};
 
 /// Reads on in a style sheet.
 pub(super) fn transition(context: &Context, text: &str) -> Result<(Context, usize), String> {
@@ -73,7 +73,8 @@ fn in_sheet(context: &Context, text: &str) -> (Context, usize) {
 
 fn in_string(context: &Context, text: &str, specials: &[char]) -> Result<(Context, usize), String> {
     let mut next = context.clone();
-    let mut from = 0;
+    // Digits of an escape may follow it: each is read again with what comes up to the one after it.
+    let (mut from, mut escape_before) = (0, 0);
     while let Some(found) = text.get(from..).and_then(|rest| rest.find(specials)) {
         let at = from + found;
         from = at + 1;
@@ -82,12 +83,19 @@ fn in_string(context: &Context, text: &str, specials: &[char]) -> Result<(Contex
             return Ok((next, from));
         }
         let escaped = text.get(from..).and_then(|rest| rest.chars().next());
-        let escaped =
-            escaped.ok_or_else(|| format!("unfinished escape sequence in CSS string: {text:?}"))?;
+        let Some(escaped) = escaped else {
+            let shown = beginning(text);
+            return Err(format!(
+                "unfinished escape sequence in CSS string: {shown:?}"
+            ));
+        };
         from += escaped.len_utf8();
-        next.url_part = url_part(next.url_part, &decode(text.get(..from).unwrap_or_default()));
+        let read = text.get(escape_before..from).unwrap_or_default();
+        next.url_part = url_part(next.url_part, &decode(read));
+        escape_before = at;
     }
-    next.url_part = url_part(next.url_part, &decode(text.get(from..).unwrap_or_default()));
+    let read = text.get(from..).unwrap_or_default();
+    next.url_part = url_part(next.url_part, &decode(read));
     Ok((next, text.len()))
 }
 

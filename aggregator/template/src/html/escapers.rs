@@ -1,7 +1,7 @@
 //! What makes a value safe at one kind of place.
 
 use super::context::{Context, Element, State};
-use super::transition::{advance, is_harmless_attribute};
+use super::transition::{Scanner, is_harmless_attribute};
 use super::{UNSAFE, css, script, url};
 use crate::escape;
 use crate::format::{self, Bounded};
@@ -198,30 +198,30 @@ fn attribute_name(name: &str) -> &str {
 fn text_of_html(html: &str) -> String {
     let mut out = String::with_capacity(html.len());
     let mut context = Context::default();
-    let mut rest = html;
-    while !rest.is_empty() {
+    let mut scanner = Scanner::new(html);
+    while !scanner.is_done() {
+        // The contents of scripts and style sheets are passed over as one.
+        let in_content = context.element != Element::None && !context.state.is_in_tag();
         let content = Context {
             state: State::PlainContent,
             ..context.clone()
         };
-        let in_content = context.element != Element::None && !context.state.is_in_tag();
-        let read = advance(if in_content { &content } else { &context }, rest);
         // What cannot be read is text no more.
-        let Ok((next, bytes)) = read else { break };
-        let text = rest.get(..bytes).unwrap_or_default();
+        let Ok((next, read)) = scanner.advance(if in_content { &content } else { &context }) else {
+            break;
+        };
         if matches!(context.state, State::Text | State::PlainContent) {
-            let end = if next.state == context.state {
-                Some(text.len())
+            let tag = if next.state == context.state {
+                None
             } else {
-                text.rfind('<')
+                read.rfind('<')
             };
-            out.push_str(text.get(..end.unwrap_or(text.len())).unwrap_or_default());
+            out.push_str(read.get(..tag.unwrap_or(read.len())).unwrap_or_default());
         }
-        if bytes == 0 && next == context {
+        if read.is_empty() && next == context {
             break;
         }
         context = next;
-        rest = rest.get(bytes..).unwrap_or_default();
     }
     out
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Rewrite;
 use super::context::{Context, Delimiter, Slash, State, UrlPart};
 use super::escapers::Escaper;
-use super::{Rewrite, transition};
+use super::transition::Scanner;
 use crate::ast::{Arm, Branch, Call, Command, Node, Pipeline, Span, Term, Tree};
 use crate::error::{Error, ErrorKind};
 
@@ -346,7 +347,6 @@ fn action(
     let mut context = context.nudged();
     check_functions(pipeline, &context)?;
     let mut escapers = Vec::new();
-    let is_attribute = context.delimiter != Delimiter::None;
     match context.state {
         State::Text => escapers.push(Escaper::Html),
         State::PlainContent => escapers.push(Escaper::PlainContent),
@@ -383,7 +383,6 @@ fn action(
         Delimiter::SpaceOrTagEnd => escapers.push(Escaper::UnquotedAttribute),
         Delimiter::Quote(_) => escapers.push(Escaper::Attribute),
     }
-    debug_assert!(is_attribute || context.state != State::Attribute);
     let (escapers, rewrite) = merged(pipeline, &escapers);
     Ok((escapers, rewrite, context))
 }
@@ -464,10 +463,9 @@ fn merged(pipeline: &Pipeline, escapers: &[Escaper]) -> (Vec<Escaper>, Rewrite) 
 fn escape_text(start: Context, text: &str) -> Result<(String, Context), String> {
     let mut out = String::with_capacity(text.len());
     let mut context = start;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (next, bytes) = transition::advance(&context, rest)?;
-        let (read, after) = rest.split_at(bytes);
+    let mut scanner = Scanner::new(text);
+    while !scanner.is_done() {
+        let (next, read) = scanner.advance(&context)?;
         let is_comment = context.state.is_comment() && context.delimiter == Delimiter::None;
         let begins_comment = next.state != context.state
             && next.state.is_comment()
@@ -494,9 +492,8 @@ fn escape_text(start: Context, text: &str) -> Result<(String, Context), String> 
         } else {
             out.push_str(kept);
         }
-        debug_assert!(bytes > 0 || next != context, "reading goes on");
+        debug_assert!(!read.is_empty() || next != context, "reading goes on");
         context = next;
-        rest = after;
     }
     Ok((out, context))
 }

@@ -1,6 +1,10 @@
 //! JavaScript, as far as needed to know where literals and comments begin and end.
 
 use super::context::{Context, Quote, Slash, State};
+use super::transition::beginning;
+
+/// How deep template literals may be nested.
+const LITERALS_MAX: usize = 64;
 
 /// Reads on in a script.
 pub(super) fn transition(context: &Context, text: &str) -> Result<(Context, usize), String> {
@@ -49,7 +53,7 @@ fn in_script(context: &Context, text: &str) -> Result<(Context, usize), String> 
             Slash::Regexp => next.state = State::JsRegexp,
             Slash::Division => next.slash = Slash::Regexp,
             Slash::Unknown => {
-                let shown: String = rest.chars().take(32).collect();
+                let shown = beginning(rest);
                 return Err(format!("'/' could start a division or regexp: {shown:?}"));
             }
         },
@@ -112,13 +116,19 @@ fn in_literal(
         }
     }
     if in_class {
-        return Err(format!("unfinished JS regexp charset: {text:?}"));
+        return Err(format!(
+            "unfinished JS regexp charset: {:?}",
+            beginning(text)
+        ));
     }
     Ok((context.clone(), text.len()))
 }
 
 fn unfinished(text: &str) -> String {
-    format!("unfinished escape sequence in JS string: {text:?}")
+    format!(
+        "unfinished escape sequence in JS string: {:?}",
+        beginning(text)
+    )
 }
 
 /// Whether the slash at `at` is that of `</script`, which does not end a regular expression: it is escaped.
@@ -138,6 +148,11 @@ fn in_template(context: &Context, text: &str) -> Result<(Context, usize), String
                 characters.next().ok_or_else(|| unfinished(text))?;
             }
             '$' if text.get(at + 1..).is_some_and(|rest| rest.starts_with('{')) => {
+                if next.braces.len() >= LITERALS_MAX {
+                    return Err(format!(
+                        "template literals are nested more than {LITERALS_MAX} deep"
+                    ));
+                }
                 next.braces.push(0);
                 next.state = State::Js;
                 return Ok((next, at + 2));

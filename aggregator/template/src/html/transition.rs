@@ -3,19 +3,93 @@
 use super::context::{Attribute, Context, Delimiter, Element, Quote, Slash, State, UrlPart};
 use super::{css, script};
 
-/// Reads some of `text` from `context` on. Returns the context behind it and how many bytes it is; `Err` says why no browser
-/// can be trusted to read it in one way.
-pub(super) fn advance(context: &Context, text: &str) -> Result<(Context, usize), String> {
+/// Reads a text from its start to its end, some of it at a time.
+#[derive(Debug)]
+pub(super) struct Scanner<'t> {
+    rest: &'t str,
+    /// For an element whose end tag was looked for: how much of the rest stands behind the place where that begins.
+    content_end: Option<(Element, Option<usize>)>,
+}
+
+impl<'t> Scanner<'t> {
+    pub(super) const fn new(text: &'t str) -> Self {
+        Self {
+            rest: text,
+            content_end: None,
+        }
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Reads on from `context`. Returns the context behind what was read, and that; `Err` says why no browser can be trusted to read
+    /// it in one way.
+    pub(super) fn advance(&mut self, context: &Context) -> Result<(Context, &'t str), String> {
+        let (next, bytes) = if context.delimiter == Delimiter::None {
+            match self.content_end(context) {
+                Some(0) => (Context::default(), 0),
+                Some(end) => transition(context, self.rest.get(..end).unwrap_or_default())?,
+                None => transition(context, self.rest)?,
+            }
+        } else {
+            in_value(context, self.rest)?
+        };
+        let (read, rest) = self.rest.split_at(bytes);
+        self.rest = rest;
+        Ok((next, read))
+    }
+
+    /// Returns where the end tag of the element stands in whose content this is.
+    fn content_end(&mut self, context: &Context) -> Option<usize> {
+        // An end tag in a literal or comment of a script is escaped instead.
+        let hidden = context.state.is_script_literal() || context.state.is_comment();
+        let element = context.element;
+        if element == Element::None || element == Element::Script && hidden {
+            return None;
+        }
+        let length = self.rest.len();
+        // The text is searched once for an element, and again behind an end tag that was passed.
+        let behind = match self.content_end {
+            Some((known, behind))
+                if known == element && behind.is_none_or(|behind| behind <= length) =>
+            {
+                behind
+            }
+            _ => end_tag(element, self.rest).map(|end| length - end),
+        };
+        self.content_end = Some((element, behind));
+        behind.map(|behind| length - behind)
+    }
+}
+
+fn end_tag(element: Element, text: &str) -> Option<usize> {
+    let name = element.name();
+    text.match_indices("</").map(|(at, _)| at).find(|at| {
+        let after = text.get(at + 2..).unwrap_or_default();
+        let named = after
+            .get(..name.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(name));
+        named
+            && after
+                .get(name.len()..)
+                .is_some_and(|rest| rest.starts_with(['>', ' ', '\t', '\n', '\u{c}', '/']))
+    })
+}
+
+/// Reads the value of an attribute, up to its end when that is there.
+fn in_value(context: &Context, text: &str) -> Result<(Context, usize), String> {
     let end = match context.delimiter {
-        Delimiter::None => return outside_of_values(context, text),
         Delimiter::Quote(quote) => text.find(quote.character()),
-        Delimiter::SpaceOrTagEnd => text.find([' ', '\t', '\n', '\u{c}', '\r', '>']),
+        Delimiter::SpaceOrTagEnd | Delimiter::None => {
+            text.find([' ', '\t', '\n', '\u{c}', '\r', '>'])
+        }
     };
     if context.delimiter == Delimiter::SpaceOrTagEnd {
         let value = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
         if let Some(bad) = value.find(['"', '\'', '<', '=', '`']) {
             let bad = value.get(bad..=bad).unwrap_or_default();
-            return Err(format!("{bad:?} in unquoted attr: {value:?}"));
+            return Err(format!("{bad:?} in unquoted attr: {:?}", beginning(value)));
         }
     }
     let Some(end) = end else {
@@ -50,34 +124,6 @@ fn inside_of_value(context: &Context, value: &str) -> Result<Context, String> {
         rest = rest.get(bytes..).unwrap_or_default();
     }
     Ok(context)
-}
-
-fn outside_of_values(context: &Context, text: &str) -> Result<(Context, usize), String> {
-    match end_of_content(context, text) {
-        Some(0) => Ok((Context::default(), 0)),
-        Some(end) => transition(context, text.get(..end).unwrap_or_default()),
-        None => transition(context, text),
-    }
-}
-
-/// Returns where the end tag of the element stands in whose content this is.
-fn end_of_content(context: &Context, text: &str) -> Option<usize> {
-    // An end tag in a literal or comment of a script is escaped instead.
-    let hidden = context.state.is_script_literal() || context.state.is_comment();
-    if context.element == Element::None || context.element == Element::Script && hidden {
-        return None;
-    }
-    let name = context.element.name();
-    text.match_indices("</").map(|(at, _)| at).find(|at| {
-        let after = text.get(at + 2..).unwrap_or_default();
-        let named = after
-            .get(..name.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(name));
-        named
-            && after
-                .get(name.len()..)
-                .is_some_and(|rest| rest.starts_with(['>', ' ', '\t', '\n', '\u{c}', '/']))
-    })
 }
 
 /// Reads on where no attribute's value can end.
@@ -220,8 +266,9 @@ fn in_tag(context: &Context, text: &str) -> Result<(Context, usize), String> {
     }
     let name_bytes = end_of_name(rest)?;
     if name_bytes == 0 {
+        let shown = beginning(rest);
         return Err(format!(
-            "expected space, attr name, or end of tag, but got {rest:?}"
+            "expected space, attr name, or end of tag, but got {shown:?}"
         ));
     }
     let name = rest.get(..name_bytes).unwrap_or_default().to_lowercase();
@@ -305,7 +352,7 @@ fn end_of_name(text: &str) -> Result<usize, String> {
         .unwrap_or(text.len());
     match text.as_bytes().get(end) {
         Some(bad @ (b'\'' | b'"' | b'<')) => {
-            let shown: String = text.chars().take(32).collect();
+            let shown = beginning(text);
             Err(format!(
                 "{:?} in attribute name: {shown:?}",
                 char::from(*bad).to_string()
@@ -313,6 +360,12 @@ fn end_of_name(text: &str) -> Result<usize, String> {
         }
         _ => Ok(end),
     }
+}
+
+/// Returns as much of a text as a message shows.
+pub(super) fn beginning(text: &str) -> &str {
+    let end = text.char_indices().nth(32);
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
 }
 
 pub(super) fn skip_space(text: &str) -> usize {

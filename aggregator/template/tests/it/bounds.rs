@@ -143,6 +143,27 @@ fn escaping_is_bounded() {
     });
 }
 
+/// What takes time with the square of a text's length would take minutes here.
+#[test]
+fn large_texts_are_escaped_in_linear_time() {
+    for (open, piece) in [
+        ("<script>", "{"),
+        ("<script>", "'x';"),
+        ("<script>", "`${"),
+        ("<script ", "a "),
+        ("<style>a{b:'", "\\a "),
+        ("<style>", "/**/"),
+        ("", "<b>"),
+        ("", "<"),
+        ("<p title='", "&amp;"),
+        ("<!--", "<!--"),
+    ] {
+        let text = format!("{open}{}", piece.repeat(1_000_000 / piece.len()));
+        // Most end within something; what counts is that they end.
+        drop(Templates::new(RULE_FUNCTIONS).compile("t", &text, Mode::Html, &[]));
+    }
+}
+
 #[test]
 fn route_labels_that_use_each_other_are_refused() {
     let mut notification = Data::read().notification("one");
