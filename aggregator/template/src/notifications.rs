@@ -15,7 +15,7 @@ use crate::value::{Element, Entries, FieldType, ListType, MapType, STRINGS, Stru
 /// What a notification's templates are given.
 #[derive(Clone, Debug, Default)]
 pub struct Notification {
-    /// The receiver's name.
+    /// The receiver's name, as a regular expression that matches just it: so Alertmanager gives it.
     pub receiver: String,
     /// `firing` or `resolved`.
     pub status: String,

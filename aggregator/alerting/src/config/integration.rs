@@ -1,6 +1,6 @@
 //! The integrations of receivers: what each kind needs, and what it takes over from the global settings.
 
-use config::{Node, NodeValue};
+use config::{Node, NodeValue, Position};
 
 use super::schema;
 use super::settings::{Field, Setting, Settings, is_template};
@@ -240,6 +240,7 @@ fn check(kind: IntegrationKind, settings: &mut Settings) -> Checked {
                 let client = settings.text("client").to_owned();
                 settings.set("source", Setting::Text(client));
             }
+            add_default_details(settings);
             Ok(())
         }
         IntegrationKind::Pushover => {
@@ -426,6 +427,32 @@ fn check_slack(settings: &Settings) -> Checked {
         );
     }
     Ok(())
+}
+
+/// Adds what PagerDuty is told of every notification, unless it is given otherwise.
+fn add_default_details(settings: &mut Settings) {
+    const DETAILS: [(&str, &str); 4] = [
+        ("firing", "{{ .Alerts.Firing | toJson }}"),
+        ("resolved", "{{ .Alerts.Resolved | toJson }}"),
+        ("num_firing", "{{ .Alerts.Firing | len }}"),
+        ("num_resolved", "{{ .Alerts.Resolved | len }}"),
+    ];
+    let mut details = match settings.get("details") {
+        Some(Setting::Tree(Node {
+            value: NodeValue::Map(entries),
+            ..
+        })) => entries.clone(),
+        _ => Vec::new(),
+    };
+    let at = Position::default();
+    for (name, text) in DETAILS {
+        if !details.iter().any(|(known, _, _)| known == name) {
+            let value = NodeValue::Scalar(text.to_owned());
+            details.push((name.to_owned(), at, Node { at, value }));
+        }
+    }
+    let value = NodeValue::Map(details);
+    settings.set("details", Setting::Tree(Node { at, value }));
 }
 
 fn check_sigv4(signature: &Settings) -> Checked {

@@ -179,3 +179,38 @@ fn old_matchers_warn() {
         config.warnings
     );
 }
+
+#[test]
+fn secrets_in_files_are_read_when_they_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{routing_key_file: key}]}]";
+    let path = folder.path().join("am.yml");
+    let config = Config::parse(&path, text, MatcherMode::Fallback, &Zone::utc()).unwrap();
+    let settings = &config.receivers["a"].integrations[0].settings;
+    let key = settings
+        .credential("routing_key", "routing_key_file")
+        .unwrap();
+    assert!(key.read().is_err(), "there is no file yet");
+    for secret in ["one", "two"] {
+        std::fs::write(folder.path().join("key"), format!(" {secret}\n")).unwrap();
+        assert_eq!(key.read().unwrap().expose(), secret);
+    }
+}
+
+#[test]
+fn pagerduty_is_told_of_alerts_unless_said_otherwise() {
+    let text = "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{routing_key: k, details: {firing: x, more: y}}]}]";
+    let config = parse(text).unwrap();
+    let settings = &config.receivers["a"].integrations[0].settings;
+    let Some(Setting::Tree(details)) = settings.get("details") else {
+        panic!("details")
+    };
+    let text = |name: &str| details.get(name).map(|node| node.value.clone());
+    assert_eq!(text("firing"), Some(NodeValue::Scalar("x".to_owned())));
+    assert_eq!(text("more"), Some(NodeValue::Scalar("y".to_owned())));
+    assert_eq!(
+        text("num_resolved"),
+        Some(NodeValue::Scalar("{{ .Alerts.Resolved | len }}".to_owned()))
+    );
+    assert_eq!(settings.text("source"), settings.text("client"));
+}
