@@ -42,11 +42,13 @@ pub(crate) fn escape(root: &Arc<Tree>, trees: &Trees, all: bool) -> Result<Escap
     let mut failed = BTreeMap::new();
     if all {
         for (name, tree) in trees {
+            let mark = pass.entered.len();
             match pass.whole(tree) {
                 Ok(tree) => {
                     pass.made.insert(Arc::clone(name), tree);
                 }
                 Err(error) => {
+                    pass.forget(mark);
                     failed.insert(Arc::clone(name), error);
                 }
             }
@@ -281,6 +283,13 @@ impl Pass<'_> {
         Ok((key, end))
     }
 
+    /// Takes back where templates end that were entered since: what was found out under a wrong assumption may be wrong.
+    fn forget(&mut self, mark: usize) {
+        for key in self.entered.drain(mark..) {
+            self.ends.remove(&key);
+        }
+    }
+
     /// Where a template ends that calls itself depends on where it ends: first that is assumed to be where it begins, then where it
     /// ended under that assumption.
     fn callee(
@@ -305,10 +314,7 @@ impl Pass<'_> {
                 self.made.insert(Arc::clone(key), Arc::new(tree));
                 return Ok(end);
             }
-            // What was found out under a wrong assumption may be wrong.
-            for key in self.entered.drain(mark..) {
-                self.ends.remove(&key);
-            }
+            self.forget(mark);
             assumed = end;
         }
         Err(fail(

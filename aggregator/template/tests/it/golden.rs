@@ -1,7 +1,10 @@
 //! What we render is what Go renders; where Go fails, we fail.
 
 use serde_json::Value as Json;
-use template::{ErrorKind, Mode, NOTIFICATION_FUNCTIONS, Templates};
+use template::{
+    CONSOLE_FUNCTIONS, ErrorKind, Fixed, Limits, Mode, NOTIFICATION_FUNCTIONS, Templates, Time,
+    Value,
+};
 
 use crate::data::{Data, default_templates, empty_templates, folder};
 
@@ -117,4 +120,27 @@ fn messages_are_gos() {
     }
     println!("{alike} of {all} messages end as in Go");
     assert!(alike >= 700, "{alike} of {all}");
+}
+
+/// A template that cannot be made safe fails when it is rendered by name; the others are rendered as ever.
+#[test]
+fn a_template_that_is_not_safe_harms_no_other() {
+    let mut templates = empty_templates(CONSOLE_FUNCTIONS);
+    templates
+        .add(
+            "a",
+            r#"{{define "a-bad"}}<a href="{{template "a-bad"}}{{template "shared" .}}{{end}}"#,
+        )
+        .unwrap();
+    templates
+        .add("b", r#"{{define "good"}}<b>{{template "shared" .}}</b>{{end}}{{define "shared"}}{{.}}{{end}}"#)
+        .unwrap();
+    let render = |text: &str| {
+        let program = templates.compile("c", text, Mode::Html, &[])?;
+        let data = Value::from("<x>");
+        program.render(&data, &[], &mut Fixed(Time::zero()), Limits::default())
+    };
+    assert_eq!(render(r#"{{tmpl "good" .}}"#).unwrap(), "<b>&lt;x&gt;</b>");
+    let error = render(r#"{{tmpl "a-bad" .}}"#).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Escaping, "{error}");
 }
