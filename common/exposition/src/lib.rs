@@ -1,10 +1,12 @@
-//! Prometheus text 0.0.4 and OpenMetrics 1.0: streaming parsers that borrow their input, and a streaming writer.
+//! Prometheus text 0.0.4, OpenMetrics 1.0 and delimited protobuf: streaming parsers that borrow their input, and a streaming writer
+//! of the two text formats.
 //!
 //! **Reading.** [`TextParser`] and [`OpenMetricsParser`] are iterators over [`Entry`]s. An entry borrows the input; labels are
 //! checked once and decoded lazily ([`Series::labels`]), so a caller that remembers a target's layout looks a series up by its
 //! bytes ([`Series::raw`]) and never decodes it. Text 0.0.4 is read as leniently as Prometheus reads it. OpenMetrics is strict:
 //! above its lexer sits a layer with state (order and grouping of families, suffixes and labels per type, histogram buckets),
-//! whose memory is at most a few dozen bytes per sample of the input.
+//! whose memory is at most a few dozen bytes per sample of the input. [`ProtobufParser`] yields whole families, decoded as they are
+//! asked for.
 //!
 //! **Writing.** A [`Writer`] takes a family's header, then its samples, and appends to a `String`; it knows what each
 //! [`Format`] calls a counter's or a histogram's samples.
@@ -27,6 +29,7 @@ mod format;
 mod lines;
 mod number;
 mod openmetrics;
+mod protobuf;
 mod series;
 mod text;
 mod writer;
@@ -41,6 +44,10 @@ pub use number::{
     write_openmetrics,
 };
 pub use openmetrics::{EXEMPLAR_CHARS_MAX, OpenMetricsParser};
+pub use protobuf::{
+    FamilyMessage, HistogramMessage, MetricMessage, MetricValue, ProtobufError, ProtobufParser,
+    SummaryMessage,
+};
 pub use series::{LABELS_MAX, LabelPairs, Series, Text, is_label_name, is_metric_name};
 pub use text::TextParser;
 pub use writer::{Family, Part, Point, Writer};
