@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use exposition::Family;
 
 use crate::registry::Source;
-use crate::{Counter, Gauge, Histogram, Metric, Visitor};
+use crate::{Counter, Gauge, Histogram, Metric, Summary, Visitor};
 
 /// The value of all labels of the one metric that stands for every label set beyond a family's bound.
 pub const OTHER: &str = "other";
@@ -18,6 +18,8 @@ pub type CounterFamily<const N: usize> = Labelled<Counter, N>;
 pub type GaugeFamily<const N: usize> = Labelled<Gauge, N>;
 /// A histogram per label set.
 pub type HistogramFamily<const N: usize> = Labelled<Histogram, N>;
+/// A summary per label set.
+pub type SummaryFamily<const N: usize> = Labelled<Summary, N>;
 
 /// One metric per set of values of `N` labels. Clones are one family.
 ///

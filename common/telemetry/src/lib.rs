@@ -22,16 +22,18 @@ mod logging;
 mod own_rows;
 mod process;
 mod registry;
+mod summary;
 mod value;
 mod visit;
 
 pub use build_info::register_build_info;
 pub use health::{Condition, Readiness, Unmet};
-pub use labelled::{CounterFamily, GaugeFamily, HistogramFamily, Labelled, OTHER};
+pub use labelled::{CounterFamily, GaugeFamily, HistogramFamily, Labelled, OTHER, SummaryFamily};
 pub use logging::{
-    LogConfig, LogError, LogFormat, LogHandle, LogLevel, ParseLogError, init_logging,
+    LogConfig, LogError, LogFormat, LogHandle, LogLevel, ParseLogError, init_logging, rfc3339,
 };
 pub use process::register_process;
 pub use registry::Registry;
+pub use summary::Summary;
 pub use value::{Counter, Gauge, Histogram, LATENCY_BUCKETS, Metric};
 pub use visit::{Visitor, series_labels};

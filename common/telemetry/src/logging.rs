@@ -19,6 +19,7 @@ use layer::LogLayer;
 use level::SharedLevel;
 
 pub use level::{LogFormat, LogLevel, ParseLogError};
+pub use time::rfc3339;
 
 /// Crates of others whose debug and info events are about themselves.
 const FOREIGN: &[&str] = &[

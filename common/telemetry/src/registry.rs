@@ -12,7 +12,7 @@ use model::MetricType;
 
 use crate::{
     Counter, CounterFamily, Gauge, GaugeFamily, Histogram, HistogramFamily, Labelled, Metric,
-    Visitor,
+    Summary, SummaryFamily, Visitor,
 };
 
 /// The metrics of a process. Clones are one registry.
@@ -116,6 +116,25 @@ impl Registry {
         assert!(!labels.contains(&"le"), "histogram {name} has le itself");
         self.labelled(name, help, kind, labels, sets_max, || {
             Histogram::new(bounds)
+        })
+    }
+
+    /// Registers a summary with these quantiles per value of `labels`, at most `sets_max` of them (then [`OTHER`](crate::OTHER)).
+    pub fn summary_family<const N: usize>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        quantiles: &'static [f64],
+        labels: [&'static str; N],
+        sets_max: usize,
+    ) -> SummaryFamily<N> {
+        let kind = MetricType::Summary;
+        assert!(
+            !labels.contains(&"quantile"),
+            "summary {name} has quantile itself"
+        );
+        self.labelled(name, help, kind, labels, sets_max, move || {
+            Summary::new(quantiles)
         })
     }
 

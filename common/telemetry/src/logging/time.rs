@@ -1,4 +1,4 @@
-//! Wall time as logs print it.
+//! Wall time as logs and APIs print it.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use model::TimestampMs;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// Returns `time` as RFC 3339 in UTC with milliseconds.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     let millis = TimestampMs::from(time).0;
     let (year, month, day) = date(millis.div_euclid(MILLIS_PER_DAY));
     let of_day = millis.rem_euclid(MILLIS_PER_DAY);
