@@ -20,7 +20,14 @@ const LAYERS: &[&[&str]] = &[
         "template",
         "wire",
     ],
-    &["host", "prometheus-block", "spool", "storage", "transport"],
+    &[
+        "host",
+        "prometheus-block",
+        "push",
+        "spool",
+        "storage",
+        "transport",
+    ],
     &["alerting", "http-shell", "promql", "tsdb", "uplink"],
     &["ingest"],
     &["api"],
@@ -61,7 +68,10 @@ const NEVERS: &[(&str, &[&str])] = &[
         "promql",
         &["tsdb", "tokio", "hyper", "http-shell", "clock", "runtime"],
     ),
-    ("alerting", &["clock", "promql", "storage", "tsdb", "ingest"]),
+    (
+        "alerting",
+        &["clock", "promql", "storage", "tsdb", "ingest"],
+    ),
     (
         "template",
         &["clock", "tokio", "hyper", "storage", "promql", "files"],
@@ -69,6 +79,7 @@ const NEVERS: &[(&str, &[&str])] = &[
     ("prometheus-block", &["clock", "tokio", "storage", "tsdb"]),
     ("spool", &["tokio", "transport"]),
     ("host", &["tokio", "hyper", "transport"]),
+    ("push", &["tokio", "hyper", "http-shell", "transport"]),
 ];
 
 /// Third-party crates that one place hides from the rest.
@@ -86,13 +97,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jiff", &["template"]),
     ("libc", &["heap"]),
     ("saphyr-parser", &["config"]),
-    ("snap", &["ingest", "benches", "compare"]),
+    ("snap", &["ingest", "push", "benches", "compare"]),
     ("roaring", &["tsdb"]),
     ("zstd", &["rows", "tsdb", "benches"]),
 ];
 
 /// Formats have a document beside the code.
 const FORMAT_DOCUMENTS: &[&str] = &[
+    "agent/push/FORMAT.md",
     "agent/spool/FORMAT.md",
     "aggregator/tsdb/FORMAT.md",
     "common/rows/FORMAT.md",
