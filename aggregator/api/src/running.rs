@@ -69,7 +69,7 @@ impl Asker {
                 address: address.to_string(),
                 user: user.clone(),
             },
-            Caller::Local { uid } => Self {
+            Caller::Local { uid } | Caller::Process { uid, .. } => Self {
                 address: "local".to_owned(),
                 user: Some(uid.to_string()),
             },

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::Mistakes;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -25,6 +26,13 @@ pub enum Listen {
     Unix {
         /// The socket.
         path: PathBuf,
+    },
+    /// The same, but whoever reaches the socket may call, and is known by the cgroup of its process.
+    OpenUnix {
+        /// The socket.
+        path: PathBuf,
+        /// Where procfs is mounted.
+        procfs: PathBuf,
     },
 }
 
@@ -77,6 +85,8 @@ pub(crate) enum Listener {
     Unix {
         listener: UnixListener,
         path: PathBuf,
+        /// Where callers are looked up; `None`: the owner alone may call.
+        procfs: Option<PathBuf>,
     },
 }
 
@@ -96,16 +106,23 @@ impl Listener {
                     reason,
                 })
             }
-            Listen::Unix { path } => match bind_unix(path) {
-                Ok(listener) => Ok(Self::Unix {
-                    listener,
-                    path: path.clone(),
-                }),
-                Err(reason) => Err(BindError::Socket {
-                    path: path.clone(),
-                    reason,
-                }),
-            },
+            Listen::Unix { path } => Self::unix(path, None),
+            Listen::OpenUnix { path, procfs } => Self::unix(path, Some(procfs.clone())),
+        }
+    }
+
+    fn unix(path: &Path, procfs: Option<PathBuf>) -> Result<Self, BindError> {
+        let mode = if procfs.is_some() { 0o666 } else { 0o600 };
+        match bind_unix(path, mode) {
+            Ok(listener) => Ok(Self::Unix {
+                listener,
+                path: path.to_owned(),
+                procfs,
+            }),
+            Err(reason) => Err(BindError::Socket {
+                path: path.to_owned(),
+                reason,
+            }),
         }
     }
 
@@ -140,10 +157,21 @@ impl Listener {
                     },
                 ))
             }
-            Self::Unix { listener, .. } => {
+            Self::Unix {
+                listener, procfs, ..
+            } => {
                 let (stream, _) = listener.accept().await?;
-                let uid = stream.peer_cred()?.uid();
-                Ok((Stream::Unix(stream), Caller::Local { uid }))
+                let peer = stream.peer_cred()?;
+                let uid = peer.uid();
+                let caller = match procfs {
+                    None => Caller::Local { uid },
+                    // Now, not when it asks for something: by then the process may be gone, and its number another's.
+                    Some(procfs) => Caller::Process {
+                        uid,
+                        cgroup: cgroup_of(peer.pid(), procfs),
+                    },
+                };
+                Ok((Stream::Unix(stream), caller))
             }
         }
     }
@@ -168,8 +196,18 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// Only root and the owner may connect: the kernel checks the mode, and each call's user id is checked again.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+/// Returns what the kernel says of a process' cgroup; nothing when it cannot be seen from here.
+fn cgroup_of(pid: Option<i32>, procfs: &Path) -> Arc<str> {
+    let pid = pid.filter(|pid| *pid > 0);
+    let cgroup = pid.and_then(|pid| {
+        let file = procfs.join(pid.to_string()).join("cgroup");
+        std::fs::read_to_string(file).ok()
+    });
+    cgroup.unwrap_or_default().into()
+}
+
+/// With mode 0600, only root and the owner may connect: the kernel checks the mode, and each call's user id is checked again.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(file) if file.file_type().is_socket() => std::fs::remove_file(path)?,
         Ok(_) => {
@@ -182,6 +220,6 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -20,10 +21,18 @@ pub enum Caller {
         /// The user that basic authentication found.
         user: Option<String>,
     },
-    /// Over a unix socket, with the user id that the kernel vouches for.
+    /// Over a unix socket of the owner's, with the user id that the kernel vouches for.
     Local {
         /// The user id.
         uid: u32,
+    },
+    /// Over a unix socket that is open to everyone on the machine, with what the kernel vouches for.
+    Process {
+        /// The user id.
+        uid: u32,
+        /// What `/proc/PID/cgroup` said of it when the connection was accepted; empty when it was gone by then, or cannot be
+        /// seen from here.
+        cgroup: Arc<str>,
     },
 }
 

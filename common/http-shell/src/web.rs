@@ -56,7 +56,7 @@ impl Web {
     pub(crate) fn open(listen: &Listen, tasks: &Tasks) -> Result<Self, BindError> {
         let path = match listen {
             Listen::Tcp { web_config, .. } => web_config.clone(),
-            Listen::Unix { .. } => None,
+            Listen::Unix { .. } | Listen::OpenUnix { .. } => None,
         };
         // Before reading: what changes meanwhile is read once more.
         let seen = path.as_deref().and_then(|path| Stamp::of(path).ok());

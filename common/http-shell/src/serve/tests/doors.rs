@@ -44,6 +44,34 @@ async fn a_unix_socket_is_for_its_owner_alone() {
     drop(world);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_unix_socket_knows_its_callers_by_their_cgroup() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, procfs) = (folder.path().join("a.sock"), folder.path().join("proc"));
+    let own = procfs.join(std::process::id().to_string());
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::write(own.join("cgroup"), "0::/kubepods/pod1").unwrap();
+    let listen = Listen::OpenUnix {
+        path: path.clone(),
+        procfs,
+    };
+    let world = World::listening(&listen, Limits::default()).await.unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o666);
+    let client = Client::new(Target::Unix(path), PATIENCE);
+    let ask = async || {
+        let reply = client.get("/echo").await.unwrap();
+        String::from_utf8(reply.body.to_vec()).unwrap()
+    };
+    let body = ask().await;
+    assert!(body.ends_with(" in 0::/kubepods/pod1\n"), "{body}");
+    // A process that cannot be seen from here is nobody in particular.
+    std::fs::remove_dir_all(own).unwrap();
+    let body = ask().await;
+    assert!(body.ends_with(" in \n"), "{body}");
+    drop(world);
+}
+
 #[tokio::test]
 async fn what_cannot_be_listened_on_is_said() {
     let folder = tempfile::tempdir().unwrap();

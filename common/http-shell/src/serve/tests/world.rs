@@ -70,6 +70,7 @@ impl Handler for Play {
                     let caller = match &request.caller {
                         Caller::Remote { user, .. } => user.clone().unwrap_or_default(),
                         Caller::Local { uid } => format!("uid {uid}"),
+                        Caller::Process { uid, cgroup } => format!("uid {uid} in {cgroup}"),
                     };
                     let body = format!("{} {} {caller}", request.method, request.form().encode());
                     Response::text(StatusCode::OK, body)
