@@ -7,19 +7,19 @@ use clock::SharedClock;
 use files::SharedFileSystem;
 use host::Host;
 use rows::{AgentId, Epoch};
-use runtime::{Task, TaskError, Tasks, Token, WhenFull, queue};
+use runtime::{QueueReceiver, QueueSender, Task, TaskError, Tasks, Token, WhenFull, queue};
 use spool::Spool;
 use telemetry::Registry;
 use tokio::time::timeout;
 use transport::{Connector, ConnectorConfig, IdentityStore};
-use uplink::{DeliveryConfig, Introduction, Uplink, UplinkConfig};
+use uplink::{DeliveryConfig, Introduction, Update, Uplink, UplinkConfig};
 
 use crate::chosen::ChosenCollectors;
 use crate::collection::Collection;
 use crate::collector::Collector;
 use crate::joining::{self, Joining};
 use crate::metrics::Metrics;
-use crate::{AgentConfig, AgentError, AgentView};
+use crate::{AgentConfig, AgentError, AgentView, Pushing};
 
 /// Updates between the collector and the uplink: what a disk that hesitates may hold up. When full, ticks are not collected.
 const UPDATES_MAX: usize = 32;
@@ -92,8 +92,15 @@ impl Agent {
             Arc::clone(clock),
             surroundings.tasks.clone(),
         );
+        let pushing = Pushing::open(
+            config.push.clone(),
+            &config.host.paths.rootfs,
+            Arc::clone(files),
+            Arc::clone(clock),
+            &surroundings.registry,
+        )?;
         Ok(Self {
-            view: AgentView::new(&surroundings.registry, chosen),
+            view: AgentView::new(&surroundings.registry, chosen, pushing),
             config,
             surroundings,
             host,
@@ -118,13 +125,39 @@ impl Agent {
             surroundings: &self.surroundings,
             condition: self.view.identity_condition(),
         };
-        let Some(identity) = stop.run(joining.identity(present)).await else {
-            return Ok(());
-        };
-        self.run_as(Arc::new(identity?), &stop).await
+        let (sender, receiver) = queue("updates", UPDATES_MAX, WhenFull::Reject);
+        let collecting = Token::new();
+        let tasks = &self.surroundings.tasks;
+        let pushing = self.view.pushing().run(
+            sender.clone(),
+            tasks.clone(),
+            collecting.clone(),
+        );
+        let mut pushing = tasks.spawn("pushed groups", pushing);
+        match stop.run(joining.identity(present)).await {
+            Some(Ok(identity)) => {
+                let updates = Updates {
+                    sender,
+                    receiver,
+                    collecting,
+                    pushing,
+                };
+                self.run_as(Arc::new(identity), updates, &stop).await
+            }
+            unjoined => {
+                collecting.stop();
+                wait(&mut pushing).await;
+                unjoined.map_or(Ok(()), |identity| Ok(drop(identity?)))
+            }
+        }
     }
 
-    async fn run_as(self, identity: Arc<IdentityStore>, stop: &Token) -> Result<(), AgentError> {
+    async fn run_as(
+        self,
+        identity: Arc<IdentityStore>,
+        updates: Updates,
+        stop: &Token,
+    ) -> Result<(), AgentError> {
         let Self {
             config,
             surroundings,
@@ -143,7 +176,12 @@ impl Agent {
         tracing::info!(agent = %id, aggregator = config.aggregator, interval = ?config.interval, "agent starts");
         let metrics = Metrics::new(&registry);
         let epoch = spool.epoch();
-        let (sender, receiver) = queue("updates", UPDATES_MAX, WhenFull::Reject);
+        let Updates {
+            sender,
+            receiver,
+            collecting,
+            pushing,
+        } = updates;
         let connector = Connector::new(&connector_config(&config), &identity);
         let connector = connector.map_err(AgentError::Connector)?;
         let uplink = Uplink::new(
@@ -160,13 +198,15 @@ impl Agent {
         if let Some(series) = config.ledger {
             collection.keep_ledger(&id, epoch, series);
         }
+        view.pushing().connect();
         let collector = Collector::new(collection, config.interval, clock, sender, metrics);
-        let (collecting, sending) = (Token::new(), Token::new());
+        let sending = Token::new();
         let parts = Parts {
             collector: {
                 let (stop, condition) = (collecting.clone(), view.collection_condition());
                 tasks.spawn_blocking("collector", move || collector.run(&stop, &condition))
             },
+            pushing,
             uplink: tasks.spawn("uplink", uplink.run(sending.clone())),
             collecting,
             sending,
@@ -175,9 +215,18 @@ impl Agent {
     }
 }
 
+/// What brings updates, and what takes them: pushes are taken before the agent has an identity, too.
+struct Updates {
+    sender: QueueSender<Update>,
+    receiver: QueueReceiver<Update>,
+    collecting: Token,
+    pushing: Task<()>,
+}
+
 /// What runs.
 struct Parts {
     collector: Task<()>,
+    pushing: Task<()>,
     uplink: Task<()>,
     collecting: Token,
     sending: Token,
@@ -188,6 +237,7 @@ impl Parts {
         let outcome = tokio::select! {
             () = stop.stopped() => Ok(()),
             ended = &mut self.collector => Err(ended_early("collector", ended)),
+            ended = &mut self.pushing => Err(ended_early("pushed groups", ended)),
             ended = &mut self.uplink => Err(ended_early("uplink", ended)),
         };
         if timeout(GRACE, self.stop()).await.is_err() {
@@ -199,13 +249,14 @@ impl Parts {
         outcome
     }
 
-    /// Collectors first, so that the uplink sees the last of their rows.
+    /// Collectors and pushes first, so that the uplink sees the last of their rows.
     async fn stop(&mut self) {
         self.collecting.stop();
-        if timeout(COLLECTOR_GRACE, wait(&mut self.collector))
-            .await
-            .is_err()
-        {
+        let stopping = async {
+            wait(&mut self.pushing).await;
+            wait(&mut self.collector).await;
+        };
+        if timeout(COLLECTOR_GRACE, stopping).await.is_err() {
             tracing::warn!("the kernel holds a collector; the uplink drains without it");
         }
         self.sending.stop();

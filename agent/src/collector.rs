@@ -86,8 +86,8 @@ impl Collector {
         self.updates.try_send(update).is_ok()
     }
 
-    /// Asked before collecting, not after: rows that nobody takes would leave a gap in their counters. This is the only sender,
-    /// so room that is there stays.
+    /// Asked before collecting, not after: rows that nobody takes would leave a gap in their counters. The only other sender, the
+    /// push API's, leaves half of the queue alone, so room that is there stays.
     fn has_room(&self) -> bool {
         let stats = self.updates.stats();
         stats.length < stats.capacity

@@ -8,8 +8,11 @@ use host::{
     ArpOptions, CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig,
     InterruptsOptions, NetclassOptions, NetdevOptions, Paths, SysctlOptions, SystemdOptions,
 };
+use push::{GatewayConfig, Names, StoreConfig};
 use rows::AgentId;
 use transport::{JoinToken, Transports};
+
+use crate::PushConfig;
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct AgentConfig {
     pub host: HostConfig,
     /// The series of the ledger, whose values can be derived: a proof of delivery; `None`: there is none.
     pub ledger: Option<u16>,
+    /// How pushes are taken.
+    pub push: PushConfig,
 }
 
 /// Where a join token comes from.
@@ -58,6 +63,7 @@ impl AgentConfig {
             interval: Duration::from_secs(1),
             host: HostConfig::default(),
             ledger: None,
+            push: PushConfig::default(),
         }
     }
 
@@ -107,6 +113,7 @@ impl AgentConfig {
             ledger: settings
                 .optional_number("collector.ledger")
                 .and_then(|series| u16::try_from(series).ok()),
+            push: push_config(settings),
             ..Self::new(aggregator.unwrap_or_default(), settings.path("spool.path"))
         };
         Mistakes::none_in(mistakes, config)
@@ -120,6 +127,28 @@ impl AgentConfig {
     /// Where batches lie that no aggregator can decode.
     pub(crate) fn quarantine_folder(&self) -> PathBuf {
         self.spool_folder.join("quarantine")
+    }
+}
+
+fn push_config(settings: &Settings) -> PushConfig {
+    let number = |name| usize::try_from(settings.number(name)).unwrap_or(usize::MAX);
+    PushConfig {
+        gateway: GatewayConfig {
+            store: StoreConfig {
+                groups_max: number("push.max-groups"),
+                bytes_max: number("push.max-bytes"),
+                ttl: settings.optional_duration("push.ttl"),
+                check_types: !settings.switch("push.disable-consistency-check"),
+            },
+            persistence: settings.optional_path("persistence.file").map(Path::to_owned),
+        },
+        names: if settings.switch("push.enable-utf8-names") {
+            Names::Utf8
+        } else {
+            Names::Classic
+        },
+        body_bytes_max: number("push.max-body-size"),
+        sync_interval: settings.duration("persistence.interval"),
     }
 }
 

@@ -73,6 +73,9 @@ pub enum AgentError {
     /// The aggregator's name cannot name a cursor of the spool.
     #[error(transparent)]
     Destination(#[from] spool::DestinationError),
+    /// The file of pushed groups cannot be used.
+    #[error(transparent)]
+    Push(#[from] push::JournalError),
     /// The system gives no randomness.
     #[error("cannot draw the random number of this start: {0}")]
     Random(String),

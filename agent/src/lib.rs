@@ -4,6 +4,7 @@
 //! clock ─> schedule ─> collection ──(queue of updates)──> uplink ─> spool ─> aggregator
 //!                        │   └─ rows of host and own metrics
 //!                        └─> latest rows ─> /metrics
+//! /push ─> pushing ───────(the same queue)────> uplink
 //! ```
 //!
 //! [`Agent::start`] opens identity and spool; [`Agent::run`] joins if need be, collects and sends until it is told to stop.
@@ -31,6 +32,7 @@ mod latest;
 mod ledger;
 mod metrics;
 mod program;
+mod pushing;
 mod run_of_rows;
 mod schedule;
 mod view;
@@ -42,4 +44,5 @@ pub use error::AgentError;
 pub use flags::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};
 pub use ledger::{LEDGER_JOB, ledger_value};
 pub use program::{COLLECT, RUN, program};
+pub use pushing::{PushConfig, PushFailure, Pushing};
 pub use view::AgentView;

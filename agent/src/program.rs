@@ -1,6 +1,8 @@
 //! The command line of `promontory-agent`: commands, settings, examples. Help, completion, man pages, environment and configuration
 //! keys all come from here.
 
+use std::time::Duration;
+
 use config::{Kind, LOG, Program, Setting, completion_command, man_command};
 
 use crate::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};
@@ -11,7 +13,9 @@ pub const RUN: &str = "run";
 pub const COLLECT: &str = "collect";
 
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 const CONFIG_FILE: Setting = Setting {
     name: "config.file",
@@ -87,7 +91,7 @@ const WEB: &[Setting] = &[
         kind: Kind::Address,
         default: Some("127.0.0.1:9100"),
         value_name: "HOST:PORT",
-        help: "Where /metrics is served; port 0 takes a free one.",
+        help: "Where /metrics and the push API are served; port 0 takes a free one.",
     },
     Setting {
         name: "web.config.file",
@@ -95,6 +99,86 @@ const WEB: &[Setting] = &[
         default: None,
         value_name: "FILE",
         help: "TLS, basic authentication and headers, in exporter-toolkit's format.",
+    },
+];
+
+const PUSH: &[Setting] = &[
+    Setting {
+        name: "push.socket",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Unix socket for pushes, open to every process that reaches it; what comes over it has the labels namespace, pod and container of its sender, by the kernel's word.",
+    },
+    Setting {
+        name: "push.ttl",
+        kind: Kind::Duration(Duration::from_secs(1), YEAR),
+        default: None,
+        value_name: "DURATION",
+        help: "A group ends when nothing was pushed to it for so long, unless the push says otherwise by ?ttl= or the header Push-TTL; until it is deleted when not given.",
+    },
+    Setting {
+        name: "push.max-groups",
+        kind: Kind::Integer(1, 60_000),
+        default: Some("10000"),
+        value_name: "N",
+        help: "The most groups; pushes that would make another are answered with 507.",
+    },
+    Setting {
+        name: "push.max-bytes",
+        kind: Kind::Size(MIB, GIB),
+        default: Some("64MiB"),
+        value_name: "SIZE",
+        help: "About the most memory that groups take; pushes that would need more are answered with 507.",
+    },
+    Setting {
+        name: "push.max-body-size",
+        kind: Kind::Size(64 << 10, 64 * MIB),
+        default: Some("4MiB"),
+        value_name: "SIZE",
+        help: "The largest body of a push, before and after it is decompressed; larger ones are answered with 413.",
+    },
+    Setting {
+        name: "push.disable-consistency-check",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Let groups give a metric different types, and answer pushes with 202.",
+    },
+    Setting {
+        name: "push.enable-utf8-names",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Take any UTF-8 text as the name of a metric or label; in paths, U__ begins an escaped one.",
+    },
+    Setting {
+        name: "persistence.file",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Keep pushed groups in this file over restarts: a push that was answered survives the death of the process.",
+    },
+    Setting {
+        name: "persistence.interval",
+        kind: Kind::Duration(Duration::from_millis(10), Duration::from_secs(300)),
+        default: Some("1s"),
+        value_name: "DURATION",
+        help: "How long a push may wait until it survives a power cut as well; never more than 1s.",
+    },
+    Setting {
+        name: "web.enable-admin-api",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Let PUT /push/api/v1/admin/wipe delete all pushed groups.",
+    },
+    Setting {
+        name: "web.enable-lifecycle",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Let PUT /push/-/quit stop the agent.",
     },
 ];
 
@@ -127,6 +211,7 @@ fn run() -> Program {
             PATHS,
             COLLECTORS,
             COLLECTOR_OPTIONS,
+            PUSH,
             WEB,
             LOG,
         ],

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::{Agent, AgentConfig, AgentError, Surroundings};
+use agent::{Agent, AgentConfig, AgentError, AgentView, Surroundings};
 use clock::{SharedClock, SystemClock};
 use config::{Mistakes, Settings, WebConfig};
 use files::Disk;
@@ -13,17 +13,17 @@ use runtime::{Signal, Signals, Task, TaskError, Tasks, Token};
 use telemetry::{LogHandle, Registry, register_build_info, register_process};
 use tokio::time::timeout;
 
-use crate::web::Routes;
+use crate::web::{PushRoutes, Routes, SocketRoutes};
 use crate::{Failure, tools};
 
 /// Threads for connections and the spool; collecting has its own.
 const WORKERS: usize = 2;
 /// The time that requests under way have at the end.
 const HTTP_GRACE: Duration = Duration::from_secs(2);
-/// Scrapers and probes; more wait.
-const CONNECTIONS_MAX: u32 = 32;
-/// Nothing that is served takes a body.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Scrapers, probes and pushes; more wait.
+const CONNECTIONS_MAX: u32 = 128;
+/// Large pushes in memory at once; more wait.
+const LARGE_BODIES_MAX: u32 = 4;
 
 /// Runs until a signal, or until the agent cannot go on.
 pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
@@ -62,6 +62,7 @@ async fn serve(config: AgentConfig, clock: SharedClock, mut reload: Reload) -> R
     register_build_info(&registry, env!("CARGO_PKG_VERSION"), "");
     let web = Web::bind(&reload.settings).await?;
     let tasks = Tasks::new("agent");
+    let stop = Token::new();
     let surroundings = Surroundings {
         files: Arc::new(Disk),
         clock,
@@ -69,8 +70,8 @@ async fn serve(config: AgentConfig, clock: SharedClock, mut reload: Reload) -> R
         tasks: tasks.clone(),
     };
     let agent = Agent::start(config, surroundings).await?;
-    let web = web.serve(Routes::new(agent.view()));
-    let stop = Token::new();
+    let pushes = PushRoutes::new(agent.view().pushing(), &reload.settings, &stop);
+    let web = web.serve(agent.view(), pushes);
     let running = tasks.spawn("agent", agent.run(stop.child()));
     let outcome = until_end(running, &stop, &mut signals, &mut reload).await;
     // Last, so that probes and scrapes see how the agent ends.
@@ -128,13 +129,14 @@ impl Reload {
     }
 }
 
-/// The HTTP server, with tasks and a stop of its own.
+/// The HTTP servers, with tasks and a stop of their own.
 struct Web {
     server: Server,
+    socket: Option<Server>,
     tasks: Tasks,
 }
 
-/// A server that serves.
+/// Servers that serve.
 struct Serving {
     tasks: Tasks,
     stop: Token,
@@ -148,9 +150,11 @@ impl Web {
                 .optional_path("web.config.file")
                 .map(Path::to_owned),
         };
+        let body_bytes_max = settings.number("push.max-body-size");
         let limits = Limits {
             connections_max: CONNECTIONS_MAX,
-            body_bytes_max: BODY_BYTES_MAX,
+            body_bytes_max: usize::try_from(body_bytes_max).unwrap_or(usize::MAX),
+            large_bodies_max: LARGE_BODIES_MAX,
             ..Limits::default()
         };
         let tasks = Tasks::new("http");
@@ -158,12 +162,38 @@ impl Web {
         if let Some(address) = server.local_address() {
             tracing::info!(%address, tls = server.is_tls(), "listening for HTTP");
         }
-        Ok(Self { server, tasks })
+        let socket = match settings.optional_path("push.socket") {
+            None => None,
+            Some(path) => {
+                let listen = Listen::OpenUnix {
+                    path: path.to_owned(),
+                    procfs: settings.path("path.procfs").to_owned(),
+                };
+                let socket = Server::bind(&listen, limits, &tasks).await?;
+                tracing::info!(path = %path.display(), "listening for pushes");
+                Some(socket)
+            }
+        };
+        Ok(Self {
+            server,
+            socket,
+            tasks,
+        })
     }
 
-    fn serve(self, routes: Routes) -> Serving {
-        let Self { server, tasks } = self;
+    fn serve(self, view: AgentView, pushes: PushRoutes) -> Serving {
+        let Self {
+            server,
+            socket,
+            tasks,
+        } = self;
         let stop = Token::new();
+        if let Some(socket) = socket {
+            let routes = SocketRoutes(pushes.clone());
+            let serving = socket.serve(Arc::new(routes), stop.child());
+            tasks.spawn("push socket", serving).detach();
+        }
+        let routes = Routes::new(view, pushes);
         let serving = server.serve(Arc::new(routes), stop.child());
         tasks.spawn("http server", serving).detach();
         Serving { tasks, stop }

@@ -7,6 +7,7 @@ use exposition::Format;
 use telemetry::{Condition, Readiness, Registry, Unmet};
 use uplink::{UplinkStats, UplinkView};
 
+use crate::Pushing;
 use crate::chosen::{ChoiceError, ChosenCollectors};
 use crate::latest::Latest;
 
@@ -22,6 +23,7 @@ struct Inner {
     latest: Arc<Latest>,
     chosen: ChosenCollectors,
     registry: Registry,
+    pushing: Pushing,
     readiness: Readiness,
     identity: Condition,
     collection: Condition,
@@ -30,12 +32,13 @@ struct Inner {
 }
 
 impl AgentView {
-    pub(crate) fn new(registry: &Registry, chosen: ChosenCollectors) -> Self {
+    pub(crate) fn new(registry: &Registry, chosen: ChosenCollectors, pushing: Pushing) -> Self {
         let readiness = Readiness::new();
         Self(Arc::new(Inner {
             latest: Arc::default(),
             chosen,
             registry: registry.clone(),
+            pushing,
             identity: readiness.condition("identity", "the agent has not joined yet"),
             collection: readiness.condition("collection", "nothing was collected yet"),
             readiness,
@@ -84,6 +87,11 @@ impl AgentView {
     /// Returns the agent's own metrics.
     pub fn expose_self(&self, format: Format) -> String {
         self.0.registry.expose(format)
+    }
+
+    /// Returns the agent's push API.
+    pub fn pushing(&self) -> Pushing {
+        self.0.pushing.clone()
     }
 
     pub(crate) fn latest(&self) -> Arc<Latest> {

@@ -4,17 +4,25 @@ use agent::{AgentView, ChoiceError};
 use exposition::Format;
 use http_shell::{Handler, HandlerFuture, Method, Request, Response, StatusCode, header};
 
-const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it; ?collect[]=NAME and ?exclude[]=NAME choose collectors\n/metrics/self  this agent\n/-/healthy\n/-/ready";
+mod push;
+
+pub(crate) use push::{PushRoutes, SocketRoutes};
+
+const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it; ?collect[]=NAME and ?exclude[]=NAME choose collectors\n/metrics/self  this agent\n/push/         pushed groups: the API of a Pushgateway begins here\n/-/healthy\n/-/ready";
+
+/// Where the push API begins.
+const PUSH: &str = "/push";
 
 /// The routes of the agent.
 #[derive(Debug)]
 pub(crate) struct Routes {
     view: AgentView,
+    push: PushRoutes,
 }
 
 impl Routes {
-    pub(crate) const fn new(view: AgentView) -> Self {
-        Self { view }
+    pub(crate) const fn new(view: AgentView, push: PushRoutes) -> Self {
+        Self { view, push }
     }
 
     async fn answer(&self, request: &Request) -> Response {
@@ -63,7 +71,17 @@ impl Routes {
 
 impl Handler for Routes {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        Box::pin(async move { self.answer(&request).await })
+        Box::pin(async move {
+            match request.path.strip_prefix(PUSH) {
+                Some("") => {
+                    let base = header::HeaderValue::from_static("/push/");
+                    Response::empty(StatusCode::MOVED_PERMANENTLY)
+                        .with_header(header::LOCATION, base)
+                }
+                Some(path) if path.starts_with('/') => self.push.answer(&request, path).await,
+                _ => self.answer(&request).await,
+            }
+        })
     }
 }
 

@@ -17,8 +17,20 @@ pub(crate) fn metrics(store: &Store) -> String {
     success(groups.into())
 }
 
-/// Returns an answer with this data.
-pub(crate) fn success(data: Json) -> String {
+/// Returns the answer to `/api/v1/status`: the settings, when the agent started, and what it is.
+pub fn status_json<'a>(
+    flags: impl IntoIterator<Item = (&'a str, &'a str)>,
+    started: TimestampMs,
+    version: &str,
+) -> String {
+    success(json!({
+        "flags": labels_json(flags),
+        "start_time": time(started),
+        "build_information": {"version": version},
+    }))
+}
+
+fn success(data: Json) -> String {
     json!({"status": "success", "data": data}).to_string()
 }
 

@@ -50,6 +50,7 @@ pub use caller::Caller;
 pub use error::{Full, Inconsistent, PushError};
 pub use gateway::{Gateway, GatewayConfig, PushOptions, SYNC_INTERVAL, Upkeep};
 pub use journal::JournalError;
+pub use json::status_json;
 pub use key::GroupKey;
 pub use metrics::Metrics;
 pub use names::Names;

@@ -97,6 +97,14 @@ fn every_setting_is_read() {
         ("collector.textfile.directory", "/t"),
         ("collector.vmstat.fields", "oom"),
         ("collector.ledger", "3"),
+        ("push.max-groups", "7"),
+        ("push.max-bytes", "2MiB"),
+        ("push.max-body-size", "1MiB"),
+        ("push.ttl", "1h"),
+        ("push.disable-consistency-check", "true"),
+        ("push.enable-utf8-names", "true"),
+        ("persistence.file", "p"),
+        ("persistence.interval", "5m"),
     ];
     let switches = CollectorName::ALL.map(|name| {
         let other = if name.runs_by_default() {
@@ -123,6 +131,9 @@ fn every_setting_is_read() {
         "token",
         "web.listen-address",
         "web.config.file",
+        "web.enable-admin-api",
+        "web.enable-lifecycle",
+        "push.socket",
         "log.level",
         "log.format",
     ];
