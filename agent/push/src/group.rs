@@ -269,6 +269,15 @@ impl Layout {
         before
     }
 
+    /// Returns the first `slots` of the layout, none with a value.
+    pub(crate) fn emptied(mut self, slots: usize) -> Self {
+        self.series.truncate(slots);
+        self.kinds.truncate(slots);
+        self.values = vec![None; self.series.len()];
+        self.live = 0;
+        self
+    }
+
     /// Returns whether most of it is gone.
     pub(crate) const fn is_worn(&self) -> bool {
         self.series.len() >= WORN_SLOTS_MIN && self.live * 2 < self.series.len()

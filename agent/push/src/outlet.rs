@@ -39,6 +39,9 @@ pub(crate) struct Outlet {
     /// Cohorts whose last row was taken.
     ended: Vec<CohortId>,
     metadata: Vec<MetricMetadata>,
+    /// The time of the last row with a series that ended. A store takes the first of two samples at one time, so whoever has that
+    /// series next comes later.
+    last_end: Option<TimestampMs>,
 }
 
 impl Outlet {
@@ -101,7 +104,7 @@ impl Outlet {
     pub(crate) fn end(
         &mut self,
         group: &mut Group,
-        mut layout: Layout,
+        layout: Layout,
         at: TimestampMs,
         ended: &[(Slot, Value)],
     ) {
@@ -109,14 +112,14 @@ impl Outlet {
             return;
         };
         // Series that nobody was told of need no mark.
-        layout.series.truncate(cohort.defined);
-        layout.kinds.truncate(cohort.defined);
-        layout.values = vec![None; cohort.defined];
+        let layout = layout.emptied(cohort.defined);
         let is_defined = |slot: Slot| usize::from(slot) < cohort.defined;
         let ended: Vec<_> = ended.iter().filter(|(s, _)| is_defined(*s)).cloned().collect();
         if !ended.is_empty() {
             self.put_row(&mut cohort, &layout, at, &ended);
         }
+        // Its other series go on elsewhere, and come later there as well.
+        self.last_end = self.last_end.max(cohort.last);
         self.ending.push(cohort.id);
     }
 
@@ -161,8 +164,14 @@ impl Outlet {
             (Some(last), None) if is_about(last, now) => {
                 (TimestampMs(last.0.saturating_add(1)), None)
             }
-            _ => (now, None),
+            _ => match self.last_end {
+                Some(end) if is_about(end, now) => (TimestampMs(end.0.saturating_add(1)), None),
+                _ => (now, None),
+            },
         };
+        if !ended.is_empty() {
+            self.last_end = self.last_end.max(Some(at));
+        }
         let mut row = row(cohort, layout, at);
         for (slot, value) in ended {
             mark_ended(&mut row, *slot, value);

@@ -598,3 +598,6 @@ fn live_values(layout: &crate::group::Layout) -> Vec<(Slot, Value)> {
         .filter_map(|(slot, value)| Some((slot, value.clone()?)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

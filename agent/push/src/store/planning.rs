@@ -217,9 +217,10 @@ impl<'a> Planner<'a> {
         let owner = if known.is_own {
             "this agent".to_owned()
         } else {
-            let has = |group: &&Group| group.family(pushed.name).is_some();
+            let has = |group: &&Group| group.key != *self.key && group.family(pushed.name).is_some();
             let owner = self.store.groups.values().find(has);
-            owner.map_or_else(|| "another group".to_owned(), |g| format!("group {}", g.key))
+            let owner = owner.map_or(self.key, |group| &group.key);
+            format!("group {owner}")
         };
         Err(Inconsistent::Type {
             family: pushed.name.to_owned(),
