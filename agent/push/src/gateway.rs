@@ -282,3 +282,6 @@ impl Gateway {
 
 /// How long a change may wait for its sync, by default.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

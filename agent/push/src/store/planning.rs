@@ -199,35 +199,40 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// A family has one type everywhere; the group that alone has it may give it another.
+    /// A family has one type everywhere; the group that alone has it may give it another, but not add to what has another.
     fn check_type(
         &self,
         pushed: &FamilyView<'_>,
         present: Option<usize>,
     ) -> Result<(), Inconsistent> {
+        let clash = |present, owner: String| Inconsistent::Type {
+            family: pushed.name.to_owned(),
+            pushed: pushed.kind,
+            present,
+            owner,
+        };
+        let own = self.group.zip(present);
+        let own = own.map(|(group, at)| group.families[at].kind);
+        if let (Mode::Sum, Some(own)) = (self.mode, own.filter(|own| *own != pushed.kind)) {
+            return Err(clash(own, format!("group {}", self.key)));
+        }
         let Some(known) = self.store.families.get(pushed.name) else {
             return Ok(());
         };
-        let is_alone = known.groups == usize::from(present.is_some()) && !known.is_own;
-        let may_change = is_alone && self.mode != Mode::Sum;
-        let is_checked = self.store.config.check_types || known.is_own || self.mode == Mode::Sum;
-        if known.kind == pushed.kind || may_change || !is_checked {
+        let is_alone = known.groups == usize::from(present.is_some());
+        if known.kind == pushed.kind {
             return Ok(());
         }
-        let owner = if known.is_own {
-            "this agent".to_owned()
-        } else {
-            let has = |group: &&Group| group.key != *self.key && group.family(pushed.name).is_some();
-            let owner = self.store.groups.values().find(has);
-            let owner = owner.map_or(self.key, |group| &group.key);
-            format!("group {owner}")
-        };
-        Err(Inconsistent::Type {
-            family: pushed.name.to_owned(),
-            pushed: pushed.kind,
-            present: known.kind,
-            owner,
-        })
+        if known.is_own {
+            return Err(clash(known.kind, "this agent".to_owned()));
+        }
+        if is_alone || !self.store.config.check_types {
+            return Ok(());
+        }
+        let has = |group: &&Group| group.key != *self.key && group.family(pushed.name).is_some();
+        let owner = self.store.groups.values().find(has);
+        let owner = owner.map_or(self.key, |group| &group.key);
+        Err(clash(known.kind, format!("group {owner}")))
     }
 
     /// Returns where a sample goes. One that comes at the same place as in the last push costs one comparison, any other a look-up.

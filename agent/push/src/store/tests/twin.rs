@@ -91,9 +91,8 @@ impl Twin {
             let others = self.groups.iter().filter(|(other, _)| **other != name);
             let mut others = others.filter_map(|(_, (_, group))| group.families.get(family.name));
             let own = before.get(family.name).filter(|_| mode == Mode::Sum);
-            let is_checked = self.check_types || mode == Mode::Sum;
-            // Without the check, the type that counts is that of the push before.
-            if is_checked && (others.any(|f| f.0 != family.kind) || own.is_some_and(|f| f.0 != family.kind)) {
+            let is_others = self.check_types && others.any(|other| other.0 != family.kind);
+            if is_others || own.is_some_and(|own| own.0 != family.kind) {
                 return None;
             }
             let series = series_of(key, &family, own, mode)?;
