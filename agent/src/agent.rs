@@ -128,11 +128,10 @@ impl Agent {
         let (sender, receiver) = queue("updates", UPDATES_MAX, WhenFull::Reject);
         let collecting = Token::new();
         let tasks = &self.surroundings.tasks;
-        let pushing = self.view.pushing().run(
-            sender.clone(),
-            tasks.clone(),
-            collecting.clone(),
-        );
+        let pushing = self
+            .view
+            .pushing()
+            .run(sender.clone(), tasks.clone(), collecting.clone());
         let mut pushing = tasks.spawn("pushed groups", pushing);
         match stop.run(joining.identity(present)).await {
             Some(Ok(identity)) => {

@@ -140,7 +140,9 @@ fn push_config(settings: &Settings) -> PushConfig {
                 ttl: settings.optional_duration("push.ttl"),
                 check_types: !settings.switch("push.disable-consistency-check"),
             },
-            persistence: settings.optional_path("persistence.file").map(Path::to_owned),
+            persistence: settings
+                .optional_path("persistence.file")
+                .map(Path::to_owned),
         },
         names: if settings.switch("push.enable-utf8-names") {
             Names::Utf8

@@ -384,3 +384,6 @@ fn update(harvest: Harvest) -> Update {
         metadata,
     }
 }
+
+#[cfg(test)]
+mod tests;

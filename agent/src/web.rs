@@ -96,13 +96,15 @@ fn format_of(request: &Request) -> Format {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
     use std::sync::Arc;
 
     use agent::{Agent, AgentConfig, Surroundings};
     use clock::SystemClock;
+    use config::Environment;
     use files::Disk;
     use http_shell::Caller;
-    use runtime::Tasks;
+    use runtime::{Tasks, Token};
     use telemetry::Registry;
 
     use super::*;
@@ -120,7 +122,11 @@ mod tests {
             .counter("own_total", "What is said of oneself.");
         own.add(7);
         let config = AgentConfig::new("127.0.0.1:1", folder.path().join("spool"));
-        Routes::new(Agent::start(config, surroundings).await.unwrap().view())
+        let view = Agent::start(config, surroundings).await.unwrap().view();
+        let arguments = ["promontory-agent", "run"].map(OsString::from);
+        let read = agent::program().read(arguments, Environment::of(&[]), &[]);
+        let pushes = PushRoutes::new(view.pushing(), &read.unwrap().settings, &Token::new());
+        Routes::new(view, pushes)
     }
 
     fn request(method: Method, path: &str, accept: &'static str) -> Request {
@@ -196,6 +202,23 @@ mod tests {
             ),
             (Method::GET, "/other", "", 404, "text/plain", "not found"),
             (Method::POST, "/metrics", "", 405, "text/plain", "only GET"),
+            (
+                Method::GET,
+                "/push/",
+                "",
+                200,
+                "text/html",
+                "Nothing is pushed",
+            ),
+            (
+                Method::GET,
+                "/push/metrics",
+                "",
+                200,
+                "text/plain",
+                "pushgateway_build_info",
+            ),
+            (Method::GET, "/pushed", "", 404, "text/plain", "not found"),
         ] {
             let answer = routes.handle(request(method, path, accept)).await;
             assert_eq!(answer.status.as_u16(), status, "{path}");

@@ -44,6 +44,9 @@ impl Body<'_> {
             let reader = snap::read::FrameDecoder::new(self.bytes);
             bounded("snappy", reader, bytes_max).map(Cow::Owned)
         } else if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+            if self.bytes.len() > bytes_max {
+                return Err(PushError::BodyTooLarge { bytes_max });
+            }
             Ok(Cow::Borrowed(self.bytes))
         } else {
             Err(PushError::Encoding(encoding.to_owned()))
@@ -118,7 +121,9 @@ mod tests {
                 Format::Protobuf,
             ),
             (
-                &format!("{PROTOBUF};encoding=\"delimited\";proto=\"io.prometheus.client.MetricFamily\""),
+                &format!(
+                    "{PROTOBUF};encoding=\"delimited\";proto=\"io.prometheus.client.MetricFamily\""
+                ),
                 Format::Protobuf,
             ),
             (
@@ -150,7 +155,8 @@ mod tests {
                 content_encoding,
                 bytes,
             };
-            body.read(Names::Classic, 1_000).map(|pushed| pushed.samples())
+            body.read(Names::Classic, 1_000)
+                .map(|pushed| pushed.samples())
         };
         let text = b"m 1\nn 2\n";
         for (encoding, bytes) in [
@@ -163,11 +169,10 @@ mod tests {
             assert_eq!(read(encoding, &bytes).unwrap(), 2, "{encoding}");
         }
         let bomb = vec![b'\n'; 1_000_000];
+        let too_large = Err(PushError::BodyTooLarge { bytes_max: 1_000 });
+        assert_eq!(read("", &bomb), too_large);
         for (encoding, bytes) in [("gzip", gzip(&bomb)), ("snappy", snappy(&bomb))] {
-            assert!(matches!(
-                read(encoding, &bytes),
-                Err(PushError::BodyTooLarge { bytes_max: 1_000 })
-            ));
+            assert_eq!(read(encoding, &bytes), too_large);
             assert!(matches!(
                 read(encoding, text),
                 Err(PushError::Compression { .. })

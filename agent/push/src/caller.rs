@@ -91,7 +91,9 @@ fn pod_uid(part: &str) -> Option<String> {
     let uid = uid.replace('_', "-");
     // Pods that the kubelet has from a file have a digest.
     let is_uid = matches!(uid.len(), 32 | 36)
-        && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        && uid
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     is_uid.then_some(uid)
 }
 
@@ -140,9 +142,15 @@ mod tests {
             format!("0::/kubepods.slice/kubepods-pod{systemd}.slice/cri-containerd-{ID}.scope"),
             format!("0::/../../kubepods-besteffort-pod{systemd}.slice/crio-{ID}.scope/inner"),
             format!("12:cpu,cpuacct:/\n3:memory:/kubepods/pod{UID}/{ID}"),
-            format!("4:pids:/system.slice/containerd.service/kubepods-pod{systemd}.slice:cri-containerd:{ID}"),
+            format!(
+                "4:pids:/system.slice/containerd.service/kubepods-pod{systemd}.slice:cri-containerd:{ID}"
+            ),
             // What a job makes below its own cgroup changes nothing.
-            format!("0::/kubepods/pod{UID}/{ID}/pod{}/{}", "a".repeat(32), "b".repeat(64)),
+            format!(
+                "0::/kubepods/pod{UID}/{ID}/pod{}/{}",
+                "a".repeat(32),
+                "b".repeat(64)
+            ),
         ] {
             let place = cgroup.lines().find_map(Place::of_line);
             let expected = Place {
@@ -168,7 +176,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let cgroup = format!("0::/kubepods/pod{UID}/{ID}");
         let caller = || Caller::of_cgroup(&cgroup, root.path());
-        let unnamed = [("namespace", ""), ("pod", UID), ("container", "4f5e6d7c8b9a")];
+        let unnamed = [
+            ("namespace", ""),
+            ("pod", UID),
+            ("container", "4f5e6d7c8b9a"),
+        ];
         assert_eq!(caller().labels(), unnamed);
         for folder in [
             format!("{POD_LOGS}/other_web_{}", "0".repeat(36)),

@@ -42,7 +42,9 @@ pub enum PushError {
     #[error("content encoding {0:?} is not known; send gzip, snappy or none")]
     Encoding(String),
     /// The body is too large.
-    #[error("the body has more than {bytes_max} bytes once decompressed; push less at once, or raise --push.max-body-size")]
+    #[error(
+        "the body has more than {bytes_max} bytes; push less at once, or raise --push.max-body-size"
+    )]
     BodyTooLarge {
         /// The limit.
         bytes_max: usize,
@@ -52,6 +54,16 @@ pub enum PushError {
     TooManySeries {
         /// The limit.
         samples_max: usize,
+    },
+    /// The group's native histograms do not fit into a batch.
+    #[error(
+        "the group's native histograms would take {bytes} bytes, and at most {bytes_max} are taken; split them over more groups"
+    )]
+    HistogramsTooLarge {
+        /// What they would take.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
     },
     /// What the request asks for beside the push cannot be.
     #[error("{0}")]
@@ -71,7 +83,9 @@ pub enum Inconsistent {
     #[error("pushed metrics must not have timestamps")]
     Timestamp,
     /// A family has another type elsewhere.
-    #[error("metric family {family} has type {pushed} but should have {present}, as {owner} has it")]
+    #[error(
+        "metric family {family} has type {pushed} but should have {present}, as {owner} has it"
+    )]
     Type {
         /// The family.
         family: String,
@@ -94,7 +108,9 @@ pub enum Inconsistent {
         owner: GroupKey,
     },
     /// A name cannot be a label's.
-    #[error("series of metric family {family:?} have the label {label:?}, which no pushed series may have")]
+    #[error(
+        "series of metric family {family:?} have the label {label:?}, which no pushed series may have"
+    )]
     Label {
         /// The family.
         family: String,
@@ -115,13 +131,17 @@ pub enum Inconsistent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// There are as many groups as there may be.
-    #[error("there are {groups} groups, as many as fit; delete some, let them end with ?ttl=, or raise --push.max-groups")]
+    #[error(
+        "there are {groups} groups, as many as fit; delete some, let them end with ?ttl=, or raise --push.max-groups"
+    )]
     Groups {
         /// Their number, and the limit.
         groups: usize,
     },
     /// The groups take as many bytes as they may.
-    #[error("the groups would take {bytes} bytes, and at most {bytes_max} fit; delete some, let them end with ?ttl=, or raise --push.max-bytes")]
+    #[error(
+        "the groups would take {bytes} bytes, and at most {bytes_max} fit; delete some, let them end with ?ttl=, or raise --push.max-bytes"
+    )]
     Bytes {
         /// What they would take.
         bytes: usize,

@@ -22,7 +22,10 @@ pub(crate) fn expose(store: &Store, registry: &Registry) -> String {
     let groups = store.groups();
     for group in &groups {
         for family in &group.families {
-            families.entry(&family.name, family.kind, &family.help).pushed.push((group, family));
+            families
+                .entry(&family.name, family.kind, &family.help)
+                .pushed
+                .push((group, family));
         }
     }
     for ((name, help), slot) in OWN_SERIES.iter().zip([PUSHED_SLOT, FAILED_SLOT]) {
@@ -47,10 +50,17 @@ struct Families<'a> {
 struct Shown<'a> {
     kind: MetricType,
     help: String,
-    own: Vec<(Part, Vec<(String, String)>, f64)>,
+    own: Vec<OwnSample>,
     pushed: Vec<(&'a Group, &'a Family)>,
     /// Every group has a series in this slot.
     times: Option<rows::Slot>,
+}
+
+/// A sample of the agent's own.
+struct OwnSample {
+    part: Part,
+    labels: Vec<(String, String)>,
+    value: f64,
 }
 
 impl<'a> Families<'a> {
@@ -85,7 +95,11 @@ impl Visitor for Families<'_> {
     ) {
         if let Some(shown) = self.by_name.get_mut(family.name) {
             let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-            shown.own.push((part, labels.iter().map(owned).collect(), value));
+            shown.own.push(OwnSample {
+                part,
+                labels: labels.iter().map(owned).collect(),
+                value,
+            });
         }
     }
 }
@@ -98,9 +112,9 @@ impl Shown<'_> {
             help: &self.help,
             unit: "",
         });
-        for (part, labels, value) in &self.own {
-            let labels = labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-            writer.sample(*part, labels, *value);
+        for own in &self.own {
+            let labels = own.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+            writer.sample(own.part, labels, own.value);
         }
         for (group, family) in &self.pushed {
             for (labels, value) in group.series(family) {
@@ -181,4 +195,3 @@ pub(crate) const fn count_of(histogram: &model::Histogram) -> f64 {
         model::Buckets::Float { count, .. } => *count,
     }
 }
-

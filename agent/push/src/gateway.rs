@@ -31,27 +31,31 @@ pub struct PushOptions {
 
 impl PushOptions {
     /// Returns the options of a request: PUT (`replaces`) or POST, with the values of `?mode=` and of `?ttl=` where they are given.
-    pub fn read(
-        replaces: bool,
-        mode: Option<&str>,
-        ttl: Option<&str>,
-    ) -> Result<Self, PushError> {
+    pub fn read(replaces: bool, mode: Option<&str>, ttl: Option<&str>) -> Result<Self, PushError> {
         let refuse = |what: String| Err(PushError::Option(what));
         let mode = match (replaces, mode) {
             (true, None | Some("replace")) => Mode::Replace,
             (false, None | Some("merge")) => Mode::Merge,
             (false, Some("sum")) => Mode::Sum,
             (true, Some("sum")) => {
-                return refuse("mode=sum adds to what is there, and PUT replaces it; use POST".to_owned());
+                return refuse(
+                    "mode=sum adds to what is there, and PUT replaces it; use POST".to_owned(),
+                );
             }
-            (_, Some(other)) => return refuse(format!("mode {other:?} is not known; it is sum, with POST")),
+            (_, Some(other)) => {
+                return refuse(format!("mode {other:?} is not known; it is sum, with POST"));
+            }
         };
         let ttl = match ttl {
             None => Ttl::Default,
             Some("0" | "0s") => Ttl::Endless,
             Some(text) => match parse_duration(text) {
                 Ok(ttl) => Ttl::After(ttl),
-                Err(error) => return refuse(format!("ttl {text:?}: {error}; write 30s, 10m or 2h, or 0 for a group that stays")),
+                Err(error) => {
+                    return refuse(format!(
+                        "ttl {text:?}: {error}; write 30s, 10m or 2h, or 0 for a group that stays"
+                    ));
+                }
             },
         };
         Ok(Self { mode, ttl })

@@ -133,8 +133,10 @@ impl Group {
     /// Writes the times of pushes into their slots.
     pub(crate) fn show_times(&mut self) {
         let seconds = |at: Option<TimestampMs>| at.map_or(0.0, TimestampMs::as_seconds);
-        self.layout.set(PUSHED_SLOT, Value::Float(seconds(self.pushed)));
-        self.layout.set(FAILED_SLOT, Value::Float(seconds(self.failed)));
+        self.layout
+            .set(PUSHED_SLOT, Value::Float(seconds(self.pushed)));
+        self.layout
+            .set(FAILED_SLOT, Value::Float(seconds(self.failed)));
     }
 
     /// Returns whether the last push was taken.

@@ -8,7 +8,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use files::{FileSystem, Open, SharedFile, SharedFileSystem, WriteAtomicallyError, write_atomically};
+use files::{
+    FileSystem, Open, SharedFile, SharedFileSystem, WriteAtomicallyError, write_atomically,
+};
 
 use crate::group::{Group, GroupId};
 use crate::store::Change;
@@ -176,10 +178,11 @@ impl Journal {
             put_frame(&mut bytes, &self.record);
         }
         self.open = None;
-        write_atomically(&*self.files, &self.path, &bytes, Some(0o600))
-            .map_err(|WriteAtomicallyError { source, step, .. }| {
+        write_atomically(&*self.files, &self.path, &bytes, Some(0o600)).map_err(
+            |WriteAtomicallyError { source, step, .. }| {
                 io::Error::new(source.kind(), format!("cannot {step}: {source}"))
-            })?;
+            },
+        )?;
         let end = bytes.len() as u64;
         self.open = Some(OpenJournal {
             file: self.files.open(&self.path, Open::write())?,
@@ -231,7 +234,9 @@ fn read(path: &Path, bytes: &[u8]) -> Result<Found, JournalError> {
 
 fn put_frame(out: &mut Vec<u8>, record: &[u8]) {
     // Groups are bounded far below 4 GiB; a longer record would be cut off when it is read.
-    let length = u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let length = u32::try_from(record.len())
+        .unwrap_or(u32::MAX)
+        .to_le_bytes();
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), record);
     out.extend_from_slice(&length);
     out.extend_from_slice(&checksum.to_le_bytes());

@@ -69,21 +69,23 @@ fn family_json(group: &Group, family: &Family) -> Json {
 }
 
 fn metrics_json(group: &Group, family: &Family) -> Vec<Json> {
-    let mut metrics: Vec<(Vec<(&str, &str)>, Map<String, Json>)> = Vec::new();
+    let mut metrics: Vec<Map<String, Json>> = Vec::new();
+    let mut last = Vec::new();
     for (labels, value) in group.series(family) {
         let part = part_of(family, labels);
         let bound = part.bound().map(|(label, _)| label);
         let shown = shown_labels(&group.key, Some(labels), bound);
         // The parts of a metric stand together.
-        if metrics.last().is_none_or(|(last, _)| *last != shown) {
+        if metrics.is_empty() || last != shown {
             let labels = labels_json(shown.iter().copied());
-            metrics.push((shown, Map::from_iter([("labels".to_owned(), labels)])));
+            metrics.push(Map::from_iter([("labels".to_owned(), labels)]));
+            last = shown;
         }
-        if let Some((_, metric)) = metrics.last_mut() {
+        if let Some(metric) = metrics.last_mut() {
             put_part(metric, part, value);
         }
     }
-    metrics.into_iter().map(|(_, metric)| metric.into()).collect()
+    metrics.into_iter().map(Json::from).collect()
 }
 
 fn put_part(metric: &mut Map<String, Json>, part: Part, value: &Value) {

@@ -39,7 +39,9 @@ impl GroupKey {
 
     /// Returns the value of a label; `None` when the key has no such label.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.binary_search_by(|(present, _)| (**present).cmp(name));
+        let found = self
+            .0
+            .binary_search_by(|(present, _)| (**present).cmp(name));
         found.ok().map(|at| &*self.0[at].1)
     }
 

@@ -153,7 +153,9 @@ const fn reason(error: &PushError) -> &'static str {
         PushError::Text(_) | PushError::Line { .. } | PushError::Protobuf(_) => "format",
         PushError::Family { .. } => "family",
         PushError::Compression { .. } | PushError::Encoding(_) => "encoding",
-        PushError::BodyTooLarge { .. } | PushError::TooManySeries { .. } => "size",
+        PushError::BodyTooLarge { .. }
+        | PushError::TooManySeries { .. }
+        | PushError::HistogramsTooLarge { .. } => "size",
         PushError::Option(_) => "option",
         PushError::Inconsistent(Inconsistent::Timestamp) => "timestamp",
         PushError::Inconsistent(_) => "inconsistent",

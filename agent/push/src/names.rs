@@ -80,7 +80,11 @@ mod tests {
             ("U__broken_", "U__broken_", "U__broken_"),
             ("U__no_zz_hex", "U__no_zz_hex", "U__no_zz_hex"),
             ("U__far_1234567_", "U__far_1234567_", "U__far_1234567_"),
-            ("U__surrogate_d800_", "U__surrogate_d800_", "U__surrogate_d800_"),
+            (
+                "U__surrogate_d800_",
+                "U__surrogate_d800_",
+                "U__surrogate_d800_",
+            ),
         ] {
             assert_eq!(Names::Classic.of_path(part), classic);
             assert_eq!(Names::Utf8.of_path(part), utf8);

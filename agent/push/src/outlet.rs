@@ -114,7 +114,11 @@ impl Outlet {
         // Series that nobody was told of need no mark.
         let layout = layout.emptied(cohort.defined);
         let is_defined = |slot: Slot| usize::from(slot) < cohort.defined;
-        let ended: Vec<_> = ended.iter().filter(|(s, _)| is_defined(*s)).cloned().collect();
+        let ended: Vec<_> = ended
+            .iter()
+            .filter(|(s, _)| is_defined(*s))
+            .cloned()
+            .collect();
         if !ended.is_empty() {
             self.put_row(&mut cohort, &layout, at, &ended);
         }

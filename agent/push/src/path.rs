@@ -53,7 +53,9 @@ pub enum PathError {
     #[error("the path is not UTF-8 once its percent-encoding is undone")]
     NotText,
     /// The key would be part of every series.
-    #[error("the grouping labels have {bytes} bytes, and at most {KEY_BYTES_MAX} are taken; shorten them")]
+    #[error(
+        "the grouping labels have {bytes} bytes, and at most {KEY_BYTES_MAX} are taken; shorten them"
+    )]
     TooLong {
         /// Their length.
         bytes: usize,
@@ -191,13 +193,19 @@ mod tests {
             ("/metrics/job/", "not the path of a group"),
             ("/metrics/job//x/1", "not the path of a group"),
             ("/metrics/jobs/a", "not the path of a group"),
-            ("/metrics/job/a/x", "odd number of components in label string \"/x\""),
+            (
+                "/metrics/job/a/x",
+                "odd number of components in label string \"/x\"",
+            ),
             ("/metrics/job/a/x/1/y", "odd number of components"),
             ("/metrics/job/a/__x/1", "improper label name \"__x\""),
             ("/metrics/job/a/a-b/1", "improper label name \"a-b\""),
             ("/metrics/job/a//1", "improper label name \"\""),
             ("/metrics/job@base64/=", "job name is required"),
-            ("/metrics/job@base64/a!", "invalid base64 encoding for label job"),
+            (
+                "/metrics/job@base64/a!",
+                "invalid base64 encoding for label job",
+            ),
             ("/metrics/job@base64/_w", "not UTF-8"),
             ("/metrics/job/%FF", "not UTF-8"),
         ] {

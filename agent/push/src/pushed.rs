@@ -103,10 +103,7 @@ impl Pushed {
             help: self.piece(family.help),
             kind: family.kind,
             pushed: self,
-            samples: self
-                .samples
-                .get(family.samples.clone())
-                .unwrap_or_default(),
+            samples: self.samples.get(family.samples.clone()).unwrap_or_default(),
         })
     }
 
@@ -210,7 +207,8 @@ impl<'a> Builder<'a> {
     }
 
     fn name_of(&self, family: u32) -> &str {
-        self.pushed.piece(self.pushed.families[family as usize].name)
+        self.pushed
+            .piece(self.pushed.families[family as usize].name)
     }
 
     fn kind_of(&self, family: u32) -> MetricType {

@@ -254,7 +254,11 @@ impl Store {
         group.failed = Some(now.wall);
         group.show_times();
         self.outlet.emit(group, now.wall, &[]);
-        let change = if is_new { Change::Shape } else { Change::Values };
+        let change = if is_new {
+            Change::Shape
+        } else {
+            Change::Values
+        };
         self.changes.push((id, change));
         if is_new {
             self.live_until(id, Ttl::Default, now);
@@ -522,12 +526,15 @@ impl Store {
     }
 
     fn acquire(&mut self, name: &Arc<str>, kind: MetricType, help: &Arc<str>) {
-        let family = self.families.entry(Arc::clone(name)).or_insert_with(|| FamilyUse {
-            kind,
-            help: Arc::clone(help),
-            groups: 0,
-            is_own: false,
-        });
+        let family = self
+            .families
+            .entry(Arc::clone(name))
+            .or_insert_with(|| FamilyUse {
+                kind,
+                help: Arc::clone(help),
+                groups: 0,
+                is_own: false,
+            });
         if family.groups == 0 || family.kind != kind {
             family.kind = kind;
             self.outlet.describe(name, kind, help);
@@ -562,7 +569,8 @@ impl Store {
         let slots = group.layout.series.iter().enumerate();
         for (at, labels) in slots {
             let slot = Slot::try_from(at).unwrap_or(Slot::MAX);
-            self.series.insert(labels.clone(), Place { group: id, slot });
+            self.series
+                .insert(labels.clone(), Place { group: id, slot });
         }
         self.outlet.end(group, old, now.wall, ended);
         self.outlet.emit(group, now.wall, &[]);

@@ -19,7 +19,10 @@ const HTML: &str = "text/html; charset=utf-8";
 
 /// Lets pages of other sites ask the API.
 const CORS: [(&str, &str); 5] = [
-    ("access-control-allow-headers", "Accept, Authorization, Content-Type, Origin"),
+    (
+        "access-control-allow-headers",
+        "Accept, Authorization, Content-Type, Origin",
+    ),
     ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
     ("access-control-allow-origin", "*"),
     ("access-control-expose-headers", "Date"),
@@ -64,7 +67,10 @@ impl PushRoutes {
     pub(crate) async fn answer(&self, request: &Request, path: &str) -> Response {
         let (handler, response) = match path {
             "/metrics" => only(&request.method, &[Method::GET], || {
-                ("", Response::new(StatusCode::OK, TEXT, self.pushing.expose()))
+                (
+                    "",
+                    Response::new(StatusCode::OK, TEXT, self.pushing.expose()),
+                )
             }),
             _ if path.starts_with("/metrics/") => self.group(request, path).await,
             _ => self.rest(request, path),
@@ -72,7 +78,9 @@ impl PushRoutes {
         if !handler.is_empty() {
             let method = request.method.as_str().to_ascii_lowercase();
             let code = response.status;
-            self.pushing.metrics().answered(handler, &method, code.as_str());
+            self.pushing
+                .metrics()
+                .answered(handler, &method, code.as_str());
         }
         response
     }
@@ -82,7 +90,10 @@ impl PushRoutes {
         let get = &[Method::GET][..];
         match path {
             "/" | "/status" => only(method, get, || {
-                ("status", Response::new(StatusCode::OK, HTML, self.pushing.page()))
+                (
+                    "status",
+                    Response::new(StatusCode::OK, HTML, self.pushing.page()),
+                )
             }),
             "/-/ready" => only(method, get, || ("ready", self.health())),
             "/-/healthy" => only(method, get, || ("healthy", self.health())),
@@ -172,7 +183,11 @@ impl PushRoutes {
         response
     }
 
-    async fn push_uncounted(&self, request: &Request, key: Result<GroupKey, PathError>) -> Response {
+    async fn push_uncounted(
+        &self,
+        request: &Request,
+        key: Result<GroupKey, PathError>,
+    ) -> Response {
         let query = Form::parse([request.query.as_str()]);
         let ttl = header::HeaderName::from_static("push-ttl");
         let ttl = query.get("ttl").or_else(|| request.header(ttl));
@@ -279,3 +294,6 @@ fn with_cors(response: Response) -> Response {
         response.with_header(name, header::HeaderValue::from_static(value))
     })
 }
+
+#[cfg(test)]
+mod tests;

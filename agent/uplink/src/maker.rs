@@ -6,14 +6,14 @@ use std::sync::Arc;
 use model::TimestampMs;
 use rows::{
     BatchContents, BatchEncoder, BatchNumber, CohortDefinition, CohortId, EncodeError,
-    EncodedBatch, Epoch, MetricMetadata, Row, SeriesSample,
+    EncodedBatch, Epoch, MetricMetadata, Row, SeriesSample, row_weight,
 };
 use spool::{AppendError, NewBatch, Spool};
 
 use crate::definition;
 
-/// Rows of one batch weigh at most this many slots together, far below what the codec takes, so that key rows fit as well.
-const SLOTS_PER_BATCH: usize = 128 * 1024;
+/// Rows of one batch weigh at most so much together, far below what the codec takes, so that key rows fit as well.
+const WEIGHT_PER_BATCH: usize = 128 * 1024;
 /// Rows of one batch.
 const ROWS_PER_BATCH: usize = 1_024;
 
@@ -243,10 +243,10 @@ fn parts(update: &Update) -> impl Iterator<Item = BatchContents<'_>> {
         if rest.is_empty() && !first {
             return None;
         }
-        let mut slots = 0;
+        let mut weight = 0;
         let fits = rest.iter().take(ROWS_PER_BATCH).take_while(|row| {
-            slots += row.floats.len();
-            slots <= SLOTS_PER_BATCH
+            weight += row_weight(row);
+            weight <= WEIGHT_PER_BATCH
         });
         // A row larger than the bound goes alone.
         let (rows, later) = rest.split_at(fits.count().max(1).min(rest.len()));

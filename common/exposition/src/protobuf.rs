@@ -347,7 +347,9 @@ fn native(bytes: &[u8], is_gauge: bool) -> Read<Histogram> {
     };
     match histogram.validate() {
         Ok(()) => Ok(histogram),
-        Err(_) => Err(Fault("the parts of a native histogram contradict each other")),
+        Err(_) => Err(Fault(
+            "the parts of a native histogram contradict each other",
+        )),
     }
 }
 

@@ -121,7 +121,9 @@ impl Exchanges {
                         .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))
                 })
             }
-            Caller::Local { .. } | Caller::Process { .. } | Caller::Remote { .. } => Ok(caller.clone()),
+            Caller::Local { .. } | Caller::Process { .. } | Caller::Remote { .. } => {
+                Ok(caller.clone())
+            }
         }
     }
 

@@ -64,6 +64,11 @@ pub const COHORTS_MAX: usize = 65_536;
 /// A cohort's row is a key row at least every so many rows.
 pub const KEY_INTERVAL: u8 = 64;
 
+/// Returns what `row` weighs: who makes batches asks, so that each stays within [`WEIGHT_MAX`].
+pub fn row_weight(row: &crate::Row) -> usize {
+    weight::of_row(row)
+}
+
 /// The first byte of a body that an agent makes.
 const VERSION: u8 = 1;
 /// The first byte of a body with samples in columns: stores make it for their logs, agents do not send it.

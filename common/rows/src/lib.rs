@@ -23,7 +23,7 @@ pub use codec::{
     BODY_BYTES_MAX, BatchContents, BatchDecoder, BatchEncoder, COHORTS_MAX, DecodeError,
     EncodeError, EncodedBatch, HISTOGRAM_PARTS_MAX, KEY_INTERVAL, METADATA_MAX, ROWS_MAX, RowError,
     SAMPLES_MAX, SampleContents, TEXT_BYTES_MAX, TranscodeError, Transcoder, WEIGHT_HELD_MAX,
-    WEIGHT_MAX, decode_key_row, encode_key_row, encode_samples,
+    WEIGHT_MAX, decode_key_row, encode_key_row, encode_samples, row_weight,
 };
 pub use cohort::{CohortDefinition, CohortId, SLOTS_MAX, SeriesDefinition, Slot};
 pub use cohort_builder::{CohortBuilder, Collected, RowSink};

@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn quantiles_are_of_the_last_observations_sum_and_count_of_all() {
         let registry = Registry::new();
-        let sizes = registry.summary_family("size_bytes", "Sizes.", &[0.1, 0.5, 1.0], ["method"], 2);
+        let sizes =
+            registry.summary_family("size_bytes", "Sizes.", &[0.1, 0.5, 1.0], ["method"], 2);
         let put = sizes.with(["put"]);
         let expect = |lines: [&str; 5]| {
             let expected: String = lines.iter().map(|line| format!("{line}\n")).collect();

@@ -27,7 +27,13 @@ fn open(disk: &Simulated, ms: i64) -> Result<Gateway, JournalError> {
 }
 
 fn push(gateway: &mut Gateway, path: &str, text: &str, ms: i64) -> Result<(), PushError> {
-    push_with(gateway, path, text, PushOptions::read(false, None, None).unwrap(), ms)
+    push_with(
+        gateway,
+        path,
+        text,
+        PushOptions::read(false, None, None).unwrap(),
+        ms,
+    )
 }
 
 fn push_with(
@@ -43,7 +49,12 @@ fn push_with(
         ..Body::default()
     };
     let pushed = body.read(Names::Classic, 1 << 20);
-    gateway.push(&key, pushed.as_ref().map_err(PushError::clone), options, at(ms))
+    gateway.push(
+        &key,
+        pushed.as_ref().map_err(PushError::clone),
+        options,
+        at(ms),
+    )
 }
 
 /// What was pushed, without what the gateway says of itself.
@@ -58,10 +69,25 @@ fn change(gateway: &mut Gateway, step: i64) {
     let (group, value) = (step % 5, step * 3);
     let path = format!("j{group}");
     let outcome = match step % 11 {
-        0 => push(gateway, &path, &format!("# HELP m words\n# TYPE m counter\nm {value}\nn{{x=\"ü\"}} 1\n"), step),
-        1 => push(gateway, &path, &format!("n{{step=\"{step}\"}} {value}\n"), step),
+        0 => push(
+            gateway,
+            &path,
+            &format!("# HELP m words\n# TYPE m counter\nm {value}\nn{{x=\"ü\"}} 1\n"),
+            step,
+        ),
+        1 => push(
+            gateway,
+            &path,
+            &format!("n{{step=\"{step}\"}} {value}\n"),
+            step,
+        ),
         2 => push(gateway, &path, "m 1 1\n", step),
-        3 => push(gateway, &path, &format!("# TYPE h histogram\nh_bucket{{le=\"1\"}} {value}\nh_count {value}\n"), step),
+        3 => push(
+            gateway,
+            &path,
+            &format!("# TYPE h histogram\nh_bucket{{le=\"1\"}} {value}\nh_count {value}\n"),
+            step,
+        ),
         4 if step % 2 == 0 => {
             let key = parse_path(&format!("/metrics/job/{path}"), Names::Classic).unwrap();
             gateway.delete(&key, at(step));
@@ -69,9 +95,20 @@ fn change(gateway: &mut Gateway, step: i64) {
         }
         5 => {
             let options = PushOptions::read(true, None, Some("1h")).unwrap();
-            push_with(gateway, &path, &format!("# TYPE m counter\nm {value}\n"), options, step)
+            push_with(
+                gateway,
+                &path,
+                &format!("# TYPE m counter\nm {value}\n"),
+                options,
+                step,
+            )
         }
-        _ => push(gateway, &path, &format!("# TYPE m counter\nm {value}\n"), step),
+        _ => push(
+            gateway,
+            &path,
+            &format!("# TYPE m counter\nm {value}\n"),
+            step,
+        ),
     };
     let is_meant = step % 11 == 2;
     assert_eq!(outcome.is_err(), is_meant, "step {step}: {outcome:?}");
@@ -125,7 +162,10 @@ fn a_power_cut_costs_what_was_not_synced_and_no_more() {
         disk.crash(seed);
         let restored = shown(&open(&disk, 100).unwrap());
         let found = states.iter().rposition(|state| *state == restored);
-        assert!(found >= Some(synced), "seed {seed}: {found:?} of {synced}\n{restored}");
+        assert!(
+            found >= Some(synced),
+            "seed {seed}: {found:?} of {synced}\n{restored}"
+        );
     }
 }
 
@@ -197,7 +237,12 @@ fn options_are_read_or_refused() {
     for (replaces, mode, ttl, expected) in [
         (true, None, None, options(Mode::Replace, Ttl::Default)),
         (false, None, Some("0"), options(Mode::Merge, Ttl::Endless)),
-        (false, Some("sum"), Some("90s"), options(Mode::Sum, Ttl::After(Duration::from_secs(90)))),
+        (
+            false,
+            Some("sum"),
+            Some("90s"),
+            options(Mode::Sum, Ttl::After(Duration::from_secs(90))),
+        ),
     ] {
         assert_eq!(PushOptions::read(replaces, mode, ttl), Ok(expected));
     }
@@ -206,7 +251,9 @@ fn options_are_read_or_refused() {
         (false, Some("max"), None, "mode \"max\" is not known"),
         (true, None, Some("soon"), "ttl \"soon\""),
     ] {
-        let error = PushOptions::read(replaces, mode, ttl).unwrap_err().to_string();
+        let error = PushOptions::read(replaces, mode, ttl)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(part), "{error}");
     }
 }
@@ -231,7 +278,10 @@ fn groups_are_shown_as_a_pushgateway_shows_them() {
     let group = &json["data"][0];
     assert_eq!(group["labels"], serde_json::json!({"job": "a", "x": ""}));
     assert_eq!(group["last_push_successful"], true);
-    assert_eq!(group["push_time_seconds"]["metrics"][0]["value"], "1.70000000025e+09");
+    assert_eq!(
+        group["push_time_seconds"]["metrics"][0]["value"],
+        "1.70000000025e+09"
+    );
     assert_eq!(
         group["h"],
         serde_json::json!({
@@ -246,7 +296,10 @@ fn groups_are_shown_as_a_pushgateway_shows_them() {
             }],
         })
     );
-    assert_eq!(group["s"]["metrics"][0]["quantiles"], serde_json::json!({"0.5": "1e+09"}));
+    assert_eq!(
+        group["s"]["metrics"][0]["quantiles"],
+        serde_json::json!({"0.5": "1e+09"})
+    );
     let page = gateway.page(at(5_250));
     assert!(page.contains("{job=&quot;a&quot;,x=&quot;&quot;}</code></td><td>2</td><td>7</td><td>5 s ago</td><td>never"), "{page}");
 }

@@ -5,11 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Labels, MetricType, TimestampMs, Value};
+use model::{Labels, METRIC_NAME, MetricType, TimestampMs, Value};
 use rows::{CohortId, Presence, Row, Slot, decode_key_row, encode_key_row};
 
 use crate::GroupKey;
 use crate::group::{Group, GroupId};
+use crate::pushed::SERIES_MAX;
 
 const SHAPE: u8 = 1;
 const VALUES: u8 = 2;
@@ -161,10 +162,21 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn shape(&mut self) -> Option<Restored> {
-        let key = GroupKey::new(self.pairs()?);
+        let pairs = self.pairs()?;
+        let is_label = |(name, _): &(&str, &str)| !name.is_empty() && *name != METRIC_NAME;
+        if !pairs.iter().all(is_label) {
+            return None;
+        }
+        let key = GroupKey::new(pairs);
         let mut families = Vec::new();
+        let mut series = 0;
         for _ in 0..self.count()? {
-            families.push(self.family()?);
+            let family = self.family()?;
+            series += family.series.len();
+            if series > SERIES_MAX {
+                return None;
+            }
+            families.push(family);
         }
         Some(Restored {
             key,
@@ -201,7 +213,11 @@ impl<'a> Reader<'a> {
             family_times.push(TimestampMs(i64::from_le_bytes(self.array()?)));
         }
         let row = decode_key_row(self.rest).ok()?;
-        let slots: usize = group.families.iter().map(|family| family.series.len()).sum();
+        let slots: usize = group
+            .families
+            .iter()
+            .map(|family| family.series.len())
+            .sum();
         if row.floats.len() != slots {
             return None;
         }

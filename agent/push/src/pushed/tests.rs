@@ -43,7 +43,13 @@ fn text_becomes_families() {
         ),
         (
             "m 1\nn 2\nm{x=\"\"} 3\n",
-            &["unknown m \"\"", "m 1", "m{x=\"\"} 3", "unknown n \"\"", "n 2"],
+            &[
+                "unknown m \"\"",
+                "m 1",
+                "m{x=\"\"} 3",
+                "unknown n \"\"",
+                "n 2",
+            ],
         ),
         (
             "# TYPE h histogram\nh_bucket{le=\"1\"} 1\n",
@@ -79,7 +85,15 @@ fn text_becomes_families() {
             ],
         ),
         // Without a histogram of that name, these are families of their own.
-        ("h_count 1\nh_sum 2\n", &["unknown h_count \"\"", "h_count 1", "unknown h_sum \"\"", "h_sum 2"]),
+        (
+            "h_count 1\nh_sum 2\n",
+            &[
+                "unknown h_count \"\"",
+                "h_count 1",
+                "unknown h_sum \"\"",
+                "h_sum 2",
+            ],
+        ),
     ] {
         let pushed = read("", text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(shown(&pushed), expected, "{text}");
@@ -92,19 +106,43 @@ fn text_that_is_wrong_says_where() {
         ("m 1", "line 1: unexpected end of input stream"),
         ("m\n", "line 1, column 2"),
         ("m x\n", "expected a number"),
-        ("# TYPE m counter\n# TYPE m counter\n", "line 2: second TYPE line for metric name \"m\""),
+        (
+            "# TYPE m counter\n# TYPE m counter\n",
+            "line 2: second TYPE line for metric name \"m\"",
+        ),
         ("m 1\n# TYPE m counter\n", "or TYPE reported after samples"),
         ("# HELP m a\n# HELP m b\n", "line 2: second HELP line"),
         ("# TYPE m info\n", "unknown metric type \"info\""),
-        ("# TYPE h histogram\nh 1\n", "metric family \"h\": is a histogram"),
+        (
+            "# TYPE h histogram\nh 1\n",
+            "metric family \"h\": is a histogram",
+        ),
         ("# TYPE h histogram\nh_bucket 1\n", "lacks the label \"le\""),
-        ("# TYPE h histogram\nh_bucket{le=\"x\"} 1\n", "expected float as value for \"le\" label, got \"x\""),
+        (
+            "# TYPE h histogram\nh_bucket{le=\"x\"} 1\n",
+            "expected float as value for \"le\" label, got \"x\"",
+        ),
         ("# TYPE s summary\ns 1\n", "lacks the label \"quantile\""),
-        ("# TYPE h histogram\nh_count 1\n# TYPE h histogram\n", "second TYPE line"),
-        ("# TYPE h histogram\nh_count 1\nh_count 2\n", "h_count comes twice"),
-        ("# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 1\n", "h_bucket{le=\"1.0\"} comes twice"),
-        ("m{__x=\"1\"} 1\n", "inconsistent with existing metrics: series of metric family \"m\" have the label \"__x\""),
-        ("{\"a.b\"} 1\n", "metric family \"a.b\": is not a valid name"),
+        (
+            "# TYPE h histogram\nh_count 1\n# TYPE h histogram\n",
+            "second TYPE line",
+        ),
+        (
+            "# TYPE h histogram\nh_count 1\nh_count 2\n",
+            "h_count comes twice",
+        ),
+        (
+            "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 1\n",
+            "h_bucket{le=\"1.0\"} comes twice",
+        ),
+        (
+            "m{__x=\"1\"} 1\n",
+            "inconsistent with existing metrics: series of metric family \"m\" have the label \"__x\"",
+        ),
+        (
+            "{\"a.b\"} 1\n",
+            "metric family \"a.b\": is not a valid name",
+        ),
         ("m{\"a.b\"=\"1\"} 1\n", "the label \"a.b\""),
     ] {
         let error = read("", text).expect_err(text);
@@ -116,8 +154,14 @@ fn text_that_is_wrong_says_where() {
     };
     assert_eq!(body.read(Names::Utf8, 100).unwrap().samples(), 1);
     assert!(read("", "m 1 1\n").unwrap().has_timestamps());
-    let many: String = (0..=SERIES_MAX).map(|i| format!("m{{i=\"{i}\"}} 1\n")).collect();
-    assert!(read("", &many).unwrap_err().contains("at most 16382 series"));
+    let many: String = (0..=SERIES_MAX)
+        .map(|i| format!("m{{i=\"{i}\"}} 1\n"))
+        .collect();
+    assert!(
+        read("", &many)
+            .unwrap_err()
+            .contains("at most 16382 series")
+    );
     let help = format!("# HELP m {}\nm 1\n", "x".repeat(TEXT_BYTES_MAX + 1));
     assert!(read("", &help).unwrap_err().contains("help text"));
 }
@@ -152,7 +196,11 @@ fn openmetrics_becomes_what_text_would_be() {
             "q_gcount 2",
         ]
     );
-    assert!(read(OPENMETRICS, "g 1\n").unwrap_err().contains("text format parsing error"));
+    assert!(
+        read(OPENMETRICS, "g 1\n")
+            .unwrap_err()
+            .contains("text format parsing error")
+    );
 }
 
 proptest! {

@@ -22,7 +22,9 @@ impl Pushed {
             reader.take(entry)?;
         }
         if !matches!(input, [] | [.., b'\n']) {
-            return Err(reader.refuse("unexpected end of input stream: the last line needs a line feed"));
+            return Err(
+                reader.refuse("unexpected end of input stream: the last line needs a line feed")
+            );
         }
         reader.builder.finish()
     }
@@ -66,8 +68,9 @@ impl<'a> Reader<'a> {
         let (family, declared) = self.family(family.decode())?;
         if declared.samples || std::mem::replace(&mut declared.kind, true) {
             let name = self.builder.name_of(family);
-            let what =
-                format!("second TYPE line for metric name {name:?}, or TYPE reported after samples");
+            let what = format!(
+                "second TYPE line for metric name {name:?}, or TYPE reported after samples"
+            );
             return Err(self.refuse(&what));
         }
         self.builder.set_kind(family, kind);

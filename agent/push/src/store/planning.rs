@@ -18,6 +18,9 @@ use crate::{GroupKey, PushError, Pushed};
 /// The longest series, names and values together: it must fit into a frame on its way.
 const SERIES_BYTES_MAX: usize = 64 * 1024;
 
+/// The most bytes of a group's native histograms; a fourth of what a batch of rows may hold.
+const HISTOGRAM_BYTES_MAX: usize = 1 << 20;
+
 /// What a push does.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -122,7 +125,10 @@ impl<'a> Planner<'a> {
             (Some(group), Mode::Replace) => group.order.clone(),
             (Some(group), Mode::Merge) => {
                 let named = present.iter().flatten().map(|at| &group.families[*at]);
-                named.flat_map(|family| group.slots(family)).copied().collect()
+                named
+                    .flat_map(|family| group.slots(family))
+                    .copied()
+                    .collect()
             }
             _ => Vec::new(),
         };
@@ -443,10 +449,37 @@ impl<'a> Planner<'a> {
                 samples_max: SERIES_MAX,
             });
         }
+        self.check_histograms()?;
         let is_new = self.group.is_none();
         self.store.check_room(self.bytes, usize::from(is_new))?;
         Ok(self.plan)
     }
+}
+
+impl Planner<'_> {
+    /// A group's row must fit into a batch.
+    fn check_histograms(&self) -> Result<(), PushError> {
+        let pushed = self.plan.series.iter().map(|(_, value)| value_bytes(value));
+        let pushed: usize = pushed.sum();
+        let Some(group) = self.group.filter(|_| pushed > 0) else {
+            return refuse_above(pushed);
+        };
+        let of = |slots: &[Slot]| -> usize {
+            let values = slots.iter().filter_map(|slot| group.layout.value(*slot));
+            values.map(value_bytes).sum()
+        };
+        refuse_above(pushed + of(&group.order) - of(&self.plan.replaced))
+    }
+}
+
+fn refuse_above(bytes: usize) -> Result<(), PushError> {
+    if bytes > HISTOGRAM_BYTES_MAX {
+        return Err(PushError::HistogramsTooLarge {
+            bytes,
+            bytes_max: HISTOGRAM_BYTES_MAX,
+        });
+    }
+    Ok(())
 }
 
 /// Returns where the group has each family: most often they come in the same order.
@@ -456,7 +489,10 @@ fn find(group: Option<&Group>, families: &[FamilyView<'_>]) -> Vec<Option<usize>
     };
     let mut next = 0;
     let mut place = |family: &FamilyView<'_>| {
-        let is_next = group.families.get(next).is_some_and(|f| *f.name == *family.name);
+        let is_next = group
+            .families
+            .get(next)
+            .is_some_and(|f| *f.name == *family.name);
         let found = if is_next {
             Some(next)
         } else {

@@ -60,7 +60,9 @@ impl Store {
         } = restored;
         let known = self.families.get_key_value(name.as_str());
         let (name, help) = match known {
-            Some((name, known)) if *known.help == *help => (Arc::clone(name), Arc::clone(&known.help)),
+            Some((name, known)) if *known.help == *help => {
+                (Arc::clone(name), Arc::clone(&known.help))
+            }
             Some((name, _)) => (Arc::clone(name), help.into()),
             None => (name.into(), help.into()),
         };

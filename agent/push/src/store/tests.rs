@@ -51,13 +51,18 @@ impl Reader {
         } in harvest.definitions
         {
             for (slot, series) in (usize::from(first_slot)..).zip(series) {
-                let known = self.series.insert((cohort, slot), series.labels.to_string());
+                let known = self
+                    .series
+                    .insert((cohort, slot), series.labels.to_string());
                 assert_eq!(known, None, "each slot is defined once");
             }
         }
         self.ended.extend(harvest.ended);
         for row in harvest.rows {
-            assert!(!self.ended.contains(&row.cohort), "an ended cohort has rows");
+            assert!(
+                !self.ended.contains(&row.cohort),
+                "an ended cohort has rows"
+            );
             self.take_row(&row);
         }
     }
@@ -109,7 +114,12 @@ fn check_maps(store: &Store) {
         assert_eq!(store.by_key.get(&group.key), Some(id));
         live += group.layout.live();
         bytes += group.bytes;
-        assert_eq!(group.layout.live(), group.order.len() + 2, "{:?}", group.key);
+        assert_eq!(
+            group.layout.live(),
+            group.order.len() + 2,
+            "{:?}",
+            group.key
+        );
         assert!(group.families.is_sorted_by(|a, b| a.name < b.name));
         for family in &group.families {
             *families.entry(&family.name).or_default() += 1;
@@ -125,7 +135,10 @@ fn check_maps(store: &Store) {
         let mut measured = group.clone();
         measured.measure();
         assert_eq!(measured.bytes, group.bytes);
-        assert_eq!(group.ends.is_some(), store.ends.iter().any(|(_, g)| g == id));
+        assert_eq!(
+            group.ends.is_some(),
+            store.ends.iter().any(|(_, g)| g == id)
+        );
     }
     assert_eq!((store.live, store.bytes), (live, bytes));
     let counted = store.families.iter().filter(|(_, family)| !family.is_own);
@@ -302,32 +315,56 @@ fn a_type_may_change_where_nobody_else_has_the_family() {
     push(&mut store, &[("job", "b")], "# TYPE m counter\nm 2\n", 2).unwrap();
     let error = push(&mut store, &[("job", "b")], "# TYPE m gauge\nm 2\n", 3).unwrap_err();
     assert!(
-        error.to_string().ends_with("metric family m has type gauge but should have counter, as group {job=\"a\"} has it"),
+        error.to_string().ends_with(
+            "metric family m has type gauge but should have counter, as group {job=\"a\"} has it"
+        ),
         "{error}"
     );
     store.reserve("own", MetricType::Counter);
     let error = push(&mut store, &[("job", "b")], "own 2\n", 4).unwrap_err();
-    assert!(error.to_string().ends_with("as this agent has it"), "{error}");
+    assert!(
+        error.to_string().ends_with("as this agent has it"),
+        "{error}"
+    );
 }
 
 #[test]
 fn what_cannot_be_summed_is_refused() {
     let mut store = Store::new(StoreConfig::default());
     let mut sum = |text: &str| {
-        let done = store.push(&key(&[("job", "a")]), &read(text), Mode::Sum, Ttl::Default, at(0));
+        let done = store.push(
+            &key(&[("job", "a")]),
+            &read(text),
+            Mode::Sum,
+            Ttl::Default,
+            at(0),
+        );
         done.map_err(|error| error.to_string())
     };
-    const HISTOGRAM: &str = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum -3\nh_count 2\n";
+    const HISTOGRAM: &str =
+        "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum -3\nh_count 2\n";
     for _ in 0..3 {
         sum("# TYPE c counter\nc 1.5\n# TYPE g gauge\ng 7\n").unwrap();
         sum(HISTOGRAM).unwrap();
     }
     for (text, why) in [
-        ("# TYPE c counter\nc -1\n", "increments are finite and not negative"),
-        ("# TYPE c counter\nc NaN\n", "increments are finite and not negative"),
+        (
+            "# TYPE c counter\nc -1\n",
+            "increments are finite and not negative",
+        ),
+        (
+            "# TYPE c counter\nc NaN\n",
+            "increments are finite and not negative",
+        ),
         ("# TYPE c gauge\nc 1\n", "should have counter"),
-        ("# TYPE h histogram\nh_bucket{le=\"2\"} 1\nh_count 2\n", "its buckets are not those that are there"),
-        ("# TYPE h histogram\nh_count 2\n", "its buckets are not those that are there"),
+        (
+            "# TYPE h histogram\nh_bucket{le=\"2\"} 1\nh_count 2\n",
+            "its buckets are not those that are there",
+        ),
+        (
+            "# TYPE h histogram\nh_count 2\n",
+            "its buckets are not those that are there",
+        ),
     ] {
         let error = sum(text).unwrap_err();
         assert!(error.contains(why), "{text}: {error}");

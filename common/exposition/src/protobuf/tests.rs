@@ -22,7 +22,11 @@ fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
 }
 
 fn double_field(field: u64, value: f64) -> Vec<u8> {
-    [varint(field << 3 | 1), value.to_bits().to_le_bytes().to_vec()].concat()
+    [
+        varint(field << 3 | 1),
+        value.to_bits().to_le_bytes().to_vec(),
+    ]
+    .concat()
 }
 
 fn delimited(message: &[u8]) -> Vec<u8> {
@@ -73,7 +77,10 @@ fn floats_come_with_labels_and_times() {
         .concat();
         let input = family("m", kind, &[metric]);
         let (family, metric) = only_metric(&input).unwrap();
-        assert_eq!((family.name, family.help, family.kind), ("m", "help", expected));
+        assert_eq!(
+            (family.name, family.help, family.kind),
+            ("m", "help", expected)
+        );
         assert_eq!(metric.at, Some(TimestampMs(77)));
         assert!(matches!(metric.value, MetricValue::Float(2.5)));
         let labels: Vec<_> = metric.labels().map(Result::unwrap).collect();
@@ -111,7 +118,13 @@ fn native_histogram(spans: &[(u64, u64)], deltas: &[u8]) -> Vec<u8> {
         bytes(12, &span)
     });
     [
-        [number(1, 4), double_field(2, 9.0), number(5, 6), double_field(6, 1e-9)].concat(),
+        [
+            number(1, 4),
+            double_field(2, 9.0),
+            number(5, 6),
+            double_field(6, 1e-9),
+        ]
+        .concat(),
         spans.collect(),
         bytes(13, deltas),
     ]

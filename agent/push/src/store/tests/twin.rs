@@ -63,7 +63,10 @@ impl Twin {
             return false;
         }
         let next = self.next(&key, pushed, mode);
-        let (_, group) = self.groups.entry(name).or_insert_with(|| (key, Group::default()));
+        let (_, group) = self
+            .groups
+            .entry(name)
+            .or_insert_with(|| (key, Group::default()));
         match next {
             Some(families) => {
                 group.families = families;
@@ -79,10 +82,18 @@ impl Twin {
     }
 
     /// The families that the group has after the push; `None`: it cannot be.
-    fn next(&self, key: &GroupKey, pushed: &Pushed, mode: Mode) -> Option<BTreeMap<String, Family>> {
+    fn next(
+        &self,
+        key: &GroupKey,
+        pushed: &Pushed,
+        mode: Mode,
+    ) -> Option<BTreeMap<String, Family>> {
         let name = key.to_string();
         let empty = BTreeMap::new();
-        let before = self.groups.get(&name).map_or(&empty, |(_, group)| &group.families);
+        let before = self
+            .groups
+            .get(&name)
+            .map_or(&empty, |(_, group)| &group.families);
         let mut after = match mode {
             Mode::Replace => BTreeMap::new(),
             Mode::Merge | Mode::Sum => before.clone(),
@@ -100,7 +111,9 @@ impl Twin {
         }
         let mut all = BTreeSet::new();
         for series in after.values().flat_map(|family| family.1.keys()) {
-            let is_others = self.owner_of(series).is_some_and(|(owner, _)| owner != name);
+            let is_others = self
+                .owner_of(series)
+                .is_some_and(|(owner, _)| owner != name);
             if is_others || !all.insert(series) {
                 return None;
             }
@@ -141,8 +154,14 @@ fn times(key: &GroupKey, group: &Group) -> [(String, f64); 2] {
     #[expect(clippy::cast_precision_loss, reason = "times of this century")]
     let seconds = |at: Option<i64>| at.map_or(0.0, |ms| (1_700_000_000_000 + ms) as f64 / 1e3);
     [
-        (key.series("push_time_seconds").to_string(), seconds(group.pushed)),
-        (key.series("push_failure_time_seconds").to_string(), seconds(group.failed)),
+        (
+            key.series("push_time_seconds").to_string(),
+            seconds(group.pushed),
+        ),
+        (
+            key.series("push_failure_time_seconds").to_string(),
+            seconds(group.failed),
+        ),
     ]
 }
 
@@ -155,8 +174,11 @@ fn series_of(
     let mut pushed = BTreeMap::new();
     for sample in family.samples() {
         let (series, value) = effective(key, &sample);
-        let adds = mode == Mode::Sum && matches!(family.kind, MetricType::Counter | MetricType::Histogram);
-        let known = before.and_then(|family| family.1.get(&series)).filter(|_| adds);
+        let adds =
+            mode == Mode::Sum && matches!(family.kind, MetricType::Counter | MetricType::Histogram);
+        let known = before
+            .and_then(|family| family.1.get(&series))
+            .filter(|_| adds);
         let sum = known.map_or(0.0, |known| known.0) + value;
         let is_bucket = matches!(sample.part(), Part::Bucket(_));
         if pushed.insert(series, (sum, is_bucket)).is_some() {
@@ -171,7 +193,7 @@ fn series_of(
         for y in ["", "y=\"1\""] {
             let buckets = |family: &BTreeMap<String, (f64, bool)>| -> BTreeSet<String> {
                 let of_this = family.iter().filter(|(series, (_, is_bucket))| {
-                    *is_bucket && series.contains("y=") == !y.is_empty()
+                    *is_bucket && series.contains("y=") != y.is_empty()
                 });
                 of_this.map(|(series, _)| series.clone()).collect()
             };
