@@ -146,7 +146,7 @@ impl Agent {
             unjoined => {
                 collecting.stop();
                 wait(&mut pushing).await;
-                unjoined.map_or(Ok(()), |identity| Ok(drop(identity?)))
+                unjoined.map_or(Ok(()), |identity| identity.map(drop))
             }
         }
     }

@@ -16,8 +16,10 @@ use tokio::time::timeout;
 use crate::web::{PushRoutes, Routes, SocketRoutes};
 use crate::{Failure, tools};
 
-/// Threads for connections and the spool; collecting has its own.
+/// Threads for connections and the spool.
 const WORKERS: usize = 2;
+/// Threads for what blocks: one collects, one has the uplink's spool, the others names and files now and then.
+const BLOCKING_THREADS: usize = 6;
 /// The time that requests under way have at the end.
 const HTTP_GRACE: Duration = Duration::from_secs(2);
 /// Scrapers, probes and pushes; more wait.
@@ -30,7 +32,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
     let config = check(&settings)?;
     let clock: SharedClock = Arc::new(SystemClock::new());
     let log = tools::log(&settings, Arc::clone(&clock))?;
-    let runtime = runtime::multi_thread("agent", WORKERS)
+    let runtime = runtime::multi_thread("agent", WORKERS, BLOCKING_THREADS)
         .map_err(|error| Failure::System("start threads", error))?;
     let outcome = runtime.block_on(serve(config, clock, Reload { settings, log }));
     // A collector that the kernel holds, or a second signal, must not hold up the end of the process.

@@ -127,7 +127,7 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 pub(crate) fn run_to_end(
     service: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
-    let runtime = runtime::multi_thread("promontory", workers())?;
+    let runtime = runtime::multi_thread("promontory", workers(), runtime::BLOCKING_THREADS)?;
     let outcome = runtime.block_on(service);
     // A thread that the kernel holds, in a statfs of a dead mount say, must not hold the process.
     runtime.shutdown_background();

@@ -23,7 +23,7 @@ pub(crate) fn expose(store: &Store, registry: &Registry) -> String {
     for group in &groups {
         for family in &group.families {
             families
-                .entry(&family.name, family.kind, &family.help)
+                .entry(&family.about.name, family.about.kind, &family.about.help)
                 .pushed
                 .push((group, family));
         }
@@ -152,9 +152,9 @@ fn write_series(
 /// Returns which of its metric's parts a series is.
 pub(crate) fn part_of(family: &Family, labels: &Labels) -> Part {
     let name = labels.metric_name().unwrap_or_default();
-    let suffix = name.strip_prefix(&*family.name).unwrap_or_default();
+    let suffix = name.strip_prefix(&*family.about.name).unwrap_or_default();
     let bound = |label| labels.get(label).and_then(parse_float);
-    match (family.kind, suffix) {
+    match (family.about.kind, suffix) {
         (MetricType::Histogram | MetricType::GaugeHistogram, "_bucket") => {
             bound("le").map_or(Part::Value, Part::Bucket)
         }

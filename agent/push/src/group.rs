@@ -1,6 +1,5 @@
 //! A group: the series pushed under one key, as they stand.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,16 +59,40 @@ pub(crate) struct Group {
     pub(crate) bytes: usize,
 }
 
-/// A family in a group.
+/// A family in a group. There are as many as series where there are gauges only, so it is small.
 #[derive(Clone, Debug)]
 pub(crate) struct Family {
+    pub(crate) about: Arc<About>,
+    /// When it was pushed.
+    pub(crate) at: TimestampMs,
+    /// Where its slots begin in [`Group::order`], and how many there are.
+    first: Slot,
+    count: Slot,
+}
+
+/// What a family is; shared by the groups that have it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct About {
     pub(crate) name: Arc<str>,
     pub(crate) help: Arc<str>,
     pub(crate) kind: MetricType,
-    /// When it was pushed.
-    pub(crate) at: TimestampMs,
-    /// Where its slots stand in [`Group::order`].
-    pub(crate) slots: Range<usize>,
+}
+
+impl Family {
+    /// Returns a family that was pushed at this time, without slots.
+    pub(crate) const fn new(about: Arc<About>, at: TimestampMs) -> Self {
+        Self {
+            about,
+            at,
+            first: 0,
+            count: 0,
+        }
+    }
+
+    /// Returns the number of its series.
+    pub(crate) fn series(&self) -> usize {
+        usize::from(self.count)
+    }
 }
 
 /// The series of a group by slot, in columns. Only grows: series that are gone keep their slot until the layout is made anew.
@@ -145,13 +168,17 @@ impl Group {
     }
 
     pub(crate) fn family(&self, name: &str) -> Option<&Family> {
-        let found = self.families.binary_search_by(|f| (*f.name).cmp(name));
+        let found = self
+            .families
+            .binary_search_by(|f| (*f.about.name).cmp(name));
         found.ok().map(|at| &self.families[at])
     }
 
     /// Returns a family's slots.
     pub(crate) fn slots(&self, family: &Family) -> &[Slot] {
-        self.order.get(family.slots.clone()).unwrap_or_default()
+        let first = usize::from(family.first);
+        let slots = self.order.get(first..first + family.series());
+        slots.unwrap_or_default()
     }
 
     /// Returns the series of a family and their values.
@@ -167,9 +194,10 @@ impl Group {
         self.families.clear();
         self.order.clear();
         for (mut family, slots) in families {
-            let start = self.order.len();
+            // Groups are bounded far below what a slot counts to.
+            family.first = Slot::try_from(self.order.len()).unwrap_or(Slot::MAX);
+            family.count = Slot::try_from(slots.len()).unwrap_or(Slot::MAX);
             self.order.extend(slots);
-            family.slots = start..self.order.len();
             self.families.push(family);
         }
         self.families.shrink_to_fit();
@@ -201,6 +229,7 @@ impl Group {
         let values: usize = self.layout.values.iter().flatten().map(value_bytes).sum();
         let families: usize = self.families.iter().map(family_bytes).sum();
         self.bytes = Self::bytes_of_empty(&self.key) + series + values + families;
+        self.layout.shrink();
     }
 }
 
@@ -211,7 +240,7 @@ pub(crate) fn slot_bytes(labels: &Labels) -> usize {
 }
 
 fn family_bytes(family: &Family) -> usize {
-    FAMILY_BYTES + family.name.len() + family.help.len()
+    FAMILY_BYTES + family.about.name.len() + family.about.help.len()
 }
 
 /// What a value takes beyond its slot.
@@ -278,6 +307,13 @@ impl Layout {
         self.values = vec![None; self.series.len()];
         self.live = 0;
         self
+    }
+
+    /// Lets go of room for more.
+    fn shrink(&mut self) {
+        self.series.shrink_to_fit();
+        self.kinds.shrink_to_fit();
+        self.values.shrink_to_fit();
     }
 
     /// Returns whether most of it is gone.

@@ -37,7 +37,7 @@ fn success(data: Json) -> String {
 fn group_json(group: &Group) -> Json {
     let mut shown = Map::new();
     for family in &group.families {
-        shown.insert(family.name.to_string(), family_json(group, family));
+        shown.insert(family.about.name.to_string(), family_json(group, family));
     }
     let last = group.pushed.max(group.failed).unwrap_or_default();
     for ((name, help), at) in OWN_SERIES.iter().zip([group.pushed, group.failed]) {
@@ -60,9 +60,9 @@ fn group_json(group: &Group) -> Json {
 fn family_json(group: &Group, family: &Family) -> Json {
     let mut shown = Map::new();
     shown.insert("time_stamp".to_owned(), time(family.at).into());
-    shown.insert("type".to_owned(), type_name(family.kind).into());
-    if !family.help.is_empty() {
-        shown.insert("help".to_owned(), family.help.to_string().into());
+    shown.insert("type".to_owned(), type_name(family.about.kind).into());
+    if !family.about.help.is_empty() {
+        shown.insert("help".to_owned(), family.about.help.to_string().into());
     }
     shown.insert("metrics".to_owned(), metrics_json(group, family).into());
     shown.into()

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{Histogram, Metadata, MetricType, STALE_NAN, TimestampMs, Value};
+use model::{Histogram, Metadata, STALE_NAN, TimestampMs, Value};
 use rows::{
     CohortDefinition, CohortId, METADATA_MAX, MetricMetadata, Presence, Row, SeriesDefinition, Slot,
 };
 
-use crate::group::{Cohort, Group, Layout, Waiting};
+use crate::group::{About, Cohort, Group, Layout, Waiting};
 
 /// A clock that goes back by more has been set, and is followed; less is what two readings may differ by.
 const STEP_MS: i64 = 1_000;
@@ -74,13 +74,13 @@ impl Outlet {
         }
     }
 
-    pub(crate) fn describe(&mut self, family: &Arc<str>, kind: MetricType, help: &str) {
+    pub(crate) fn describe(&mut self, about: &About) {
         if self.is_open() {
             self.metadata.push(MetricMetadata {
-                metric: Arc::clone(family),
+                metric: Arc::clone(&about.name),
                 metadata: Metadata {
-                    kind,
-                    help: help.to_owned(),
+                    kind: about.kind,
+                    help: about.help.to_string(),
                     unit: String::new(),
                 },
             });

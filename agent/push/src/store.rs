@@ -13,7 +13,7 @@ use model::{Labels, MetricType, TimestampMs, Value};
 use rows::{CohortId, SLOTS_MAX, Slot};
 
 use crate::error::{Full, Inconsistent};
-use crate::group::{Family, Group, GroupId};
+use crate::group::{About, Family, Group, GroupId, Layout, OWN_SERIES};
 use crate::outlet::{Harvest, Outlet};
 use crate::{GroupKey, PushError, Pushed};
 
@@ -124,9 +124,8 @@ pub(crate) struct Store {
 /// A family's type, and how many groups have it.
 #[derive(Clone, Debug)]
 struct FamilyUse {
-    kind: MetricType,
-    /// The first help text; others are tolerated.
-    help: Arc<str>,
+    /// With the first help text; others are tolerated.
+    about: Arc<About>,
     groups: usize,
     /// The agent itself exposes it.
     is_own: bool,
@@ -149,9 +148,13 @@ impl Store {
 
     /// Lets nobody push families of this name with another type.
     pub(crate) fn reserve(&mut self, name: &str, kind: MetricType) {
-        let own = FamilyUse {
-            kind,
+        let about = About {
+            name: Arc::from(name),
             help: Arc::from(""),
+            kind,
+        };
+        let own = FamilyUse {
+            about: Arc::new(about),
             groups: 0,
             is_own: true,
         };
@@ -186,8 +189,8 @@ impl Store {
     /// Wants rows from now on; cohorts count from `first`. The first rows are of what is there.
     pub(crate) fn open(&mut self, first: CohortId, now: Now) {
         self.outlet.open(first);
-        for (name, family) in self.families.iter().filter(|(_, family)| !family.is_own) {
-            self.outlet.describe(name, family.kind, &family.help);
+        for family in self.families.values().filter(|family| !family.is_own) {
+            self.outlet.describe(&family.about);
         }
         self.describe_times();
         for group in self.groups.values_mut() {
@@ -320,7 +323,7 @@ impl Store {
 
     /// Another group may be this one but for empty labels: then both would be the same series, and this one cannot be.
     fn check_own_series(&self, key: &GroupKey) -> Result<(), Inconsistent> {
-        let series = key.series(crate::group::OWN_SERIES[0].0);
+        let series = key.series(OWN_SERIES[0].0);
         match self.owner(&series) {
             Some(owner) if owner.key != *key => Err(Inconsistent::Owned {
                 series: series.to_string(),
@@ -354,9 +357,12 @@ impl Store {
         if self.groups.is_empty() {
             return;
         }
-        for (name, help) in crate::group::OWN_SERIES {
-            self.outlet
-                .describe(&Arc::from(name), MetricType::Gauge, help);
+        for (name, help) in OWN_SERIES {
+            self.outlet.describe(&About {
+                name: Arc::from(name),
+                help: Arc::from(help),
+                kind: MetricType::Gauge,
+            });
         }
     }
 
@@ -371,7 +377,7 @@ impl Store {
     }
 
     /// Takes the series of a layout out of the map, but for those that another group has by now.
-    fn leave(&mut self, group: GroupId, layout: &crate::group::Layout) {
+    fn leave(&mut self, group: GroupId, layout: &Layout) {
         for labels in &layout.series {
             if self.series.get(labels).is_some_and(|p| p.group == group) {
                 self.series.remove(labels);
@@ -388,7 +394,7 @@ impl Store {
             self.ends.remove(&(ends, id));
         }
         for family in &group.families {
-            self.release(&family.name);
+            self.release(&family.about);
         }
         self.live -= group.layout.live();
         self.bytes -= group.bytes;
@@ -447,7 +453,7 @@ impl Store {
             for family in plan.families {
                 if let Some(at) = family.present {
                     let present = &mut group.families[at];
-                    (present.at, present.help) = (now.wall, family.help);
+                    (present.at, present.about) = (now.wall, family.about);
                 }
             }
             return Vec::new();
@@ -463,7 +469,7 @@ impl Store {
         let mut released = Vec::new();
         for (family, is_replaced) in group.families.iter().zip(is_replaced) {
             if is_replaced {
-                released.push(Arc::clone(&family.name));
+                released.push(Arc::clone(&family.about));
             } else {
                 kept.push((family.clone(), group.slots(family).to_vec()));
             }
@@ -473,10 +479,10 @@ impl Store {
             let series = series.by_ref().take(family.series.len());
             kept.push(self.put_family(id, group, family, series, now));
         }
-        for name in released {
-            self.release(&name);
+        for about in released {
+            self.release(&about);
         }
-        kept.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        kept.sort_by(|(a, _), (b, _)| a.about.name.cmp(&b.about.name));
         group.set_families(kept);
         ended.retain(|(slot, _)| {
             let labels = &group.layout.series[usize::from(*slot)];
@@ -506,7 +512,7 @@ impl Store {
                     slot
                 }
                 Target::New(labels) => {
-                    let slot = group.layout.add(labels.clone(), plan.kind);
+                    let slot = group.layout.add(labels.clone(), plan.about.kind);
                     self.series.insert(labels, Place { group: id, slot });
                     slots.push(slot);
                     slot
@@ -514,39 +520,29 @@ impl Store {
             };
             group.layout.set(slot, value);
         }
-        self.acquire(&plan.name, plan.kind, &plan.help);
-        let family = Family {
-            name: plan.name,
-            help: plan.help,
-            kind: plan.kind,
-            at: now.wall,
-            slots: 0..0,
-        };
-        (family, slots)
+        self.acquire(&plan.about);
+        (Family::new(plan.about, now.wall), slots)
     }
 
-    fn acquire(&mut self, name: &Arc<str>, kind: MetricType, help: &Arc<str>) {
-        let family = self
-            .families
-            .entry(Arc::clone(name))
-            .or_insert_with(|| FamilyUse {
-                kind,
-                help: Arc::clone(help),
-                groups: 0,
-                is_own: false,
-            });
-        if family.groups == 0 || family.kind != kind {
-            family.kind = kind;
-            self.outlet.describe(name, kind, help);
+    fn acquire(&mut self, about: &Arc<About>) {
+        let family = self.families.entry(Arc::clone(&about.name));
+        let family = family.or_insert_with(|| FamilyUse {
+            about: Arc::clone(about),
+            groups: 0,
+            is_own: false,
+        });
+        if family.groups == 0 || family.about.kind != about.kind {
+            family.about = Arc::clone(about);
+            self.outlet.describe(about);
         }
         family.groups += 1;
     }
 
-    fn release(&mut self, name: &Arc<str>) {
-        if let Some(family) = self.families.get_mut(name) {
+    fn release(&mut self, about: &About) {
+        if let Some(family) = self.families.get_mut(&about.name) {
             family.groups = family.groups.saturating_sub(1);
             if family.groups == 0 && !family.is_own {
-                self.families.remove(name);
+                self.families.remove(&about.name);
             }
         }
     }
@@ -600,7 +596,7 @@ impl Store {
 }
 
 /// Returns the series that have a value, with it.
-fn live_values(layout: &crate::group::Layout) -> Vec<(Slot, Value)> {
+fn live_values(layout: &Layout) -> Vec<(Slot, Value)> {
     let values = (0..).zip(&layout.values);
     values
         .filter_map(|(slot, value)| Some((slot, value.clone()?)))

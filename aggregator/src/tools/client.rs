@@ -62,7 +62,7 @@ impl Caller {
         &self,
         call: impl FnOnce(Client) -> F,
     ) -> anyhow::Result<Value> {
-        let runtime = runtime::multi_thread("promontory-tool", 1)?;
+        let runtime = runtime::multi_thread("promontory-tool", 1, runtime::BLOCKING_THREADS)?;
         let reply = runtime.block_on(call(self.0.clone()))?;
         let target = self.0.target();
         if reply.status == http_shell::StatusCode::UNAUTHORIZED {

@@ -22,7 +22,7 @@ mod tasks;
 mod timer;
 
 pub use backoff::Backoff;
-pub use build::multi_thread;
+pub use build::{BLOCKING_THREADS, multi_thread};
 pub use permits::{Permit, Permits, PermitsStats};
 pub use queue::{QueueReceiver, QueueSender, QueueStats, SendError, WhenFull, queue};
 pub use shutdown::{Part, Phase, Shutdown, ShutdownReport, Token};

@@ -43,10 +43,10 @@ pub(super) fn put_shape(out: &mut Vec<u8>, id: GroupId, group: &Group) -> io::Re
     put_pairs(out, group.key.iter());
     put_count(out, group.families.len());
     for family in &group.families {
-        put_text(out, &family.name);
-        put_text(out, &family.help);
-        put_text(out, family.kind.as_str());
-        put_count(out, family.slots.len());
+        put_text(out, &family.about.name);
+        put_text(out, &family.about.help);
+        put_text(out, family.about.kind.as_str());
+        put_count(out, family.series());
         for (labels, _) in group.series(family) {
             put_pairs(out, labels.iter());
         }

@@ -11,7 +11,7 @@ use rows::Slot;
 
 use super::{Mode, Store};
 use crate::error::Inconsistent;
-use crate::group::{Family, Group, GroupId, OWN_SERIES, slot_bytes, value_bytes};
+use crate::group::{About, Family, Group, GroupId, OWN_SERIES, slot_bytes, value_bytes};
 use crate::pushed::{FamilyView, SERIES_MAX, SampleView};
 use crate::{GroupKey, PushError, Pushed};
 
@@ -42,9 +42,7 @@ pub(super) struct Plan {
 /// What a push does to a family.
 #[derive(Debug)]
 pub(super) struct FamilyPlan {
-    pub(super) name: Arc<str>,
-    pub(super) help: Arc<str>,
-    pub(super) kind: MetricType,
+    pub(super) about: Arc<About>,
     /// Where the group has it, if it does.
     pub(super) present: Option<usize>,
     /// The slots of the series that stay beside those that are pushed.
@@ -163,7 +161,7 @@ impl<'a> Planner<'a> {
         let before = before.map(|(group, at)| (&group.families[at], group));
         let slots = before.map_or(&[][..], |(family, group)| group.slots(family));
         let mut scratch = Vec::new();
-        let mut is_same = before.is_some_and(|(family, _)| family.kind == pushed.kind)
+        let mut is_same = before.is_some_and(|(family, _)| family.about.kind == pushed.kind)
             && (self.mode == Mode::Sum || slots.len() == pushed.samples().len());
         for (at, sample) in pushed.samples().enumerate() {
             let predicted = slots.get(at).copied();
@@ -181,20 +179,24 @@ impl<'a> Planner<'a> {
             self.check_bounds(pushed, present)?;
         }
         self.plan.is_reshaped |= !is_same;
-        let help = match (before, known) {
-            (Some((family, _)), _) if *family.help == *pushed.help => Arc::clone(&family.help),
-            (_, Some(known)) if *known.help == *pushed.help => Arc::clone(&known.help),
-            _ => Arc::from(pushed.help),
+        let is_it = |about: &&Arc<About>| *about.help == *pushed.help && about.kind == pushed.kind;
+        let own = before.map(|(family, _)| &family.about).filter(is_it);
+        let about = match own.or_else(|| known.map(|known| &known.about).filter(is_it)) {
+            Some(about) => Arc::clone(about),
+            None => Arc::new(About {
+                name: known.map_or_else(
+                    || Arc::from(pushed.name),
+                    |known| Arc::clone(&known.about.name),
+                ),
+                help: Arc::from(pushed.help),
+                kind: pushed.kind,
+            }),
         };
-        let name = self.store.families.get_key_value(pushed.name);
-        let name = name.map_or_else(|| Arc::from(pushed.name), |(name, _)| Arc::clone(name));
         if before.is_none() {
-            self.bytes += name.len() + help.len() + size_of::<Family>();
+            self.bytes += about.name.len() + about.help.len() + size_of::<Family>();
         }
         self.plan.families.push(FamilyPlan {
-            name,
-            help,
-            kind: pushed.kind,
+            about,
             present,
             stay: match self.mode {
                 Mode::Sum => slots.to_vec(),
@@ -218,7 +220,7 @@ impl<'a> Planner<'a> {
             owner,
         };
         let own = self.group.zip(present);
-        let own = own.map(|(group, at)| group.families[at].kind);
+        let own = own.map(|(group, at)| group.families[at].about.kind);
         if let (Mode::Sum, Some(own)) = (self.mode, own.filter(|own| *own != pushed.kind)) {
             return Err(clash(own, format!("group {}", self.key)));
         }
@@ -226,11 +228,11 @@ impl<'a> Planner<'a> {
             return Ok(());
         };
         let is_alone = known.groups == usize::from(present.is_some());
-        if known.kind == pushed.kind {
+        if known.about.kind == pushed.kind {
             return Ok(());
         }
         if known.is_own {
-            return Err(clash(known.kind, "this agent".to_owned()));
+            return Err(clash(known.about.kind, "this agent".to_owned()));
         }
         if is_alone || !self.store.config.check_types {
             return Ok(());
@@ -238,7 +240,7 @@ impl<'a> Planner<'a> {
         let has = |group: &&Group| group.key != *self.key && group.family(pushed.name).is_some();
         let owner = self.store.groups.values().find(has);
         let owner = owner.map_or(self.key, |group| &group.key);
-        Err(clash(known.kind, format!("group {owner}")))
+        Err(clash(known.about.kind, format!("group {owner}")))
     }
 
     /// Returns where a sample goes. One that comes at the same place as in the last push costs one comparison, any other a look-up.
@@ -492,11 +494,11 @@ fn find(group: Option<&Group>, families: &[FamilyView<'_>]) -> Vec<Option<usize>
         let is_next = group
             .families
             .get(next)
-            .is_some_and(|f| *f.name == *family.name);
+            .is_some_and(|f| *f.about.name == *family.name);
         let found = if is_next {
             Some(next)
         } else {
-            let by_name = |f: &Family| (*f.name).cmp(family.name);
+            let by_name = |f: &Family| (*f.about.name).cmp(family.name);
             group.families.binary_search_by(by_name).ok()
         };
         next = found.map_or(next, |at| at + 1);

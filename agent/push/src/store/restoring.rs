@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Change, Now, Place, Store};
-use crate::group::{Family, Group, GroupId};
+use crate::group::{About, Family, Group, GroupId};
 use crate::journal::{Restored, RestoredFamily};
 
 impl Store {
@@ -58,13 +58,16 @@ impl Store {
             at,
             series,
         } = restored;
-        let known = self.families.get_key_value(name.as_str());
-        let (name, help) = match known {
-            Some((name, known)) if *known.help == *help => {
-                (Arc::clone(name), Arc::clone(&known.help))
+        let known = self.families.get(name.as_str());
+        let about = match known {
+            Some(known) if *known.about.help == *help && known.about.kind == kind => {
+                Arc::clone(&known.about)
             }
-            Some((name, _)) => (Arc::clone(name), help.into()),
-            None => (name.into(), help.into()),
+            _ => Arc::new(About {
+                name: name.into(),
+                help: help.into(),
+                kind,
+            }),
         };
         let mut slots = Vec::with_capacity(series.len());
         for (labels, value) in series {
@@ -76,15 +79,8 @@ impl Store {
             group.layout.set(slot, value);
             slots.push(slot);
         }
-        self.acquire(&name, kind, &help);
-        let family = Family {
-            name,
-            help,
-            kind,
-            at,
-            slots: 0..0,
-        };
-        (family, slots)
+        self.acquire(&about);
+        (Family::new(about, at), slots)
     }
 
     /// Returns the groups with their numbers, in the order in which they were made.

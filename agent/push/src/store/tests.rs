@@ -120,9 +120,13 @@ fn check_maps(store: &Store) {
             "{:?}",
             group.key
         );
-        assert!(group.families.is_sorted_by(|a, b| a.name < b.name));
+        assert!(
+            group
+                .families
+                .is_sorted_by(|a, b| a.about.name < b.about.name)
+        );
         for family in &group.families {
-            *families.entry(&family.name).or_default() += 1;
+            *families.entry(&family.about.name).or_default() += 1;
             for slot in group.slots(family) {
                 let labels = &group.layout.series[usize::from(*slot)];
                 let place = Place {

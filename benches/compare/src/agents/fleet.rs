@@ -40,7 +40,7 @@ impl Fleet {
         interval: Duration,
         members: Vec<(String, Box<dyn RowSource>)>,
     ) -> Result<Self> {
-        let runtime = runtime::multi_thread("compare", 2)?;
+        let runtime = runtime::multi_thread("compare", 2, runtime::BLOCKING_THREADS)?;
         let tasks = Tasks::new("fleet");
         let token: JoinToken = server.token()?.parse().context("the token that was made")?;
         let permits = Permits::new("joining", JOINING_MAX);

@@ -80,7 +80,7 @@ fn run(lab: &Lab) -> Result<Run> {
         samples += member.fill(rows)?;
         members.push(member);
     }
-    let runtime = runtime::multi_thread("compare", 2)?;
+    let runtime = runtime::multi_thread("compare", 2, runtime::BLOCKING_THREADS)?;
     let process = server.process()?;
     let done = runtime.block_on(async {
         let tasks = Tasks::new("uplinks");
