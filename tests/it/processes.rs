@@ -8,6 +8,7 @@ mod import;
 mod joining;
 mod ledger;
 mod limits;
+mod push;
 mod queries;
 mod reload;
 mod remote_write;

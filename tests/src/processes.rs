@@ -24,7 +24,7 @@ mod waiting;
 pub use agent::Agent;
 pub use aggregator::Aggregator;
 pub use binaries::{AGENT, PROMONTORY, binary, tool};
-pub use http::{Answer, ask_only, get, metric, percent_encode, post, query};
+pub use http::{Answer, ask_only, get, metric, percent_encode, post, post_body, query};
 pub use ports::free_port;
 pub use process::{Outcome, Process, Signal};
 pub use prometheus::Prometheus;

@@ -40,7 +40,7 @@ pub fn post(address: &str, path: &str) -> Option<Answer> {
 }
 
 /// Posts a body to `http://address/path`, with these headers, each a line; `None` when nobody answers.
-pub(super) fn post_body(address: &str, path: &str, headers: &str, body: &[u8]) -> Option<Answer> {
+pub fn post_body(address: &str, path: &str, headers: &str, body: &[u8]) -> Option<Answer> {
     let length = body.len();
     let head = format!(
         "POST {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: {length}\r\n{headers}\r\n"
