@@ -11,7 +11,7 @@ use clock::{Clock, Deadline, SharedClock};
 use files::SharedFileSystem;
 use model::TimestampMs;
 use push::{
-    Body, Caller, Gateway, GatewayConfig, GroupKey, Harvest, Metrics, Names, Now, PathError,
+    Body, Caller, Gateway, GatewayConfig, GroupKey, Harvest, Metrics, Names, Now, Part, PathError,
     PushError, PushOptions, Pushed, SYNC_INTERVAL, parse_path,
 };
 use rows::CohortId;
@@ -27,6 +27,8 @@ use crate::AgentError;
 const PACE: Duration = Duration::from_millis(10);
 /// A group that is not pushed to has a row so often, as if it were scraped.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
+/// So many parts of the groups take turns, one a second: rows of all at once would take memory for a moment that is then never needed.
+const SAMPLE_PARTS: u32 = 15;
 /// How long a push waits for room among the rows that wait for the uplink.
 const ROOM_WITHIN: Duration = Duration::from_secs(10);
 /// Cohorts of groups count from here, collectors' from 0.
@@ -247,7 +249,8 @@ impl Pushing {
     pub(crate) async fn run(self, updates: QueueSender<Update>, tasks: Tasks, stop: Token) {
         let mut courier = Courier {
             timer: Timer::new(Arc::clone(&self.0.clock)),
-            sample_at: Deadline::after(self.0.clock.monotonic(), SAMPLE_INTERVAL),
+            sample_at: Deadline::after(self.0.clock.monotonic(), SAMPLE_INTERVAL / SAMPLE_PARTS),
+            next_part: 0,
             upkeep_at: Deadline::after(self.0.clock.monotonic(), Duration::ZERO),
             harvest_at: None,
             pushing: self,
@@ -282,6 +285,7 @@ struct Courier {
     tasks: Tasks,
     timer: Timer,
     sample_at: Deadline,
+    next_part: u32,
     upkeep_at: Deadline,
     /// When rows may be taken again; `None`: at once.
     harvest_at: Option<Deadline>,
@@ -292,9 +296,14 @@ impl Courier {
     async fn step(&mut self) {
         let now = self.timer.now();
         if self.sample_at.passed(now) {
-            self.sample_at = Deadline::after(now, SAMPLE_INTERVAL);
+            self.sample_at = Deadline::after(now, SAMPLE_INTERVAL / SAMPLE_PARTS);
+            let part = Part {
+                number: self.next_part,
+                parts: SAMPLE_PARTS,
+            };
+            self.next_part = (self.next_part + 1) % SAMPLE_PARTS;
             let (now, mut gateway) = (self.pushing.now(), self.pushing.gateway());
-            gateway.sample(now.wall.saturating_sub(SAMPLE_INTERVAL), now);
+            gateway.sample(part, now.wall.saturating_sub(SAMPLE_INTERVAL), now);
         }
         if self.upkeep_at.passed(now) {
             self.upkeep().await;

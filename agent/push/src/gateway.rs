@@ -12,7 +12,7 @@ use telemetry::Registry;
 use crate::journal::{Found, Journal};
 use crate::metrics::Metrics;
 use crate::outlet::Harvest;
-use crate::store::{Mode, Now, Store, StoreConfig, StoreStats, Ttl};
+use crate::store::{Mode, Now, Part, Store, StoreConfig, StoreStats, Ttl};
 use crate::{GroupKey, JournalError, PushError, Pushed, expose, json, page};
 
 /// So many rows may wait to be taken; more pushes wait.
@@ -173,9 +173,9 @@ impl Gateway {
         self.keep();
     }
 
-    /// Makes a row of each group that has made none since `before`.
-    pub fn sample(&mut self, before: TimestampMs, now: Now) {
-        self.store.sample(before, now);
+    /// Makes a row of each group of a part that has made none since `before`: as a scrape of a Pushgateway does, but not of all at once.
+    pub fn sample(&mut self, part: Part, before: TimestampMs, now: Now) {
+        self.store.sample(part, before, now);
     }
 
     /// Returns whether rows wait to be taken.

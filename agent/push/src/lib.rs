@@ -57,4 +57,4 @@ pub use names::Names;
 pub use outlet::Harvest;
 pub use path::{PathError, parse_path};
 pub use pushed::Pushed;
-pub use store::{Mode, Now, StoreConfig, StoreStats, Ttl};
+pub use store::{Mode, Now, Part, StoreConfig, StoreStats, Ttl};

@@ -56,6 +56,15 @@ pub struct Now {
     pub monotonic: Monotonic,
 }
 
+/// A part of the groups, about as large as the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which, from 0.
+    pub number: u32,
+    /// How many there are.
+    pub parts: u32,
+}
+
 /// What the store may hold, and how it judges.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreConfig {
@@ -198,9 +207,10 @@ impl Store {
         }
     }
 
-    /// Makes a row of each group that has made none since `before`.
-    pub(crate) fn sample(&mut self, before: TimestampMs, now: Now) {
-        for group in self.groups.values_mut() {
+    /// Makes a row of each group of a part that has made none since `before`.
+    pub(crate) fn sample(&mut self, part: Part, before: TimestampMs, now: Now) {
+        let is_in = |id: &GroupId| id.0 % part.parts.max(1) == part.number;
+        for (_, group) in self.groups.iter_mut().filter(|(id, _)| is_in(id)) {
             let last = group.cohort.and_then(|cohort| cohort.last);
             if last.is_none_or(|last| last <= before || last > now.wall) {
                 self.outlet.emit(group, now.wall, &[]);

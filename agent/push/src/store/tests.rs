@@ -249,7 +249,11 @@ proptest! {
                 }
                 Operation::Pass(time) => ms += time,
                 Operation::Harvest => reader.take(store.harvest()),
-                Operation::Sample => store.sample(TimestampMs(now.wall.0 - 20), now),
+                Operation::Sample => {
+                    for number in 0..3 {
+                        store.sample(Part { number, parts: 3 }, TimestampMs(now.wall.0 - 20), now);
+                    }
+                }
             }
             check_maps(&store);
             prop_assert_eq!(live(&store), twin.live());
