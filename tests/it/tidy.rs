@@ -95,7 +95,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper-util", &["http-shell"]),
     ("clap", &["config"]),
     ("jiff", &["template"]),
-    ("libc", &["heap"]),
+    ("libc", &["heap", "host"]),
     ("saphyr-parser", &["config"]),
     ("snap", &["ingest", "push", "benches", "compare"]),
     ("roaring", &["tsdb"]),
