@@ -8,7 +8,7 @@
 //!   hangs in one phase cannot take the time of the phases after it.
 //! - Randomness and time are handed in: [`Backoff`] is pure, [`Timer`] asks a [`clock::Clock`].
 //!
-//! Never here: sockets, files, HTTP. Threads for CPU-heavy work belong to their owners (tsdb, promql).
+//! Never here: sockets, files, HTTP. Storage has threads of its own (tsdb).
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod queue;
 mod shutdown;
 mod signals;
 mod tasks;
+mod threads;
 mod timer;
 
 pub use backoff::Backoff;
@@ -28,4 +29,5 @@ pub use queue::{QueueReceiver, QueueSender, QueueStats, SendError, WhenFull, que
 pub use shutdown::{Part, Phase, Shutdown, ShutdownReport, Token};
 pub use signals::{Signal, Signals};
 pub use tasks::{PanicReport, Task, TaskError, Tasks};
+pub use threads::Threads;
 pub use timer::{RuntimeClock, Timer};

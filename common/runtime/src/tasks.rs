@@ -14,6 +14,8 @@ use std::task::{Context, Poll};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::Threads;
+
 /// The name of a task: constant text, or text with a number or an id in it.
 type Name = Cow<'static, str>;
 
@@ -85,6 +87,9 @@ impl fmt::Display for TaskError {
 
 impl std::error::Error for TaskError {}
 
+/// What a thread does, its panics caught.
+type Work<T> = Box<dyn FnOnce() -> Result<T, PanicReport> + Send>;
+
 /// A running task; awaiting it gives its result. Dropping it lets the task run on.
 #[must_use = "await the task, or call `detach` to let it run on its own"]
 pub struct Task<T> {
@@ -132,13 +137,34 @@ impl Tasks {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let name = name.into();
+        self.spawn_by(name.into(), closure, tokio::task::spawn_blocking)
+    }
+
+    /// Runs `closure` on one of `threads`: work that keeps a processor busy. Once started it cannot be aborted.
+    pub fn spawn_on<F, T>(&self, threads: &Threads, name: impl Into<Name>, closure: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_by(name.into(), closure, |work| threads.spawn(work))
+    }
+
+    fn spawn_by<F, T>(
+        &self,
+        name: Name,
+        closure: F,
+        spawn: impl FnOnce(Work<T>) -> JoinHandle<Result<T, PanicReport>>,
+    ) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
         let entry = self.enter(name.clone());
         let id = entry.id;
-        let handle = tokio::task::spawn_blocking(move || {
+        let handle = spawn(Box::new(move || {
             let outcome = catch_unwind(AssertUnwindSafe(closure));
             entry.finish(outcome)
-        });
+        }));
         self.remember_abort(id, handle.abort_handle());
         Task { name, handle }
     }
