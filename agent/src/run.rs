@@ -24,8 +24,8 @@ const BLOCKING_THREADS: usize = 6;
 const HTTP_GRACE: Duration = Duration::from_secs(2);
 /// Scrapers, probes and pushes; more wait.
 const CONNECTIONS_MAX: u32 = 128;
-/// Large pushes in memory at once; more wait.
-const LARGE_BODIES_MAX: u32 = 4;
+/// As many of the largest pushes may be in memory at once; more wait.
+const LARGEST_BODIES: usize = 4;
 
 /// Runs until a signal, or until the agent cannot go on.
 pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
@@ -153,10 +153,11 @@ impl Web {
                 .map(Path::to_owned),
         };
         let body_bytes_max = settings.number("push.max-body-size");
+        let body_bytes_max = usize::try_from(body_bytes_max).unwrap_or(usize::MAX);
         let limits = Limits {
             connections_max: CONNECTIONS_MAX,
-            body_bytes_max: usize::try_from(body_bytes_max).unwrap_or(usize::MAX),
-            large_bodies_max: LARGE_BODIES_MAX,
+            body_bytes_max,
+            requests_bytes_max: body_bytes_max.saturating_mul(LARGEST_BODIES),
             ..Limits::default()
         };
         let tasks = Tasks::new("http");

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::Uri;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     AUTHORIZATION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, WWW_AUTHENTICATE,
@@ -16,18 +17,24 @@ use tokio::time::timeout;
 use crate::encoding::{accepts_gzip, compress, gains_by_gzip};
 use crate::serve::Counters;
 use crate::web::{Web, WebState};
-use crate::{Caller, Handler, Limits, Method, Request, Response, StatusCode};
+use crate::{Caller, Handler, Held, Limits, Method, Request, Response, StatusCode};
 
-/// Bodies up to here are taken without counting: a connection may cost as much anyway.
-const SMALL_BODY_BYTES: u64 = 64 * 1024;
-/// Compressing more takes a millisecond or longer: it moves to a thread where nobody waits behind it.
-const LARGE_ANSWER_BYTES: usize = 256 * 1024;
+/// Requests up to here are taken without counting: a connection may cost as much anyway.
+const SMALL_REQUEST_BYTES: usize = 16 * 1024;
+/// What requests take is counted in units of so many bytes.
+const ROOM_UNIT_BYTES: usize = 1024;
+/// Answers compressed at once, on threads: each takes memory for its shorter form before the longer one goes.
+const COMPRESSIONS_MAX: u32 = 2;
+/// Compressing more takes about a millisecond or longer: it moves to a thread where nobody waits behind it.
+const LARGE_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Answers the requests of all connections.
 pub(crate) struct Exchanges {
     limits: Limits,
     web: Arc<Web>,
-    large_bodies: Permits,
+    /// Room for the requests that are being answered, in units.
+    requests: Permits,
+    compressions: Permits,
     /// The user that this process runs as; who may call a unix socket besides root.
     owner_uid: u32,
     tasks: Tasks,
@@ -45,7 +52,8 @@ impl Exchanges {
         Self {
             limits,
             web,
-            large_bodies: Permits::new("large request bodies", limits.large_bodies_max),
+            requests: Permits::new("bytes of requests", units(limits.requests_bytes_max)),
+            compressions: Permits::new("compressions", COMPRESSIONS_MAX),
             owner_uid,
             tasks,
             stats,
@@ -77,8 +85,8 @@ impl Exchanges {
     ) -> Result<Response, Response> {
         let caller = self.admit(&request, caller, web).await?;
         let (head, mut body) = request.into_parts();
-        // Held until the answer is there: so long the body is in memory.
-        let _room = self.room_for(&body).await?;
+        // Held until the answer is there: so long the request is in memory.
+        let _room = self.room_for(&head.uri, &body).await?;
         let read = self.read(&mut body).await;
         if read.is_err() && !head.headers.contains_key(EXPECT) {
             self.discard(&mut body).await;
@@ -127,19 +135,21 @@ impl Exchanges {
         }
     }
 
-    async fn room_for(&self, body: &Incoming) -> Result<Option<Permit>, Response> {
-        if body
-            .size_hint()
-            .upper()
-            .is_some_and(|bytes| bytes <= SMALL_BODY_BYTES)
-        {
+    async fn room_for(&self, uri: &Uri, body: &Incoming) -> Result<Option<Permit>, Response> {
+        let body = (body.size_hint().upper()).and_then(|bytes| usize::try_from(bytes).ok());
+        let body = body.map_or(self.limits.body_bytes_max, |bytes| {
+            bytes.min(self.limits.body_bytes_max)
+        });
+        let bytes = body + uri.query().map_or(0, str::len);
+        if bytes <= SMALL_REQUEST_BYTES {
             return Ok(None);
         }
-        let room = timeout(self.limits.body_time_max, self.large_bodies.acquire(1)).await;
+        let room = self.requests.acquire(units(bytes));
+        let room = timeout(self.limits.body_time_max, room).await;
         room.map(Some).map_err(|_| {
             let why = format!(
-                "{} large requests are being answered, as many as fit; try again later",
-                self.limits.large_bodies_max
+                "requests of {} bytes together are being answered, as many as fit; try again later",
+                self.limits.requests_bytes_max
             );
             Response::text(StatusCode::SERVICE_UNAVAILABLE, why)
         })
@@ -195,9 +205,12 @@ impl Exchanges {
         if !gzip || response.body.len() < LARGE_ANSWER_BYTES {
             return compress(response, gzip);
         }
-        let compressing = self
-            .tasks
-            .spawn_blocking("compress an answer", move || compress(response, gzip));
+        let place = self.compressions.acquire(1).await;
+        let compressing = self.tasks.spawn_blocking("compress an answer", move || {
+            let response = compress(response, gzip);
+            drop(place);
+            response
+        });
         compressing.await.unwrap_or_else(|error| {
             let why = format!("the answer could not be compressed: {error}");
             Response::text(StatusCode::INTERNAL_SERVER_ERROR, why)
@@ -213,6 +226,22 @@ impl fmt::Debug for Exchanges {
     }
 }
 
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// A body, with what lives as long.
+struct HeldBody {
+    body: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 fn finish(
     response: Response,
     is_head: bool,
@@ -222,6 +251,7 @@ fn finish(
         status,
         mut headers,
         body,
+        held,
     } = response;
     for (name, value) in extra {
         headers.insert(name.clone(), value.clone());
@@ -229,7 +259,11 @@ fn finish(
     if is_head {
         headers.insert(CONTENT_LENGTH, body.len().into());
     }
-    let body = if is_head { Bytes::new() } else { body };
+    let body = match held {
+        _ if is_head => Bytes::new(),
+        None => body,
+        Some(_held) => Bytes::from_owner(HeldBody { body, _held }),
+    };
     let mut answer = hyper::Response::new(Full::new(body));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;

@@ -29,5 +29,5 @@ pub use form::{Form, decode_component, encode_component};
 pub use hyper::{Method, StatusCode, header};
 pub use limits::Limits;
 pub use listen::{BindError, Listen};
-pub use message::{Caller, Handler, HandlerFuture, Request, Response};
+pub use message::{Caller, Handler, HandlerFuture, Held, Request, Response};
 pub use serve::{Server, ServerStats};

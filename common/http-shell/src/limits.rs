@@ -11,9 +11,9 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Bytes of a body; more is refused with 413.
     pub body_bytes_max: usize,
-    /// Bodies of more than 64 KiB, or of unknown length, in memory at once, until they are answered; more wait, at most
-    /// `body_time_max`, and are then refused with 503.
-    pub large_bodies_max: u32,
+    /// Bytes of requests in memory at once, until they are answered: query strings and bodies, of those that have more than 16 KiB. A body of
+    /// unknown length counts as the longest. More wait, at most `body_time_max`, and are then refused with 503.
+    pub requests_bytes_max: usize,
     /// How long a head may take to come, from the moment the connection is idle; then the connection is closed.
     pub head_time_max: Duration,
     /// How long a body may take to come; then the answer is 408.
@@ -25,13 +25,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// With these, all clients together hold at most 320 MiB of requests and 32 MiB of heads.
+    /// With these, all clients together hold at most 320 MiB of large requests, 8 MiB of small ones, and 32 MiB of heads.
     fn default() -> Self {
         Self {
             connections_max: 512,
             head_bytes_max: 64 * 1024,
             body_bytes_max: 10 * 1024 * 1024,
-            large_bodies_max: 32,
+            requests_bytes_max: 320 * 1024 * 1024,
             head_time_max: Duration::from_secs(60),
             body_time_max: Duration::from_secs(30),
             stall_time_max: Duration::from_secs(60),

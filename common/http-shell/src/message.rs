@@ -1,5 +1,7 @@
 //! Requests and responses as values.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -67,13 +69,16 @@ impl Request {
         let is_form = has_body && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
         // As in Go's ParseForm, values of the body come first.
         let body = if is_form {
-            String::from_utf8_lossy(&self.body).into_owned()
+            String::from_utf8_lossy(&self.body)
         } else {
-            String::new()
+            Cow::default()
         };
-        Form::parse([body.as_str(), self.query.as_str()])
+        Form::parse([&*body, self.query.as_str()])
     }
 }
+
+/// Something that lives as long as the body of a response: until it is sent, or given up. An account of its memory, say.
+pub type Held = Arc<dyn fmt::Debug + Send + Sync>;
 
 /// A whole response.
 #[derive(Clone, Debug)]
@@ -84,6 +89,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// Dropped with the body.
+    pub held: Option<Held>,
 }
 
 impl Response {
@@ -93,6 +100,7 @@ impl Response {
             status,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            held: None,
         }
     }
 
@@ -104,7 +112,7 @@ impl Response {
     }
 
     /// Returns a plain text, a newline added.
-    pub fn text(status: StatusCode, text: impl std::fmt::Display) -> Self {
+    pub fn text(status: StatusCode, text: impl fmt::Display) -> Self {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n"))
     }
 

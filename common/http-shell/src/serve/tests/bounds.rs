@@ -170,7 +170,7 @@ async fn connections_beyond_the_bound_wait() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_bodies_beyond_the_bound_are_refused_and_small_ones_pass() {
     let limits = Limits {
-        large_bodies_max: 1,
+        requests_bytes_max: 100_000,
         body_time_max: SHORT,
         ..Limits::default()
     };
