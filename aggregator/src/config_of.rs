@@ -13,6 +13,8 @@ use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
 
 /// The Prometheus whose API and PromQL these are.
 const PROMETHEUS_VERSION: &str = "3.14.0";
+/// What queries may use together where it is not known what the process may use.
+const QUERY_MEMORY_DEFAULT: u64 = 1 << 30;
 /// The store's own folder within the data folder.
 pub(crate) const STORE_FOLDER: &str = "tsdb";
 /// Our version.
@@ -67,8 +69,12 @@ pub(crate) fn engine(settings: &Settings) -> EngineConfig {
     }
 }
 
-pub(crate) fn api(settings: &Settings) -> ApiConfig {
+/// Returns the configuration of the API of a process that may use so much memory.
+pub(crate) fn api(settings: &Settings, memory_limit: Option<u64>) -> ApiConfig {
+    let total = settings.optional_number("query.max-memory-total");
+    let quarter = memory_limit.map_or(QUERY_MEMORY_DEFAULT, |limit| limit / 4);
     ApiConfig {
+        query_memory_total: total.unwrap_or(quarter),
         query_limits: QueryLimits {
             timeout: settings.duration("query.timeout"),
             samples_max: settings.number("query.max-samples"),
@@ -87,7 +93,17 @@ pub(crate) fn api(settings: &Settings) -> ApiConfig {
     }
 }
 
-pub(crate) fn web(settings: &Settings, address: &str) -> (Listen, Limits) {
+/// Returns where HTTP is served, and what clients may cost a process that may use so much memory.
+pub(crate) fn web(
+    settings: &Settings,
+    address: &str,
+    memory_limit: Option<u64>,
+) -> (Listen, Limits) {
+    let limits = Limits::default();
+    let sixteenth = memory_limit
+        .map(|limit| limit / 16)
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(usize::MAX);
     let listen = Listen::Tcp {
         address: address.to_owned(),
         web_config: settings.optional_path("web.config.file").map(Into::into),
@@ -96,7 +112,8 @@ pub(crate) fn web(settings: &Settings, address: &str) -> (Listen, Limits) {
         listen,
         Limits {
             connections_max: count(settings, "web.max-connections"),
-            ..Limits::default()
+            requests_bytes_max: limits.requests_bytes_max.min(sixteenth),
+            ..limits
         },
     )
 }
@@ -148,9 +165,20 @@ mod tests {
                 Duration::from_secs(15 * 86_400)
             );
             assert_eq!(engine(&settings).lookback, Duration::from_secs(300));
-            assert_eq!(api(&settings).query_concurrency, 20);
-            assert_eq!(api(&settings).slow_query, Some(Duration::from_secs(10)));
-            assert_eq!(web(&settings, "127.0.0.1:0").1.connections_max, 512);
+            assert_eq!(api(&settings, None).query_concurrency, 20);
+            assert_eq!(
+                api(&settings, Some(400 << 20)).query_memory_total,
+                100 << 20
+            );
+            assert_eq!(
+                api(&settings, None).slow_query,
+                Some(Duration::from_secs(10))
+            );
+            let limits = web(&settings, "127.0.0.1:0", Some(400 << 20)).1;
+            assert_eq!(
+                (limits.connections_max, limits.requests_bytes_max),
+                (512, 25 << 20)
+            );
             assert_eq!(log_level(&settings), LogLevel::Info);
             assert_eq!(count(&settings, "ingest.window"), 32);
             assert!(RELOADABLE.iter().all(|name| settings.is_set(name)));
@@ -177,6 +205,7 @@ mod tests {
             "--query.timeout=3s",
             "--query.max-samples=11",
             "--query.max-memory=2MiB",
+            "--query.max-memory-total=8MiB",
             "--query.lookback-delta=1m",
             "--query.log-slower-than=0",
             "--web.enable-lifecycle",
@@ -211,7 +240,7 @@ mod tests {
             ),
             (Some(8), Some(9), Some(10))
         );
-        let api = api(&settings);
+        let api = api(&settings, Some(1 << 30));
         assert_eq!(
             (api.query_limits.timeout, api.query_limits.samples_max),
             (Duration::from_secs(3), 11)
@@ -220,7 +249,7 @@ mod tests {
             (api.query_limits.memory_bytes_max, api.lifecycle, api.admin),
             (2 << 20, true, true)
         );
-        assert_eq!(api.slow_query, None);
+        assert_eq!((api.slow_query, api.query_memory_total), (None, 8 << 20));
         assert_eq!(
             (engine(&settings).lookback, log_level(&settings)),
             (Duration::from_secs(60), LogLevel::Warn)

@@ -16,12 +16,17 @@ const GIVE_BACK_EVERY: Duration = Duration::from_secs(10);
 /// The largest file that is read here has some KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// Returns what this process may use, in bytes; `None` where neither the settings nor the system say it.
+pub(crate) fn limit(settings: &Settings) -> Option<u64> {
+    settings
+        .optional_number("storage.memory.limit")
+        .or_else(|| default_limit(&read))
+}
+
 /// Returns the memory of this process; `None` where neither the settings nor the system say what it may use, or the system does not
 /// say what it uses.
 pub(crate) fn of_process(settings: &Settings, clock: SharedClock) -> Option<ProcessMemory> {
-    let limit = settings
-        .optional_number("storage.memory.limit")
-        .or_else(|| default_limit(&read))?;
+    let limit = limit(settings)?;
     resident(&read)?;
     let last: Mutex<Option<(Monotonic, u64)>> = Mutex::new(None);
     let given_back: Mutex<Option<Monotonic>> = Mutex::new(None);

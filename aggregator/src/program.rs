@@ -167,6 +167,13 @@ const QUERY: &[Setting] = &[
         help: "Memory that one query may use.",
     },
     Setting {
+        name: "query.max-memory-total",
+        kind: Kind::Size(MIB, 1024 * GIB),
+        default: None,
+        value_name: "SIZE",
+        help: "Memory that all queries together may use, answers that clients have not taken yet included. When not given: a quarter of the process's memory (--storage.memory.limit).",
+    },
+    Setting {
         name: "query.max-concurrency",
         kind: Kind::Integer(1, 1_000),
         default: Some("20"),
@@ -312,6 +319,13 @@ const QUERY_COMMAND: &[Setting] = &[
         value_name: "DURATION",
         help: "Distance between two instants of a --range.",
     },
+    Setting {
+        name: "explain",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Show, instead of the result, what each part of the expression came to and cost: series, values, samples read, time, memory. What is below a part counts with it.",
+    },
     OUTPUT_WITH_CSV,
 ];
 
@@ -419,7 +433,7 @@ fn query() -> Program {
     Program {
         name: "query",
         about: "Evaluates a PromQL expression.",
-        examples: "# CPU use by mode, now\npromontory query 'sum by (mode) (rate(node_cpu_seconds_total[1m]))'\n# The last five minutes as CSV\npromontory query --range 5m --step 15s --output csv node_load1",
+        examples: "# CPU use by mode, now\npromontory query 'sum by (mode) (rate(node_cpu_seconds_total[1m]))'\n# The last five minutes as CSV\npromontory query --range 5m --step 15s --output csv node_load1\n# What makes a query slow\npromontory query --explain --range 1h 'sum by (mode) (rate(node_cpu_seconds_total[1m]))'",
         settings: vec![QUERY_COMMAND, SERVER],
         arguments: &[Argument {
             name: "EXPRESSION",

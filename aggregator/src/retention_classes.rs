@@ -14,6 +14,7 @@ use std::time::Duration;
 use config::{Mistake, Mistakes, Node, NodeValue, Origin, Position, Settings, parse_yaml};
 use model::{Matcher, format_duration, parse_duration};
 use promql::{ParserOptions, parse_selector};
+use storage::Unlimited;
 use tsdb::RetentionClass;
 
 /// The key of the section.
@@ -156,7 +157,7 @@ impl Reading<'_> {
     }
 
     fn matchers(&mut self, (at, text): (Position, &str)) -> Option<Vec<Matcher>> {
-        match parse_selector(text, ParserOptions::default()) {
+        match parse_selector(text, ParserOptions::default(), &Unlimited) {
             Ok(matchers) => Some(matchers),
             Err(error) => {
                 self.refuse(at, format!("{text:?} is not a selector: {error}"));

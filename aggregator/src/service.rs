@@ -16,7 +16,7 @@ use http_shell::{Handler, Limits, Listen, Server};
 use ingest::{Agents, Metrics, RemoteWrite, Service, Shared, Tokens};
 use promql::Engine;
 use rows::Epoch;
-use runtime::{Signal, Signals, Task, Tasks, Token};
+use runtime::{Signal, Signals, Task, Tasks, Threads, Token};
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
 use transport::{Authority, Listener, ListenerConfig};
@@ -165,6 +165,13 @@ pub(crate) async fn unless_stopped<T>(
     }
 }
 
+/// As many as queries at once, which wait for their turn before they come here, and some that read long parameters meanwhile.
+fn query_threads(settings: &Settings) -> anyhow::Result<Threads> {
+    const FOR_PARAMETERS: u32 = 2;
+    let queries = config_of::count(settings, "query.max-concurrency");
+    Ok(Threads::new("query", (queries + FOR_PARAMETERS) as usize)?)
+}
+
 /// Threads of the async shell: it moves bytes; storage and queries have threads of their own.
 fn workers() -> usize {
     std::thread::available_parallelism()
@@ -211,8 +218,9 @@ impl Aggregator {
                 metrics.clone(),
             ))
         };
+        let memory_limit = memory::limit(&settings);
         let api = Api::new(
-            config_of::api(&settings),
+            config_of::api(&settings, memory_limit),
             Parts {
                 engine: Arc::new(Engine::new(config_of::engine(&settings))),
                 store: Arc::new(store.clone()),
@@ -227,10 +235,11 @@ impl Aggregator {
                 registry: base.registry.clone(),
                 clock: Arc::clone(&base.clock),
                 tasks: tasks.clone(),
+                query_threads: Arc::new(query_threads(&settings)?),
             },
         );
         let (sampling, ingesting, serving) = (Token::new(), Token::new(), Token::new());
-        let (listen, limits) = config_of::web(&settings, &addresses.web);
+        let (listen, limits) = config_of::web(&settings, &addresses.web, memory_limit);
         let web_address = serve(&tasks, &listen, limits, Arc::new(api), &serving).await?;
         let socket = Listen::Unix {
             path: folder.join(SOCKET),

@@ -6,25 +6,33 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use http_shell::header::{self, ALLOW, HeaderName, HeaderValue, ORIGIN, VARY};
-use http_shell::{Handler, HandlerFuture, Method, Request, Response, StatusCode};
+use http_shell::{Form, Handler, HandlerFuture, Method, Request, Response, StatusCode};
 use ingest::{Agents, RemoteWrite};
 use promql::Engine;
-use runtime::{Permits, Tasks};
+use runtime::{Permits, Tasks, Threads};
 use storage::Queryable;
 
 use crate::admin::Admin;
 use crate::control::Control;
 use crate::envelope::{ApiError, ErrorType};
 use crate::own_metrics::OwnMetrics;
+use crate::query_memory::QueryMemory;
 use crate::route::{API, Route};
 use crate::running::{Asker, RunningQueries};
 use crate::{Build, QueryLimits};
+
+/// Parameters up to here are read in a fraction of a millisecond.
+const LARGE_FORM_BYTES: usize = 64 * 1024;
+/// Questions to the store about itself that are answered at once; more wait. Some go over all of the index.
+const STORE_QUESTIONS_MAX: u32 = 2;
 
 /// How the API behaves.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
     /// Bounds on each query.
     pub query_limits: QueryLimits,
+    /// Bytes that all queries, and the answers that clients have not taken yet, may hold together (`--query.max-memory-total`).
+    pub query_memory_total: u64,
     /// Queries at once; more wait, at most as long as a query may take.
     pub query_concurrency: u32,
     /// Queries that take this long or longer, waiting included, are logged (`--query.log-slower-than`); `None`: none is.
@@ -56,8 +64,10 @@ pub struct Parts {
     pub registry: telemetry::Registry,
     /// Time.
     pub clock: SharedClock,
-    /// Where queries run.
+    /// What runs beside requests.
     pub tasks: Tasks,
+    /// Where queries run.
+    pub query_threads: Arc<Threads>,
 }
 
 /// Answers the aggregator's HTTP requests. Cloning shares it.
@@ -66,6 +76,8 @@ pub struct Api {
     pub(crate) config: ApiConfig,
     pub(crate) parts: Parts,
     pub(crate) query_permits: Permits,
+    pub(crate) query_memory: Arc<QueryMemory>,
+    pub(crate) store_questions: Permits,
     pub(crate) running: RunningQueries,
     pub(crate) metrics: OwnMetrics,
 }
@@ -74,12 +86,15 @@ impl Api {
     /// Returns the API over these parts.
     pub fn new(config: ApiConfig, parts: Parts) -> Self {
         let query_permits = Permits::new("queries", config.query_concurrency.max(1));
+        let query_memory = QueryMemory::new(config.query_memory_total, config.query_concurrency);
         let metrics = OwnMetrics::register(&parts.registry);
         let running = RunningQueries::new(Arc::clone(&parts.clock), config.slow_query);
         Self {
             config,
             parts,
             query_permits,
+            query_memory,
+            store_questions: Permits::new("questions to the store", STORE_QUESTIONS_MAX),
             running,
             metrics,
         }
@@ -109,8 +124,28 @@ impl Api {
         answered.unwrap_or_else(|error| error.response())
     }
 
+    /// Returns the parameters; long ones are read on a thread where nobody waits behind them.
+    async fn form(&self, request: &Request) -> Result<Form, ApiError> {
+        if request.query.len() + request.body.len() < LARGE_FORM_BYTES {
+            return Ok(request.form());
+        }
+        let (threads, request) = (&self.parts.query_threads, request.clone());
+        let reading = self
+            .parts
+            .tasks
+            .spawn_on(threads, "form", move || request.form());
+        reading.await.map_err(|error| {
+            let why = format!("the parameters cannot be read: {error}");
+            ApiError::new(ErrorType::Internal, why)
+        })
+    }
+
     async fn dispatch(&self, route: Route, request: &Request) -> Result<Response, ApiError> {
-        let form = request.form();
+        if let Route::Write = route {
+            // What is sent waits for nothing that is asked.
+            return Ok(self.write(request).await);
+        }
+        let form = self.form(request).await?;
         if form.is_cut() {
             let why = "too many parameters: at most 10000 are read";
             return Err(ApiError::new(ErrorType::BadData, why));

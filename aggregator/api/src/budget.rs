@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use clock::{Deadline, SharedClock};
+use clock::{Deadline, Monotonic, SharedClock};
+use http_shell::Response;
 use storage::{Budget, BudgetExceeded};
 use tokio::sync::Notify;
+
+use crate::query_memory::QueryMemory;
 
 /// Bounds on one query.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +36,10 @@ impl Default for QueryLimits {
 #[derive(Debug)]
 pub(crate) struct QueryBudget {
     limits: QueryLimits,
+    /// That of all queries.
+    all: Arc<QueryMemory>,
     clock: SharedClock,
+    began: Monotonic,
     deadline: Deadline,
     cancelled: AtomicBool,
     /// Wakes whoever waits for [`Self::cancelled`].
@@ -48,11 +54,14 @@ pub(crate) struct QueryBudget {
 const CHARGES_PER_LOOK: u64 = 32;
 
 impl QueryBudget {
-    pub(crate) fn new(limits: QueryLimits, clock: SharedClock) -> Arc<Self> {
-        let deadline = Deadline::after(clock.monotonic(), limits.timeout);
+    pub(crate) fn new(limits: QueryLimits, all: Arc<QueryMemory>, clock: SharedClock) -> Arc<Self> {
+        let began = clock.monotonic();
+        let deadline = Deadline::after(began, limits.timeout);
         Arc::new(Self {
             limits,
+            all,
             clock,
+            began,
             deadline,
             cancelled: AtomicBool::new(false),
             cancelling: Notify::new(),
@@ -61,6 +70,15 @@ impl QueryBudget {
             memory_peak: AtomicU64::new(0),
             charges: AtomicU64::new(0),
         })
+    }
+
+    /// Ends the account: what stays is the answer, until it is sent.
+    pub(crate) fn answered(&self, mut answer: Response) -> Result<Response, BudgetExceeded> {
+        let held = self.memory.swap(0, Ordering::Relaxed);
+        if let Some(memory) = self.all.answered(held, answer.body.len())? {
+            answer.held = Some(Arc::new(memory));
+        }
+        Ok(answer)
     }
 
     /// Returns a guard that cancels the query when it is dropped.
@@ -113,8 +131,10 @@ impl Budget for QueryBudget {
                 flag: "--query.max-samples",
             });
         }
-        let held = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let before = self.memory.fetch_add(bytes, Ordering::Relaxed);
+        let held = before + bytes;
         self.memory_peak.fetch_max(held, Ordering::Relaxed);
+        self.all.grown(before, held)?;
         if held > self.limits.memory_bytes_max {
             return Err(BudgetExceeded::Memory {
                 limit: self.limits.memory_bytes_max,
@@ -129,7 +149,8 @@ impl Budget for QueryBudget {
     }
 
     fn release(&self, bytes: u64) {
-        self.memory.fetch_sub(bytes, Ordering::Relaxed);
+        let before = self.memory.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.shrunk(before, before - bytes);
     }
 
     fn check(&self) -> Result<(), BudgetExceeded> {
@@ -146,6 +167,16 @@ impl Budget for QueryBudget {
             });
         }
         Ok(())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.monotonic().saturating_since(self.began)
+    }
+}
+
+impl Drop for QueryBudget {
+    fn drop(&mut self) {
+        self.all.shrunk(self.memory(), 0);
     }
 }
 
@@ -175,7 +206,14 @@ mod tests {
             samples_max: 10,
             memory_bytes_max: 100,
         };
-        let new = || QueryBudget::new(limits, Arc::<SimulatedClock>::clone(&clock));
+        let all = QueryMemory::new(120, 1);
+        let new = || {
+            QueryBudget::new(
+                limits,
+                Arc::clone(&all),
+                Arc::<SimulatedClock>::clone(&clock),
+            )
+        };
 
         let budget = new();
         budget.charge(10, 60).expect("within");
@@ -196,6 +234,22 @@ mod tests {
                 .to_string()
                 .contains("--query.max-samples")
         );
+
+        drop(budget);
+        assert_eq!(
+            all.beyond_shares(),
+            0,
+            "a budget gives back all when it ends"
+        );
+
+        let (one, other) = (new(), new());
+        one.charge(0, 90).expect("within both bounds");
+        let refused = other.charge(0, 90).expect_err("too much together");
+        assert!(
+            refused.to_string().contains("--query.max-memory-total"),
+            "{refused}"
+        );
+        drop((one, other));
 
         let budget = new();
         clock.advance(Duration::from_secs(2));

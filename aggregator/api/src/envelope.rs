@@ -88,6 +88,12 @@ impl From<BudgetExceeded> for ApiError {
     }
 }
 
+impl From<storage::QueryError> for ApiError {
+    fn from(error: storage::QueryError) -> Self {
+        crate::query::refusal(&error.into())
+    }
+}
+
 /// What a caller should know about the data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notes {

@@ -20,6 +20,7 @@ mod metadata;
 mod own_metrics;
 mod parameters;
 mod query;
+mod query_memory;
 mod route;
 mod running;
 mod samples;

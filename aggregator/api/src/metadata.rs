@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use http_shell::{Form, Response, StatusCode};
 use model::{Matcher, TimeRange};
-use storage::{Budget, Names, Querier, QueryError};
+use promql::{ParserOptions, QueryError};
+use storage::{Budget, ExemplarSeries, Names, Querier};
 
 use crate::api::Api;
 use crate::envelope::{ApiError, ErrorType, Notes, success_within};
 use crate::json::Json;
+use crate::query::refusal_of;
 use crate::running::{Asker, Subject};
 use crate::{parameters, query};
 
@@ -19,7 +21,8 @@ const ITEMS_PER_LOOK: usize = 256;
 
 /// Which series are asked about.
 struct Asked {
-    selectors: Vec<Vec<Matcher>>,
+    /// As they are written.
+    selectors: Vec<String>,
     range: TimeRange,
     limit: usize,
 }
@@ -27,21 +30,22 @@ struct Asked {
 impl Api {
     /// `/api/v1/series`
     pub(crate) async fn series(&self, form: &Form, asker: &Asker) -> Result<Response, ApiError> {
-        let selectors = self
-            .selectors(form)
-            .map_err(|why| ApiError::parameter("match[]", why))?;
-        if selectors.is_empty() {
+        let asked = Asked::of(form)?;
+        if asked.selectors.is_empty() {
             return Err(ApiError::new(
                 ErrorType::BadData,
                 "no match[] parameter provided",
             ));
         }
-        let asked = Asked::of(form, selectors)?;
+        let options = self.parts.engine.config().parser;
         let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
+            let selectors = asked
+                .matchers(options, budget)
+                .map_err(|error| refusal_of(Some("match[]"), &error))?;
             if asked.is_empty() {
                 return Ok((Vec::new(), false));
             }
-            querier.series(&asked.selectors, asked.range, asked.limit, budget)
+            Ok(querier.series(&selectors, asked.range, asked.limit, budget)?)
         };
         self.ask(subject("series", form, asker), ask, |(found, truncated)| {
             let notes = Notes::truncated(truncated);
@@ -57,12 +61,13 @@ impl Api {
 
     /// `/api/v1/labels`
     pub(crate) async fn labels(&self, form: &Form, asker: &Asker) -> Result<Response, ApiError> {
-        let asked = Asked::of(form, self.list_selectors(form)?)?;
+        let (asked, options) = (Asked::of(form)?, self.parts.engine.config().parser);
         let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
+            let selectors = asked.matchers(options, budget).map_err(unnamed)?;
             if asked.is_empty() {
                 return Ok(Names::default());
             }
-            querier.label_names(&asked.selectors, asked.range, asked.limit, budget)
+            Ok(querier.label_names(&selectors, asked.range, asked.limit, budget)?)
         };
         self.ask(subject("labels", form, asker), ask, names).await
     }
@@ -81,12 +86,13 @@ impl Api {
                 "invalid label name: \"\"",
             ));
         }
-        let asked = Asked::of(form, self.list_selectors(form)?)?;
+        let (asked, options) = (Asked::of(form)?, self.parts.engine.config().parser);
         let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
+            let selectors = asked.matchers(options, budget).map_err(unnamed)?;
             if asked.is_empty() {
                 return Ok(Names::default());
             }
-            querier.label_values(&name, &asked.selectors, asked.range, asked.limit, budget)
+            Ok(querier.label_values(&name, &selectors, asked.range, asked.limit, budget)?)
         };
         self.ask(subject("label_values", form, asker), ask, names)
             .await
@@ -100,34 +106,21 @@ impl Api {
             return Err(ApiError::new(ErrorType::BadData, why));
         }
         let options = self.parts.engine.config().parser;
-        let selectors = promql::selectors(query::expression(form)?, options);
-        let selectors =
-            selectors.map_err(|error| ApiError::new(ErrorType::BadData, error.to_string()))?;
-        if selectors.is_empty() {
-            // Nothing in the expression can have exemplars; no set of matchers at all would mean "everything".
-            return Ok(Response::empty(StatusCode::NO_CONTENT));
-        }
-        let ask = move |querier: &dyn Querier, budget: &dyn Budget| {
-            querier.exemplars(&selectors, range, budget)
-        };
-        let subject = Subject::new("exemplars", query::expression(form)?, None, asker);
-        self.ask(subject, ask, |found| {
-            let write = move |json: &mut Json| {
-                write_all(json, &found, |json, series| {
-                    json.object(|json| {
-                        json.key("seriesLabels").labels(&series.labels);
-                        json.key("exemplars");
-                        write_all(json, &series.exemplars, |json, exemplar| {
-                            json.object(|json| {
-                                json.key("labels").labels(&exemplar.labels);
-                                json.key("value").value(exemplar.value);
-                                json.key("timestamp").time(exemplar.at);
-                            });
-                        });
-                    });
-                });
-            };
-            (Notes::default(), write)
+        let text = query::expression(form)?.to_owned();
+        let subject = Subject::new("exemplars", &text, None, asker);
+        let store = Arc::clone(&self.parts.store);
+        self.on_thread(self.config.query_limits, subject, move |place| {
+            let budget = &place.budget;
+            let selectors = promql::selectors(&text, options, &**budget).map_err(unnamed)?;
+            if selectors.is_empty() {
+                // Nothing in the expression can have exemplars; no set of matchers at all would mean "everything".
+                return Ok(Response::empty(StatusCode::NO_CONTENT));
+            }
+            let querier = store.querier()?;
+            let found = querier.exemplars(&selectors, range, &**budget)?;
+            success_within(budget, &Notes::default(), |json| {
+                write_all(json, &found, write_exemplars);
+            })
         })
         .await
     }
@@ -144,8 +137,9 @@ impl Api {
             .get("metric")
             .filter(|metric| !metric.is_empty())
             .map(str::to_owned);
-        let ask =
-            move |querier: &dyn Querier, _: &dyn Budget| querier.metadata(metric.as_deref(), limit);
+        let ask = move |querier: &dyn Querier, _: &dyn Budget| {
+            Ok(querier.metadata(metric.as_deref(), limit)?)
+        };
         let of = form.get("metric").unwrap_or_default();
         let subject = Subject::new("metadata", of, None, asker);
         self.ask(subject, ask, move |found| {
@@ -177,30 +171,16 @@ impl Api {
         .await
     }
 
-    fn selectors(&self, form: &Form) -> Result<Vec<Vec<Matcher>>, String> {
-        parameters::selectors(form, self.parts.engine.config().parser)
-    }
-
-    /// The lists name no parameter in their refusals.
-    fn list_selectors(&self, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        self.selectors(form)
-            .map_err(|why| ApiError::new(ErrorType::BadData, why))
-    }
-
     /// Asks the store on a thread, under the budget of a query; `shape` makes of its answer what is noted and written.
     async fn ask<T, W: FnOnce(&mut Json)>(
         &self,
         subject: Subject,
-        ask: impl FnOnce(&dyn Querier, &dyn Budget) -> Result<T, QueryError> + Send + 'static,
+        ask: impl FnOnce(&dyn Querier, &dyn Budget) -> Result<T, ApiError> + Send + 'static,
         shape: impl FnOnce(T) -> (Notes, W) + Send + 'static,
     ) -> Result<Response, ApiError> {
         let store = Arc::clone(&self.parts.store);
         self.on_thread(self.config.query_limits, subject, move |place| {
-            let found = store
-                .querier()
-                .and_then(|querier| ask(&*querier, &*place.budget));
-            let found = found.map_err(|error| query::refusal(&error.into()))?;
-            let (notes, write) = shape(found);
+            let (notes, write) = shape(ask(&*store.querier()?, &*place.budget)?);
             success_within(&place.budget, &notes, write)
         })
         .await
@@ -208,18 +188,31 @@ impl Api {
 }
 
 impl Asked {
-    fn of(form: &Form, selectors: Vec<Vec<Matcher>>) -> Result<Self, ApiError> {
+    fn of(form: &Form) -> Result<Self, ApiError> {
         Ok(Self {
-            selectors,
+            selectors: parameters::selector_texts(form),
             range: parameters::range(form)?,
             limit: parameters::limit(form, "limit")?,
         })
+    }
+
+    fn matchers(
+        &self,
+        options: ParserOptions,
+        budget: &dyn Budget,
+    ) -> Result<Vec<Vec<Matcher>>, QueryError> {
+        parameters::selectors(&self.selectors, options, budget)
     }
 
     /// Whether nothing can lie in the range.
     fn is_empty(&self) -> bool {
         self.range.end < self.range.start
     }
+}
+
+/// The lists name no parameter in their refusals.
+fn unnamed(error: QueryError) -> ApiError {
+    refusal_of(None, &error)
 }
 
 /// The question for what is there of all selectors.
@@ -236,6 +229,20 @@ fn names(found: Names) -> (Notes, impl FnOnce(&mut Json)) {
         });
     };
     (notes, write)
+}
+
+fn write_exemplars(json: &mut Json, series: &ExemplarSeries) {
+    json.object(|json| {
+        json.key("seriesLabels").labels(&series.labels);
+        json.key("exemplars");
+        write_all(json, &series.exemplars, |json, exemplar| {
+            json.object(|json| {
+                json.key("labels").labels(&exemplar.labels);
+                json.key("value").value(exemplar.value);
+                json.key("timestamp").time(exemplar.at);
+            });
+        });
+    });
 }
 
 /// Writes a list; stops short when the budget refuses.

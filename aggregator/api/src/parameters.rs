@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http_shell::Form;
 use model::{Matcher, TimeRange, TimestampMs, parse_duration};
-use promql::ParserOptions;
+use promql::{ParserOptions, QueryError};
+use storage::Budget;
 
 use crate::envelope::{ApiError, ErrorType};
 
@@ -142,26 +143,39 @@ pub(crate) fn loose_limit(form: &Form, name: &str) -> Result<usize, ApiError> {
     Ok(usize::try_from(number).unwrap_or(0))
 }
 
-/// Returns the sets of matchers of `match[]`, none of which matches everything.
-pub(crate) fn selectors(form: &Form, options: ParserOptions) -> Result<Vec<Vec<Matcher>>, String> {
-    let nothing = || "match[] must contain at least one non-empty matcher".to_owned();
-    let selector = |text: &str| {
-        // The parser finds it too, and says it otherwise than this parameter does in Prometheus.
-        let matchers = promql::parse_selector(text, options).map_err(|errors| {
-            let message = &errors.first().message;
-            let is_nothing = message.ends_with("must contain at least one non-empty matcher");
-            if is_nothing {
-                nothing()
-            } else {
-                errors.to_string()
-            }
-        })?;
+/// Returns the texts of `match[]`.
+pub(crate) fn selector_texts(form: &Form) -> Vec<String> {
+    form.all("match[]").map(str::to_owned).collect()
+}
+
+/// Returns the sets of matchers of `match[]`, none of which matches everything; what they take is charged to the budget, and stays so.
+pub(crate) fn selectors(
+    texts: &[String],
+    options: ParserOptions,
+    budget: &dyn Budget,
+) -> Result<Vec<Vec<Matcher>>, QueryError> {
+    let nothing = || {
+        let why = "match[] must contain at least one non-empty matcher";
+        QueryError::BadData(why.to_owned())
+    };
+    let selector = |text: &String| {
+        let matchers =
+            promql::parse_selector(text, options, budget).map_err(|error| match &error {
+                // The parser finds it too, and says it otherwise than this parameter does in Prometheus.
+                QueryError::Parse(errors)
+                    if (errors.first().message)
+                        .ends_with("must contain at least one non-empty matcher") =>
+                {
+                    nothing()
+                }
+                _ => error,
+            })?;
         if matchers.iter().all(Matcher::matches_empty) {
             return Err(nothing());
         }
         Ok(matchers)
     };
-    form.all("match[]").map(selector).collect()
+    texts.iter().map(selector).collect()
 }
 
 fn given<'a>(form: &'a Form, name: &str) -> Option<&'a str> {

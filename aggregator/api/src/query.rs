@@ -6,8 +6,8 @@ use http_shell::{Form, Response};
 use model::TimestampMs;
 use promql::ast::Expr;
 use promql::{
-    Engine, ErrorKind, Grid, Output, POINTS_PER_SERIES_MAX, QueryError, QueryOptions, QueryResult,
-    QueryStats, Severity,
+    Engine, ErrorKind, Grid, Output, POINTS_PER_SERIES_MAX, PlanNode, QueryError, QueryOptions,
+    QueryResult, QueryStats, Severity,
 };
 use storage::Queryable;
 
@@ -27,6 +27,8 @@ const EXPRESSION_BYTES_MAX: usize = 1024 * 1024;
 
 /// The value of `stats` that asks for counts by instants, too.
 const PER_STEP: &str = "all";
+/// The value of `stats` that asks for what each node of the expression came to and cost. Ours; Prometheus takes it as it takes any other.
+const PLAN: &str = "plan";
 
 /// What to evaluate, and how to answer.
 struct Asked {
@@ -91,6 +93,7 @@ impl Api {
                 lookback: parameters::lookback(form)?,
                 raw_only: parameters::raw_only(form)?,
                 per_step: stats == PER_STEP,
+                explain: stats == PLAN,
             },
             limit: parameters::limit(form, "limit")?,
             stats: !stats.is_empty(),
@@ -117,11 +120,10 @@ impl Api {
         let (clock, metrics) = (Arc::clone(&self.parts.clock), self.metrics.clone());
         self.on_thread(limits, subject, move |place| {
             let begun = clock.monotonic();
-            let parsed = promql::parse(&asked.text, engine.config().parser);
+            let options = engine.config().parser;
+            let parsed = promql::parse_within(&asked.text, options, &*place.budget);
             let preparing = clock.monotonic().saturating_since(begun);
-            let output = parsed
-                .map_err(QueryError::from)
-                .and_then(|expr| asked.evaluate(&expr, &engine, &*store, place));
+            let output = parsed.and_then(|expr| asked.evaluate(&expr, &engine, &*store, place));
             let took = clock.monotonic().saturating_since(begun);
             metrics.evaluated(took, OwnMetrics::outcome(&output));
             let mut output = output.map_err(|error| refusal(&error))?;
@@ -131,6 +133,7 @@ impl Api {
                 preparing_seconds: preparing.as_secs_f64(),
                 waited_seconds: place.waited.as_secs_f64(),
                 samples: std::mem::take(&mut output.stats),
+                plan: std::mem::take(&mut output.plan),
                 memory_peak: place.budget.memory_peak(),
             });
             asked.answer(output, stats.as_ref(), place)
@@ -154,8 +157,17 @@ pub(crate) fn expression(form: &Form) -> Result<&str, ApiError> {
 
 /// Returns the answer to a query that has no result.
 pub(crate) fn refusal(error: &QueryError) -> ApiError {
-    let kind = match error.kind() {
-        ErrorKind::BadData => return ApiError::parameter("query", error),
+    refusal_of(Some("query"), error)
+}
+
+/// The same, for what is asked in a parameter of this name; `None`: it is not named.
+pub(crate) fn refusal_of(parameter: Option<&str>, error: &QueryError) -> ApiError {
+    let kind = match (error.kind(), parameter) {
+        (ErrorKind::BadData, Some(name)) => return ApiError::parameter(name, error),
+        (kind, _) => kind,
+    };
+    let kind = match kind {
+        ErrorKind::BadData => ErrorType::BadData,
         ErrorKind::Execution => ErrorType::Execution,
         ErrorKind::Timeout => ErrorType::Timeout,
         ErrorKind::Canceled => ErrorType::Canceled,
@@ -175,6 +187,7 @@ struct Stats {
     waited_seconds: f64,
     samples: QueryStats,
     memory_peak: u64,
+    plan: Vec<PlanNode>,
 }
 
 impl Asked {
@@ -215,7 +228,7 @@ impl Asked {
                 json.key("result");
                 samples::write_result(json, &result);
                 if let Some(stats) = stats {
-                    stats.write(json);
+                    stats.write(json, &self.text);
                 }
             });
         })
@@ -243,7 +256,7 @@ fn cut(mut result: QueryResult, limit: usize) -> (QueryResult, bool) {
 impl Stats {
     /// Writes Prometheus' timings and counts, and the memory besides. What it prepares, reading included, is here the parsing alone;
     /// results come sorted.
-    fn write(&self, json: &mut Json) {
+    fn write(&self, json: &mut Json, text: &str) {
         json.key("stats").object(|json| {
             json.key("timings").object(|json| {
                 for (name, seconds) in [
@@ -274,6 +287,38 @@ impl Stats {
                 json.key("peakSamples").raw(self.samples.points_peak);
                 json.key("peakMemoryBytes").raw(self.memory_peak);
             });
+            if !self.plan.is_empty() {
+                json.key("plan").array(|json| {
+                    for node in &self.plan {
+                        write_node(json, node, text);
+                        if !json.settle() {
+                            return;
+                        }
+                    }
+                });
+            }
         });
     }
+}
+
+/// The text of a node is shown up to so many bytes: those of deep trees repeat one another.
+const NODE_TEXT_BYTES_MAX: usize = 200;
+
+/// Writes a node of the plan; nodes stand before those below them, which have a greater depth.
+fn write_node(json: &mut Json, node: &PlanNode, text: &str) {
+    let (start, end) = (node.range.start as usize, node.range.end as usize);
+    let shown = text.get(start..end).unwrap_or_default();
+    let shown = shown.get(..shown.floor_char_boundary(NODE_TEXT_BYTES_MAX));
+    json.object(|json| {
+        json.key("depth").raw(node.depth);
+        json.key("node").string(node.kind);
+        json.key("start").raw(start);
+        json.key("end").raw(end);
+        json.key("text").string(shown.unwrap_or_default());
+        json.key("series").raw(node.series);
+        json.key("points").raw(node.points);
+        json.key("samplesRead").raw(node.samples_read);
+        json.key("seconds").raw(node.took.as_secs_f64());
+        json.key("memoryBytes").raw(node.value_bytes);
+    });
 }

@@ -273,6 +273,10 @@ impl Api {
         success(&Notes::default(), |json| {
             json.object(|json| {
                 json.key("concurrency").raw(self.config.query_concurrency);
+                json.key("memoryBytesBeyondShares")
+                    .raw(self.query_memory.beyond_shares());
+                json.key("memoryBytesTotalMax")
+                    .raw(self.config.query_memory_total);
                 json.key("queries").array(|json| {
                     for query in &queries {
                         query.write(json, now);

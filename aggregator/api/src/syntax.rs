@@ -15,7 +15,7 @@ use promql::{Variadic, number};
 use crate::api::Api;
 use crate::envelope::{ApiError, ErrorType, Notes, success_within};
 use crate::json::Json;
-use crate::query::expression;
+use crate::query::{expression, refusal};
 use crate::running::{Asker, Subject};
 
 /// The longest text that is answered: lines of deep trees begin with many blanks, so that it may be far longer than what was asked.
@@ -69,8 +69,8 @@ impl Api {
         let options = self.parts.engine.config().parser;
         let subject = Subject::new(kind, &text, None, asker);
         self.on_thread(self.config.query_limits, subject, move |place| {
-            let expr = promql::parse(&text, options)
-                .map_err(|errors| ApiError::parameter("query", errors))?;
+            let expr = promql::parse_within(&text, options, &*place.budget)
+                .map_err(|error| refusal(&error))?;
             let mut wrote = Ok(());
             let response = success_within(&place.budget, &Notes::default(), |json| {
                 wrote = write(&expr, json);

@@ -1,4 +1,4 @@
-//! Where queries run: on threads for blocking work, as many at once as configured, each under a budget and in the list of those
+//! Where queries run: on threads of their own, which give way to all else, as many at once as configured, each under a budget and in the list of those
 //! that run.
 
 use std::future::poll_fn;
@@ -32,8 +32,15 @@ impl Api {
         subject: Subject,
         work: impl FnOnce(&Place) -> Result<Response, ApiError> + Send + 'static,
     ) -> Result<Response, ApiError> {
-        let late = || ApiError::new(ErrorType::Timeout, "query timed out in query queue");
-        let budget = QueryBudget::new(limits, Arc::clone(&self.parts.clock));
+        let late = || {
+            let (waited, places) = (limits.timeout.as_millis(), self.config.query_concurrency);
+            let why = format!(
+                "query timed out in query queue after {waited} ms (--query.timeout): {places} run at once (--query.max-concurrency); ask again when fewer do"
+            );
+            ApiError::new(ErrorType::Timeout, why)
+        };
+        let memory = Arc::clone(&self.query_memory);
+        let budget = QueryBudget::new(limits, memory, Arc::clone(&self.parts.clock));
         let listed = self.running.enter(subject, &budget);
         let permit = unless(self.query_permits.acquire(1), budget.cancelled());
         let refused = match timeout(limits.timeout, permit).await {
@@ -54,8 +61,11 @@ impl Api {
         };
         let waited = listed.start();
         let _cancel = budget.cancel_on_drop();
-        let working = self.parts.tasks.spawn_blocking("query", move || {
-            let answer = work(&Place { budget, waited });
+        let threads = &self.parts.query_threads;
+        let working = self.parts.tasks.spawn_on(threads, "query", move || {
+            let place = Place { budget, waited };
+            let answer = work(&place)
+                .and_then(|answer| place.budget.answered(answer).map_err(ApiError::from));
             listed.finish(&answer);
             drop(permit);
             answer

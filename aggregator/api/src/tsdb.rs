@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http_shell::{Form, Response, StatusCode};
+use storage::Unlimited;
 
 use crate::admin::{Admin, AdminError, Counts, PartitionReport};
 use crate::api::Api;
@@ -94,12 +95,14 @@ impl Api {
     /// `/api/v1/admin/tsdb/delete_series`
     pub(crate) async fn delete_series(&self, form: &Form) -> Result<Response, ApiError> {
         self.check_admin()?;
-        let selectors = parameters::selectors(form, self.parts.engine.config().parser)
-            .map_err(|why| ApiError::parameter("match[]", why))?;
-        if selectors.is_empty() {
+        let texts = parameters::selector_texts(form);
+        if texts.is_empty() {
             let why = "no match[] parameter provided";
             return Err(ApiError::new(ErrorType::BadData, why));
         }
+        let selectors =
+            parameters::selectors(&texts, self.parts.engine.config().parser, &Unlimited)
+                .map_err(|why| ApiError::parameter("match[]", why))?;
         let range = parameters::range(form)?;
         self.of_store("delete series", move |store| {
             if range.start <= range.end {
@@ -161,10 +164,12 @@ impl Api {
         ask: impl FnOnce(&dyn Admin) -> Result<Response, AdminError> + Send + 'static,
     ) -> Result<Response, ApiError> {
         let admin = Arc::clone(&self.parts.admin);
-        let asking = self
-            .parts
-            .tasks
-            .spawn_blocking(what, move || ask(&*admin).map_err(ApiError::from));
+        let place = self.store_questions.acquire(1).await;
+        let asking = self.parts.tasks.spawn_blocking(what, move || {
+            let answer = ask(&*admin).map_err(ApiError::from);
+            drop(place);
+            answer
+        });
         asking.await.unwrap_or_else(|error| {
             let why = format!("{what} failed: {error}");
             Err(ApiError::new(ErrorType::Internal, why))

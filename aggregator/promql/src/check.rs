@@ -1,6 +1,9 @@
 //! Types, and what else a tree must satisfy; mistakes in Prometheus' words.
 
+use std::collections::HashSet;
+
 use model::{METRIC_NAME, Matcher};
+use storage::{Budget, BudgetExceeded};
 
 use crate::ast::{
     Aggregate, Binary, Call, Expr, ExprKind, Extended, GroupSide, ValueType, VectorSelector,
@@ -13,18 +16,27 @@ use crate::{LineColumn, ParseError, TextRange};
 const ERRORS_MAX: usize = 20;
 
 /// Returns the mistakes in a tree of correct syntax.
-pub(crate) fn check(text: &str, expr: &Expr) -> Vec<ParseError> {
+pub(crate) fn check(
+    text: &str,
+    expr: &Expr,
+    budget: &dyn Budget,
+) -> (Vec<ParseError>, Option<BudgetExceeded>) {
     let mut checker = Checker {
         text,
         errors: Vec::new(),
+        budget,
+        refused: None,
     };
     checker.expr(expr);
-    checker.errors
+    (checker.errors, checker.refused)
 }
 
 struct Checker<'a> {
     text: &'a str,
     errors: Vec<ParseError>,
+    budget: &'a dyn Budget,
+    /// Why the rest was not checked.
+    refused: Option<BudgetExceeded>,
 }
 
 impl Checker<'_> {
@@ -216,11 +228,9 @@ impl Checker<'_> {
             );
         }
         let matching = &binary.matching;
+        let include: HashSet<&String> = matching.include.iter().collect();
         if matching.on
-            && let Some(label) = matching
-                .labels
-                .iter()
-                .find(|label| matching.include.contains(label))
+            && let Some(label) = (matching.labels.iter()).find(|label| include.contains(label))
         {
             self.report(
                 between,
@@ -303,8 +313,13 @@ impl Checker<'_> {
             return;
         }
         let restricts = selector.matchers.iter().any(|matcher| {
-            Matcher::new(matcher.name.as_str(), matcher.op, matcher.value.as_str())
-                .is_ok_and(|matcher| !matcher.matches_empty())
+            if self.refused.is_none() {
+                self.refused = self.budget.check().err();
+            }
+            // Whether it restricts does not matter any more then.
+            self.refused.is_some()
+                || Matcher::new(matcher.name.as_str(), matcher.op, matcher.value.as_str())
+                    .is_ok_and(|matcher| !matcher.matches_empty())
         });
         if !restricts {
             self.report(

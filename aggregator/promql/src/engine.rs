@@ -15,6 +15,7 @@ mod rollup;
 mod select;
 mod sets;
 mod signature;
+mod sorted;
 mod track;
 mod value;
 mod window;
@@ -26,8 +27,10 @@ use storage::{Budget, Queryable};
 
 pub(crate) use self::call::parse_bound;
 use self::evaluator::{Evaluator, Reading, Scope};
+use self::sorted::sorted;
 use self::value::{Series, Value, merge_same_labels, without_metadata};
 use crate::ast::{Expr, ExprKind, ValueType};
+use crate::plan::Plan;
 use crate::{
     Column, Grid, GridSeries, Output, ParserOptions, QueryError, QueryResult, VectorSample, parse,
 };
@@ -77,6 +80,8 @@ pub struct QueryOptions {
     pub raw_only: bool,
     /// Counts samples by instants (parameter `stats=all`).
     pub per_step: bool,
+    /// Tells what each node came to and cost (parameter `stats=plan`).
+    pub explain: bool,
 }
 
 /// Evaluates PromQL over anything [`Queryable`]. Holds no data, no threads and no clock; share it freely.
@@ -136,7 +141,8 @@ impl Engine {
         let scope = Scope::new(grid);
         if expr.value_type() == ValueType::Matrix {
             let source = evaluator.range_source(expr, None, scope)?;
-            let samples = range_call::samples_of(source, self.config.delayed_name_removal)?;
+            let drop_names = self.config.delayed_name_removal;
+            let samples = range_call::samples_of(source, drop_names, &mut evaluator)?;
             return Ok(finished(evaluator, QueryResult::Samples(samples)));
         }
         let result = match evaluator.eval(expr, scope)? {
@@ -151,7 +157,7 @@ impl Engine {
             Value::Vector(series) => QueryResult::Vector {
                 at,
                 samples: self
-                    .named(series)?
+                    .named(series, budget)?
                     .into_iter()
                     .filter_map(|series| {
                         Some(VectorSample {
@@ -200,7 +206,7 @@ impl Engine {
                     histograms: Vec::new(),
                 },
             }],
-            Value::Vector(series) => self.sorted(series)?,
+            Value::Vector(series) => self.sorted(series, budget)?,
             Value::Text(_) => Vec::new(),
         };
         Ok(finished(evaluator, QueryResult::Grid { grid, series }))
@@ -225,6 +231,7 @@ impl Engine {
         };
         let when = (grid, is_instant);
         let mut evaluator = Evaluator::new(&self.config, store.querier()?, budget, when, reading);
+        evaluator.plan = options.explain.then(Plan::default);
         if options.per_step {
             evaluator.check_room(grid.len())?;
             evaluator.stats.samples_per_step = vec![0; grid.len()];
@@ -233,18 +240,26 @@ impl Engine {
     }
 
     /// Removes the names that were to be removed in the end.
-    fn named(&self, mut series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
+    fn named(
+        &self,
+        mut series: Vec<Series>,
+        budget: &dyn Budget,
+    ) -> Result<Vec<Series>, QueryError> {
         for series in &mut series {
             if series.drop_name {
                 series.labels = without_metadata(&series.labels);
             }
         }
-        merge_same_labels(series)
+        merge_same_labels(series, budget)
     }
 
-    fn sorted(&self, series: Vec<Series>) -> Result<Vec<GridSeries>, QueryError> {
-        let mut series: Vec<GridSeries> = self
-            .named(series)?
+    fn sorted(
+        &self,
+        series: Vec<Series>,
+        budget: &dyn Budget,
+    ) -> Result<Vec<GridSeries>, QueryError> {
+        let series: Vec<GridSeries> = self
+            .named(series, budget)?
             .into_iter()
             .filter(|series| series.column.has_any())
             .map(|series| GridSeries {
@@ -252,8 +267,7 @@ impl Engine {
                 column: series.column,
             })
             .collect();
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(series)
+        Ok(sorted(series, budget, |a, b| a.labels.cmp(&b.labels))?)
     }
 }
 
@@ -262,6 +276,7 @@ fn finished(evaluator: Evaluator<'_>, result: QueryResult) -> Output {
         result,
         annotations: evaluator.notes,
         stats: evaluator.stats,
+        plan: evaluator.plan.map(Plan::into_nodes).unwrap_or_default(),
     }
 }
 

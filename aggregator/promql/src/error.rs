@@ -47,9 +47,11 @@ impl QueryError {
             Self::Execution(_) => ErrorKind::Execution,
             Self::Budget(BudgetExceeded::Deadline { .. }) => ErrorKind::Timeout,
             Self::Budget(BudgetExceeded::Cancelled { .. }) => ErrorKind::Canceled,
-            Self::Budget(BudgetExceeded::Memory { .. } | BudgetExceeded::Samples { .. }) => {
-                ErrorKind::Execution
-            }
+            Self::Budget(
+                BudgetExceeded::Memory { .. }
+                | BudgetExceeded::MemoryOfAll { .. }
+                | BudgetExceeded::Samples { .. },
+            ) => ErrorKind::Execution,
             Self::Storage(_) => ErrorKind::Internal,
         }
     }

@@ -21,6 +21,7 @@ pub mod number;
 mod options;
 mod parse_error;
 mod parser;
+mod plan;
 mod position;
 mod printer;
 mod result;
@@ -36,7 +37,8 @@ pub use functions::{Function, Variadic};
 pub use histogram::{BucketView, HistogramView};
 pub use options::ParserOptions;
 pub use parse_error::{ParseError, ParseErrors};
-pub use parser::{EXPRESSION_HEIGHT_MAX, NESTING_MAX, parse, parse_selector};
+pub use parser::{EXPRESSION_HEIGHT_MAX, NESTING_MAX, parse, parse_selector, parse_within};
+pub use plan::PlanNode;
 pub use position::{LineColumn, TextRange};
 pub use printer::prettify;
 pub use result::{

@@ -14,10 +14,12 @@ mod suggest;
 
 pub(crate) use self::literal::number_value;
 
+use storage::{Budget, BudgetExceeded, Unlimited};
+
 use crate::ast::{Expr, ExprKind, NumberLiteral, Unary};
 use crate::lexer::lex;
 use crate::token::{Keyword, Modifier, Operator, Token, TokenKind};
-use crate::{LineColumn, ParseError, ParseErrors, ParserOptions, TextRange, check};
+use crate::{LineColumn, ParseError, ParseErrors, ParserOptions, QueryError, TextRange, check};
 
 /// Parentheses, calls and signs inside one another that are accepted.
 pub const NESTING_MAX: usize = 128;
@@ -26,16 +28,52 @@ pub const EXPRESSION_HEIGHT_MAX: u16 = 512;
 /// Mistakes reported at once.
 const ERRORS_MAX: usize = 20;
 
+/// What a token takes, in bytes of memory: before the parser sees it, and in the tree at most.
+const TOKEN_BYTES: u64 = size_of::<Token>() as u64;
+const NODE_BYTES: u64 = 192;
+/// Tokens between two charges.
+const TOKENS_PER_CHARGE: usize = 512;
+
 /// Returns the tree of `text`, of correct syntax and types.
 pub fn parse(text: &str, options: ParserOptions) -> Result<Expr, ParseErrors> {
-    let mut parser = Parser::new(text, options);
+    parsed(text, options, &Unlimited).0
+}
+
+/// Returns the tree of `text`, of correct syntax and types; its memory is charged to the budget, and stays so.
+pub fn parse_within(
+    text: &str,
+    options: ParserOptions,
+    budget: &dyn Budget,
+) -> Result<Expr, QueryError> {
+    // As many tokens as there are bytes, in a list that has doubled.
+    let tokens_bytes = 2 * TOKEN_BYTES * text.len() as u64;
+    budget.charge(0, tokens_bytes)?;
+    let (result, refused) = parsed(text, options, budget);
+    budget.release(tokens_bytes);
+    match refused {
+        Some(refused) => Err(refused.into()),
+        None => Ok(result?),
+    }
+}
+
+fn parsed(
+    text: &str,
+    options: ParserOptions,
+    budget: &dyn Budget,
+) -> (Result<Expr, ParseErrors>, Option<BudgetExceeded>) {
+    let mut parser = Parser::new(text, options, budget);
     let expr = parser.whole();
-    let mut errors = parser.into_errors();
+    let (mut errors, mut refused) = (parser.errors, parser.refused);
     if let Some(expr) = &expr
         && errors.is_empty()
+        && refused.is_none()
     {
-        errors = check::check(text, expr);
+        (errors, refused) = check::check(text, expr, budget);
     }
+    (settled(text, errors, expr), refused)
+}
+
+fn settled(text: &str, errors: Vec<ParseError>, expr: Option<Expr>) -> Result<Expr, ParseErrors> {
     match (ParseErrors::from_list(errors), expr) {
         (None, Some(expr)) => Ok(expr),
         (Some(errors), _) => Err(errors),
@@ -47,25 +85,25 @@ pub fn parse(text: &str, options: ParserOptions) -> Result<Expr, ParseErrors> {
     }
 }
 
-/// Returns the matchers of a series selector, as `match[]` takes them.
+/// Returns the matchers of a series selector, as `match[]` takes them; their memory is charged to the budget, and stays so.
 pub fn parse_selector(
     text: &str,
     options: ParserOptions,
-) -> Result<Vec<model::Matcher>, ParseErrors> {
-    let expr = parse(text, options)?;
-    let refused = |message: &str| ParseErrors::single(expr.range, text, message);
+    budget: &dyn Budget,
+) -> Result<Vec<model::Matcher>, QueryError> {
+    let expr = parse_within(text, options, budget)?;
     match &expr.kind {
         ExprKind::Vector(selector)
             if selector.time == crate::ast::TimeModifiers::default()
                 && selector.extended.is_none() =>
         {
-            selector
-                .to_matchers()
-                .map_err(|error| refused(&error.to_string()))
+            selector.to_matchers(budget)
         }
-        _ => Err(refused(
+        _ => Err(QueryError::Parse(ParseErrors::single(
+            expr.range,
+            text,
             "expected a series selector without modifiers, such as metric{label=\"value\"}",
-        )),
+        ))),
     }
 }
 
@@ -91,10 +129,13 @@ struct Parser<'a> {
     fatal: bool,
     lexer_failed: bool,
     errors: Vec<ParseError>,
+    budget: &'a dyn Budget,
+    /// Why there will be no tree, though the text may be right.
+    refused: Option<BudgetExceeded>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str, options: ParserOptions) -> Self {
+    fn new(text: &'a str, options: ParserOptions, budget: &'a dyn Budget) -> Self {
         let (tokens, failure) = lex(text);
         let mut parser = Self {
             text,
@@ -105,15 +146,13 @@ impl<'a> Parser<'a> {
             fatal: false,
             lexer_failed: failure.is_some(),
             errors: Vec::new(),
+            budget,
+            refused: None,
         };
         if let Some(failure) = failure {
             parser.report(failure.range, failure.message, None);
         }
         parser
-    }
-
-    fn into_errors(self) -> Vec<ParseError> {
-        self.errors
     }
 
     fn whole(&mut self) -> Option<Expr> {
@@ -247,8 +286,32 @@ impl<'a> Parser<'a> {
         let token = self.peek();
         if self.at + 1 < self.tokens.len() {
             self.at += 1;
+            if self.at.is_multiple_of(TOKENS_PER_CHARGE) {
+                self.charge(TOKENS_PER_CHARGE as u64 * NODE_BYTES);
+            }
         }
         token
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        let charged = self.budget.charge(0, bytes);
+        self.stop_unless(charged);
+    }
+
+    /// Looks at the budget, before something that takes a while.
+    fn may_go_on(&mut self) -> bool {
+        let checked = self.budget.check();
+        self.stop_unless(checked);
+        self.refused.is_none()
+    }
+
+    /// What the budget refuses ends the parsing: no token is left.
+    fn stop_unless(&mut self, allowed: Result<(), BudgetExceeded>) {
+        if let Err(refused) = allowed {
+            self.refused = Some(refused);
+            self.fatal = true;
+            self.at = self.tokens.len().saturating_sub(1);
+        }
     }
 
     fn take_if(&mut self, kind: TokenKind) -> Option<Token> {

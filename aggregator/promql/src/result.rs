@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{Histogram, Labels, STALE_NAN, Sample, TimestampMs, Value, is_stale};
 
-use crate::Annotations;
+use crate::{Annotations, PlanNode};
 
 /// The instants that a query is evaluated at: `start`, `start + step`, ... up to `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -292,4 +292,6 @@ pub struct Output {
     pub annotations: Annotations,
     /// What it cost.
     pub stats: QueryStats,
+    /// What each node came to and cost, if that was asked for.
+    pub plan: Vec<PlanNode>,
 }

@@ -1,55 +1,66 @@
 //! The selectors of an expression, wherever they stand in it.
 
-use model::{Matcher, MatcherError};
+use model::Matcher;
+use storage::Budget;
 
 use crate::ast::{Expr, ExprKind};
-use crate::{ParseErrors, ParserOptions, parse};
+use crate::{ParserOptions, QueryError, parse_within};
 
-/// Returns the matchers of each selector in `text`, in order of place: which series the expression looks at.
-pub fn selectors(text: &str, options: ParserOptions) -> Result<Vec<Vec<Matcher>>, ParseErrors> {
-    let expr = parse(text, options)?;
+/// Returns the matchers of each selector in `text`, in order of place: which series the expression looks at. Their memory is charged to
+/// the budget, and stays so.
+pub fn selectors(
+    text: &str,
+    options: ParserOptions,
+    budget: &dyn Budget,
+) -> Result<Vec<Vec<Matcher>>, QueryError> {
+    let expr = parse_within(text, options, budget)?;
     let mut found = Vec::new();
-    collect(&expr, &mut found)
-        .map_err(|error| ParseErrors::single(expr.range, text, &error.to_string()))?;
+    collect(&expr, budget, &mut found)?;
     Ok(found)
 }
 
 /// Recurses at most as deep as trees are high, [`crate::EXPRESSION_HEIGHT_MAX`].
-fn collect(expr: &Expr, found: &mut Vec<Vec<Matcher>>) -> Result<(), MatcherError> {
+fn collect(
+    expr: &Expr,
+    budget: &dyn Budget,
+    found: &mut Vec<Vec<Matcher>>,
+) -> Result<(), QueryError> {
     match &expr.kind {
         ExprKind::Number(_) | ExprKind::String(_) => {}
-        ExprKind::Vector(selector) => found.push(selector.to_matchers()?),
-        ExprKind::Matrix(matrix) => found.push(matrix.selector.to_matchers()?),
-        ExprKind::Subquery(subquery) => collect(&subquery.expr, found)?,
+        ExprKind::Vector(selector) => found.push(selector.to_matchers(budget)?),
+        ExprKind::Matrix(matrix) => found.push(matrix.selector.to_matchers(budget)?),
+        ExprKind::Subquery(subquery) => collect(&subquery.expr, budget, found)?,
         ExprKind::Call(call) => {
             for arg in &call.args {
-                collect(arg, found)?;
+                collect(arg, budget, found)?;
             }
         }
         ExprKind::Aggregate(aggregate) => {
             if let Some(param) = &aggregate.param {
-                collect(param, found)?;
+                collect(param, budget, found)?;
             }
-            collect(&aggregate.expr, found)?;
+            collect(&aggregate.expr, budget, found)?;
         }
         ExprKind::Binary(binary) => {
-            collect(&binary.left, found)?;
-            collect(&binary.right, found)?;
+            collect(&binary.left, budget, found)?;
+            collect(&binary.right, budget, found)?;
         }
-        ExprKind::Unary(unary) => collect(&unary.expr, found)?,
-        ExprKind::Paren(inner) => collect(inner, found)?,
+        ExprKind::Unary(unary) => collect(&unary.expr, budget, found)?,
+        ExprKind::Paren(inner) => collect(inner, budget, found)?,
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use storage::Unlimited;
+
     use super::*;
 
     #[test]
     fn every_selector_is_found() {
         let found = |text: &str| -> Vec<String> {
-            let sets = selectors(text, ParserOptions::default()).unwrap();
+            let sets = selectors(text, ParserOptions::default(), &Unlimited).unwrap();
             let set = |set: &Vec<Matcher>| {
                 let mut pairs: Vec<_> = set
                     .iter()
@@ -67,6 +78,6 @@ mod tests {
             ),
             ["__name__a x1", "__name__b", "__name__c", "__name__d"]
         );
-        assert!(selectors("a{", ParserOptions::default()).is_err());
+        assert!(selectors("a{", ParserOptions::default(), &Unlimited).is_err());
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Caller, Refused};
 use super::rows::time;
-use super::table::Table;
+use super::table::{Table, quote_csv};
 use crate::terminal;
 
 /// The expression, or its parameters, are wrong.
@@ -25,7 +25,13 @@ pub(crate) fn query(settings: &Settings, expression: &[String]) -> anyhow::Resul
     let (path, form) = request(settings, expression)?;
     match Caller::of_server(settings)?.post(path, &form) {
         Ok(data) => {
-            terminal::print(&render(settings.text("output"), &data)?);
+            let output = settings.text("output");
+            let shown = if settings.switch("explain") {
+                explained(output, &data["stats"])?
+            } else {
+                render(output, &data)?
+            };
+            terminal::print(&shown);
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => match error.downcast::<Refused>() {
@@ -39,7 +45,10 @@ pub(crate) fn query(settings: &Settings, expression: &[String]) -> anyhow::Resul
 }
 
 fn request(settings: &Settings, expression: &str) -> anyhow::Result<(&'static str, Form)> {
-    let form = Form::default().with("query", expression);
+    let mut form = Form::default().with("query", expression);
+    if settings.switch("explain") {
+        form = form.with("stats", "plan").with("limit", "1");
+    }
     let Some(range) = settings.optional_duration("range") else {
         let time = settings.optional_text("time").unwrap_or_default();
         return Ok(("/api/v1/query", form.with("time", time)));
@@ -120,6 +129,68 @@ fn render(output: &str, data: &Value) -> anyhow::Result<String> {
     Ok(table.to_string())
 }
 
+/// What each node of the expression came to and cost; those below a node count with it.
+fn explained(output: &str, stats: &Value) -> anyhow::Result<String> {
+    if output == "json" {
+        return Ok(serde_json::to_string_pretty(stats)?);
+    }
+    let head = [
+        "NODE",
+        "SERIES",
+        "POINTS",
+        "SAMPLES READ",
+        "MS",
+        "KIB",
+        "TEXT",
+    ];
+    let mut table = Table::new(&head);
+    let nodes = stats["plan"].as_array().into_iter().flatten();
+    for node in nodes {
+        let number = |key: &str| node[key].as_u64().unwrap_or(0);
+        let depth = usize::try_from(number("depth")).unwrap_or(0);
+        let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
+        let milliseconds = node["seconds"].as_f64().unwrap_or(0.0) * 1_000.0;
+        table.push(vec![
+            format!("{}{}", "  ".repeat(depth), text("node")),
+            number("series").to_string(),
+            number("points").to_string(),
+            number("samplesRead").to_string(),
+            format!("{milliseconds:.3}"),
+            number("memoryBytes").div_ceil(1_024).to_string(),
+            one_line(&text("text")),
+        ]);
+    }
+    if output == "csv" {
+        return Ok(table.to_csv());
+    }
+    let whole = format!(
+        "{} ms evaluated, {} ms waited; {} samples read, {} KiB of memory at most",
+        milliseconds(&stats["timings"]["evalTotalTime"]),
+        milliseconds(&stats["timings"]["execQueueTime"]),
+        stats["samples"]["samplesRead"],
+        stats["samples"]["peakMemoryBytes"]
+            .as_u64()
+            .unwrap_or(0)
+            .div_ceil(1_024),
+    );
+    Ok(format!("{table}{whole}"))
+}
+
+fn milliseconds(seconds: &Value) -> String {
+    format!("{:.3}", seconds.as_f64().unwrap_or(0.0) * 1_000.0)
+}
+
+/// The text of a node as one short line.
+fn one_line(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= CHARACTERS_MAX {
+        return line;
+    }
+    let cut: String = line.chars().take(CHARACTERS_MAX).collect();
+    format!("{cut}...")
+}
+
 /// All samples of a result: series, seconds, value.
 fn samples(data: &Value) -> Vec<(String, f64, String)> {
     let point = |series: &str, pair: &Value| {
@@ -161,14 +232,6 @@ fn series_name(metric: &Value) -> String {
         .unwrap_or_default()
 }
 
-fn quote_csv(text: &str) -> String {
-    if text.contains([',', '"', '\n']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +242,36 @@ mod tests {
         let errors = promql::parse(text, promql::ParserOptions::default()).expect_err("unclosed");
         let shown = point_at(text, &errors);
         assert!(shown.contains(text) && shown.contains('^'), "{shown}");
+    }
+
+    #[test]
+    fn a_plan_becomes_a_tree() {
+        let node = |depth, name, text, series| {
+            serde_json::json!({
+                "depth": depth, "node": name, "text": text, "series": series, "points": series, "samplesRead": 40,
+                "seconds": 0.0015, "memoryBytes": 1_025,
+            })
+        };
+        let stats = serde_json::json!({
+            "timings": {"evalTotalTime": 0.002, "execQueueTime": 0.0},
+            "samples": {"samplesRead": 40, "peakMemoryBytes": 2_048},
+            "plan": [node(0, "sum", "sum(\n  a)", 1), node(1, "selector", "a", 20)],
+        });
+        let table = explained("table", &stats).expect("a table");
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines[1].starts_with("sum ") && lines[1].ends_with("sum( a)"),
+            "{table}"
+        );
+        assert!(lines[2].starts_with("  selector  20"), "{table}");
+        assert_eq!(
+            lines[3],
+            "2.000 ms evaluated, 0.000 ms waited; 40 samples read, 2 KiB of memory at most"
+        );
+        let csv = explained("csv", &stats).expect("csv");
+        assert!(csv.contains("  selector,20,20,40,1.500,2,a\n"), "{csv}");
+        let json = explained("json", &stats).expect("json");
+        assert!(json.contains("\"samplesRead\": 40"), "{json}");
     }
 
     #[test]

@@ -21,6 +21,25 @@ impl Table {
         debug_assert_eq!(row.len(), self.head.len(), "a cell per column");
         self.rows.push(row);
     }
+
+    /// Returns it as CSV, its head as the first line.
+    pub(super) fn to_csv(&self) -> String {
+        let line = |row: &Vec<String>| {
+            let cells: Vec<String> = row.iter().map(|cell| quote_csv(cell)).collect();
+            format!("{}\n", cells.join(","))
+        };
+        let head: Vec<String> = self.head.iter().map(|cell| (*cell).to_owned()).collect();
+        std::iter::once(&head).chain(&self.rows).map(line).collect()
+    }
+}
+
+/// Returns a cell of CSV.
+pub(super) fn quote_csv(text: &str) -> String {
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 impl fmt::Display for Table {

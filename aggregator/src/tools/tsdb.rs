@@ -10,6 +10,7 @@ use config::Settings;
 use files::{Disk, SharedFileSystem};
 use model::{Labels, Matcher, TimeRange, TimestampMs, Value};
 use serde_json::json;
+use storage::Unlimited;
 use tsdb::{CheckedFile, Damage, DumpedSample, FileKind, Offline, PartitionStatus, RepairAction};
 
 use super::table::Table;
@@ -169,7 +170,7 @@ fn open(folder: &[String]) -> anyhow::Result<Offline> {
 }
 
 fn selector(text: &str) -> anyhow::Result<Vec<Matcher>> {
-    promql::parse_selector(text, promql::ParserOptions::default())
+    promql::parse_selector(text, promql::ParserOptions::default(), &Unlimited)
         .map_err(|error| anyhow::anyhow!("--match: {error}"))
 }
 

@@ -1,6 +1,7 @@
 //! What a query may spend.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Why a query may not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +11,16 @@ pub enum BudgetExceeded {
         "query needs more than the {limit} bytes of memory it may use; narrow it, or raise {flag}"
     )]
     Memory {
+        /// The bound, in bytes.
+        limit: u64,
+        /// The setting.
+        flag: &'static str,
+    },
+    /// All queries that run, and answers on their way to clients, would hold too much memory together.
+    #[error(
+        "all queries together need more than the {limit} bytes of memory they may use; ask again when fewer run, narrow it, or raise {flag}"
+    )]
+    MemoryOfAll {
         /// The bound, in bytes.
         limit: u64,
         /// The setting.
@@ -53,6 +64,11 @@ pub trait Budget: Send + Sync + fmt::Debug {
 
     /// Fails when the deadline has passed or the query was cancelled; called at least every few thousand samples.
     fn check(&self) -> Result<(), BudgetExceeded>;
+
+    /// Returns how long the query has run; zero where nobody measures it.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A budget without bounds, for tests and tools.

@@ -22,6 +22,7 @@ mod root;
 mod select;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::ops::ControlFlow;
 
@@ -34,7 +35,8 @@ pub(crate) use self::encoded::{EncodedIndex, LabelsReader};
 pub(crate) use self::head::{HeadIndex, HeadIndexView, ValueCount};
 pub(crate) use self::naming::{Identity, Named, Naming};
 pub(crate) use self::root::IndexAreas;
-pub(crate) use self::select::{label_names, label_values, select, select_any};
+pub(crate) use self::select::{label_names, label_values, name_bytes, select, select_any};
+pub(crate) use self::watched::Watched;
 
 /// The number of a series within its index, counted from 0.
 pub(crate) type SeriesId = u32;

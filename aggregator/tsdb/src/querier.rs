@@ -12,7 +12,7 @@ use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 use roaring::RoaringBitmap;
 use storage::{
     Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, RollupColumn, Segment,
-    SegmentValues, Select, SeriesData, Visit, WantedLabels,
+    SegmentValues, Select, SeriesData, Unlimited, Visit, WantedLabels,
 };
 
 use self::selection::Selection;
@@ -20,7 +20,7 @@ use crate::catalogue::Tier;
 use crate::counters::Counters;
 use crate::deletes::{Mask, cut};
 use crate::head::{Head, ReadCache};
-use crate::index::{self, HeadIndexView, IndexRead, SeriesId};
+use crate::index::{self, HeadIndexView, IndexRead, SeriesId, Watched};
 use crate::merge_runs::Arrived;
 use crate::partition::{Partition, PartitionError};
 use crate::partitions::PartitionHandle;
@@ -70,18 +70,30 @@ impl HeadPart {
         }
     }
 
-    fn selected(&self, matchers: &[Matcher]) -> RoaringBitmap {
-        match index::select(&self.index, matchers) {
+    fn selected(
+        &self,
+        matchers: &[Matcher],
+        budget: &dyn Budget,
+    ) -> Result<RoaringBitmap, QueryError> {
+        let found = match index::select(&Watched::new(&self.index, budget), matchers) {
             Ok(found) => found,
             Err(never) => match never {},
-        }
+        };
+        budget.check()?;
+        Ok(found)
     }
 
-    fn matching(&self, matcher_sets: &[Vec<Matcher>]) -> RoaringBitmap {
-        match index::select_any(&self.index, matcher_sets) {
+    fn matching(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        budget: &dyn Budget,
+    ) -> Result<RoaringBitmap, QueryError> {
+        let found = match index::select_any(&Watched::new(&self.index, budget), matcher_sets) {
             Ok(found) => found,
             Err(never) => match never {},
-        }
+        };
+        budget.check()?;
+        Ok(found)
     }
 }
 
@@ -209,7 +221,8 @@ impl Snapshot {
                 continue;
             }
             let mut cache = ReadCache::default();
-            for (count, id) in part.matching(matcher_sets).into_iter().enumerate() {
+            let matching = part.matching(matcher_sets, budget)?;
+            for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check()?;
                 }
@@ -221,7 +234,9 @@ impl Snapshot {
             }
         }
         self.each_partition(range, |partition, mask| {
-            let matching = index::select_any(partition.index(), matcher_sets)? - mask.gone();
+            let index = Watched::new(partition.index(), budget);
+            let matching = index::select_any(&index, matcher_sets)? - mask.gone();
+            budget.check().map_err(QueryError::from)?;
             let mut labels = partition.labels_reader();
             for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
@@ -260,7 +275,7 @@ impl Snapshot {
         };
         for part in &self.heads {
             let mut cache = ReadCache::default();
-            for id in part.matching(&[]) {
+            for id in part.matching(&[], &Unlimited)? {
                 let runs = part.head.read(id, part.until, TimeRange::ALL, &mut cache);
                 if let Some(labels) = part.labels(id) {
                     visit_runs(&labels, &runs);
@@ -448,11 +463,12 @@ impl Querier for Snapshot {
             if full && found.last().is_some_and(|last| *last <= labels) {
                 return Ok(false);
             }
+            let bytes = SERIES_BYTES + labels.text_bytes() as u64;
             if found.insert(labels) {
                 if full {
                     found.pop_last();
                 } else {
-                    budget.charge(0, SERIES_BYTES)?;
+                    budget.charge(0, bytes)?;
                 }
             }
             Ok(true)
@@ -510,7 +526,12 @@ impl Querier for Snapshot {
             range.end.saturating_add(EXEMPLAR_DISTANCE),
         );
         self.each_partition(beside, |partition, mask| {
-            for id in index::select_any(partition.index(), matcher_sets)? {
+            let matching =
+                index::select_any(&Watched::new(partition.index(), budget), matcher_sets)?;
+            for (count, id) in matching.into_iter().enumerate() {
+                if count % CHECK_EVERY == 0 {
+                    budget.check().map_err(QueryError::from)?;
+                }
                 let mut exemplars = partition.exemplars(id, range)?;
                 if !exemplars.is_empty() {
                     let hidden = mask.ranges(id);
@@ -523,7 +544,11 @@ impl Querier for Snapshot {
             Ok(())
         })?;
         for part in &self.heads {
-            for id in part.matching(matcher_sets) {
+            let matching = part.matching(matcher_sets, budget)?;
+            for (count, id) in matching.into_iter().enumerate() {
+                if count % CHECK_EVERY == 0 {
+                    budget.check()?;
+                }
                 let exemplars = part.head.exemplars(id, range);
                 if !exemplars.is_empty() {
                     take(part.labels(id), exemplars)?;
@@ -573,7 +598,12 @@ impl Querier for Snapshot {
 /// A question about names, to be put to each index.
 trait Question {
     /// Answers for the series that are not `gone`.
-    fn ask<I: IndexRead>(&self, index: &I, gone: &RoaringBitmap) -> Result<Vec<String>, I::Error>;
+    fn ask<I: IndexRead>(
+        &self,
+        index: &I,
+        gone: &RoaringBitmap,
+        budget: &dyn Budget,
+    ) -> Result<Vec<String>, I::Error>;
 }
 
 struct LabelNames<'a> {
@@ -581,7 +611,12 @@ struct LabelNames<'a> {
 }
 
 impl Question for LabelNames<'_> {
-    fn ask<I: IndexRead>(&self, index: &I, gone: &RoaringBitmap) -> Result<Vec<String>, I::Error> {
+    fn ask<I: IndexRead>(
+        &self,
+        index: &I,
+        gone: &RoaringBitmap,
+        _: &dyn Budget,
+    ) -> Result<Vec<String>, I::Error> {
         let within = within(index, self.matcher_sets, gone)?;
         index::label_names(index, within.as_ref())
     }
@@ -595,9 +630,14 @@ struct LabelValues<'a> {
 }
 
 impl Question for LabelValues<'_> {
-    fn ask<I: IndexRead>(&self, index: &I, gone: &RoaringBitmap) -> Result<Vec<String>, I::Error> {
+    fn ask<I: IndexRead>(
+        &self,
+        index: &I,
+        gone: &RoaringBitmap,
+        budget: &dyn Budget,
+    ) -> Result<Vec<String>, I::Error> {
         let within = within(index, self.matcher_sets, gone)?;
-        index::label_values(index, self.name, within.as_ref(), self.limit)
+        index::label_values(index, self.name, within.as_ref(), self.limit, budget)
     }
 }
 
@@ -626,7 +666,7 @@ impl Snapshot {
         let mut take = |names: Vec<String>| {
             budget.check()?;
             for name in names {
-                let bytes = name.len() as u64 + 64;
+                let bytes = index::name_bytes(&name);
                 if found.insert(name) {
                     budget.charge(0, bytes)?;
                 }
@@ -634,13 +674,15 @@ impl Snapshot {
             Ok::<(), QueryError>(())
         };
         for part in self.heads.iter().filter(|part| touches(part, range)) {
-            match question.ask(&part.index, &RoaringBitmap::new()) {
+            let index = Watched::new(&part.index, budget);
+            match question.ask(&index, &RoaringBitmap::new(), budget) {
                 Ok(names) => take(names)?,
                 Err(never) => match never {},
             }
         }
         self.each_partition(range, |partition, mask| {
-            Ok(take(question.ask(partition.index(), mask.gone())?)?)
+            let index = Watched::new(partition.index(), budget);
+            Ok(take(question.ask(&index, mask.gone(), budget)?)?)
         })?;
         let truncated = limit > 0 && found.len() > limit;
         let keep = if limit > 0 { limit } else { usize::MAX };

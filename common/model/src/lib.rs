@@ -24,7 +24,7 @@ pub use histogram::{
 };
 pub use labels::{Labels, LabelsBuilder, LabelsError, METRIC_NAME};
 pub use matcher::{
-    MatchOp, Matcher, MatcherError, REGEX_BYTES_MAX, REGEX_COMPILED_BYTES_MAX, anchored_regex,
+    AnchoredRegex, MatchOp, Matcher, MatcherError, REGEX_BYTES_MAX, REGEX_COMPILED_BYTES_MAX,
     unanchored_regex,
 };
 pub use metadata::{Metadata, MetricType};

@@ -10,6 +10,10 @@ use crate::re2;
 pub const REGEX_BYTES_MAX: usize = 16 * 1024;
 /// The memory that a compiled expression, and the cache of its automaton, may take, each.
 pub const REGEX_COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Expressions are compiled within the least of these bounds that does: so it is known what they take.
+const COMPILED_BYTES: [usize; 3] = [16 * 1024, 128 * 1024, REGEX_COMPILED_BYTES_MAX];
+/// What the cache of an automaton may take, as a multiple of that bound.
+const CACHE_FACTOR: usize = 8;
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,7 +77,7 @@ pub struct Matcher {
     name: String,
     op: MatchOp,
     value: String,
-    regex: Option<Regex>,
+    regex: Option<AnchoredRegex>,
     shortcut: Option<Shortcut>,
 }
 
@@ -125,7 +129,7 @@ impl Matcher {
         let value = value.into();
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(anchored_regex(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(AnchoredRegex::new(&value)?),
         };
         let shortcut = regex.as_ref().and_then(|_| Shortcut::of(&value));
         Ok(Self {
@@ -165,14 +169,14 @@ impl Matcher {
 
     /// Returns the regular expression as it was compiled, in the syntax of the `regex` crate, anchors included; `None` for `=` and `!=`.
     pub fn compiled(&self) -> Option<&str> {
-        self.regex.as_ref().map(Regex::as_str)
+        self.regex.as_ref().map(|regex| regex.regex().as_str())
     }
 
     /// Returns whether a label of this value (`""` = absent) satisfies the matcher.
     pub fn matches(&self, value: &str) -> bool {
         let regex_matches = || match &self.shortcut {
             Some(shortcut) => shortcut.matches(value),
-            None => (self.regex.as_ref()).is_some_and(|regex| regex.is_match(value)),
+            None => (self.regex.as_ref()).is_some_and(|regex| regex.regex().is_match(value)),
         };
         match self.op {
             MatchOp::Equal => self.value == value,
@@ -180,6 +184,12 @@ impl Matcher {
             MatchOp::Regex => regex_matches(),
             MatchOp::NotRegex => !regex_matches(),
         }
+    }
+
+    /// Returns the most memory that it takes, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let texts = (size_of::<Self>() + self.name.len() + self.value.len()) as u64;
+        texts + self.regex.as_ref().map_or(0, AnchoredRegex::memory_bytes)
     }
 
     /// Returns whether series without the label satisfy the matcher; a selector needs one matcher that says no.
@@ -202,18 +212,44 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// Returns the expression of RE2's syntax, anchored at both ends, `.` matching newlines, its size bounded: as matchers and
-/// `label_replace` take it.
-pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
-    compile(pattern, |translated| format!("^(?s:{translated})$"))
+/// An expression of RE2's syntax, anchored at both ends, `.` matching newlines, its size bounded: as matchers and `label_replace` take it.
+#[derive(Clone, Debug)]
+pub struct AnchoredRegex {
+    regex: Regex,
+    memory_bytes: u64,
+}
+
+impl AnchoredRegex {
+    /// Compiles an expression.
+    pub fn new(pattern: &str) -> Result<Self, MatcherError> {
+        let (regex, memory_bytes) = compile(pattern, |translated| format!("^(?s:{translated})$"))?;
+        Ok(Self {
+            regex,
+            memory_bytes,
+        })
+    }
+
+    /// Returns the expression as it was compiled.
+    pub const fn regex(&self) -> &Regex {
+        &self.regex
+    }
+
+    /// Returns the most memory that it takes, in bytes: forwards and backwards, each compiled and with its cache.
+    pub const fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
 }
 
 /// Returns the expression of RE2's syntax as templates take it: it may match anywhere; its size is bounded.
 pub fn unanchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
-    compile(pattern, |translated| translated)
+    compile(pattern, |translated| translated).map(|(regex, _)| regex)
 }
 
-fn compile(pattern: &str, wrap: impl FnOnce(String) -> String) -> Result<Regex, MatcherError> {
+/// Returns an expression, and the most memory that it takes.
+fn compile(
+    pattern: &str,
+    wrap: impl FnOnce(String) -> String,
+) -> Result<(Regex, u64), MatcherError> {
     if pattern.len() > REGEX_BYTES_MAX {
         return Err(MatcherError::RegexTooLong {
             bytes: pattern.len(),
@@ -230,14 +266,21 @@ fn compile(pattern: &str, wrap: impl FnOnce(String) -> String) -> Result<Regex, 
         _ => invalid(last_line(&error.to_string())),
     };
     let translated = re2::translate(pattern).map_err(&invalid)?;
-    bounded(&wrap(translated)).map_err(|error| bad(&error))
+    let wrapped = wrap(translated);
+    let [small, middle, large] = COMPILED_BYTES;
+    bounded(&wrapped, small)
+        .or_else(|_| bounded(&wrapped, middle))
+        .or_else(|_| bounded(&wrapped, large))
+        .map_err(|error| bad(&error))
 }
 
-fn bounded(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern)
-        .size_limit(REGEX_COMPILED_BYTES_MAX)
-        .dfa_size_limit(REGEX_COMPILED_BYTES_MAX)
-        .build()
+fn bounded(pattern: &str, bytes: usize) -> Result<(Regex, u64), regex::Error> {
+    let cache = (CACHE_FACTOR * bytes).min(REGEX_COMPILED_BYTES_MAX);
+    let regex = RegexBuilder::new(pattern)
+        .size_limit(bytes)
+        .dfa_size_limit(cache)
+        .build()?;
+    Ok((regex, 2 * (bytes + cache) as u64))
 }
 
 /// The compiler draws the expression and points at the place before it says what is wrong.
@@ -275,17 +318,26 @@ mod tests {
             "ab.*",
         ] {
             let matcher = regex(pattern);
-            let compiled = anchored_regex(pattern).expect("valid");
+            let compiled = AnchoredRegex::new(pattern).expect("valid");
             for value in [
                 "", "a", "ab", "ba", "bab", "xa-by", "a&&bc", "a\n", "\na", "b",
             ] {
                 assert_eq!(
                     matcher.matches(value),
-                    compiled.is_match(value),
+                    compiled.regex().is_match(value),
                     "{pattern} {value:?}"
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_an_expression_takes_is_told_by_its_size() {
+        let small = regex("a|b.*").memory_bytes();
+        let large = regex("[a-z0-9]{900}").memory_bytes();
+        assert!((1..1 << 20).contains(&small), "{small}");
+        assert!((2 << 20..16 << 20).contains(&large), "{large}");
+        assert!(Matcher::equal("l", "a").memory_bytes() < 1_024);
     }
 
     #[test]

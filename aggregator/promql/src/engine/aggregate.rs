@@ -7,11 +7,11 @@ mod rank;
 use std::collections::HashMap;
 
 use model::{Labels, METRIC_NAME, MatchOp};
-use storage::WantedLabels;
+use storage::{Budget, WantedLabels};
 
 use super::evaluator::{Evaluator, Scope};
 use super::select::Take;
-use super::value::{Emit, Evaluated, METADATA_LABELS, Series};
+use super::value::{Emit, Evaluated, METADATA_LABELS, SERIES_PER_LOOK, Series};
 use crate::ast::{Aggregate, Expr, ExprKind, LabelMatcher, VectorSelector};
 use crate::token::AggregateOp;
 use crate::{Note, QueryError, TextRange};
@@ -44,7 +44,7 @@ impl<'q> Evaluator<'q> {
             | AggregateOp::Limitk
             | AggregateOp::LimitRatio => {
                 let input = self.eval(&aggregate.expr, scope)?.into_vector();
-                let groups = group(&input, &aggregate.grouping, aggregate.without);
+                let groups = group(&input, &aggregate.grouping, aggregate.without, self.budget)?;
                 self.rank(aggregate, range, &param, input, &groups, scope.grid.len())
             }
             _ => self.accumulate(aggregate, &param, scope),
@@ -73,16 +73,27 @@ impl<'q> Evaluator<'q> {
             });
         };
         let wanted = WantedLabels::Only(&names);
+        let node = self.begin_node(inner);
+        let (mut series, mut points, explains) = (0, 0, node.is_some());
+        let mut counted = |evaluator: &mut Self, found: Evaluated<'_>| {
+            if explains {
+                series += 1;
+                points += found.column.present() as u64;
+            }
+            emit(evaluator, found)
+        };
         match &inner.kind {
             ExprKind::Vector(selector) => {
-                self.each_instant_sample(selector, scope, Take::Value, wanted, emit)
+                self.each_instant_sample(selector, scope, Take::Value, wanted, &mut counted)?;
             }
             ExprKind::Call(call) => {
                 let range_arg = call.range_arg().unwrap_or_default();
-                self.each_of_range_call(call, range_arg, scope, wanted, emit)
+                self.each_of_range_call(call, range_arg, scope, wanted, &mut counted)?;
             }
-            _ => Ok(()),
+            _ => {}
         }
+        self.end_node(node, || (series, points, 0));
+        Ok(())
     }
 
     /// Returns the names of the labels that an aggregation and what it aggregates look at: those it groups by, and the metric's name for
@@ -191,12 +202,22 @@ const INTEGER_MIN: f64 = -9_223_372_036_854_775_808.0;
 const INTEGER_MAX: f64 = 9_223_372_036_854_774_784.0;
 
 /// Returns the groups, in order of first appearance.
-fn group(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {
+fn group(
+    input: &[Series],
+    grouping: &[String],
+    without: bool,
+    budget: &dyn Budget,
+) -> Result<Vec<Group>, QueryError> {
     let mut places: HashMap<Labels, usize> = HashMap::new();
     // Series that share their labels share their group.
     let mut known: HashMap<usize, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
+    // What a series costs grows with the list of labels.
+    let per_look = (SERIES_PER_LOOK / (1 + grouping.len() / SERIES_PER_LOOK)).max(1);
     for (index, series) in input.iter().enumerate() {
+        if index.is_multiple_of(per_look) {
+            budget.check()?;
+        }
         let place = *known.entry(series.labels.identity()).or_insert_with(|| {
             let labels = group_labels(&series.labels, grouping, without);
             *places.entry(labels).or_insert_with(|| {
@@ -208,7 +229,7 @@ fn group(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {
         });
         groups[place].members.push(index);
     }
-    groups
+    Ok(groups)
 }
 
 /// Returns the labels of the group that a series belongs to.

@@ -10,6 +10,7 @@ use super::duration::{self, QuerySpan};
 use super::value::{Evaluated, Series, Value, merge_same_labels, without_metadata};
 use super::window::LookTimes;
 use crate::ast::{AtModifier, DurationExpr, Expr, ExprKind, TimeModifiers};
+use crate::plan::{Open, Plan};
 use crate::{Annotations, Grid, Note, QueryError, QueryStats, TextRange};
 
 /// Where an expression is evaluated.
@@ -61,6 +62,9 @@ pub(crate) struct Reading {
     pub(crate) raw_only: bool,
 }
 
+/// What a series takes beside its values.
+const COLUMN_BYTES: u64 = 128;
+
 /// The state of one query.
 #[derive(Debug)]
 pub(crate) struct Evaluator<'a> {
@@ -73,6 +77,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) reading: Reading,
     pub(crate) notes: Annotations,
     pub(crate) stats: QueryStats,
+    /// What nodes come to, when somebody wants to know.
+    pub(crate) plan: Option<Plan>,
     held_points: u64,
     held_bytes: u64,
     /// Samples and points gone through since the last look at the clock.
@@ -99,6 +105,7 @@ impl<'a> Evaluator<'a> {
             reading,
             notes: Annotations::default(),
             stats: QueryStats::default(),
+            plan: None,
             held_points: 0,
             held_bytes: 0,
             work: 0,
@@ -107,7 +114,7 @@ impl<'a> Evaluator<'a> {
 
     /// Evaluates `expr`; what its parts held is given back, what it holds is charged.
     pub(crate) fn eval(&mut self, expr: &Expr, scope: Scope) -> Result<Value, QueryError> {
-        self.settled(|evaluator| {
+        self.settled(expr, |evaluator| {
             if !evaluator.is_evaluated_once(expr, scope) {
                 return evaluator.eval_node(expr, scope);
             }
@@ -119,6 +126,7 @@ impl<'a> Evaluator<'a> {
                 ..scope
             };
             let once = evaluator.eval_node(expr, single)?;
+            evaluator.hold_columns(once.columns(), scope.grid.len())?;
             Ok(repeat(once, scope.grid.len()))
         })
     }
@@ -128,16 +136,38 @@ impl<'a> Evaluator<'a> {
         scope.grid.len() > 1 && self.is_constant(expr)
     }
 
-    /// Evaluates; what was held on the way is given back, what the value holds is charged.
+    /// Evaluates `expr`; what was held on the way is given back, what the value holds is charged.
     pub(crate) fn settled(
         &mut self,
+        expr: &Expr,
         evaluate: impl FnOnce(&mut Self) -> Result<Value, QueryError>,
     ) -> Result<Value, QueryError> {
         let (points, bytes) = (self.held_points, self.held_bytes);
+        let open = self.begin_node(expr);
         let value = evaluate(self)?;
         let (new_points, new_bytes) = value.size();
         self.settle(points + new_points, bytes + new_bytes)?;
+        self.end_node(open, || (value.columns() as u64, new_points, new_bytes));
         Ok(value)
+    }
+
+    /// Notes that a node begins, when somebody wants to know.
+    pub(crate) fn begin_node(&mut self, expr: &Expr) -> Option<Open> {
+        let (budget, read) = (self.budget, self.stats.samples_read);
+        let plan = self.plan.as_mut()?;
+        Some(plan.begin(expr, budget.elapsed(), read))
+    }
+
+    /// Notes what it came to: series, points, bytes.
+    pub(crate) fn end_node(
+        &mut self,
+        open: Option<Open>,
+        came_to: impl FnOnce() -> (u64, u64, u64),
+    ) {
+        if let (Some(plan), Some(open)) = (&mut self.plan, open) {
+            let (now, read) = (self.budget.elapsed(), self.stats.samples_read);
+            plan.end(&open, now, read, came_to());
+        }
     }
 
     fn eval_node(&mut self, expr: &Expr, scope: Scope) -> Result<Value, QueryError> {
@@ -190,6 +220,7 @@ impl<'a> Evaluator<'a> {
             }
             Value::Vector(mut series) => {
                 for series in &mut series {
+                    self.budget.check()?;
                     for value in &mut series.column.floats {
                         if !model::is_stale(*value) {
                             *value = -*value;
@@ -219,7 +250,7 @@ impl<'a> Evaluator<'a> {
         for series in &mut series {
             series.labels = without_metadata(&series.labels);
         }
-        merge_same_labels(series)
+        merge_same_labels(series, self.budget)
     }
 
     /// Returns where a selector looks.
@@ -297,6 +328,15 @@ impl<'a> Evaluator<'a> {
         self.held_bytes += bytes;
         self.stats.points_peak = self.stats.points_peak.max(self.held_points);
         self.check_points(0)
+    }
+
+    /// Charges columns that now exist, whatever will be in them.
+    pub(crate) fn hold_columns(
+        &mut self,
+        columns: usize,
+        instants: usize,
+    ) -> Result<(), QueryError> {
+        self.hold(0, columns as u64 * (instants as u64 * 8 + COLUMN_BYTES))
     }
 
     /// Fails when `more` points would exceed the bound.

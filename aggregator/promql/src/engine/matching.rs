@@ -81,7 +81,7 @@ impl Evaluator<'_> {
         instants: usize,
     ) -> Result<Vec<Series>, QueryError> {
         let matching = &binary.matching;
-        let groups = Groups::new(&left, &right, matching);
+        let groups = Groups::new(&left, &right, matching, self.budget)?;
         let swapped = matching.group == Some(GroupSide::Right);
         let fills = (
             matching.fill_left.map(|fill| fill.0),
@@ -131,16 +131,19 @@ impl Evaluator<'_> {
             return self.check_one_side(sides, binary, one, instants);
         }
         if let ([many], [one]) = (many.as_slice(), one.as_slice())
-            && self.match_columns(binary, sides, (*many, *one), instants, results)
+            && self.match_columns(binary, sides, (*many, *one), instants, results)?
         {
             return Ok(());
         }
         let mut pairs = Pairs::default();
         let mut seen: HashSet<usize> = HashSet::new();
+        let mut known = results.series.len();
         for index in 0..instants {
             if index.is_multiple_of(64) {
                 self.budget.check()?;
             }
+            self.hold_columns(results.series.len() - known, instants)?;
+            known = results.series.len();
             let found = only_one(sides, &binary.matching, one, index)?;
             let mut matched = 0;
             seen.clear();
@@ -184,24 +187,25 @@ impl Evaluator<'_> {
 
     /// Combines two columns of floats at once, the common case; says no when it takes the long way.
     fn match_columns(
-        &self,
+        &mut self,
         binary: &Binary,
         sides: &Sides<'_>,
         (many, one): (usize, usize),
         instants: usize,
         results: &mut Results,
-    ) -> bool {
+    ) -> Result<bool, QueryError> {
         let (many, one) = (&sides.many[many], &sides.one[one]);
         let only_floats = many.column.histograms.is_empty() && one.column.histograms.is_empty();
         let fills = sides.fill_many.is_some() || sides.fill_one.is_some();
         if !only_floats || fills || is_trim(binary.op) {
-            return false;
+            return Ok(false);
         }
         let (labels, drop_name) = self.final_labels(binary, &many.labels, &one.labels);
         let (place, is_new) = results.place(labels, drop_name, instants);
         if !is_new {
-            return false;
+            return Ok(false);
         }
+        self.hold_columns(1, instants)?;
         let (left, right) = if sides.swapped {
             (one, many)
         } else {
@@ -213,7 +217,7 @@ impl Evaluator<'_> {
             &right.column.floats,
             &mut results.series[place].column.floats,
         );
-        true
+        Ok(true)
     }
 
     /// Returns the labels of a result, and whether its name is to be removed in the end.

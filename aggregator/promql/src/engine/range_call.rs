@@ -9,12 +9,16 @@ use super::evaluator::{Evaluator, Scope, metric_name};
 use super::range_function::{self, Arguments, Context, RangeFunction};
 use super::rollup::{self, Elements};
 use super::select::{Asked, Purpose, range_read};
+use super::sorted::sorted;
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
 use super::value::{Emit, Evaluated, Series, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
 use crate::functions::rate::{self, Points};
 use crate::{Column, Grid, Note, QueryError};
+
+/// What a sample takes while it is held: its time, its value, and as much again where these were read from.
+const TRACKED_BYTES: u64 = 32;
 
 /// What a function is applied to, and where.
 #[derive(Debug)]
@@ -124,10 +128,16 @@ impl<'q> Evaluator<'q> {
             // Samples are looked at and let go series by series.
             ExprKind::Matrix(matrix) => {
                 let ranges = self.matrix_ranges(matrix, Some(name), scope)?;
+                let node = self.begin_node(arg);
+                let (mut series_read, read) = (0, self.stats.samples_read);
                 let mut column = Column::default();
                 self.each_track(matrix, &ranges, scope, wanted, |evaluator, series| {
+                    series_read += 1;
                     evaluator.apply_to(&applied, &series, &ranges, &mut column, emit)
-                })
+                })?;
+                let samples = self.stats.samples_read - read;
+                self.end_node(node, || (series_read, samples, 0));
+                Ok(())
             }
             _ => {
                 let RangeSource { series, ranges } = self.range_source(arg, Some(name), scope)?;
@@ -356,11 +366,17 @@ impl<'q> Evaluator<'q> {
         function: Option<&str>,
         scope: Scope,
     ) -> Result<RangeSource, QueryError> {
-        match &arg.unwrap_parens().kind {
-            ExprKind::Matrix(matrix) => self.matrix_source(matrix, function, scope),
-            ExprKind::Subquery(subquery) => self.subquery_source(subquery, scope),
-            _ => Err(QueryError::Execution("expected a range vector".to_owned())),
-        }
+        let node = self.begin_node(arg);
+        let source = match &arg.unwrap_parens().kind {
+            ExprKind::Matrix(matrix) => self.matrix_source(matrix, function, scope)?,
+            ExprKind::Subquery(subquery) => self.subquery_source(subquery, scope)?,
+            _ => {
+                let why = "expected a range vector";
+                return Err(QueryError::Execution(why.to_owned()));
+            }
+        };
+        self.end_node(node, || source.size());
+        Ok(source)
     }
 
     fn matrix_source(
@@ -374,7 +390,7 @@ impl<'q> Evaluator<'q> {
         let wanted = WantedLabels::All;
         self.each_track(matrix, &ranges, scope, wanted, |evaluator, one| {
             let samples = one.tracks.floats.values.len() + one.tracks.histograms.values.len();
-            evaluator.hold(0, samples as u64 * 8)?;
+            evaluator.hold(0, samples as u64 * TRACKED_BYTES)?;
             series.push(RangeSeries {
                 labels: one.labels,
                 drop_name: one.drop_name,
@@ -509,6 +525,18 @@ impl<'q> Evaluator<'q> {
     }
 }
 
+impl RangeSource {
+    /// Returns series, samples, and the bytes that these take.
+    fn size(&self) -> (u64, u64, u64) {
+        let of_series = |series: &RangeSeries<'_>| {
+            series.tracks.floats.values.len() + series.tracks.histograms.values.len()
+        };
+        let samples: usize = self.series.iter().map(of_series).sum();
+        let samples = samples as u64;
+        (self.series.len() as u64, samples, samples * TRACKED_BYTES)
+    }
+}
+
 fn window_of<'a, T>(points: Points<'a, T>, (low, high): (usize, usize)) -> Points<'a, T> {
     Points {
         times: &points.times[low..high],
@@ -570,6 +598,7 @@ fn keeps_name(function: &str) -> bool {
 pub(crate) fn samples_of(
     source: RangeSource,
     drop_names: bool,
+    evaluator: &mut Evaluator<'_>,
 ) -> Result<Vec<crate::SampleSeries>, QueryError> {
     let mut out = Vec::new();
     for series in source.series {
@@ -577,6 +606,8 @@ pub(crate) fn samples_of(
         let histograms = window_samples(&series.tracks.histograms, |value: &Arc<Histogram>| {
             Value::Histogram(Arc::clone(value))
         });
+        let bytes = (floats.len() + histograms.len()) * size_of::<model::Sample>();
+        evaluator.hold(0, bytes as u64)?;
         let mut samples = [floats, histograms].concat();
         samples.sort_by_key(|sample| sample.at);
         if samples.is_empty() {
@@ -589,7 +620,9 @@ pub(crate) fn samples_of(
         };
         out.push(crate::SampleSeries { labels, samples });
     }
-    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    let out = sorted(out, evaluator.budget, |a: &crate::SampleSeries, b| {
+        a.labels.cmp(&b.labels)
+    })?;
     if out.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
         return Err(super::value::same_labelset());
     }

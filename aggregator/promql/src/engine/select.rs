@@ -160,9 +160,7 @@ impl<'q> Evaluator<'q> {
             reach,
             purpose,
         } = asked;
-        let matchers = selector
-            .to_matchers()
-            .map_err(|error| QueryError::Execution(error.to_string()))?;
+        let matchers = selector.to_matchers(self.budget)?;
         let rollups = purpose.rollups.filter(|_| !self.reading.raw_only);
         let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
         let select = Select {
@@ -191,6 +189,8 @@ impl<'q> Evaluator<'q> {
                 Err(_) => ControlFlow::Break(()),
             }
         })?;
+        self.budget
+            .release(matchers.iter().map(model::Matcher::memory_bytes).sum());
         visited
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn combine(
     instants: usize,
     budget: &dyn Budget,
 ) -> Result<Vec<Series>, QueryError> {
-    let groups = Groups::new(&left, &right, matching);
+    let groups = Groups::new(&left, &right, matching, budget)?;
     for group in &groups.groups {
         match op {
             Operator::And => {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use model::{Labels, METRIC_NAME};
+use storage::{Budget, BudgetExceeded};
 
-use super::value::Series;
+use super::value::{SERIES_PER_LOOK, Series};
 use crate::ast::Matching;
 
 /// Returns the labels that decide which series of the other side belong to this one.
@@ -33,21 +34,34 @@ pub(crate) struct Group {
 }
 
 impl Groups {
-    pub(crate) fn new(left: &[Series], right: &[Series], matching: &Matching) -> Self {
+    pub(crate) fn new(
+        left: &[Series],
+        right: &[Series],
+        matching: &Matching,
+        budget: &dyn Budget,
+    ) -> Result<Self, BudgetExceeded> {
         let mut groups = Self::default();
+        // What a series costs grows with the list of labels.
+        let per_look = (SERIES_PER_LOOK / (1 + matching.labels.len() / SERIES_PER_LOOK)).max(1);
         for (index, series) in left.iter().enumerate() {
+            if index.is_multiple_of(per_look) {
+                budget.check()?;
+            }
             groups
                 .group(signature(&series.labels, matching))
                 .left
                 .push(index);
         }
         for (index, series) in right.iter().enumerate() {
+            if index.is_multiple_of(per_look) {
+                budget.check()?;
+            }
             groups
                 .group(signature(&series.labels, matching))
                 .right
                 .push(index);
         }
-        groups
+        Ok(groups)
     }
 
     fn group(&mut self, signature: Labels) -> &mut Group {

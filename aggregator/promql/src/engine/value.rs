@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 
 use model::{Labels, METRIC_NAME};
+use storage::Budget;
 
 use super::evaluator::Evaluator;
 use crate::{Column, QueryError};
 
 /// The labels that say what a metric is; they go when its values no longer are that.
 pub(crate) const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+
+/// So many series are gone over between two looks at the budget.
+pub(crate) const SERIES_PER_LOOK: usize = 256;
 
 /// A value at every instant of a grid.
 #[derive(Clone, Debug)]
@@ -57,6 +61,14 @@ impl Value {
         }
     }
 
+    /// Returns how many columns it has.
+    pub(crate) fn columns(&self) -> usize {
+        match self {
+            Self::Vector(series) => series.len(),
+            Self::Scalar(_) | Self::Text(_) => 1,
+        }
+    }
+
     /// Returns the points and bytes held.
     pub(crate) fn size(&self) -> (u64, u64) {
         match self {
@@ -92,10 +104,16 @@ pub(crate) fn without_metadata(labels: &Labels) -> Labels {
 }
 
 /// Brings series of equal labels together, which must not have values at the same instant.
-pub(crate) fn merge_same_labels(series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
+pub(crate) fn merge_same_labels(
+    series: Vec<Series>,
+    budget: &dyn Budget,
+) -> Result<Vec<Series>, QueryError> {
     let mut places: HashMap<Labels, usize> = HashMap::with_capacity(series.len());
     let mut merged: Vec<Series> = Vec::with_capacity(series.len());
-    for next in series {
+    for (count, next) in series.into_iter().enumerate() {
+        if count.is_multiple_of(SERIES_PER_LOOK) {
+            budget.check()?;
+        }
         match places.get(&next.labels) {
             None => {
                 places.insert(next.labels.clone(), merged.len());

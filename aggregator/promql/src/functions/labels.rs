@@ -4,6 +4,14 @@ use std::cmp::Ordering;
 
 use regex::Captures;
 
+/// Returns the most bytes that a template gives for values of so many bytes.
+pub(crate) fn expanded_bytes_max(template: &str, value_bytes: usize) -> usize {
+    let references = template.bytes().filter(|byte| *byte == b'$').count();
+    template
+        .len()
+        .saturating_add(references.saturating_mul(value_bytes))
+}
+
 /// Appends `template` with `$1`, `${1}`, `$name` and `$$` filled in, as Go's `Expand` does.
 pub(crate) fn expand(template: &str, captures: &Captures<'_>) -> String {
     // The crate's syntax is Go's: the longest name after `$`, braces to end it sooner.

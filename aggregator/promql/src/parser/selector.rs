@@ -1,8 +1,10 @@
 //! Selectors: a name, matchers in braces, or both.
 
-use model::{METRIC_NAME, MatchOp, Matcher, MatcherError};
+use model::{METRIC_NAME, MatchOp, Matcher};
+use storage::Budget;
 
 use super::{Abandoned, Parsed, Parser};
+use crate::QueryError;
 use crate::ast::{Expr, ExprKind, LabelMatcher, VectorSelector};
 use crate::token::{Operator, Token, TokenKind};
 
@@ -95,6 +97,9 @@ impl Parser<'_> {
                 String::new()
             }
         };
+        if !self.may_go_on() {
+            return Err(Abandoned);
+        }
         if let Err(error) = Matcher::new(name.as_str(), op, value.as_str()) {
             self.report(range, error.to_string(), None);
         }
@@ -103,16 +108,21 @@ impl Parser<'_> {
 }
 
 impl VectorSelector {
-    /// Returns all matchers, that of the name last.
-    pub fn to_matchers(&self) -> Result<Vec<Matcher>, MatcherError> {
-        self.matchers
-            .iter()
-            .map(|matcher| Matcher::new(matcher.name.as_str(), matcher.op, matcher.value.as_str()))
-            .chain(
-                self.name
-                    .iter()
-                    .map(|name| Ok(Matcher::equal(METRIC_NAME, name.as_str()))),
-            )
-            .collect()
+    /// Returns all matchers, that of the name last; their memory is charged to the budget.
+    pub fn to_matchers(&self, budget: &dyn Budget) -> Result<Vec<Matcher>, QueryError> {
+        let mut matchers = Vec::with_capacity(self.matchers.len() + 1);
+        for LabelMatcher { name, op, value } in &self.matchers {
+            budget.check()?;
+            let matcher = Matcher::new(name.as_str(), *op, value.as_str())
+                .map_err(|error| QueryError::Execution(error.to_string()))?;
+            budget.charge(0, matcher.memory_bytes())?;
+            matchers.push(matcher);
+        }
+        if let Some(name) = &self.name {
+            let matcher = Matcher::equal(METRIC_NAME, name.as_str());
+            budget.charge(0, matcher.memory_bytes())?;
+            matchers.push(matcher);
+        }
+        Ok(matchers)
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use model::{Labels, TimestampMs, Value};
 use promql::generator::{Choices, Generator, Grammar, QueryBounds, Vocabulary, random_store};
 use promql::{
-    Engine, EngineConfig, ErrorKind, Grid, Output, QueryError, QueryOptions, QueryResult,
-    VectorSample,
+    Engine, EngineConfig, ErrorKind, Grid, Output, ParserOptions, QueryError, QueryOptions,
+    QueryResult, VectorSample,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -85,6 +85,83 @@ fn answer(text: &str, budget: &dyn Budget, config: EngineConfig) -> Result<(), Q
 
 fn refusal(text: &str, budget: &dyn Budget, config: EngineConfig) -> QueryError {
     answer(text, budget, config).expect_err("beyond a bound")
+}
+
+/// What takes memory before it is a value: each was charged too late, or not at all.
+#[test]
+fn memory_is_charged_before_it_is_taken() {
+    const BYTES_MAX: u64 = 1_000_000;
+    let grid = Grid {
+        start: TimestampMs(0),
+        end: TimestampMs(300_000),
+        step_ms: 100,
+    };
+    let (many, regexes) = ("1,".repeat(100_000), "a=~\"x{1,900}\",".repeat(100));
+    for text in [
+        // A column for each value that occurs.
+        "count_values(\"v\", m{i=\"1\"} * time())".to_owned(),
+        "histogram_quantiles(vector(1), \"q\", time() / 1000, 0.5) or count_values(\"v\", m{i=\"1\"} + time())".to_owned(),
+        // One value, repeated at all instants.
+        "m @ 0".to_owned(),
+        "m + on (i) group_left () m".to_owned(),
+        "topk(1000, m)".to_owned(),
+        "sum by (i) (m)".to_owned(),
+        // Trees, and compiled expressions.
+        format!("max_of({many}1)"),
+        format!("m{{{regexes}i=\"1\"}}"),
+    ] {
+        let narrow = Counting {
+            bytes_max: Some(BYTES_MAX),
+            ..Counting::default()
+        };
+        let options = ParserOptions::default();
+        let result = promql::parse_within(&text, options, &narrow).and_then(|expr| {
+            Engine::default().range_expr(&many_series(), &expr, grid, &QueryOptions::default(), &narrow)
+        });
+        let error = result.map_or_else(|error| error.to_string(), |_| "none".to_owned());
+        let shown: String = text.chars().take(60).collect();
+        assert!(error.contains("--query.max-memory"), "{shown}: {error}");
+        let peak = narrow.peak.load(Ordering::Relaxed);
+        assert!(peak < 20 * BYTES_MAX, "{shown}: {peak}");
+    }
+}
+
+#[test]
+fn labels_that_a_query_makes_are_bounded_before_they_are_made() {
+    let twice = "$1".repeat(60_000);
+    let sources = "\"i\", ".repeat(60_000);
+    for text in [
+        format!("label_replace(m, \"x\", \"{twice}\", \"i\", \"(.*)\")"),
+        format!("label_join(m, \"x\", \"-------\", {sources}\"i\")"),
+    ] {
+        let error = refusal(&text, &Unlimited, EngineConfig::default()).to_string();
+        assert!(
+            error.contains("longer than the 65536 that a query may make"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn parsing_stops_when_nobody_wants_the_tree() {
+    let regexes = "a=~\".*x{0,900}\",".repeat(10_000);
+    let cancelled = Counting {
+        cancel_at: Some(5),
+        ..Counting::default()
+    };
+    let text = format!("{{{regexes}i=\"1\"}}");
+    let refused = promql::parse_selector(&text, ParserOptions::default(), &cancelled);
+    assert_eq!(
+        refused.map_err(|error| error.kind()),
+        Err(ErrorKind::Canceled)
+    );
+    let free = Counting::default();
+    promql::parse_within("sum(m) + 1", ParserOptions::default(), &free).expect("it is right");
+    assert_eq!(
+        free.held.load(Ordering::Relaxed),
+        0,
+        "short ones cost nothing that lasts"
+    );
 }
 
 #[test]

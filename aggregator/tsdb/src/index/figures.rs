@@ -83,7 +83,7 @@ fn ask<I: IndexRead<Error: std::fmt::Debug>>(form: &str, index: &I) {
         ("metrics of a namespace", "__name__", Some(&within), 0),
     ] {
         let began = clock.monotonic();
-        let values = label_values(index, name, within, limit).unwrap();
+        let values = label_values(index, name, within, limit, &storage::Unlimited).unwrap();
         let took = clock.monotonic().saturating_since(began);
         println!("{form} {what}: {} in {took:.3?}", values.len());
     }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use model::{MatchOp, Matcher};
 use roaring::RoaringBitmap;
+use storage::Budget;
 
 use super::pattern::Pattern;
 use super::{IndexRead, ValueId};
@@ -71,12 +72,14 @@ pub(crate) fn label_names<I: IndexRead>(
     Ok(names)
 }
 
-/// Returns the first `limit` (0: all) values, sorted, that the label `name` has in the series `within` (`None`: all).
+/// Returns the first `limit` (0: all) values, sorted, that the label `name` has in the series `within` (`None`: all). They are charged to
+/// the budget; when it refuses, the list ends early, and it is for the caller to look at the budget.
 pub(crate) fn label_values<I: IndexRead>(
     index: &I,
     name: &str,
     within: Option<&RoaringBitmap>,
     limit: usize,
+    budget: &dyn Budget,
 ) -> Result<Vec<String>, I::Error> {
     let mut found = Vec::new();
     let mut failed = None;
@@ -91,6 +94,9 @@ pub(crate) fn label_values<I: IndexRead>(
             }
         };
         match here {
+            Ok(true) if budget.charge(0, name_bytes(text)).is_err() => {
+                return ControlFlow::Break(());
+            }
             Ok(true) => found.push(text.to_owned()),
             Ok(false) => {}
             Err(error) => {
@@ -105,6 +111,11 @@ pub(crate) fn label_values<I: IndexRead>(
         }
     })?;
     failed.map_or(Ok(found), Err)
+}
+
+/// Returns what a name or value takes in a list, in bytes.
+pub(crate) const fn name_bytes(text: &str) -> u64 {
+    text.len() as u64 + 64
 }
 
 /// What a matcher does to a selection.

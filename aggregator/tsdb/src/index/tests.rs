@@ -129,11 +129,11 @@ fn check<I: IndexRead<Error: Debug>>(index: &I, series: &[Labels], matchers: &[M
         let values: BTreeSet<&str> = chosen().filter_map(|labels| labels.get(name)).collect();
         let values: Vec<&str> = values.into_iter().collect();
         assert_eq!(
-            label_values(index, name, Some(&expected), 0).unwrap(),
+            label_values(index, name, Some(&expected), 0, &storage::Unlimited).unwrap(),
             values
         );
         assert_eq!(
-            label_values(index, name, Some(&expected), 2).unwrap(),
+            label_values(index, name, Some(&expected), 2, &storage::Unlimited).unwrap(),
             values[..values.len().min(2)]
         );
         let all: BTreeSet<&str> = series
@@ -141,7 +141,7 @@ fn check<I: IndexRead<Error: Debug>>(index: &I, series: &[Labels], matchers: &[M
             .filter_map(|labels| labels.get(name))
             .collect();
         assert_eq!(
-            label_values(index, name, None, 0).unwrap(),
+            label_values(index, name, None, 0, &storage::Unlimited).unwrap(),
             all.into_iter().collect::<Vec<_>>()
         );
     }
@@ -225,7 +225,7 @@ proptest! {
             let matcher = Matcher::new("a", MatchOp::Regex, ".*x.*|").unwrap();
             select(&index, &[matcher]).ok();
             label_names(&index, Some(&index.all())).ok();
-            label_values(&index, "a", Some(&index.all()), 0).ok();
+            label_values(&index, "a", Some(&index.all()), 0, &storage::Unlimited).ok();
             for id in index.all().iter().take(100) {
                 index.labels(id).ok();
             }

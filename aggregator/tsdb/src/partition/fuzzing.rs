@@ -97,7 +97,7 @@ fn read_all(disk: &Simulated) {
         select(partition.index(), &[matcher]).ok();
     }
     label_names(partition.index(), Some(&all)).ok();
-    label_values(partition.index(), "id", Some(&all), 0).ok();
+    label_values(partition.index(), "id", Some(&all), 0, &storage::Unlimited).ok();
     partition.verify(&mut |_| {});
     for series in all.iter().take(64) {
         partition.read(series, TimeRange::ALL).ok();

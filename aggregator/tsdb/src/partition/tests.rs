@@ -173,7 +173,7 @@ proptest! {
         let matcher = Matcher::new("__name__", MatchOp::Regex, "a.*").unwrap();
         let names: BTreeSet<&str> = series.keys().map(String::as_str).filter(|name| name.starts_with('a')).collect();
         let selected = select(partition.index(), &[matcher]).unwrap();
-        prop_assert_eq!(label_values(partition.index(), "__name__", Some(&selected), 0).unwrap(), names.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(label_values(partition.index(), "__name__", Some(&selected), 0, &storage::Unlimited).unwrap(), names.into_iter().collect::<Vec<_>>());
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::catalogue::Tier;
 use crate::deletes::Mask;
 use crate::head::SeriesReader;
-use crate::index::{self, Named, Naming, SeriesId};
+use crate::index::{self, Named, Naming, SeriesId, Watched};
 use crate::merge_runs::{Arrived, merge_runs};
 use crate::page::Scratch;
 use crate::partition::{Partition, PartitionError, PlainReader};
@@ -476,7 +476,7 @@ fn gather_head<'a>(
     (select, wanted): (&Select<'_>, WantedLabels<'_>),
     series: &mut Charged<'_>,
 ) -> Result<Source<'a>, QueryError> {
-    let matching = part.selected(select.matchers);
+    let matching = part.selected(select.matchers, series.budget)?;
     series.begin_source(matching.len())?;
     let mut naming = Naming::new(wanted);
     part.index
@@ -498,9 +498,11 @@ fn gather_partition(
     series: &mut Charged<'_>,
 ) -> Result<Option<Opened>, QueryError> {
     let gathered = open(handle).and_then(|(partition, mask)| {
-        let matching = index::select(partition.index(), select.matchers)? - mask.gone();
+        let index = Watched::new(partition.index(), series.budget);
+        let matching = index::select(&index, select.matchers)? - mask.gone();
         Ok((partition, mask, matching))
     });
+    series.budget.check()?;
     let (partition, mask, matching) = match gathered {
         Ok(gathered) => gathered,
         Err(error) => {

@@ -99,8 +99,8 @@ async fn instant_queries_that_are_refused() {
         ("GET /api/v1/query?query=sum(", bad("invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis")),
         ("GET /api/v1/query?query=1&time=foo", bad("invalid parameter \"time\": invalid time value for 'time': cannot parse \"foo\" to a valid timestamp")),
         ("GET /api/v1/query?query=1&timeout=abc", bad("invalid parameter \"timeout\": cannot parse \"abc\" to a valid duration")),
-        ("GET /api/v1/query?query=1&timeout=0", refused(503, "timeout", "query timed out in query queue")),
-        ("GET /api/v1/query?query=1&timeout=-3s", refused(503, "timeout", "query timed out in query queue")),
+        ("GET /api/v1/query?query=1&timeout=0", refused(503, "timeout", "query timed out in query queue after 0 ms (--query.timeout): 4 run at once (--query.max-concurrency); ask again when fewer do")),
+        ("GET /api/v1/query?query=1&timeout=-3s", refused(503, "timeout", "query timed out in query queue after 0 ms (--query.timeout): 4 run at once (--query.max-concurrency); ask again when fewer do")),
         ("GET /api/v1/query?query=up&lookback_delta=abc", bad("error parsing lookback delta duration: cannot parse \"abc\" to a valid duration")),
         ("GET /api/v1/query?query=1&limit=-1", bad("invalid parameter \"limit\": limit must be non-negative")),
         ("GET /api/v1/query?query=1&limit=x", bad("invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax")),
@@ -270,6 +270,34 @@ async fn annotations_and_statistics_come_beside_the_data() {
     );
     assert_eq!(samples["peakSamples"], 2, "{stats}");
     assert!(samples["samplesRead"].is_u64() && samples["peakMemoryBytes"].is_u64());
+    let plan = world
+        .call("GET /api/v1/query?query=sum(rate(up[1m]))%2B1&stats=plan")
+        .await
+        .json();
+    let nodes = plan["data"]["stats"]["plan"].as_array().unwrap();
+    let shown: Vec<String> = nodes
+        .iter()
+        .map(|node| {
+            let (depth, name, text) = (&node["depth"], &node["node"], &node["text"]);
+            let (series, read) = (&node["series"], &node["samplesRead"]);
+            format!("{depth} {name} {text} {series} {read}")
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            r#"0 "+" "sum(rate(up[1m]))+1" 1 8"#,
+            r#"1 "sum" "sum(rate(up[1m]))" 1 8"#,
+            r#"2 "rate" "rate(up[1m])" 2 8"#,
+            r#"3 "range selector" "up[1m]" 2 8"#,
+            r#"1 "number" "1" 1 0"#,
+        ]
+    );
+    assert!(
+        nodes
+            .iter()
+            .all(|node| node["seconds"].is_number() && node["memoryBytes"].is_u64())
+    );
     let range = "GET /api/v1/query_range?query=rate(up[30s])&start=0.5&end=30.5&step=15&stats";
     let per_step = |answer: serde_json::Value| {
         let samples = &answer["data"]["stats"]["samples"];

@@ -169,7 +169,10 @@ async fn a_query_waits_for_a_place_in_bounded_time() {
         _ = first => panic!("the first ends by the second's word only"),
         second = second => {
             assert_eq!(second.status.as_u16(), 503);
-            assert_eq!(second.json()["error"], "query timed out in query queue");
+            let json = second.json();
+            let message = json["error"].as_str().unwrap();
+            assert!(message.starts_with("query timed out in query queue after 50 ms"), "{message}");
+            assert!(message.contains("1 run at once (--query.max-concurrency)"), "{message}");
         }
     }
     store.until(1, 1).await;

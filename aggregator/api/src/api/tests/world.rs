@@ -12,7 +12,7 @@ use model::{
     Value,
 };
 use promql::Engine;
-use runtime::Tasks;
+use runtime::{Tasks, Threads};
 use storage::{MemoryStore, Queryable};
 use telemetry::Registry;
 
@@ -76,6 +76,7 @@ pub(super) fn config() -> ApiConfig {
             timeout: Duration::from_secs(120),
             ..QueryLimits::default()
         },
+        query_memory_total: 1 << 30,
         query_concurrency: 4,
         slow_query: None,
         lifecycle: true,
@@ -109,6 +110,7 @@ impl World {
             registry: registry.clone(),
             clock: Arc::<SimulatedClock>::clone(&clock),
             tasks: Tasks::new("test api"),
+            query_threads: Arc::new(Threads::new("query", 4).unwrap()),
         };
         Self {
             api: Api::new(config, parts),
@@ -140,6 +142,7 @@ impl World {
             status,
             headers,
             body,
+            ..
         } = self.api.handle(request).await;
         Answer {
             status,

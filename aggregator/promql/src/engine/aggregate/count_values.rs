@@ -1,5 +1,6 @@
 //! `count_values`: how many series of a group have each value.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use model::{Labels, Value};
@@ -7,7 +8,8 @@ use model::{Labels, Value};
 use super::group_labels;
 use crate::ast::{Aggregate, ExprKind};
 use crate::engine::evaluator::{Evaluator, Scope};
-use crate::engine::value::{Series, without_metadata};
+use crate::engine::sorted::sorted;
+use crate::engine::value::{SERIES_PER_LOOK, Series, without_metadata};
 use crate::histogram::FloatHistogram;
 use crate::{Column, QueryError};
 
@@ -29,6 +31,9 @@ impl Evaluator<'_> {
             self.budget.check()?;
             let mut known: BTreeMap<String, Labels> = BTreeMap::new();
             for index in 0..instants {
+                if index.is_multiple_of(SERIES_PER_LOOK) {
+                    self.budget.check()?;
+                }
                 let Some(value) = series.column.value(index) else {
                     continue;
                 };
@@ -46,13 +51,18 @@ impl Evaluator<'_> {
                         aggregate.without,
                     )
                 });
-                let column = counted
-                    .entry(labels.clone())
-                    .or_insert_with(|| Column::absent(instants));
+                let column = match counted.entry(labels.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        self.hold_columns(1, instants)?;
+                        self.hold(0, labels.text_bytes() as u64)?;
+                        new.insert(Column::absent(instants))
+                    }
+                };
                 column.floats[index] = column.float(index).unwrap_or(0.0) + 1.0;
             }
         }
-        let mut out: Vec<Series> = counted
+        let out: Vec<Series> = counted
             .into_iter()
             .map(|(labels, column)| Series {
                 labels,
@@ -60,8 +70,7 @@ impl Evaluator<'_> {
                 column,
             })
             .collect();
-        out.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(out)
+        Ok(sorted(out, self.budget, |a, b| a.labels.cmp(&b.labels))?)
     }
 }
 

@@ -30,6 +30,7 @@ impl Evaluator<'_> {
         } else {
             Vec::new()
         };
+        self.hold_columns(input.len(), instants)?;
         let mut kept: Vec<Column> = input.iter().map(|_| Column::absent(instants)).collect();
         let mut order: Vec<usize> = Vec::new();
         for group in groups {

@@ -73,6 +73,7 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Series>, QueryError> {
         let mut input = self.vector_arg(call, 0, scope)?;
         for series in &mut input {
+            self.budget.check()?;
             let mut column = Column::absent(series.column.len());
             for index in 0..column.len() {
                 if let Some(histogram) = series.column.histogram(index) {
@@ -91,9 +92,9 @@ impl Evaluator<'_> {
         let input = self.vector_arg(call, 1, scope)?;
         let positions = positions(call, 1);
         let gathered = self.gather(&input, positions);
-        Ok(self.ask(&gathered, &input, positions, scope, |index| {
+        self.ask(&gathered, &input, positions, scope, |index| {
             Question::Quantile(quantiles[index])
-        }))
+        })
     }
 
     fn histogram_fraction(&mut self, call: &Call, scope: Scope) -> Result<Vec<Series>, QueryError> {
@@ -102,9 +103,9 @@ impl Evaluator<'_> {
         let input = self.vector_arg(call, 2, scope)?;
         let positions = positions(call, 2);
         let gathered = self.gather(&input, positions);
-        Ok(self.ask(&gathered, &input, positions, scope, |index| {
+        self.ask(&gathered, &input, positions, scope, |index| {
             Question::Fraction(lower[index], upper[index])
-        }))
+        })
     }
 
     fn histogram_quantiles(
@@ -123,7 +124,7 @@ impl Evaluator<'_> {
             self.check_quantiles(call, arg, &quantiles);
             let answers = self.ask(&gathered, &input, positions, scope, |index| {
                 Question::Quantile(quantiles[index])
-            });
+            })?;
             for series in answers {
                 for (index, quantile) in quantiles.iter().enumerate() {
                     let Some(value) = series.column.float(index) else {
@@ -135,6 +136,7 @@ impl Evaluator<'_> {
                     let next = all.len();
                     let place = *out.entry(labels.clone()).or_insert(next);
                     if place == next {
+                        self.hold_columns(1, scope.grid.len())?;
                         all.push(Series {
                             labels,
                             drop_name: series.drop_name,
@@ -196,9 +198,11 @@ impl Evaluator<'_> {
         positions: Positions,
         scope: Scope,
         question: impl Fn(usize) -> Question,
-    ) -> Vec<Series> {
+    ) -> Result<Vec<Series>, QueryError> {
         let mut out = Vec::with_capacity(gathered.len());
         for histogram in gathered {
+            self.budget.check()?;
+            self.hold_columns(1, scope.grid.len())?;
             let mut column = Column::absent(scope.grid.len());
             for index in 0..column.len() {
                 let native = histogram
@@ -242,7 +246,7 @@ impl Evaluator<'_> {
                 });
             }
         }
-        out
+        Ok(out)
     }
 
     fn ask_native(

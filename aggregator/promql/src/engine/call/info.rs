@@ -35,8 +35,8 @@ impl Evaluator<'_> {
     pub(super) fn info(&mut self, call: &Call, scope: Scope) -> Result<Vec<Series>, QueryError> {
         let base = self.vector_arg(call, 0, scope)?;
         let wanted = Wanted::new(call.args.get(1));
-        let names = compiled(&wanted.names)?;
-        let data = compiled(&wanted.data)?;
+        let names = self.compiled(&wanted.names)?;
+        let data = self.compiled(&wanted.data)?;
         let is_info = |labels: &Labels| {
             let name = labels.metric_name().unwrap_or_default();
             names.iter().all(|matcher| matcher.matches(name))
@@ -86,10 +86,20 @@ impl Evaluator<'_> {
                     continue;
                 }
                 let labels = with_labels(&series.labels, &found, &only)?;
+                let known = out.series.len();
                 out.put(labels, series, index)?;
+                self.hold_columns(out.series.len() - known, scope.grid.len())?;
             }
         }
         Ok(out.series)
+    }
+
+    fn compiled(&self, matchers: &[LabelMatcher]) -> Result<Vec<Matcher>, QueryError> {
+        let selector = VectorSelector {
+            matchers: matchers.to_vec(),
+            ..VectorSelector::default()
+        };
+        selector.to_matchers(self.budget)
     }
 }
 
@@ -155,16 +165,6 @@ impl Enriched {
         }
         Ok(())
     }
-}
-
-fn compiled(matchers: &[LabelMatcher]) -> Result<Vec<Matcher>, QueryError> {
-    matchers
-        .iter()
-        .map(|matcher| {
-            Matcher::new(matcher.name.as_str(), matcher.op, matcher.value.as_str())
-                .map_err(|error| QueryError::Execution(error.to_string()))
-        })
-        .collect()
 }
 
 fn identity(labels: &Labels) -> Labels {

@@ -1,12 +1,12 @@
 //! `label_replace` and `label_join`.
 
-use model::{METRIC_NAME, anchored_regex};
+use model::{AnchoredRegex, METRIC_NAME};
 
 use crate::QueryError;
 use crate::ast::{Call, ExprKind};
 use crate::engine::evaluator::{Evaluator, Scope};
 use crate::engine::value::{Series, merge_same_labels};
-use crate::functions::labels::expand;
+use crate::functions::labels::{expand, expanded_bytes_max};
 
 impl Evaluator<'_> {
     pub(super) fn label_replace(
@@ -23,7 +23,8 @@ impl Evaluator<'_> {
                 "invalid regular expression in label_replace(): {pattern}"
             ))
         };
-        let regex = anchored_regex(&pattern).map_err(|_| invalid())?;
+        let regex = AnchoredRegex::new(&pattern).map_err(|_| invalid())?;
+        self.hold(0, regex.memory_bytes())?;
         if target.is_empty() {
             return Err(QueryError::Execution(format!(
                 "invalid destination label name in label_replace(): {target}"
@@ -33,12 +34,13 @@ impl Evaluator<'_> {
         for series in &mut series {
             self.budget.check()?;
             let value = series.labels.value_or_empty(&source).to_owned();
-            if let Some(captures) = regex.captures(&value) {
+            if let Some(captures) = regex.regex().captures(&value) {
+                check_label_bytes(expanded_bytes_max(&template, value.len()))?;
                 let value = expand(&template, &captures);
                 self.set_label(series, &target, &value)?;
             }
         }
-        merge_same_labels(series)
+        merge_same_labels(series, self.budget)
     }
 
     pub(super) fn label_join(
@@ -68,15 +70,30 @@ impl Evaluator<'_> {
                 .iter()
                 .map(|name| series.labels.value_or_empty(name))
                 .collect();
+            let between = separator
+                .len()
+                .saturating_mul(values.len().saturating_sub(1));
+            check_label_bytes(values.iter().map(|value| value.len()).sum::<usize>() + between)?;
             let joined = values.join(&separator);
             self.set_label(series, &target, &joined)?;
         }
-        merge_same_labels(series)
+        merge_same_labels(series, self.budget)
     }
 }
 
-/// The longest label value that a query may make: calls inside one another could double it each time.
-const LABEL_BYTES_MAX: usize = 1024 * 1024;
+/// The longest label value that a query may make: calls inside one another could double it each time, and regular expressions go over it
+/// without a pause.
+const LABEL_BYTES_MAX: usize = 64 * 1024;
+
+/// Fails when a label value would be too long, before it is made.
+fn check_label_bytes(bytes: usize) -> Result<(), QueryError> {
+    if bytes > LABEL_BYTES_MAX {
+        return Err(QueryError::Execution(format!(
+            "label value of up to {bytes} bytes is longer than the {LABEL_BYTES_MAX} that a query may make; join or repeat less"
+        )));
+    }
+    Ok(())
+}
 
 impl Evaluator<'_> {
     fn set_label(
@@ -85,12 +102,6 @@ impl Evaluator<'_> {
         name: &str,
         value: &str,
     ) -> Result<(), QueryError> {
-        if value.len() > LABEL_BYTES_MAX {
-            return Err(QueryError::Execution(format!(
-                "label value of {} bytes is longer than the {LABEL_BYTES_MAX} that a query may make; join or repeat less",
-                value.len()
-            )));
-        }
         self.hold(0, value.len() as u64)?;
         let mut builder = series.labels.to_builder();
         builder.set(name, value);
