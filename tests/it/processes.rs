@@ -4,6 +4,7 @@ mod blocked_udp;
 mod comparison;
 mod first_minute;
 mod full_disk;
+mod hostile;
 mod import;
 mod joining;
 mod ledger;

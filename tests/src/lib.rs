@@ -5,5 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod hostile;
 pub mod processes;
 pub mod sim;

@@ -2,7 +2,8 @@
 //!
 //! - [`Aggregator`] and [`Agent`] start, stop, kill and restart the programs, and ask them.
 //! - [`Relay`] stands between them and forwards UDP only while it is told to.
-//! - [`Sender`] sends remote write that can be told right or wrong afterwards.
+//! - [`Sender`] sends remote write that can be told right or wrong afterwards, [`Steady`] measures how long it takes.
+//! - [`MemoryLimit`] holds an aggregator to a bound on its memory.
 //! - [`ledger`] compares what agents wrote with what a store holds.
 //!
 //! Everything that was started ends with its value, whatever the test does. Whoever waits, waits for a condition, with
@@ -13,11 +14,13 @@ mod aggregator;
 mod binaries;
 mod http;
 pub mod ledger;
+mod memory_limit;
 mod ports;
 mod process;
 mod prometheus;
 mod relay;
 mod remote_write;
+mod steady;
 mod up;
 mod waiting;
 
@@ -25,10 +28,14 @@ pub use agent::Agent;
 pub use aggregator::Aggregator;
 pub use binaries::{AGENT, PROMONTORY, binary, tool};
 pub use http::{Answer, ask_only, get, metric, percent_encode, post, post_body, query};
+pub use memory_limit::MemoryLimit;
 pub use ports::free_port;
 pub use process::{Outcome, Process, Signal};
 pub use prometheus::Prometheus;
 pub use relay::{Relay, Udp};
-pub use remote_write::{FloatSeries, Sender, Sent, write_series};
+pub use remote_write::{
+    FloatSeries, HistogramSeries, Sender, Sent, write_histograms, write_series,
+};
+pub use steady::{Steady, Waits};
 pub use up::Up;
 pub use waiting::{PATIENCE, now, pause, wait_until};

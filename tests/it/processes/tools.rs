@@ -55,6 +55,16 @@ fn agents_and_queries_are_shown_in_every_form() {
             .is_empty()
     );
 
+    let plan = query(&["--explain"]).success();
+    assert!(
+        plan.lines().any(|line| line.starts_with("selector ")) && plan.contains("samples read"),
+        "{plan}"
+    );
+    let plan = query(&["--explain", "-o", "json"]).success();
+    let plan: Value = serde_json::from_str(&plan).expect("json");
+    assert_eq!(plan["plan"][0]["node"], "selector", "{plan}");
+    assert_eq!(plan["plan"][0]["series"], 1, "{plan}");
+
     let complaint = tool(&["query", "--url", &url, "sum(rate(node_load1[5m])"]).failure(BAD_QUERY);
     assert!(complaint.contains('^'), "{complaint}");
     let complaint = tool(&["query", "--url", &url, "rate(node_load1)"]).failure(BAD_QUERY);

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::binaries::{PROMONTORY, binary, tool};
 use super::http::{get, metric, query};
+use super::memory_limit::MemoryLimit;
 use super::ports::free_port;
 use super::process::{Process, clean};
 use super::waiting::{PATIENCE, wait_until};
@@ -22,6 +23,7 @@ pub struct Aggregator {
     web: String,
     ingest: String,
     starts: u32,
+    memory_limit: Option<MemoryLimit>,
 }
 
 impl Aggregator {
@@ -45,7 +47,20 @@ impl Aggregator {
             web: address(),
             ingest: address(),
             starts: 0,
+            memory_limit: None,
         }
+    }
+
+    /// Bounds the memory of an aggregator that was never started.
+    #[must_use]
+    pub fn within(mut self, limit: MemoryLimit) -> Self {
+        self.memory_limit = Some(limit);
+        self
+    }
+
+    /// Returns the bound on its memory.
+    pub const fn memory_limit(&self) -> Option<&MemoryLimit> {
+        self.memory_limit.as_ref()
     }
 
     /// Moves the data folder of an aggregator that was never started.
@@ -58,7 +73,11 @@ impl Aggregator {
     /// Starts it; does not wait.
     pub fn start(&mut self) {
         self.starts += 1;
-        let mut command = clean(&binary(PROMONTORY), self.folder.path());
+        let (program, home) = (binary(PROMONTORY), self.folder.path());
+        let mut command = match &self.memory_limit {
+            Some(limit) => limit.command(&program, home),
+            None => clean(&program, home),
+        };
         command
             .arg("aggregator")
             .arg("--storage.path")

@@ -101,6 +101,34 @@ impl Process {
         }
     }
 
+    /// Returns the memory that it has resident, in bytes; 0 when it has ended.
+    pub fn memory(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// Returns the most memory that it ever had resident, in bytes; 0 when it has ended.
+    pub fn memory_peak(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Lets the most memory count from now on.
+    pub fn forget_memory_peak(&self) {
+        // Where the kernel does not allow it, it counts from the start.
+        drop(fs::write(
+            format!("/proc/{}/clear_refs", self.child.id()),
+            "5",
+        ));
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        let kibibytes =
+            value.and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.unwrap_or(0) * 1_024
+    }
+
     /// Returns everything that it has said.
     pub fn output(&self) -> String {
         let text = |path| fs::read(path).unwrap_or_default();

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::http::post_body;
+use super::http::{Answer, post_body};
 use super::waiting::pause;
 
-const HEADERS: &str = "content-encoding: snappy\r\ncontent-type: application/x-protobuf\r\nx-prometheus-remote-write-version: 0.1.0\r\n";
+pub(super) const HEADERS: &str = "content-encoding: snappy\r\ncontent-type: application/x-protobuf\r\nx-prometheus-remote-write-version: 0.1.0\r\n";
+pub(super) const WRITE: &str = "/api/v1/write";
 /// Until a request that was not acknowledged is sent again.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -36,7 +37,7 @@ impl Sender {
         let mut sent = Sent::default();
         while !over.load(Ordering::Relaxed) {
             let body = self.request(sent.requests, base_ms);
-            while post_body(web, "/api/v1/write", HEADERS, &body)
+            while post_body(web, WRITE, HEADERS, &body)
                 .is_none_or(|answer| !(200..300).contains(&answer.status))
             {
                 sent.failures += 1;
@@ -87,31 +88,93 @@ impl Sender {
     }
 }
 
-/// Labels, and samples: milliseconds and value.
+/// Labels, sorted by name, and samples: milliseconds and value, in order of time.
 pub type FloatSeries = (Vec<(String, String)>, Vec<(i64, f64)>);
+/// Labels, sorted by name, and the times of native histograms: the first has one observation in each of its buckets, the next two.
+pub type HistogramSeries = (Vec<(String, String)>, Vec<i64>);
 
-/// Writes series of floats, each with its labels, sorted by name, and its samples in order of time; says whether they were taken.
+/// The buckets of the histograms of [`write_histograms`].
+const BUCKETS: usize = 40;
+
+/// Writes series of floats; says whether they were taken.
 pub fn write_series(web: &str, series: &[FloatSeries]) -> bool {
-    let mut message = Vec::new();
-    for (labels, samples) in series {
-        let mut one = Vec::new();
-        for (name, value) in labels {
-            let mut label = Vec::new();
-            put_bytes(&mut label, 1, name.as_bytes());
-            put_bytes(&mut label, 2, value.as_bytes());
-            put_bytes(&mut one, 1, &label);
-        }
-        for (at, value) in samples {
-            let mut sample = vec![1 << 3 | 1];
-            sample.extend_from_slice(&value.to_bits().to_le_bytes());
+    is_taken(post_body(web, WRITE, HEADERS, &floats_request(series)))
+}
+
+/// Writes series of native histograms; says whether they were taken.
+pub fn write_histograms(web: &str, series: &[HistogramSeries]) -> bool {
+    let encoded = series.iter().map(|(labels, times)| {
+        let histograms = (1..).zip(times).map(|(number, at)| histogram(number, *at));
+        time_series(labels, 4, histograms)
+    });
+    is_taken(post_body(web, WRITE, HEADERS, &request(encoded)))
+}
+
+/// Returns the body of a request that writes series of floats.
+pub(super) fn floats_request(series: &[FloatSeries]) -> Vec<u8> {
+    let encoded = series.iter().map(|(labels, samples)| {
+        let samples = samples.iter().map(|(at, value)| {
+            let mut sample = Vec::new();
+            put_double(&mut sample, 1, *value);
             sample.push(2 << 3);
             put_varint(&mut sample, at.cast_unsigned());
-            put_bytes(&mut one, 2, &sample);
-        }
+            sample
+        });
+        time_series(labels, 2, samples)
+    });
+    request(encoded)
+}
+
+fn is_taken(answer: Option<Answer>) -> bool {
+    answer.is_some_and(|answer| (200..300).contains(&answer.status))
+}
+
+fn request(series: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut message = Vec::new();
+    for one in series {
         put_bytes(&mut message, 1, &one);
     }
-    post_body(web, "/api/v1/write", HEADERS, &uncompressed(&message))
-        .is_some_and(|answer| (200..300).contains(&answer.status))
+    uncompressed(&message)
+}
+
+fn time_series(
+    labels: &[(String, String)],
+    field: u8,
+    samples: impl Iterator<Item = Vec<u8>>,
+) -> Vec<u8> {
+    let mut one = Vec::new();
+    for (name, value) in labels {
+        let mut label = Vec::new();
+        put_bytes(&mut label, 1, name.as_bytes());
+        put_bytes(&mut label, 2, value.as_bytes());
+        put_bytes(&mut one, 1, &label);
+    }
+    for sample in samples {
+        put_bytes(&mut one, field, &sample);
+    }
+    one
+}
+
+/// A histogram of whole numbers whose buckets all hold `each`.
+fn histogram(each: u32, at: i64) -> Vec<u8> {
+    let mut message = vec![1 << 3];
+    put_varint(&mut message, u64::from(each) * BUCKETS as u64);
+    put_double(&mut message, 3, f64::from(each) * 100.0);
+    let span = [2 << 3, BUCKETS.to_le_bytes()[0]];
+    put_bytes(&mut message, 11, &span);
+    // The first bucket is a difference to nothing, and no other differs from the one before.
+    let mut deltas = Vec::new();
+    put_varint(&mut deltas, u64::from(each) << 1);
+    deltas.resize(deltas.len() + BUCKETS - 1, 0);
+    put_bytes(&mut message, 12, &deltas);
+    message.push(15 << 3);
+    put_varint(&mut message, at.cast_unsigned());
+    message
+}
+
+fn put_double(out: &mut Vec<u8>, field: u8, value: f64) {
+    out.push(field << 3 | 1);
+    out.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
 fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
