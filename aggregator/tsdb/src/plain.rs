@@ -20,7 +20,7 @@ pub(crate) enum Appended {
     Plain,
     /// Nothing: nothing was appended.
     Nothing,
-    /// Something else; nothing was appended.
+    /// Something else, which has to be read otherwise; what was appended of the series, if anything, is of no use.
     Other,
 }
 
