@@ -55,6 +55,11 @@ impl Simulated {
         self.world().faults.plan(operation, which, fault);
     }
 
+    /// Returns how many operations have failed as planned so far.
+    pub fn faults_hit(&self) -> u64 {
+        self.world().faults.hit()
+    }
+
     /// Forgets all planned faults and gives power back without a crash.
     pub fn heal(&self) {
         self.world().faults.clear();

@@ -139,6 +139,42 @@ fn a_power_cut_at_any_change_loses_nothing_that_was_synced() {
     }
 }
 
+/// A mark that found no space and whose second writing failed is still to be written when the power goes, long after there was room again.
+#[test]
+fn a_power_cut_may_take_a_gap_mark_that_could_not_be_written_before() {
+    let append = |bytes| Step::Append { bytes, skip: 0 };
+    let mut steps: Vec<Step> = [477, 413, 1_390, 961].map(append).into();
+    steps.extend([
+        Step::Sync,
+        append(540),
+        Step::Fill(1),
+        append(0),
+        Step::Kill,
+    ]);
+    steps.extend([740, 1_087].map(append));
+    steps.push(Step::FailSync);
+    steps.extend([143, 430, 1_017].map(append));
+    steps.push(Step::Acknowledge {
+        destination: 0,
+        every: 1,
+        most: 1,
+    });
+    steps.extend([append(320), Step::MakeRoom]);
+    steps.extend([0, 156, 1_260, 1_318, 1_142].map(append));
+    steps.extend([Step::FailWrite(Fault::Short), append(0)]);
+    let mut world = World::new();
+    world.disk.cut_power_in(63);
+    for step in &steps {
+        world.make(step);
+        if world.disk.power_is_cut() {
+            world.crash(7_261_246_021_857_255_114);
+            world.check();
+            return;
+        }
+    }
+    panic!("the power was never cut");
+}
+
 /// A spool in a small world of its own.
 struct Small {
     disk: Simulated,

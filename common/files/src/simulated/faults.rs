@@ -74,6 +74,7 @@ impl Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     plans: Vec<Plan>,
+    hit: u64,
     changes: u64,
     cut_in: Option<u64>,
     cut: bool,
@@ -105,6 +106,10 @@ impl Faults {
 
     pub(super) fn cut_power_in(&mut self, change: u64) {
         self.cut_in = Some(change);
+    }
+
+    pub(super) fn hit(&self) -> u64 {
+        self.hit
     }
 
     pub(super) fn changes(&self) -> u64 {
@@ -141,6 +146,7 @@ impl Faults {
             }
         }
         self.plans.retain(|plan| plan.seen < plan.which.end);
+        self.hit += u64::from(due.is_some());
         match due {
             None => Ok(Verdict::Go),
             Some(Fault::Short) if operation == Operation::Write => Ok(Verdict::Short),

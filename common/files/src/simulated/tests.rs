@@ -172,6 +172,7 @@ fn planned_faults_hit_the_operations_they_name() {
         assert_eq!(file.read_at(0, &mut out).map_err(|e| e.kind()), expected);
     }
     assert_eq!(disk.contents(Path::new("f")).unwrap(), b"one.twthree");
+    assert_eq!(disk.faults_hit(), 3);
 }
 
 #[test]

@@ -77,6 +77,10 @@ pub(super) struct World {
     gaps: Vec<Gap>,
     flips: usize,
     full: bool,
+    /// A gap mark was still to be written when the step began.
+    mark_owed: bool,
+    /// Faults that had hit when the step began.
+    faults_hit: u64,
     /// A gap mark that could not be written (the disk was full, say) when the run ended is lost.
     mark_lost: bool,
 }
@@ -104,6 +108,8 @@ impl World {
             gaps: Vec::new(),
             flips: 0,
             full: false,
+            mark_owed: false,
+            faults_hit: 0,
             mark_lost: false,
         };
         world.open();
@@ -152,6 +158,10 @@ impl World {
     /// Makes the step; what it does to a spool without power is no matter.
     pub(super) fn make(&mut self, step: &Step) {
         let before = self.stats();
+        if !self.disk.power_is_cut() {
+            self.mark_owed = self.spool.as_ref().is_some_and(|spool| spool.gaps_dirty);
+            self.faults_hit = self.disk.faults_hit();
+        }
         match *step {
             Step::Append { bytes, skip } => return self.append(bytes, skip),
             Step::Wait(time) => self.now = self.now + time,
@@ -338,9 +348,11 @@ impl World {
     }
 
     fn note_lost_marks(&mut self) {
-        // In a power cut the mark and the removal fail together, unless there was no space for the mark.
+        // In a power cut the mark and the removal fail together, unless the mark had failed before: there was no space for it, a fault hit
+        // it in the step that was cut short, or it was left over from a step before.
         let unwritten = self.spool.as_ref().is_some_and(|spool| spool.gaps_dirty);
-        self.mark_lost |= unwritten && (self.full || !self.disk.power_is_cut());
+        let failed_before = self.full || self.mark_owed || self.disk.faults_hit() > self.faults_hit;
+        self.mark_lost |= unwritten && (failed_before || !self.disk.power_is_cut());
     }
 
     fn flip_bit(&mut self, at: u64) {
