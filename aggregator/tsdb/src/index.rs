@@ -33,7 +33,7 @@ pub(crate) use self::area::{AREA_BLOCK_BYTES, Area, BlockSource, LastBlock, read
 pub(crate) use self::encode::IndexBuilder;
 pub(crate) use self::encoded::{EncodedIndex, LabelsReader};
 pub(crate) use self::head::{HeadIndex, HeadIndexView, ValueCount};
-pub(crate) use self::naming::{Identity, Named, Naming};
+pub(crate) use self::naming::{Identities, Identity, Named, Naming};
 pub(crate) use self::root::IndexAreas;
 pub(crate) use self::select::{label_names, label_values, name_bytes, select, select_any};
 pub(crate) use self::watched::Watched;

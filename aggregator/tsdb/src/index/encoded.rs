@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::area::{Area, BlockSource, LastBlock, read_area};
 use super::encode::CHUNK_SERIES;
-use super::naming::{Identity, Named, Naming, Texts, bytes_of};
+use super::naming::{Identities, Identity, Named, Naming, Texts};
 use super::postings::{PostingScratch, decode_posting};
 use super::root::{self, IndexAreas, Name, Root, RunRef, offsets, take_root};
 use super::{IndexRead, SeriesId, ValueId};
@@ -387,7 +387,26 @@ impl<S: BlockSource> LabelsReader<'_, S> {
         Ok(Some(labels))
     }
 
-    /// Returns a series as a reader wants it; `None` when there is no such series.
+    /// Returns the identity of a series; `None` when there is no such series.
+    pub(crate) fn identity(
+        &mut self,
+        series: SeriesId,
+        identities: &mut Identities,
+    ) -> Result<Option<Identity>, S::Error> {
+        let Some((chunk, within)) = self.chunk_of(series)? else {
+            return Ok(None);
+        };
+        let known = &chunk.identities[within];
+        if let Some(identity) = known.get() {
+            return Ok(Some(*identity));
+        }
+        let (schema, ranks) = chunk.row(within, &self.texts.index.root);
+        let pairs = schema.iter().copied().zip(ranks.iter().copied());
+        let identity = identities.identity(pairs, &mut self.texts)?;
+        Ok(Some(*known.get_or_init(|| identity)))
+    }
+
+    /// Returns the labels of a series as a reader wants them; `None` when there is no such series.
     pub(crate) fn named(
         &mut self,
         series: SeriesId,
@@ -398,22 +417,10 @@ impl<S: BlockSource> LabelsReader<'_, S> {
         };
         let (schema, ranks) = chunk.row(within, &self.texts.index.root);
         let pairs = schema.iter().copied().zip(ranks.iter().copied());
-        let known = &chunk.identities[within];
-        let (identity, labels) = naming.name(pairs, known.get().copied(), &mut self.texts)?;
-        known.get_or_init(|| identity);
-        let (labels, bytes) = match labels {
-            Some(named) => named,
-            None => {
-                let labels = self.labels(series)?.unwrap_or_default();
-                let bytes = bytes_of(&labels);
-                (labels, bytes)
-            }
-        };
-        Ok(Some(Named {
-            labels,
-            identity,
-            bytes,
-        }))
+        Ok(match naming.name(pairs, &mut self.texts)? {
+            Some(named) => Some(named),
+            None => self.labels(series)?.map(Named::new),
+        })
     }
 
     /// Returns the chunk of a series, and its place there.

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use model::Labels;
 use roaring::RoaringBitmap;
 
-use super::naming::{Identity, Named, Naming, Texts, bytes_of};
+use super::naming::{Identity, Named, Naming, Texts};
 use super::{IndexRead, SeriesId, ValueId};
 use crate::hashing::{AsIs, PairHash, TextHash, hash_of};
 
@@ -22,6 +22,8 @@ const UNION_BATCH: usize = 256;
 const COUNT_BATCH: usize = 4_096;
 /// Series that a reader names under one hold of the lock.
 const NAME_BATCH: usize = 256;
+/// Series of which a reader copies identities under one hold of the lock.
+const IDENTITY_BATCH: usize = 4_096;
 /// Up to this many series a posting is a plain list.
 const FEW_MAX: usize = 12;
 
@@ -385,29 +387,16 @@ impl Contents {
         Labels::from_pairs(self.pairs(series)).ok()
     }
 
-    /// Returns a series as a reader wants it.
+    /// Returns the labels of a series as a reader wants them.
     fn named(&self, series: SeriesId, naming: &mut Naming<'_>) -> Option<Named> {
         let (schema, values) = self.row(series)?;
         let columns = self.schemas[schema as usize].iter().copied();
         let pairs = columns.zip(values.iter().copied());
-        let known = self.identities.get(series as usize).copied();
-        let (identity, labels) = match naming.name(pairs, known, &mut HeldTexts(self)) {
+        let named = match naming.name(pairs, &mut HeldTexts(self)) {
             Ok(named) => named,
             Err(never) => match never {},
         };
-        let (labels, bytes) = match labels {
-            Some(named) => named,
-            None => {
-                let labels = self.labels(series)?;
-                let bytes = bytes_of(&labels);
-                (labels, bytes)
-            }
-        };
-        Some(Named {
-            labels,
-            identity,
-            bytes,
-        })
+        named.or_else(|| self.labels(series).map(Named::new))
     }
 
     fn column_of(&self, name: &str) -> Option<&LabelColumn> {
@@ -484,27 +473,51 @@ pub(crate) struct HeadIndexView {
 }
 
 impl HeadIndexView {
-    /// Calls `visit` with each of these series as a reader wants them.
-    pub(crate) fn each_named<E>(
+    /// Calls `visit` with each of these series and its identity.
+    pub(crate) fn each_identity(
         &self,
         series: &RoaringBitmap,
-        naming: &mut Naming<'_>,
-        mut visit: impl FnMut(SeriesId, Named) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut visit: impl FnMut(SeriesId, Identity),
+    ) {
         let mut series = series.iter();
+        let mut identities = Vec::with_capacity(IDENTITY_BATCH);
+        loop {
+            let contents = self.index.read();
+            let batch = series.by_ref().take(IDENTITY_BATCH);
+            identities.extend(batch.filter_map(|id| {
+                let identity = contents.identities.get(id as usize)?;
+                Some((id, *identity))
+            }));
+            drop(contents);
+            if identities.is_empty() {
+                return;
+            }
+            for (id, identity) in identities.drain(..) {
+                visit(id, identity);
+            }
+        }
+    }
+
+    /// Calls `visit` with the labels of each of these series, as a reader wants them.
+    pub(crate) fn each_named<E>(
+        &self,
+        series: impl Iterator<Item = SeriesId>,
+        naming: &mut Naming<'_>,
+        mut visit: impl FnMut(Named) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut series = series;
         let mut named = Vec::with_capacity(NAME_BATCH);
         loop {
             let contents = self.index.read();
             let batch = series.by_ref().take(NAME_BATCH);
-            named.extend(batch.map(|id| (id, contents.named(id, naming))));
+            // A view has only series that the index has.
+            named.extend(batch.map(|id| contents.named(id, naming).unwrap_or_default()));
             drop(contents);
             if named.is_empty() {
                 return Ok(());
             }
-            for (id, named) in named.drain(..) {
-                if let Some(named) = named {
-                    visit(id, named)?;
-                }
+            for named in named.drain(..) {
+                visit(named)?;
             }
         }
     }

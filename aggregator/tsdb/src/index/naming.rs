@@ -3,8 +3,8 @@
 //! An index knows its series by numbers of its own. A reader of several has to know which numbers mean the same series, and to compare
 //! label sets for that would cost more than the reading of the samples. So a series has an [`Identity`]: the sum of the hashes of its
 //! labels, 128 bits each, under a secret of this process. An index keeps the identities that it knows; hashes of values that come again
-//! and again are kept too, so one that it does not know costs an addition for each label. And where a reader wants few labels, series that
-//! do not differ in them share one set.
+//! and again are kept too, so one that it does not know costs an addition for each label ([`Identities`]). Labels are asked for later, of
+//! one of the indexes that have the series; where a reader wants few labels, series that do not differ in them share one set ([`Naming`]).
 
 use std::collections::HashMap;
 
@@ -21,24 +21,30 @@ pub(crate) type Identity = u128;
 /// Up to this many values of a name have their hashes kept: 64 KiB.
 const KEPT_VALUES: usize = 4_096;
 
-/// A series, as a reader wants it.
-#[derive(Debug)]
+/// What a label set takes beside its text.
+const SET_BYTES: u64 = 128;
+
+/// The labels of a series, as a reader wants them.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Named {
     pub(crate) labels: Labels,
-    pub(crate) identity: Identity,
     /// What the label set takes, in bytes; 0 when it was there before.
     pub(crate) bytes: u64,
 }
 
-/// A label set, and the bytes that it newly takes.
-type Made = (Labels, u64);
+impl Named {
+    /// Returns a label set made for this series alone.
+    pub(super) fn new(labels: Labels) -> Self {
+        let bytes = labels.text_bytes() as u64 + SET_BYTES;
+        Self { labels, bytes }
+    }
 
-/// What a label set takes beside its text.
-const SET_BYTES: u64 = 128;
-
-/// Returns what a label set takes, in bytes.
-pub(super) fn bytes_of(labels: &Labels) -> u64 {
-    labels.text_bytes() as u64 + SET_BYTES
+    fn again(labels: &Labels) -> Self {
+        Self {
+            labels: labels.clone(),
+            bytes: 0,
+        }
+    }
 }
 
 /// The text behind an index's numbers.
@@ -50,26 +56,78 @@ pub(super) trait Texts {
     fn text(&mut self, column: u32, value: ValueId) -> Result<(&str, &str), Self::Error>;
 }
 
-/// Names the series of one index for one reader.
+/// Finds out the identities of series of one index.
+#[derive(Debug, Default)]
+pub(crate) struct Identities {
+    /// By column of the index.
+    columns: Vec<Option<HashedColumn>>,
+}
+
+#[derive(Debug)]
+struct HashedColumn {
+    hash: PairHash,
+    /// By value; 0: not known yet.
+    hashes: Vec<u128>,
+}
+
+impl Identities {
+    /// Returns the identity of the series with these labels.
+    pub(super) fn identity<T: Texts>(
+        &mut self,
+        pairs: impl Iterator<Item = (u32, ValueId)>,
+        texts: &mut T,
+    ) -> Result<Identity, T::Error> {
+        let mut sum: Identity = 0;
+        for (column, value) in pairs {
+            sum = sum.wrapping_add(self.hash(column, value, texts)?);
+        }
+        Ok(sum)
+    }
+
+    fn hash<T: Texts>(
+        &mut self,
+        column: u32,
+        value: ValueId,
+        texts: &mut T,
+    ) -> Result<u128, T::Error> {
+        let (place, value_place) = (column as usize, value as usize);
+        if self.columns.len() <= place {
+            self.columns.resize_with(place + 1, || None);
+        }
+        if let Some(known) = &self.columns[place]
+            && let Some(hash) = known.hashes.get(value_place).filter(|hash| **hash != 0)
+        {
+            return Ok(*hash);
+        }
+        let (name, text) = texts.text(column, value)?;
+        let known = self.columns[place].get_or_insert_with(|| HashedColumn {
+            hash: PairHash::of_name(name),
+            hashes: Vec::new(),
+        });
+        let hash = known.hash.with(text);
+        if value_place < KEPT_VALUES {
+            if known.hashes.len() <= value_place {
+                known.hashes.resize(value_place + 1, 0);
+            }
+            known.hashes[value_place] = hash;
+        }
+        Ok(hash)
+    }
+}
+
+/// Gives the series of one index the labels that a reader wants.
 #[derive(Debug)]
 pub(crate) struct Naming<'a> {
     wanted: WantedLabels<'a>,
-    /// By column of the index.
-    columns: Vec<Option<Column>>,
+    /// By column of the index, as far as it is known: whether it is wanted.
+    columns: Vec<Option<bool>>,
     /// Label sets made, by the columns and values that they are of.
     made: HashMap<Vec<u32>, Labels, TextHash>,
     /// The columns and values of the series at hand that are wanted.
     key: Vec<u32>,
-    /// The set made or found last, and its key: neighbours often share it.
-    last: Option<(Vec<u32>, Labels)>,
-}
-
-#[derive(Debug)]
-struct Column {
-    hash: PairHash,
-    wanted: bool,
-    /// By value; 0: not known yet.
-    hashes: Vec<u128>,
+    /// The set given last, and its key: neighbours often share it.
+    last: Option<Labels>,
+    last_key: Vec<u32>,
 }
 
 impl<'a> Naming<'a> {
@@ -80,98 +138,71 @@ impl<'a> Naming<'a> {
             made: HashMap::default(),
             key: Vec::new(),
             last: None,
+            last_key: Vec::new(),
         }
     }
 
-    /// Returns the identity of the series with these labels, and those of its labels that are wanted with the bytes that they newly take;
-    /// `None` for them: all are wanted. `identity`: when it is known.
+    /// Returns those of a series' labels that are wanted; `None`: all are.
     pub(super) fn name<T: Texts>(
         &mut self,
         pairs: impl Iterator<Item = (u32, ValueId)>,
-        identity: Option<Identity>,
         texts: &mut T,
-    ) -> Result<(Identity, Option<Made>), T::Error> {
-        let all = matches!(self.wanted, WantedLabels::All);
-        let mut sum: Identity = 0;
+    ) -> Result<Option<Named>, T::Error> {
+        if matches!(self.wanted, WantedLabels::All) {
+            return Ok(None);
+        }
         self.key.clear();
-        match identity {
-            Some(known) if all => return Ok((known, None)),
-            Some(known) => {
-                sum = known;
-                for (column, value) in pairs {
-                    let known = self.columns.get(column as usize).and_then(Option::as_ref);
-                    let wanted = match known {
-                        Some(known) => known.wanted,
-                        None => self.hash(column, value, texts)?.1,
-                    };
-                    if wanted {
-                        self.key.extend([column, value]);
-                    }
-                }
-            }
-            None => {
-                for (column, value) in pairs {
-                    let (hash, wanted) = self.hash(column, value, texts)?;
-                    sum = sum.wrapping_add(hash);
-                    if wanted {
-                        self.key.extend([column, value]);
-                    }
-                }
+        for (column, value) in pairs {
+            let known = self.columns.get(column as usize).copied().flatten();
+            let wanted = match known {
+                Some(wanted) => wanted,
+                None => self.ask(column, value, texts)?,
+            };
+            if wanted {
+                self.key.extend([column, value]);
             }
         }
-        if all {
-            return Ok((sum, None));
-        }
-        if let Some((key, labels)) = &self.last
-            && *key == self.key
+        if let Some(labels) = &self.last
+            && self.last_key == self.key
         {
-            return Ok((sum, Some((labels.clone(), 0))));
+            return Ok(Some(Named::again(labels)));
         }
-        if let Some(labels) = self.made.get(&self.key) {
-            self.last = Some((self.key.clone(), labels.clone()));
-            return Ok((sum, Some((labels.clone(), 0))));
-        }
+        let named = match self.made.get(&self.key) {
+            Some(labels) => Named::again(labels),
+            None => self.make(texts)?,
+        };
+        self.last = Some(named.labels.clone());
+        std::mem::swap(&mut self.last_key, &mut self.key);
+        Ok(Some(named))
+    }
+
+    /// Makes the label set of the key.
+    fn make<T: Texts>(&mut self, texts: &mut T) -> Result<Named, T::Error> {
         let mut pairs = Vec::with_capacity(self.key.len() / 2);
         for pair in self.key.as_chunks::<2>().0 {
             let (name, value) = texts.text(pair[0], pair[1])?;
             pairs.push((name.to_owned(), value.to_owned()));
         }
         // They came out of a label set.
-        let labels = Labels::from_pairs(pairs).unwrap_or_default();
-        self.made.insert(self.key.clone(), labels.clone());
-        let bytes = bytes_of(&labels);
-        Ok((sum, Some((labels, bytes))))
+        let named = Named::new(Labels::from_pairs(pairs).unwrap_or_default());
+        self.made.insert(self.key.clone(), named.labels.clone());
+        Ok(named)
     }
 
-    /// Returns the hash of a label, and whether it is wanted.
-    fn hash<T: Texts>(
+    /// Finds out whether a column is wanted.
+    fn ask<T: Texts>(
         &mut self,
         column: u32,
         value: ValueId,
         texts: &mut T,
-    ) -> Result<(u128, bool), T::Error> {
-        let (place, value_place) = (column as usize, value as usize);
+    ) -> Result<bool, T::Error> {
+        let (name, _) = texts.text(column, value)?;
+        let wanted = self.wanted.contains(name);
+        let place = column as usize;
         if self.columns.len() <= place {
-            self.columns.resize_with(place + 1, || None);
+            self.columns.resize(place + 1, None);
         }
-        if let Some(known) = &self.columns[place]
-            && let Some(hash) = known.hashes.get(value_place).filter(|hash| **hash != 0)
-        {
-            return Ok((*hash, known.wanted));
-        }
-        let (name, text) = texts.text(column, value)?;
-        let known = self.columns[place].get_or_insert_with(|| Column {
-            hash: PairHash::of_name(name),
-            wanted: !matches!(self.wanted, WantedLabels::All) && self.wanted.contains(name),
-            hashes: Vec::new(),
-        });
-        let hash = known.hash.with(text);
-        if value_place < KEPT_VALUES {
-            if known.hashes.len() <= value_place {
-                known.hashes.resize(value_place + 1, 0);
-            }
-            known.hashes[value_place] = hash;
-        }
-        Ok((hash, known.wanted))
+        self.columns[place] = Some(wanted);
+        Ok(wanted)
     }
 }

@@ -1,7 +1,8 @@
 //! What a selection reads: series by series, each from all places that have something of it.
 //!
-//! 1. Every source (heads, then partitions, from the youngest on) names the series that match: their identity, and the labels that are
-//!    wanted. Series of one identity are one series with several places ([`gathered`](super::gathered)). Nothing of their samples is read.
+//! 1. Every source (heads, then partitions, from the youngest on) gives the identities of the series that match. Series of one identity are
+//!    one series with several places ([`gathered`](super::gathered)), and its youngest place gives the labels that are wanted. Nothing of
+//!    their samples is read.
 //! 2. Series by series, what its places have goes to whoever asked. Nearly all are plain: their pieces are appended to one buffer
 //!    ([`PlainSeries`]). Of the others runs are read and merged. So a selection holds the samples of one series, whatever it goes through.
 //!    (Of more than [`HELD_MAX`] partitions not all are kept open for that: those are read one after the other, and their runs held.)
@@ -21,7 +22,7 @@ use super::{
 use crate::catalogue::Tier;
 use crate::deletes::Mask;
 use crate::head::SeriesReader;
-use crate::index::{self, Named, Naming, SeriesId, Watched};
+use crate::index::{self, Identities, Named, Naming, SeriesId, Watched};
 use crate::merge_runs::{Arrived, merge_runs};
 use crate::page::Scratch;
 use crate::partition::{Partition, PartitionError, PlainReader};
@@ -129,9 +130,8 @@ pub(super) struct Selection<'a> {
     charged: u64,
 }
 
-/// Series that are gathered, and what the budget knows of them.
+/// Tells a budget what label sets and tables take, some of them together.
 struct Charged<'a> {
-    series: Gathering,
     budget: &'a dyn Budget,
     charged: u64,
     /// What the budget is not told of yet.
@@ -139,18 +139,8 @@ struct Charged<'a> {
 }
 
 impl Charged<'_> {
-    /// Begins a source, once room for its series is charged.
-    fn begin_source(&mut self, series: u64) -> Result<(), QueryError> {
-        self.uncharged += series.saturating_mul(PLACE_BYTES);
-        self.charge_up()?;
-        self.series
-            .begin_source(usize::try_from(series).unwrap_or(0));
-        Ok(())
-    }
-
-    fn add(&mut self, series: SeriesId, named: Named) -> Result<(), QueryError> {
-        self.uncharged += named.bytes;
-        self.series.add(series, named);
+    fn add(&mut self, bytes: u64) -> Result<(), QueryError> {
+        self.uncharged += bytes;
         if self.uncharged >= CHARGED_TOGETHER {
             self.charge_up()?;
         }
@@ -163,6 +153,14 @@ impl Charged<'_> {
         self.budget.charge(0, bytes)?;
         Ok(())
     }
+}
+
+/// Series that are gathered.
+struct Gatherer<'a, 's> {
+    snapshot: &'a Snapshot,
+    select: &'s Select<'s>,
+    series: Gathering,
+    charged: Charged<'a>,
 }
 
 impl<'a> Selection<'a> {
@@ -184,11 +182,15 @@ impl<'a> Selection<'a> {
         // A bucket does not tell when its last sample is, so nothing can be left out beside it.
         let raw = |handle: &&Arc<PartitionHandle>| handle.entry.tier == Tier::Raw;
         let newest = select.hints.newest && chosen.iter().all(raw);
-        let mut series = Charged {
+        let mut gatherer = Gatherer {
+            snapshot,
+            select,
             series: Gathering::default(),
-            budget,
-            charged: 0,
-            uncharged: 0,
+            charged: Charged {
+                budget,
+                charged: 0,
+                uncharged: 0,
+            },
         };
         let mut sources = Vec::new();
         // From the youngest on, so that series without an order of their own come in that of the rows in memory: neighbours lie together.
@@ -199,17 +201,38 @@ impl<'a> Selection<'a> {
                 .iter()
                 .filter(|(shard, _)| *shard == part.shard);
             let hidden = own.map(|(_, range)| *range).collect();
-            sources.push(gather_head(part, hidden, (select, wanted), &mut series)?);
+            sources.push(gatherer.add_head(part, hidden)?);
         }
         for handle in chosen.into_iter().rev() {
-            let open = gather_partition(snapshot, handle, (select, wanted), &mut series)?;
+            let open = gatherer.add_partition(handle)?;
             sources.push(Source::Partition {
                 handle,
                 open: open.filter(|_| held),
                 plain: PlainReader::default(),
             });
         }
-        series.charge_up()?;
+        let mut charged = gatherer.charged;
+        let mut series = gatherer.series.finish();
+        for (number, source) in sources.iter().enumerate() {
+            let unnamed = series.unnamed(number);
+            let mut naming = Naming::new(wanted);
+            let mut add = |named: Option<Named>| {
+                charged.add(named.as_ref().map_or(0, |named| named.bytes))?;
+                series.add_labels(named.map(|named| named.labels));
+                Ok(())
+            };
+            match source {
+                Source::Head { part, .. } => {
+                    let unnamed = unnamed.iter().copied();
+                    part.index
+                        .each_named(unnamed, &mut naming, |named| add(Some(named)))?;
+                }
+                Source::Partition { handle, open, .. } => {
+                    name_in_partition(snapshot, handle, open.as_ref(), &unnamed, naming, add)?;
+                }
+            }
+        }
+        charged.charge_up()?;
         let columns = select.hints.rollups.map(|rollups| rollups.columns);
         Ok(Self {
             snapshot,
@@ -219,8 +242,8 @@ impl<'a> Selection<'a> {
             budget,
             ends: sources.iter().map(Source::end).collect(),
             sources,
-            series: series.series.finish(),
-            charged: series.charged,
+            series,
+            charged: charged.charged,
         })
     }
 
@@ -245,7 +268,9 @@ impl<'a> Selection<'a> {
                 self.budget.check()?;
             }
             let number = self.series.at(index);
-            let labels = self.series.take_labels(number);
+            let Some(labels) = self.series.take_labels(number) else {
+                continue;
+            };
             let found = match self.append_plain(number, &mut scratch, &mut plain) {
                 Appended::Plain => plain.finish(),
                 Appended::Nothing => Ok(None),
@@ -469,59 +494,97 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Gathers the series of a head, as the next source.
-fn gather_head<'a>(
-    part: &'a HeadPart,
-    hidden: Vec<TimeRange>,
-    (select, wanted): (&Select<'_>, WantedLabels<'_>),
-    series: &mut Charged<'_>,
-) -> Result<Source<'a>, QueryError> {
-    let matching = part.selected(select.matchers, series.budget)?;
-    series.begin_source(matching.len())?;
-    let mut naming = Naming::new(wanted);
-    part.index
-        .each_named(&matching, &mut naming, |id, named| series.add(id, named))?;
-    let ids = series.series.of_source();
-    let reader = SeriesReader::new(&part.head, part.until, select.range, ids);
-    Ok(Source::Head {
-        part,
-        hidden,
-        reader: Box::new(reader),
-    })
+impl<'a> Gatherer<'a, '_> {
+    /// Begins a source, once room for its series is charged.
+    fn begin_source(&mut self, series: u64) -> Result<(), QueryError> {
+        self.charged.uncharged += series.saturating_mul(PLACE_BYTES);
+        self.charged.charge_up()?;
+        self.series
+            .begin_source(usize::try_from(series).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Gathers the series of a head, as the next source.
+    fn add_head(
+        &mut self,
+        part: &'a HeadPart,
+        hidden: Vec<TimeRange>,
+    ) -> Result<Source<'a>, QueryError> {
+        let matching = part.selected(self.select.matchers, self.charged.budget)?;
+        self.begin_source(matching.len())?;
+        part.index
+            .each_identity(&matching, |id, identity| self.series.add(id, identity));
+        let ids = self.series.of_source().to_vec();
+        let reader = SeriesReader::new(&part.head, part.until, self.select.range, ids);
+        Ok(Source::Head {
+            part,
+            hidden,
+            reader: Box::new(reader),
+        })
+    }
+
+    /// Gathers the series of a partition, as the next source; returns it open, unless it is damaged.
+    fn add_partition(&mut self, handle: &PartitionHandle) -> Result<Option<Opened>, QueryError> {
+        let gathered = open(handle).and_then(|(partition, mask)| {
+            let index = Watched::new(partition.index(), self.charged.budget);
+            let matching = index::select(&index, self.select.matchers)? - mask.gone();
+            Ok((partition, mask, matching))
+        });
+        self.charged.budget.check()?;
+        let (partition, mask, matching) = match gathered {
+            Ok(gathered) => gathered,
+            Err(error) => {
+                self.begin_source(0)?;
+                return self.snapshot.damaged(handle, &error).map(|()| None);
+            }
+        };
+        self.begin_source(matching.len())?;
+        let (mut labels, mut identities) = (partition.labels_reader(), Identities::default());
+        for id in matching {
+            // A damaged block costs the series in it, not the partition.
+            match labels.identity(id, &mut identities) {
+                Ok(Some(identity)) => self.series.add(id, identity),
+                Ok(None) => {}
+                Err(error) => self.snapshot.series_damaged(handle, &partition, &error)?,
+            }
+        }
+        drop(labels);
+        Ok(Some((partition, mask)))
+    }
 }
 
-/// Gathers the series of a partition, as the next source; returns it open, unless it is damaged.
-fn gather_partition(
+/// Gives `add` the labels of these series of a partition, which is opened once more if it was not kept open; `None` for what cannot be read.
+fn name_in_partition(
     snapshot: &Snapshot,
     handle: &PartitionHandle,
-    (select, wanted): (&Select<'_>, WantedLabels<'_>),
-    series: &mut Charged<'_>,
-) -> Result<Option<Opened>, QueryError> {
-    let gathered = open(handle).and_then(|(partition, mask)| {
-        let index = Watched::new(partition.index(), series.budget);
-        let matching = index::select(&index, select.matchers)? - mask.gone();
-        Ok((partition, mask, matching))
-    });
-    series.budget.check()?;
-    let (partition, mask, matching) = match gathered {
-        Ok(gathered) => gathered,
+    kept: Option<&Opened>,
+    series: &[SeriesId],
+    mut naming: Naming<'_>,
+    mut add: impl FnMut(Option<Named>) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    if series.is_empty() {
+        return Ok(());
+    }
+    let opened = kept.map_or_else(|| open(handle), |kept| Ok(kept.clone()));
+    let partition = match opened {
+        Ok((partition, _)) => partition,
         Err(error) => {
-            series.begin_source(0)?;
-            return snapshot.damaged(handle, &error).map(|()| None);
+            snapshot.damaged(handle, &error)?;
+            return series.iter().try_for_each(|_| add(None));
         }
     };
-    series.begin_source(matching.len())?;
-    let (mut labels, mut naming) = (partition.labels_reader(), Naming::new(wanted));
-    for id in matching {
-        // A damaged block costs the series in it, not the partition.
-        match labels.named(id, &mut naming) {
-            Ok(Some(named)) => series.add(id, named)?,
-            Ok(None) => {}
-            Err(error) => snapshot.series_damaged(handle, &partition, &error)?,
-        }
+    let mut labels = partition.labels_reader();
+    for id in series {
+        let named = match labels.named(*id, &mut naming) {
+            Ok(named) => named,
+            Err(error) => {
+                snapshot.series_damaged(handle, &partition, &error)?;
+                None
+            }
+        };
+        add(named)?;
     }
-    drop(labels);
-    Ok(Some((partition, mask)))
+    Ok(())
 }
 
 fn open(handle: &PartitionHandle) -> Result<Opened, PartitionError> {
