@@ -115,16 +115,25 @@ impl<'q> Evaluator<'q> {
         };
         let mut column = Column::default();
         self.each_series(asked, wanted, |evaluator, labels, samples| {
-            let mut tracks = maker.tracks(samples);
-            if scope.detects_resets() {
-                detect_resets(&mut tracks.histograms, range_read(look, reach).start);
-            }
             column.reset(look.len());
-            last_of(&tracks, take, &mut column);
-            if !tracks.rollups.is_empty() {
-                let newest = |index| time_of_newest(&tracks, index);
-                let looks = (look, reach.back_ms);
-                rollup::see_buckets(&mut column, &tracks.rollups, newest, looks, take);
+            match samples {
+                // Most queries are for one instant: nothing that is made once per cohort pays.
+                Samples::Plain { times, values } if look.len() == 1 => {
+                    let seen = last_plain(times.as_slice(), values, (look.first(), reach), take);
+                    column.floats[0] = seen.unwrap_or(ABSENT);
+                }
+                samples => {
+                    let mut tracks = maker.tracks(samples);
+                    if scope.detects_resets() {
+                        detect_resets(&mut tracks.histograms, range_read(look, reach).start);
+                    }
+                    last_of(&tracks, take, &mut column);
+                    if !tracks.rollups.is_empty() {
+                        let newest = |index| time_of_newest(&tracks, index);
+                        let looks = (look, reach.back_ms);
+                        rollup::see_buckets(&mut column, &tracks.rollups, newest, looks, take);
+                    }
+                }
             }
             if column.has_any() {
                 let points = column.present() as u64;
@@ -273,6 +282,23 @@ fn smoothed_at(track: &Track<'_, f64>, index: usize, at: i64) -> f64 {
         (Some(before), None) => values[before],
         (None, _) => ABSENT,
     }
+}
+
+/// Returns what an instant sees of the newest of plain samples, none of which has a start time.
+fn last_plain(
+    times: &[TimestampMs],
+    values: &[f64],
+    (at, reach): (i64, Reach),
+    take: Take,
+) -> Option<f64> {
+    let newest = times.partition_point(|time| time.0 <= at).checked_sub(1)?;
+    let (time, value) = (times[newest], values[newest]);
+    let seen = time.0 > at.saturating_sub(reach.back_ms) && !model::is_stale(value);
+    seen.then(|| match take {
+        Take::Value => value,
+        Take::Timestamp => time.as_seconds(),
+        Take::StartTimestamp => TimestampMs::default().as_seconds(),
+    })
 }
 
 /// Puts into an empty column what each instant sees of the newest sample in its window.

@@ -415,12 +415,14 @@ impl<S: BlockSource> LabelsReader<'_, S> {
         let Some((chunk, within)) = self.chunk_of(series)? else {
             return Ok(None);
         };
-        let (schema, ranks) = chunk.row(within, &self.texts.index.root);
-        let pairs = schema.iter().copied().zip(ranks.iter().copied());
-        Ok(match naming.name(pairs, &mut self.texts)? {
-            Some(named) => Some(named),
-            None => self.labels(series)?.map(Named::new),
-        })
+        let (columns, ranks) = chunk.row(within, &self.texts.index.root);
+        let schema = chunk.schemas[within];
+        Ok(
+            match naming.name(schema, columns, ranks, &mut self.texts)? {
+                Some(named) => Some(named),
+                None => self.labels(series)?.map(Named::new),
+            },
+        )
     }
 
     /// Returns the chunk of a series, and its place there.

@@ -390,9 +390,8 @@ impl Contents {
     /// Returns the labels of a series as a reader wants them.
     fn named(&self, series: SeriesId, naming: &mut Naming<'_>) -> Option<Named> {
         let (schema, values) = self.row(series)?;
-        let columns = self.schemas[schema as usize].iter().copied();
-        let pairs = columns.zip(values.iter().copied());
-        let named = match naming.name(pairs, &mut HeldTexts(self)) {
+        let columns = &self.schemas[schema as usize];
+        let named = match naming.name(schema, columns, values, &mut HeldTexts(self)) {
             Ok(named) => named,
             Err(never) => match never {},
         };

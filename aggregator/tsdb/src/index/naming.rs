@@ -119,8 +119,8 @@ impl Identities {
 #[derive(Debug)]
 pub(crate) struct Naming<'a> {
     wanted: WantedLabels<'a>,
-    /// By column of the index, as far as it is known: whether it is wanted.
-    columns: Vec<Option<bool>>,
+    /// By schema of the index, as far as it was met: which of its columns are wanted, by their places in it.
+    schemas: Vec<Option<Box<[usize]>>>,
     /// Label sets made, by the columns and values that they are of.
     made: HashMap<Vec<u32>, Labels, TextHash>,
     /// The columns and values of the series at hand that are wanted.
@@ -134,7 +134,7 @@ impl<'a> Naming<'a> {
     pub(crate) fn new(wanted: WantedLabels<'a>) -> Self {
         Self {
             wanted,
-            columns: Vec::new(),
+            schemas: Vec::new(),
             made: HashMap::default(),
             key: Vec::new(),
             last: None,
@@ -142,25 +142,28 @@ impl<'a> Naming<'a> {
         }
     }
 
-    /// Returns those of a series' labels that are wanted; `None`: all are.
+    /// Returns those of a series' labels that are wanted; `None`: all are. A schema is a list of columns; the series has a value of each.
     pub(super) fn name<T: Texts>(
         &mut self,
-        pairs: impl Iterator<Item = (u32, ValueId)>,
+        schema: u32,
+        columns: &[u32],
+        values: &[ValueId],
         texts: &mut T,
     ) -> Result<Option<Named>, T::Error> {
         if matches!(self.wanted, WantedLabels::All) {
             return Ok(None);
         }
         self.key.clear();
-        for (column, value) in pairs {
-            let known = self.columns.get(column as usize).copied().flatten();
-            let wanted = match known {
-                Some(wanted) => wanted,
-                None => self.ask(column, value, texts)?,
-            };
-            if wanted {
-                self.key.extend([column, value]);
-            }
+        let schema = schema as usize;
+        if self.schemas.len() <= schema {
+            self.schemas.resize(schema + 1, None);
+        }
+        let wanted = match &mut self.schemas[schema] {
+            Some(wanted) => wanted,
+            unknown => unknown.insert(wanted_of(&self.wanted, columns, values, texts)?),
+        };
+        for place in wanted.iter() {
+            self.key.extend([columns[*place], values[*place]]);
         }
         if let Some(labels) = &self.last
             && self.last_key == self.key
@@ -188,21 +191,20 @@ impl<'a> Naming<'a> {
         self.made.insert(self.key.clone(), named.labels.clone());
         Ok(named)
     }
+}
 
-    /// Finds out whether a column is wanted.
-    fn ask<T: Texts>(
-        &mut self,
-        column: u32,
-        value: ValueId,
-        texts: &mut T,
-    ) -> Result<bool, T::Error> {
-        let (name, _) = texts.text(column, value)?;
-        let wanted = self.wanted.contains(name);
-        let place = column as usize;
-        if self.columns.len() <= place {
-            self.columns.resize(place + 1, None);
+/// Finds out which columns of a schema are wanted: their places in it.
+fn wanted_of<T: Texts>(
+    wanted: &WantedLabels<'_>,
+    columns: &[u32],
+    values: &[ValueId],
+    texts: &mut T,
+) -> Result<Box<[usize]>, T::Error> {
+    let mut places = Vec::new();
+    for (place, (column, value)) in columns.iter().zip(values).enumerate() {
+        if wanted.contains(texts.text(*column, *value)?.0) {
+            places.push(place);
         }
-        self.columns[place] = Some(wanted);
-        Ok(wanted)
     }
+    Ok(places.into())
 }

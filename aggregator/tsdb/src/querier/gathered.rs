@@ -205,13 +205,24 @@ impl Gathered {
     /// Returns the series that have no labels yet and lie in `source` first, by their numbers there; their labels are to be
     /// [added](Self::add_labels) in this order.
     pub(super) fn unnamed(&self, source: usize) -> Vec<SeriesId> {
-        let end = self.firsts.get(source + 1).copied();
-        let end = end.unwrap_or_else(|| count(&self.series));
+        let end = self.end_of(source);
         let unnamed = (self.labels.len()..self.len()).map_while(|number| {
             let first = *self.places_of(number).last()?;
             (first < end).then(|| self.series[first as usize])
         });
         unnamed.collect()
+    }
+
+    /// Returns the series of a source, by their numbers there, in the order in which they were added.
+    pub(super) fn of_source(&self, source: usize) -> &[SeriesId] {
+        let first = self.firsts.get(source).copied().unwrap_or_default();
+        &self.series[first as usize..self.end_of(source) as usize]
+    }
+
+    /// Returns the first place behind a source.
+    fn end_of(&self, source: usize) -> u32 {
+        let next = self.firsts.get(source + 1).copied();
+        next.unwrap_or_else(|| count(&self.series))
     }
 
     /// Adds the labels of the next series; `None`: they cannot be read, nor can the series.

@@ -46,6 +46,8 @@ enum Source<'a> {
         /// `None`: opened when it is read.
         open: Option<Opened>,
         plain: PlainReader,
+        /// When each of its series that were gathered ends, in that order, once somebody asked.
+        ends: Option<Vec<TimestampMs>>,
     },
     Head {
         part: &'a HeadPart,
@@ -67,16 +69,23 @@ impl Source<'_> {
         }
     }
 
-    /// Returns whether it is known that all it has of a series is older than `time`.
-    fn ends_before(&mut self, place: Located, time: TimestampMs) -> bool {
+    /// Returns whether it is known that all it has of one of its `series` is older than `time`. In a partition all are looked at together, in
+    /// its own order: one by one, in another, was a third of the time of counting them.
+    fn ends_before(&mut self, nth: usize, series: &[SeriesId], time: TimestampMs) -> bool {
         match self {
             Self::Partition {
                 open: Some((partition, _)),
                 plain,
+                ends,
                 ..
-            } => plain
-                .end_of(partition, place.series)
-                .is_ok_and(|end| end < time),
+            } => {
+                let end_of = |id: &SeriesId| {
+                    let end = plain.end_of(partition, *id);
+                    end.unwrap_or(TimestampMs::MAX)
+                };
+                let ends = ends.get_or_insert_with(|| series.iter().map(end_of).collect());
+                ends.get(nth).is_some_and(|end| *end < time)
+            }
             Self::Partition { .. } | Self::Head { .. } => false,
         }
     }
@@ -209,6 +218,7 @@ impl<'a> Selection<'a> {
                 handle,
                 open: open.filter(|_| held),
                 plain: PlainReader::default(),
+                ends: None,
             });
         }
         let mut charged = gatherer.charged;
@@ -366,7 +376,12 @@ impl<'a> Selection<'a> {
             others.iter().all(|at| {
                 let source = series.source_of(*at);
                 // Most sources end before; few files end with a row that others have not come to yet.
-                ends[source] < newest || sources[source].ends_before(series.place(*at), newest)
+                ends[source] < newest
+                    || sources[source].ends_before(
+                        series.place(*at).nth,
+                        series.of_source(source),
+                        newest,
+                    )
             })
         })
     }

@@ -18,8 +18,8 @@ use crate::result::ABSENT;
 use crate::token::AggregateOp;
 use crate::{Column, HistogramOperation, Note, QueryError, TextRange};
 
-/// Label sets whose group is remembered.
-const KNOWN_MAX: usize = 4_096;
+/// Label sets whose group is remembered: 64 KiB.
+const KNOWN_SLOTS: usize = 4_096;
 
 /// The groups of an aggregation on its way.
 struct Accumulation<'a> {
@@ -28,10 +28,34 @@ struct Accumulation<'a> {
     /// In order of first appearance.
     groups: Vec<Accumulator>,
     places: HashMap<Labels, usize>,
-    /// Groups by the identities of label sets that came, which live as long as they are remembered; all of them renamed, or none.
-    known: HashMap<usize, (Labels, usize)>,
-    /// The identity of the label set before, one of those, and its group.
-    last: Option<(usize, usize)>,
+    /// Of label sets that came; all of them renamed, or none.
+    known: KnownGroups,
+}
+
+/// The groups of label sets that came lately: a slot for each, found by its identity and left to the next that falls there. A set that is
+/// remembered lives, so no other gets its identity.
+struct KnownGroups(Box<[Option<(Labels, usize)>]>);
+
+impl KnownGroups {
+    fn new() -> Self {
+        Self(vec![None; KNOWN_SLOTS].into())
+    }
+
+    fn get(&self, labels: &Labels) -> Option<usize> {
+        let (known, group) = self.0[Self::slot(labels)].as_ref()?;
+        (known.identity() == labels.identity()).then_some(*group)
+    }
+
+    fn insert(&mut self, labels: Labels, group: usize) {
+        let slot = Self::slot(&labels);
+        self.0[slot] = Some((labels, group));
+    }
+
+    /// Identities are addresses: multiplied, their differences reach the upper bits.
+    fn slot(labels: &Labels) -> usize {
+        let spread = (labels.identity() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (spread >> 32) as usize % KNOWN_SLOTS
+    }
 }
 
 /// A group on its way.
@@ -55,8 +79,7 @@ impl Evaluator<'_> {
             instants: scope.grid.len(),
             groups: Vec::new(),
             places: HashMap::new(),
-            known: HashMap::new(),
-            last: None,
+            known: KnownGroups::new(),
         };
         self.each_aggregated(aggregate, scope, &mut |evaluator, found| {
             accumulation.add(evaluator, found)
@@ -195,28 +218,15 @@ impl Accumulation<'_> {
             labels, renamed, ..
         }: &Evaluated<'_>,
     ) -> Result<usize, QueryError> {
-        let identity = labels.identity();
-        if let Some((last, place)) = self.last
-            && last == identity
-        {
+        if let Some(place) = self.known.get(labels) {
             return Ok(place);
         }
-        let place = match self.known.get(&identity) {
-            Some((_, place)) => *place,
-            None => {
-                let place = if *renamed {
-                    self.new_place(evaluator, &without_metadata(labels))?
-                } else {
-                    self.new_place(evaluator, labels)?
-                };
-                if self.known.len() >= KNOWN_MAX {
-                    self.known.clear();
-                }
-                self.known.insert(identity, ((*labels).clone(), place));
-                place
-            }
+        let place = if *renamed {
+            self.new_place(evaluator, &without_metadata(labels))?
+        } else {
+            self.new_place(evaluator, labels)?
         };
-        self.last = Some((identity, place));
+        self.known.insert((*labels).clone(), place);
         Ok(place)
     }
 
