@@ -153,6 +153,9 @@ impl Labels {
     /// Returns this set with only those labels whose names `keep` accepts.
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         let keep = &keep;
+        if self.iter().all(|(name, _)| keep(name)) {
+            return self.clone();
+        }
         pack(self.iter().filter(move |(name, _)| keep(name))).unwrap_or_else(|_| Self::empty())
     }
 

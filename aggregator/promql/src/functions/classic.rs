@@ -1,4 +1,6 @@
 //! Quantiles and fractions of classic histograms: cumulative counts by upper bound.
+//!
+//! Buckets are asked for many instants: they come in order of their bounds ([`f64::total_cmp`]), and in a buffer that is changed in place.
 
 /// A bucket: its upper bound and how many observations lie at or below it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,8 +20,8 @@ pub(crate) struct Forced {
 /// Differences below this part of a count are rounding.
 const ROUNDING: f64 = 1e-12;
 
-/// Returns the `q`-quantile and what had to be forced. `buckets` are not empty.
-pub(crate) fn bucket_quantile(q: f64, buckets: Vec<Bucket>) -> (f64, Option<Forced>) {
+/// Returns the `q`-quantile and what had to be forced. `buckets` are not empty, and are left merged.
+pub(crate) fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Forced>) {
     if q.is_nan() {
         return (f64::NAN, None);
     }
@@ -29,12 +31,10 @@ pub(crate) fn bucket_quantile(q: f64, buckets: Vec<Bucket>) -> (f64, Option<Forc
     if q > 1.0 {
         return (f64::INFINITY, None);
     }
-    let (Some(buckets), forced) = prepare(buckets) else {
-        return (f64::NAN, None);
+    let forced = match prepare(buckets) {
+        Some(forced) if buckets.len() >= 2 => forced,
+        _ => return (f64::NAN, None),
     };
-    if buckets.len() < 2 {
-        return (f64::NAN, None);
-    }
     let last = buckets.len() - 1;
     let observations = buckets[last].count;
     if observations == 0.0 {
@@ -57,12 +57,9 @@ pub(crate) fn bucket_quantile(q: f64, buckets: Vec<Bucket>) -> (f64, Option<Forc
     (start + (buckets[at].upper - start) * (rank / count), forced)
 }
 
-/// Returns the fraction of observations between two bounds.
-pub(crate) fn bucket_fraction(lower: f64, upper: f64, buckets: Vec<Bucket>) -> f64 {
-    let (Some(buckets), _) = prepare(buckets) else {
-        return f64::NAN;
-    };
-    if buckets.len() < 2 {
+/// Returns the fraction of observations between two bounds. `buckets` are left merged.
+pub(crate) fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
+    if prepare(buckets).is_none() || buckets.len() < 2 {
         return f64::NAN;
     }
     let total = buckets[buckets.len() - 1].count;
@@ -110,24 +107,18 @@ fn inside(rank: f64, from: f64, bucket: Bucket, bound: f64) -> f64 {
     rank + (bucket.count - rank) * (bound - from) / (bucket.upper - from)
 }
 
-/// Sorts, merges equal bounds and makes counts rise; `None` without a bucket that holds everything.
-fn prepare(mut buckets: Vec<Bucket>) -> (Option<Vec<Bucket>>, Option<Forced>) {
-    buckets.sort_by(|a, b| a.upper.total_cmp(&b.upper));
-    if buckets
-        .last()
-        .is_none_or(|last| last.upper != f64::INFINITY)
-    {
-        return (None, None);
-    }
-    let mut merged: Vec<Bucket> = Vec::with_capacity(buckets.len());
-    for bucket in buckets {
-        match merged.last_mut() {
-            Some(last) if last.upper == bucket.upper => last.count += bucket.count,
-            _ => merged.push(bucket),
+/// Merges equal bounds and makes counts rise: returns what had to be forced for that. `None` without a bucket that holds everything.
+fn prepare(buckets: &mut Vec<Bucket>) -> Option<Option<Forced>> {
+    debug_assert!(buckets.is_sorted_by(|a, b| a.upper.total_cmp(&b.upper).is_le()));
+    buckets.last().filter(|last| last.upper == f64::INFINITY)?;
+    buckets.dedup_by(|bucket, last| {
+        let same = last.upper == bucket.upper;
+        if same {
+            last.count += bucket.count;
         }
-    }
-    let forced = make_monotonic(&mut merged);
-    (Some(merged), forced)
+        same
+    });
+    Some(make_monotonic(buckets))
 }
 
 fn make_monotonic(buckets: &mut [Bucket]) -> Option<Forced> {
@@ -197,18 +188,18 @@ mod tests {
             (f64::INFINITY, 3.0),
         ]);
         for (q, value) in [(1.0 / 6.0, 1.0), (0.5, 3.0), (5.0 / 6.0, 5.0), (1.0, 6.0)] {
-            let (found, forced) = bucket_quantile(q, histogram.clone());
+            let (found, forced) = bucket_quantile(q, &mut histogram.clone());
             assert!((found - value).abs() < 1e-9, "{q}: {found}");
             assert_eq!(forced, None);
         }
-        assert!(bucket_quantile(0.5, buckets(&[(1.0, 1.0)])).0.is_nan());
+        assert!(bucket_quantile(0.5, &mut buckets(&[(1.0, 1.0)])).0.is_nan());
     }
 
     #[test]
     fn falling_counts_are_raised_and_told() {
         let (value, forced) = bucket_quantile(
             0.5,
-            buckets(&[(1.0, 4.0), (2.0, 3.0), (3.0, 8.0), (f64::INFINITY, 8.0)]),
+            &mut buckets(&[(1.0, 4.0), (2.0, 3.0), (3.0, 8.0), (f64::INFINITY, 8.0)]),
         );
         assert_eq!(value, 1.0);
         assert_eq!(
@@ -231,7 +222,7 @@ mod tests {
             (f64::NEG_INFINITY, f64::INFINITY, 1.0),
             (2.0, 1.0, 0.0),
         ] {
-            let found = bucket_fraction(lower, upper, histogram.clone());
+            let found = bucket_fraction(lower, upper, &mut histogram.clone());
             assert!(
                 (found - fraction).abs() < 1e-12,
                 "{lower}..{upper}: {found}"

@@ -36,6 +36,7 @@ struct Gathered {
     labels: Labels,
     drop_name: bool,
     native: Vec<usize>,
+    /// In order of their bounds.
     classic: Vec<(f64, usize)>,
 }
 
@@ -187,6 +188,9 @@ impl Evaluator<'_> {
                 gathered[place].classic.push((bound, at));
             }
         }
+        for histogram in &mut gathered {
+            histogram.classic.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        }
         gathered
     }
 
@@ -200,6 +204,7 @@ impl Evaluator<'_> {
         question: impl Fn(usize) -> Question,
     ) -> Result<Vec<Series>, QueryError> {
         let mut out = Vec::with_capacity(gathered.len());
+        let mut buckets: Vec<Bucket> = Vec::new();
         for histogram in gathered {
             self.budget.check()?;
             self.hold_columns(1, scope.grid.len())?;
@@ -209,17 +214,14 @@ impl Evaluator<'_> {
                     .native
                     .iter()
                     .find_map(|at| input[*at].column.histogram(index));
-                let buckets: Vec<Bucket> = histogram
-                    .classic
-                    .iter()
-                    .filter_map(|(upper, at)| {
-                        let count = input[*at].column.float(index)?;
-                        Some(Bucket {
-                            upper: *upper,
-                            count,
-                        })
+                buckets.clear();
+                buckets.extend(histogram.classic.iter().filter_map(|(upper, at)| {
+                    let count = input[*at].column.float(index)?;
+                    Some(Bucket {
+                        upper: *upper,
+                        count,
                     })
-                    .collect();
+                }));
                 let question = question(index);
                 column.floats[index] = match (native, buckets.is_empty()) {
                     (Some(_), false) => {
@@ -233,7 +235,7 @@ impl Evaluator<'_> {
                     }
                     (None, false) => {
                         let at = scope.grid.at(index).0;
-                        self.ask_classic(buckets, question, &histogram.labels, positions, at)
+                        self.ask_classic(&mut buckets, question, &histogram.labels, positions, at)
                     }
                     (None, true) => continue,
                 };
@@ -274,7 +276,7 @@ impl Evaluator<'_> {
 
     fn ask_classic(
         &mut self,
-        buckets: Vec<Bucket>,
+        buckets: &mut Vec<Bucket>,
         question: Question,
         labels: &Labels,
         positions: Positions,
