@@ -69,11 +69,10 @@ pub(crate) struct MonthRun {
     pub(crate) tiers: Duration,
 }
 
-/// Thirty days of one metric: hosts that have some thousand series of it, and rows of a batch.
+/// Thirty days of one metric: hosts that have some thousand series of it.
 const MONTH_DAYS: u32 = 30;
 const MONTH_METRIC: &str = "node_cpu_seconds_total";
 const MONTH_HOSTS: usize = 16;
-const MONTH_BATCH: usize = 120;
 /// What is asked of them, every five minutes.
 const MONTH_QUERY: &str = "sum by (mode) (rate(node_cpu_seconds_total[5m]))";
 const MONTH_STEP_MS: i64 = 5 * 60 * 1_000;
@@ -149,8 +148,11 @@ pub(super) fn run_month(lab: &Lab) -> Result<MonthRun> {
     let mut fed = Fed::of(lab, Shape::whole(), MONTH_HOSTS, start, keep)?;
     for _ in 0..days {
         for _ in 0..SPANS {
-            fed.span_in_batches(lab.rows(), MONTH_BATCH)?;
+            // In few batches: each waits for the disk.
+            fed.append_span(lab.rows(), lab.rows() / 4)?;
         }
+        // Once a day: a shard looks at the age of its head once a second.
+        fed.await_seals()?;
         fed.store.clean_deletes()?;
     }
     fed.clock.advance(SETTLED);
@@ -250,37 +252,41 @@ impl Fed {
         })
     }
 
-    /// Appends the rows of the next span, when it is over, and waits until they are sealed.
+    /// Appends the rows of the next span and waits until they are sealed; measures the sealing.
     fn span(&mut self, rows: usize) -> Result<()> {
-        self.span_in_batches(rows, 1)
+        let before = self.append_span(rows, 1)?;
+        self.await_seals()?;
+        // What the keeper does last is not seen from here.
+        pause(Duration::from_millis(200));
+        self.sealing += cpu_of(KEEPER)?.saturating_sub(before);
+        Ok(())
     }
 
-    /// The same, in batches of so many rows.
-    fn span_in_batches(&mut self, rows: usize, batch: usize) -> Result<()> {
+    /// Appends the rows of the next span in batches of so many, and lets it be over; returns the keeper's CPU time when all were appended.
+    fn append_span(&mut self, rows: usize, batch: usize) -> Result<Duration> {
         // The head is not sealed before it has all rows.
-        let seals = self.store.stats().seals;
         self.clock.advance(SPAN - BEFORE_END);
         for _ in 0..rows / batch {
             self.samples += self.streams.append_all(&self.store, batch)?;
         }
         let before = cpu_of(KEEPER)?;
         self.clock.advance(BEFORE_END);
-        let within = Duration::from_secs(120);
+        Ok(before)
+    }
+
+    fn await_seals(&self) -> Result<()> {
         wait_until(
             "the seal of everything",
             Duration::from_millis(20),
-            within,
+            Duration::from_secs(120),
             || {
                 let stats = self.store.stats();
                 ensure!(stats.seal_failures == 0, "a seal failed");
-                // A few hosts may all lie in one shard.
-                Ok((stats.seals > seals && stats.head_series == 0).then_some(()))
+                // A head is as old as the rows that its shard has taken, which may be later than they were stored.
+                self.clock.advance(Duration::from_secs(1));
+                Ok((stats.seals > 0 && stats.head_series == 0).then_some(()))
             },
-        )?;
-        // What the keeper does last is not seen from here.
-        pause(Duration::from_millis(200));
-        self.sealing += cpu_of(KEEPER)?.saturating_sub(before);
-        Ok(())
+        )
     }
 
     /// Selects everything, and returns the CPU time of that.
