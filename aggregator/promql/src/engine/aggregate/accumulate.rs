@@ -88,7 +88,7 @@ impl Evaluator<'_> {
         for group in accumulation.groups {
             self.budget.check()?;
             let mut column = Column {
-                floats: group.floats.into_values(param),
+                floats: group.floats.into_values(self, param)?,
                 histograms: Vec::new(),
             };
             if !group.histograms.is_empty() {
@@ -352,8 +352,12 @@ impl Floats {
     }
 
     /// Returns the aggregate of each instant. `param`: that of the aggregation, by instant.
-    fn into_values(self, param: &[f64]) -> Vec<f64> {
-        match self {
+    fn into_values(
+        self,
+        evaluator: &mut Evaluator<'_>,
+        param: &[f64],
+    ) -> Result<Vec<f64>, QueryError> {
+        Ok(match self {
             Self::Sum(sums) => {
                 let total = |sum: KahanSum| {
                     if is_stale(sum.sum) {
@@ -393,18 +397,19 @@ impl Floats {
             Self::Quantile(instants, all) => {
                 let mut values = Vec::with_capacity(all.len());
                 let at = |index: usize| {
+                    evaluator.worked(all.len())?;
                     values.clear();
                     let here = all.iter().map(|series| series[index]);
                     values.extend(here.filter(|value| !is_stale(*value)));
                     if values.is_empty() {
-                        return ABSENT;
+                        return Ok(ABSENT);
                     }
                     let q = param.get(index).copied().unwrap_or(f64::NAN);
-                    quantile(q, &mut values)
+                    Ok(quantile(q, &mut values))
                 };
-                (0..instants).map(at).collect()
+                (0..instants).map(at).collect::<Result<_, QueryError>>()?
             }
-        }
+        })
     }
 }
 
