@@ -23,7 +23,7 @@ use model::{METRIC_NAME, Matcher, TimeRange, TimestampMs};
 use promql::{Engine, EngineConfig, Grid, QueryOptions, QueryResult};
 use storage::{Queryable, SegmentValues, Select, SelectHints, Unlimited};
 use tempfile::TempDir;
-use tsdb::{Tsdb, TsdbConfig};
+use tsdb::{TierRetention, Tsdb, TsdbConfig};
 
 use super::{Lab, Stream, Streams, wall};
 use crate::agents::now;
@@ -65,7 +65,7 @@ pub(crate) struct MonthRun {
     pub(crate) samples: u64,
     /// Over samples alone.
     pub(crate) raw: Duration,
-    /// Over summaries, where there are any.
+    /// Over summaries of five minutes.
     pub(crate) tiers: Duration,
 }
 
@@ -145,7 +145,11 @@ pub(super) fn run_month(lab: &Lab) -> Result<MonthRun> {
     let day_ms = i64::try_from(day.as_millis())?;
     let start = TimestampMs((now().0 / day_ms - i64::from(days) - 1) * day_ms);
     let keep = |series: &HostSeries| series.labels.metric_name() == Some(MONTH_METRIC);
-    let mut fed = Fed::of(lab, Shape::whole(), MONTH_HOSTS, start, keep)?;
+    let tiers = TierRetention {
+        five_minutes: Some(day * 365),
+        one_hour: None,
+    };
+    let mut fed = Fed::of(lab, Shape::whole(), MONTH_HOSTS, start, tiers, keep)?;
     for _ in 0..days {
         for _ in 0..SPANS {
             // In few batches: each waits for the disk.
@@ -173,28 +177,36 @@ pub(super) fn run_month(lab: &Lab) -> Result<MonthRun> {
         samples_max: u64::MAX,
         ..EngineConfig::default()
     });
-    let ask = |raw_only| -> Result<Duration> {
+    // Returns the least time, and the samples that were read.
+    let ask = |raw_only| -> Result<(Duration, u64)> {
         let options = QueryOptions {
             raw_only,
             ..QueryOptions::default()
         };
-        let mut least = Duration::MAX;
+        let (mut least, mut read) = (Duration::MAX, 0);
         for _ in 0..MONTH_TIMES {
             let before = thread_cpu_time();
             let answer = engine.range(&fed.store, MONTH_QUERY, grid, &options, &Unlimited)?;
             least = least.min(thread_cpu_time().saturating_sub(before));
+            read = answer.stats.samples_read;
             let QueryResult::Grid { series, .. } = answer.result else {
                 bail!("a range query gave no series");
             };
             ensure!(!series.is_empty(), "nothing was found over {days} days");
         }
-        Ok(least)
+        Ok((least, read))
     };
+    let (raw, samples) = ask(true)?;
+    let (tiers, summaries) = ask(false)?;
+    ensure!(
+        summaries < samples / 10,
+        "{summaries} summaries were read in place of {samples} samples"
+    );
     Ok(MonthRun {
         series: series.len(),
         samples: fed.samples,
-        raw: ask(true)?,
-        tiers: ask(false)?,
+        raw,
+        tiers,
     })
 }
 
@@ -211,7 +223,7 @@ struct Fed {
 
 impl Fed {
     fn new(lab: &Lab, shape: Shape, hosts: usize, start: TimestampMs) -> Result<Self> {
-        Self::of(lab, shape, hosts, start, |_| true)
+        Self::of(lab, shape, hosts, start, TierRetention::default(), |_| true)
     }
 
     /// Returns one that has those series of the hosts that are to be kept.
@@ -220,6 +232,7 @@ impl Fed {
         shape: Shape,
         hosts: usize,
         start: TimestampMs,
+        tiers: TierRetention,
         keep: impl Fn(&HostSeries) -> bool,
     ) -> Result<Self> {
         let workload = lab.workload(shape)?;
@@ -236,7 +249,7 @@ impl Fed {
             .prefix("compare-")
             .tempdir_in(&lab.work)?;
         let clock = Arc::new(SimulatedClock::starting_at(wall(start)?));
-        let store = open(folder.path(), Arc::<SimulatedClock>::clone(&clock))?;
+        let store = open(folder.path(), tiers, Arc::<SimulatedClock>::clone(&clock))?;
         let mut streams = Streams::new();
         for host in hosts {
             streams.push(Stream::define(&store, host, &keep)?);
@@ -311,8 +324,9 @@ fn cpu_of(thread: &str) -> Result<Duration> {
     Ok(by_thread.get(thread).copied().unwrap_or_default())
 }
 
-fn open(folder: &Path, clock: SharedClock) -> Result<Tsdb> {
+fn open(folder: &Path, tiers: TierRetention, clock: SharedClock) -> Result<Tsdb> {
     let mut config = TsdbConfig::at(folder.join("data"));
+    config.tiers = tiers;
     // Rows are waited for one by one.
     config.log.spacing = Duration::ZERO;
     // All of a span in one head: it begins with its first row, and is as old when the span is over.
