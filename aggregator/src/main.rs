@@ -74,6 +74,8 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         ["tsdb", "dump"] => tools::tsdb::dump(&settings, &arguments["DIR"]),
         ["tsdb", "repair"] => tools::tsdb::repair(&settings, &arguments["DIR"]),
         ["tsdb", "import"] => tools::import(&settings, &arguments["DIR"]),
+        ["check", "rules"] => tools::check_rules(&settings, &arguments["FILE"]),
+        ["test", "rules"] => tools::test_rules(&settings, &arguments["FILE"]),
         ["completion"] => tools::completion(&arguments["SHELL"]),
         ["man"] => tools::man(&arguments["COMMAND"]),
         other => anyhow::bail!("no such command: {}", other.join(" ")),

@@ -390,6 +390,8 @@ pub(crate) fn program() -> Program {
             agents(),
             tsdb(),
             promqltest(),
+            check(),
+            test(),
             completion_command("# In ~/.bashrc\nsource <(promontory completion bash)"),
             man_command("# Read it\npromontory man up | man -l -"),
         ],
@@ -602,6 +604,106 @@ fn promqltest() -> Program {
             help: "A script, or a folder: every file in it that ends in .test, at any depth",
             optional: false,
             repeated: true,
+        }],
+        ..Program::default()
+    }
+}
+
+const IGNORE_UNKNOWN_FIELDS: Setting = Setting {
+    name: "ignore-unknown-fields",
+    kind: Kind::Switch,
+    default: Some("false"),
+    value_name: "",
+    help: "Take rule files with fields that nobody knows.",
+};
+
+const CHECK_RULES: &[Setting] = &[
+    Setting {
+        name: "lint",
+        kind: Kind::Text,
+        default: Some("duplicate-rules"),
+        value_name: "CHECKS",
+        help: "What else to look for, with commas: all, duplicate-rules, none.",
+    },
+    Setting {
+        name: "lint-fatal",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "End with code 3 when --lint finds something.",
+    },
+    IGNORE_UNKNOWN_FIELDS,
+];
+
+fn check() -> Program {
+    Program {
+        name: "check",
+        about: "Checks files for mistakes.",
+        commands: vec![Program {
+            name: "rules",
+            about: "Checks rule files: fields, expressions, templates. Ends with 1 when one is bad.",
+            examples: "# All rules of a folder\npromontory check rules rules/*.yml\n# In a pipe\npromontory check rules < rules.yml",
+            settings: vec![CHECK_RULES],
+            arguments: &[Argument {
+                name: "FILE",
+                help: "A rule file; standard input when there is none",
+                optional: true,
+                repeated: true,
+            }],
+            ..Program::default()
+        }],
+        ..Program::default()
+    }
+}
+
+const TEST_RULES: &[Setting] = &[
+    Setting {
+        name: "run",
+        kind: Kind::Texts,
+        default: None,
+        value_name: "REGEX",
+        help: "Run only tests whose name this is found in; several times for several.",
+    },
+    Setting {
+        name: "diff",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Show alerts that differ line by line.",
+    },
+    Setting {
+        name: "debug",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Say what runs, and show all samples at the end of each test.",
+    },
+    Setting {
+        name: "junit",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Write results as JUnit XML to this file, too.",
+    },
+    IGNORE_UNKNOWN_FIELDS,
+];
+
+fn test() -> Program {
+    Program {
+        name: "test",
+        about: "Runs tests of configurations.",
+        commands: vec![Program {
+            name: "rules",
+            about: "Runs unit tests of rules, in promtool's format. Ends with 1 when one fails.",
+            examples: "# All tests of a file\npromontory test rules tests.yml\n# Some of them, for a build server\npromontory test rules --run disk --junit report.xml tests.yml",
+            settings: vec![TEST_RULES],
+            arguments: &[Argument {
+                name: "FILE",
+                help: "A file of unit tests",
+                optional: false,
+                repeated: true,
+            }],
+            ..Program::default()
         }],
         ..Program::default()
     }

@@ -6,6 +6,7 @@ mod import;
 mod promqltest;
 mod query;
 mod rows;
+mod rules;
 mod table;
 pub(crate) mod tsdb;
 
@@ -21,6 +22,7 @@ pub(crate) use import::import;
 pub(crate) use promqltest::promqltest;
 pub(crate) use query::query;
 use rows::{agent_rows, token_rows};
+pub(crate) use rules::{check_rules, test_rules};
 use table::Table;
 
 /// `promontory agents`

@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
         "transport",
     ],
     &["alerting", "http-shell", "promql", "tsdb", "uplink"],
-    &["ingest"],
+    &["ingest", "rules"],
     &["api"],
     &["agent", "aggregator"],
     &["benches", "tests"],
@@ -77,6 +77,12 @@ const NEVERS: &[(&str, &[&str])] = &[
         &["clock", "tokio", "hyper", "storage", "promql", "files"],
     ),
     ("prometheus-block", &["clock", "tokio", "storage", "tsdb"]),
+    (
+        "rules",
+        &[
+            "alerting", "clock", "hyper", "ingest", "runtime", "tokio", "tsdb",
+        ],
+    ),
     ("spool", &["tokio", "transport"]),
     ("host", &["tokio", "hyper", "transport"]),
     ("push", &["tokio", "hyper", "http-shell", "transport"]),

@@ -18,6 +18,11 @@ pub(crate) use kahan::{KahanHistogram, MeanHistogram, ResetsSeen};
 
 use model::{CUSTOM_BUCKETS_SCHEMA, CounterReset};
 
+/// Returns a histogram as Prometheus writes it for people: `{count:3, sum:4, (1,2]:3}`.
+pub fn histogram_text(histogram: &model::Histogram) -> String {
+    FloatHistogram::from_model(histogram).to_string()
+}
+
 /// Counts by bucket index, rising.
 pub(crate) type Counts = Vec<(i32, f64)>;
 

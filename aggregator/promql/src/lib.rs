@@ -34,7 +34,7 @@ pub use annotations::{Annotation, Annotations, HistogramOperation, MetricName, N
 pub use engine::{Engine, EngineConfig, POINTS_PER_SERIES_MAX, QueryOptions};
 pub use error::{ErrorKind, QueryError};
 pub use functions::{Function, Variadic};
-pub use histogram::{BucketView, HistogramView};
+pub use histogram::{BucketView, HistogramView, histogram_text};
 pub use options::ParserOptions;
 pub use parse_error::{ParseError, ParseErrors};
 pub use parser::{EXPRESSION_HEIGHT_MAX, NESTING_MAX, parse, parse_selector, parse_within};

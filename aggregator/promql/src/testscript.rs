@@ -7,12 +7,15 @@
 
 mod bench;
 mod compare;
+mod describe;
 mod expectation;
 mod load;
 mod pin;
 mod script;
 mod series;
 mod statement;
+
+pub use self::describe::{describe_histogram, series_labels, series_samples, series_value};
 
 use std::time::Duration;
 

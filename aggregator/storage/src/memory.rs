@@ -18,7 +18,8 @@ use crate::{
 /// A store in memory. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    contents: Arc<Mutex<Contents>>,
+    /// Shared with the queriers that see it as it was; copied when it is written to while one of them lives.
+    contents: Arc<Mutex<Arc<Contents>>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,12 +56,12 @@ impl MemoryStore {
         value: Value,
         start: TimestampMs,
     ) -> bool {
-        self.contents().insert(labels, at, value, start)
+        Arc::make_mut(&mut self.contents()).insert(labels, at, value, start)
     }
 
     /// Stores an exemplar.
     pub fn insert_exemplar(&self, labels: &Labels, exemplar: Exemplar) {
-        self.contents()
+        Arc::make_mut(&mut self.contents())
             .exemplars
             .entry(labels.clone())
             .or_default()
@@ -69,10 +70,10 @@ impl MemoryStore {
 
     /// Stores metadata of a metric family.
     pub fn insert_metadata(&self, metric: &str, metadata: Metadata) {
-        self.contents().describe(Arc::from(metric), metadata);
+        Arc::make_mut(&mut self.contents()).describe(Arc::from(metric), metadata);
     }
 
-    fn contents(&self) -> MutexGuard<'_, Contents> {
+    fn contents(&self) -> MutexGuard<'_, Arc<Contents>> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -173,7 +174,7 @@ impl Appender for MemoryStore {
     }
 
     fn settle(&self, agent: &AgentId, epoch: Epoch, floor: BatchNumber) -> Result<(), Busy> {
-        self.contents()
+        Arc::make_mut(&mut self.contents())
             .numbers
             .entry((agent.clone(), epoch))
             .or_default()
@@ -183,6 +184,7 @@ impl Appender for MemoryStore {
 
     fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy> {
         let mut contents = self.contents();
+        let contents = Arc::make_mut(&mut contents);
         for (slot, series) in (definition.first_slot..).zip(definition.series) {
             contents.slots.insert(
                 (source.agent.clone(), source.epoch, definition.cohort, slot),
@@ -193,7 +195,8 @@ impl Appender for MemoryStore {
     }
 
     fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {
-        let mut contents = self.contents();
+        let mut guard = self.contents();
+        let contents = Arc::make_mut(&mut guard);
         let numbers = contents
             .numbers
             .entry((source.agent.clone(), source.epoch))
@@ -201,7 +204,7 @@ impl Appender for MemoryStore {
         match numbers.insert(batch.number) {
             Some(true) => {}
             Some(false) => {
-                drop(contents);
+                drop(guard);
                 done(AppendOutcome::Duplicate);
                 return Ok(());
             }
@@ -250,7 +253,7 @@ impl Appender for MemoryStore {
         for MetricMetadata { metric, metadata } in &batch.metadata {
             contents.describe(Arc::clone(metric), metadata.clone());
         }
-        drop(contents);
+        drop(guard);
         done(AppendOutcome::Stored(refused));
         Ok(())
     }
@@ -258,7 +261,7 @@ impl Appender for MemoryStore {
 
 impl Queryable for MemoryStore {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
-        Ok(Arc::new(self.contents().clone()))
+        Ok(Arc::<Contents>::clone(&self.contents()))
     }
 }
 

@@ -70,6 +70,13 @@ impl Time {
         parse(RFC3339, text).ok()
     }
 
+    /// Returns the instant in milliseconds since 1 January 1970, rounded down.
+    pub fn unix_ms(&self) -> i64 {
+        self.seconds
+            .saturating_mul(1_000)
+            .saturating_add(i64::from(self.nanoseconds / 1_000_000))
+    }
+
     pub(crate) fn is_zero(&self) -> bool {
         self.seconds == ZERO_SECONDS && self.nanoseconds == 0
     }

@@ -1,7 +1,8 @@
 //! YAML as a tree that knows where everything stands.
 //!
-//! One document of maps, lists and scalars. Keys are texts and come once; aliases are resolved. What a hostile or mistaken file can
-//! cost is bounded: bytes, depth, and nodes after aliases are resolved (so that aliases of aliases do not explode).
+//! One document of maps, lists and scalars. Keys are texts and come once; aliases are resolved, and so is the merge key: `<<: *base`
+//! brings the entries of another map, or of several, where a map has none of its own. What a hostile or mistaken file can cost is
+//! bounded: bytes, depth, and nodes after aliases are resolved (so that aliases of aliases do not explode).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +18,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 const DEPTH_MAX: usize = 64;
 /// The most nodes, those of resolved aliases counted again.
 const NODES_MAX: usize = 500_000;
+
+/// The key whose value is merged into the map.
+const MERGE: &str = "<<";
 
 /// A place in a text: line and column from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -231,7 +235,7 @@ impl Loader {
         };
         let value = match content {
             Content::List(items) => NodeValue::List(items),
-            Content::Map { entries, .. } => NodeValue::Map(entries),
+            Content::Map { entries, .. } => NodeValue::Map(merged(entries)?),
         };
         self.complete(Node { at, value }, anchor)
     }
@@ -279,6 +283,31 @@ impl Loader {
     }
 }
 
+type Entries = Vec<(String, Position, Node)>;
+
+/// Resolves the merge key: what a map has itself wins over what is merged, and what is merged first over what comes later.
+fn merged(mut entries: Entries) -> Result<Entries, Refusal> {
+    let Some(index) = entries.iter().position(|(key, _, _)| key == MERGE) else {
+        return Ok(entries);
+    };
+    let (_, at, bases) = entries.remove(index);
+    let bases = match bases.value {
+        NodeValue::List(bases) => bases,
+        NodeValue::Map(_) | NodeValue::Scalar(_) | NodeValue::Null => vec![bases],
+    };
+    for base in bases {
+        let NodeValue::Map(base) = base.value else {
+            return Err((at, "map merge requires map or sequence of maps as the value".to_owned()));
+        };
+        for entry in base {
+            if !entries.iter().any(|(key, _, _)| *key == entry.0) {
+                entries.push(entry);
+            }
+        }
+    }
+    Ok(entries)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,6 +347,21 @@ mod tests {
         }
         assert!(load("a: [1").is_err());
         assert!(load(&"[".repeat(100)).is_err_and(|message| message.contains("nested deeper")));
+    }
+
+    #[test]
+    fn merged_maps_give_what_a_map_has_not_itself() {
+        let text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {<<: [*a, *b], x: 5}\nd: {<<: *b}\n";
+        let node = load(text).expect("valid");
+        let value = |map: &str, key: &str| node.get(map).and_then(|map| map.get(key)).cloned();
+        let scalar = |map: &str, key: &str| match value(map, key).map(|node| node.value) {
+            Some(NodeValue::Scalar(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((scalar("c", "x"), scalar("c", "y"), scalar("c", "z")), ("5".into(), "2".into(), "4".into()));
+        assert_eq!(scalar("d", "z"), "4");
+        assert_eq!(value("d", "<<"), None);
+        assert!(load("a: {<<: 1}").is_err_and(|message| message.contains("map merge requires")));
     }
 
     #[test]

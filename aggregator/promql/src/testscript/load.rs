@@ -3,6 +3,8 @@
 mod classic;
 mod hints;
 
+pub(super) use self::hints::as_stored;
+
 use std::collections::BTreeMap;
 
 use model::{Labels, TimestampMs, Value};
@@ -86,7 +88,7 @@ impl Loaded {
     pub(super) fn store(&self) -> MemoryStore {
         let store = MemoryStore::new();
         for (labels, samples) in &self.series {
-            let stored = hints::as_stored(samples.values().map(|sample| &sample.value));
+            let stored = as_stored(samples.values().map(|sample| &sample.value));
             for ((at, sample), value) in samples.iter().zip(stored) {
                 store.insert_started(labels, TimestampMs(*at), value, TimestampMs(sample.start));
             }

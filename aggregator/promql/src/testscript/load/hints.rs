@@ -10,7 +10,7 @@ use model::{CounterReset, Histogram, Value};
 use crate::histogram::FloatHistogram;
 
 /// Returns the values with the hints that a store would give.
-pub(super) fn as_stored<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<Value> {
+pub(in crate::testscript) fn as_stored<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<Value> {
     let mut before: Option<FloatHistogram> = None;
     values
         .map(|value| match value {

@@ -1,0 +1,160 @@
+//! An alert: one element of an alerting rule's result, and what becomes of it over time.
+
+use std::fmt;
+use std::time::Duration;
+
+use model::{Labels, LabelsBuilder, METRIC_NAME, TimestampMs};
+
+/// The series that says which alerts there are: 1, by `alertstate`.
+pub(crate) const ALERTS: &str = "ALERTS";
+/// The series that says since when, in seconds since 1970.
+pub(crate) const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
+pub(crate) const ALERT_NAME: &str = "alertname";
+const ALERT_STATE: &str = "alertstate";
+
+/// A resolved alert is kept for so long, and told again, so that a receiver that missed it hears of it.
+pub(crate) const RESOLVED_RETENTION: Duration = Duration::from_mins(15);
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlertState {
+    /// It is over.
+    Inactive,
+    /// Its condition holds, but not for long enough.
+    Pending,
+    /// It is told to people.
+    Firing,
+}
+
+impl AlertState {
+    /// Returns the name that Prometheus has for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+        }
+    }
+}
+
+impl fmt::Display for AlertState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One alert of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// The labels of the element and of the rule, and `alertname`; they name the alert.
+    pub labels: Labels,
+    /// The rule's annotations.
+    pub annotations: Labels,
+    /// The element's value when it was seen last.
+    pub value: f64,
+    /// Where it stands.
+    pub state: AlertState,
+    /// Since when its condition holds.
+    pub active_at: TimestampMs,
+    /// Since when it fires.
+    pub fired_at: Option<TimestampMs>,
+    /// When it ceased to fire.
+    pub resolved_at: Option<TimestampMs>,
+    /// Since when it fires on although its condition does not hold.
+    pub keep_firing_since: Option<TimestampMs>,
+    /// When it was handed to the sink.
+    pub sent_at: Option<TimestampMs>,
+}
+
+impl Alert {
+    pub(crate) const fn pending(
+        labels: Labels,
+        annotations: Labels,
+        value: f64,
+        at: TimestampMs,
+    ) -> Self {
+        Self {
+            labels,
+            annotations,
+            value,
+            state: AlertState::Pending,
+            active_at: at,
+            fired_at: None,
+            resolved_at: None,
+            keep_firing_since: None,
+            sent_at: None,
+        }
+    }
+
+    /// Whether it is to be told at `at`: firing ones again and again, resolved ones once at once and then as firing ones.
+    pub(crate) fn is_due(&self, at: TimestampMs, resend_delay: Duration) -> bool {
+        if self.state == AlertState::Pending {
+            return false;
+        }
+        let Some(sent_at) = self.sent_at else {
+            return true;
+        };
+        self.resolved_at.is_some_and(|resolved| resolved > sent_at)
+            || sent_at.saturating_add(resend_delay) < at
+    }
+
+    /// Returns the labels of its series in [`ALERTS`].
+    pub(crate) fn state_series(&self) -> Labels {
+        let mut labels = self.labels.to_builder();
+        labels.set(METRIC_NAME, ALERTS);
+        labels.set(ALERT_STATE, self.state.name());
+        labels.build()
+    }
+
+    /// Returns the labels of its series in [`ALERTS_FOR_STATE`].
+    pub(crate) fn since_series(&self) -> Labels {
+        let mut labels: LabelsBuilder = self.labels.to_builder();
+        labels.set(METRIC_NAME, ALERTS_FOR_STATE);
+        labels.build()
+    }
+}
+
+/// What a sink is told of an alert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// The alert's labels, and those external labels that it has not itself.
+    pub labels: Labels,
+    /// Its annotations.
+    pub annotations: Labels,
+    /// Since when it fires.
+    pub starts_at: TimestampMs,
+    /// When it was resolved; of one that fires, when it counts as resolved should nothing more be heard of it.
+    pub ends_at: TimestampMs,
+    /// Whether it is over.
+    pub resolved: bool,
+    /// A link to the rule's expression.
+    pub generator_url: String,
+}
+
+/// Whoever is told of alerts. Told again every resend delay while an alert fires, and for 15 minutes after it is over; so a notice that
+/// a crash swallows is made good, and a sink must take the same one twice.
+pub trait AlertSink: Send + Sync + fmt::Debug {
+    /// Takes alerts of one evaluation of a group. Must not block for long.
+    fn notify(&self, notices: Vec<Notice>);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_told_again_after_the_delay() {
+        let delay = Duration::from_secs(60);
+        let at = TimestampMs;
+        let mut alert = Alert::pending(Labels::empty(), Labels::empty(), 1.0, at(0));
+        assert!(!alert.is_due(at(0), delay));
+        alert.state = AlertState::Firing;
+        assert!(alert.is_due(at(0), delay));
+        alert.sent_at = Some(at(0));
+        assert!(!alert.is_due(at(60_000), delay));
+        assert!(alert.is_due(at(60_001), delay));
+        alert.state = AlertState::Inactive;
+        alert.resolved_at = Some(at(30_000));
+        assert!(alert.is_due(at(30_000), delay));
+    }
+}

@@ -1,0 +1,265 @@
+//! A group: rules evaluated together, in order, at times of their own.
+//!
+//! An evaluation goes wave by wave (see [`crate::dependencies`]): the questions of a wave are asked together, what its rules make of the
+//! answers is stored, and the next wave sees it. Time is handed in; the only effects are those of the [`World`].
+
+mod kept;
+mod reload;
+mod view;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{Labels, TimestampMs};
+use promql::ParserOptions;
+use xxhash_rust::xxh3::xxh3_64;
+
+pub use self::view::{AlertView, GroupView, RuleView};
+pub(crate) use self::kept::{Change, GroupId, RuleId, group_id};
+use crate::alert::{AlertState, Notice};
+use crate::dependencies::waves;
+use crate::file::GroupSpec;
+use crate::rule::{Health, Instant, Rule, ends};
+use crate::world::{RecordedSample, Settings, World};
+
+/// When nobody looked for longer than this beyond two intervals, the time does not count for an alert that was pending.
+const UNSEEN_MAX: Duration = Duration::from_mins(2);
+
+/// The name of a group: the file and its name there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupKey {
+    /// The file.
+    pub file: PathBuf,
+    /// The name.
+    pub name: String,
+}
+
+/// A group and all that its rules have come to.
+#[derive(Debug)]
+pub struct Group {
+    key: GroupKey,
+    interval: Duration,
+    query_offset: Duration,
+    limit: usize,
+    rules: Vec<Rule>,
+    waves: Vec<Vec<usize>>,
+    /// Series of rules that are no more, to be ended.
+    abandoned: Vec<Labels>,
+    /// When it was evaluated last, in this run or, until the first of it, in the one before.
+    seen_at: Option<TimestampMs>,
+    /// When `seen_at` was kept.
+    seen_kept: Option<TimestampMs>,
+    /// Whether `seen_at` is of the run before.
+    is_restored: bool,
+    last: Option<Pass>,
+    counts: Counts,
+}
+
+/// One evaluation.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    at: TimestampMs,
+    took: Duration,
+    samples: usize,
+}
+
+/// What a group counts from its start, reloads included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Evaluations of the group.
+    pub iterations: u64,
+    /// Evaluations that were due and did not happen.
+    pub missed: u64,
+    /// Evaluations of rules.
+    pub evaluations: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Samples that the store refused.
+    pub refused: u64,
+}
+
+/// What an evaluation leaves to do.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Alerts to tell of.
+    pub notices: Vec<Notice>,
+}
+
+impl Group {
+    /// Returns a group that has not been evaluated.
+    pub fn new(
+        file: PathBuf,
+        spec: GroupSpec,
+        settings: &Settings,
+        parser: ParserOptions,
+    ) -> Self {
+        let mut by_wave: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (rule, wave) in waves(&spec.rules, parser).into_iter().enumerate() {
+            by_wave.entry(wave).or_default().push(rule);
+        }
+        Self {
+            key: GroupKey {
+                file,
+                name: spec.name,
+            },
+            interval: spec.interval.unwrap_or(settings.interval),
+            query_offset: spec.query_offset.unwrap_or(settings.query_offset),
+            limit: spec.limit,
+            rules: spec.rules.into_iter().map(Rule::new).collect(),
+            waves: by_wave.into_values().collect(),
+            abandoned: Vec::new(),
+            seen_at: None,
+            seen_kept: None,
+            is_restored: false,
+            last: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Returns the group's name.
+    pub const fn key(&self) -> &GroupKey {
+        &self.key
+    }
+
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Returns the time between two evaluations.
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Returns the last time not after `now` at which the group is to be evaluated: groups of the same interval spread over it by
+    /// their names, the same in every run.
+    pub fn due_before(&self, now: TimestampMs) -> TimestampMs {
+        let interval = self.interval_ms();
+        let name = format!("{}\0{}", self.key.file.display(), self.key.name);
+        let offset = i64::try_from(xxh3_64(name.as_bytes()) % interval.unsigned_abs()).unwrap_or(0);
+        let since = now.0.saturating_sub(offset);
+        TimestampMs(since - since.rem_euclid(interval) + offset)
+    }
+
+    /// Returns the first time after `now` at which the group is to be evaluated.
+    pub fn due_after(&self, now: TimestampMs) -> TimestampMs {
+        self.due_before(now).saturating_add(self.interval)
+    }
+
+    fn interval_ms(&self) -> i64 {
+        i64::try_from(self.interval.as_millis())
+            .unwrap_or(i64::MAX)
+            .max(1)
+    }
+
+    /// Evaluates all rules as of `at`, which is later than the time before.
+    pub fn evaluate(&mut self, at: TimestampMs, world: &World<'_>) -> Effects {
+        self.settle_absence(at);
+        self.count_missed(at);
+        let instant = Instant {
+            at,
+            looks_at: at.saturating_sub(self.query_offset),
+        };
+        let (mut pass, mut effects) = (Pass { at, took: Duration::ZERO, samples: 0 }, Effects::default());
+        for wave in 0..self.waves.len() {
+            self.evaluate_wave(wave, instant, world, &mut pass, &mut effects);
+        }
+        self.end_abandoned(instant.looks_at, world);
+        self.seen_at = Some(at);
+        self.counts.iterations += 1;
+        self.last = Some(pass);
+        effects
+    }
+
+    fn evaluate_wave(
+        &mut self,
+        wave: usize,
+        instant: Instant,
+        world: &World<'_>,
+        pass: &mut Pass,
+        effects: &mut Effects,
+    ) {
+        let members = &self.waves[wave];
+        let questions = members
+            .iter()
+            .map(|rule| self.rules[*rule].question(instant.looks_at));
+        let answers = world.queries.answer(questions.collect());
+        let mut samples: Vec<RecordedSample> = Vec::new();
+        let mut shares = Vec::with_capacity(members.len());
+        for (index, answer) in members.iter().zip(answers) {
+            let (rule, begin) = (&mut self.rules[*index], samples.len());
+            pass.took += answer.took;
+            samples.extend(rule.take(answer, instant, self.limit, world));
+            // Whether its samples can be stored does not matter to those whom it wakes.
+            if rule.last.health == Health::Good {
+                let notices = rule.notices(instant.at, self.interval, world.settings);
+                effects.notices.extend(notices);
+            }
+            shares.push((*index, begin..samples.len()));
+        }
+        pass.samples += samples.len();
+        match record(&samples, world) {
+            Ok(refused) => self.counts.refused += refused,
+            Err(error) => {
+                for (index, share) in &shares {
+                    self.rules[*index].not_stored(&samples[share.clone()], &error);
+                }
+            }
+        }
+        self.counts.evaluations += shares.len() as u64;
+        let failed = |index: usize| matches!(self.rules[index].last.health, Health::Bad(_));
+        self.counts.failures += shares.iter().filter(|(index, _)| failed(*index)).count() as u64;
+    }
+
+    fn end_abandoned(&mut self, at: TimestampMs, world: &World<'_>) {
+        if self.abandoned.is_empty() {
+            return;
+        }
+        let ended: Vec<RecordedSample> = ends(self.abandoned.iter().cloned(), at).collect();
+        if record(&ended, world).is_ok() {
+            self.abandoned.clear();
+        }
+    }
+
+    fn count_missed(&mut self, at: TimestampMs) {
+        let Some(seen_at) = self.seen_at else {
+            return;
+        };
+        let steps = at.0.saturating_sub(seen_at.0) / self.interval_ms();
+        self.counts.missed += u64::try_from(steps - 1).unwrap_or(0);
+    }
+
+    /// Time in which nobody looked does not count for alerts that were pending: nobody knows whether their conditions held.
+    fn settle_absence(&mut self, at: TimestampMs) {
+        if !std::mem::take(&mut self.is_restored) {
+            return;
+        }
+        let Some(seen_at) = self.seen_at.take() else {
+            return;
+        };
+        let unseen = at.0.saturating_sub(seen_at.0);
+        let tolerated = self.interval * 2 + UNSEEN_MAX;
+        if u128::from(unseen.max(0).unsigned_abs()) <= tolerated.as_millis() {
+            return;
+        }
+        let interval = self.interval_ms();
+        for rule in &mut self.rules {
+            for tracked in rule.alerts.values_mut() {
+                if tracked.alert.state == AlertState::Pending {
+                    tracked.alert.active_at.0 += unseen - interval;
+                    tracked.changed = true;
+                }
+            }
+        }
+    }
+}
+
+fn record(samples: &[RecordedSample], world: &World<'_>) -> Result<u64, String> {
+    if samples.is_empty() {
+        return Ok(0);
+    }
+    world.recorder.record(samples)
+}
+
+#[cfg(test)]
+mod tests;

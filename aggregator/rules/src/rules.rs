@@ -1,0 +1,268 @@
+//! All groups of a configuration: when each is due, what its evaluation leaves, and what changes when the configuration does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use files::{KeyValue, KeyValueError};
+use model::{Labels, TimestampMs};
+use promql::ParserOptions;
+
+use crate::alert::AlertSink;
+use crate::file::RuleFile;
+use crate::group::{Effects, Group, GroupKey, GroupView, group_id};
+use crate::rule::ends;
+use crate::state::{self, Kept};
+use crate::world::{Queries, RecordedSample, Recorder, Settings, World};
+
+/// The groups of a configuration. Share it freely: groups are evaluated side by side, each once at a time.
+#[derive(Debug)]
+pub struct Rules {
+    parser: ParserOptions,
+    database: Option<Arc<KeyValue>>,
+    sink: Arc<dyn AlertSink>,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Debug, Default)]
+struct Loaded {
+    settings: Arc<Settings>,
+    groups: BTreeMap<GroupKey, Arc<Entry>>,
+    /// Series of groups that are no more.
+    abandoned: Vec<Labels>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Locked while it is evaluated; taken out when another takes its place.
+    group: Mutex<Option<Group>>,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    view: Arc<GroupView>,
+    /// When it is to be evaluated next.
+    next: TimestampMs,
+    is_running: bool,
+}
+
+/// A group that is to be evaluated.
+#[derive(Debug)]
+pub struct Due {
+    entry: Arc<Entry>,
+    settings: Arc<Settings>,
+    at: TimestampMs,
+}
+
+impl Due {
+    /// Returns the group's name.
+    pub fn key(&self) -> GroupKey {
+        lock(&self.entry.shown).view.key.clone()
+    }
+
+    /// Returns the time that the evaluation stands for.
+    pub const fn at(&self) -> TimestampMs {
+        self.at
+    }
+}
+
+impl Rules {
+    /// Returns a set without groups. `database` is where alerts survive; without one they live as long as this does.
+    pub fn new(
+        database: Option<Arc<KeyValue>>,
+        sink: Arc<dyn AlertSink>,
+        parser: ParserOptions,
+    ) -> Self {
+        Self {
+            parser,
+            database,
+            sink,
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// Puts the groups of `files` in the place of those there are. A group of the same name goes on where it was; one that this run has
+    /// not had goes on where the run before it stopped. Waits for evaluations under way. When the database cannot be read nothing
+    /// changes.
+    pub fn load(
+        &self,
+        files: Vec<RuleFile>,
+        settings: Settings,
+        now: TimestampMs,
+    ) -> Result<(), KeyValueError> {
+        let database = self.database.as_deref();
+        let mut kept = database.map(Kept::read).transpose()?.unwrap_or_default();
+        let mut loaded = self.loaded();
+        let mut groups = BTreeMap::new();
+        let mut known = BTreeSet::new();
+        for file in files {
+            for spec in file.groups {
+                let mut group = Group::new(file.path.clone(), spec, &settings, self.parser);
+                let id = group_id(group.key());
+                known.insert(id);
+                known.extend(group.rule_ids());
+                let old = loaded.groups.remove(group.key());
+                let next = match old.as_ref().and_then(|entry| lock(&entry.group).take()) {
+                    Some(old) => {
+                        let is_alike = old.interval() == group.interval();
+                        group.inherit(old);
+                        is_alike.then_some(())
+                    }
+                    None => {
+                        group.restore(kept.seen.remove(&id), &mut kept.alerts);
+                        None
+                    }
+                };
+                let next = next
+                    .and(old)
+                    .map_or_else(|| group.due_after(now), |old| lock(&old.shown).next);
+                groups.insert(group.key().clone(), Arc::new(Entry::new(group, next)));
+            }
+        }
+        for entry in std::mem::replace(&mut loaded.groups, groups).into_values() {
+            let old = lock(&entry.group).take();
+            loaded
+                .abandoned
+                .extend(old.into_iter().flat_map(Group::into_series));
+        }
+        loaded.settings = Arc::new(settings);
+        drop(loaded);
+        match database {
+            Some(database) => kept.forget_others(database, |id| known.contains(&id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the series of groups that are no more; when that fails, the next call tries again.
+    pub fn end_abandoned(&self, at: TimestampMs, recorder: &dyn Recorder) -> Result<(), String> {
+        let abandoned = std::mem::take(&mut self.loaded().abandoned);
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        let samples: Vec<RecordedSample> = ends(abandoned.iter().cloned(), at).collect();
+        let recorded = recorder.record(&samples);
+        if recorded.is_err() {
+            self.loaded().abandoned.extend(abandoned);
+        }
+        recorded.map(|_| ())
+    }
+
+    /// Returns when the next group is due; `None`: none waits.
+    pub fn next_due(&self) -> Option<TimestampMs> {
+        let loaded = self.loaded();
+        let waiting = loaded.groups.values().filter_map(|entry| {
+            let shown = lock(&entry.shown);
+            (!shown.is_running).then_some(shown.next)
+        });
+        waiting.min()
+    }
+
+    /// Returns the groups that are due at `now`; each is to be given to [`Self::evaluate`] or [`Self::skip`], and does not come again
+    /// before. One that is late skips the times that it has missed, and counts them.
+    pub fn take_due(&self, now: TimestampMs) -> Vec<Due> {
+        let loaded = self.loaded();
+        let mut all = Vec::new();
+        for entry in loaded.groups.values() {
+            let mut shown = lock(&entry.shown);
+            if shown.is_running || shown.next > now {
+                continue;
+            }
+            let Some((at, next)) = lock(&entry.group)
+                .as_ref()
+                .map(|group| (group.due_before(now), group.due_after(now)))
+            else {
+                continue;
+            };
+            shown.is_running = true;
+            shown.next = next;
+            all.push(Due {
+                entry: Arc::clone(entry),
+                settings: Arc::clone(&loaded.settings),
+                at,
+            });
+        }
+        all
+    }
+
+    /// Evaluates a group, makes durable what became of its alerts, and tells the sink. Returns the effects for whoever wants to know.
+    pub fn evaluate(&self, due: Due, queries: &dyn Queries, recorder: &dyn Recorder) -> Effects {
+        let world = World {
+            queries,
+            recorder,
+            settings: &due.settings,
+        };
+        let mut slot = lock(&due.entry.group);
+        let Some(group) = slot.as_mut() else {
+            // Another has taken its place.
+            return Effects::default();
+        };
+        let effects = group.evaluate(due.at, &world);
+        self.keep(group);
+        let view = Arc::new(group.view());
+        drop(slot);
+        if !effects.notices.is_empty() {
+            self.sink.notify(effects.notices.clone());
+        }
+        let mut shown = lock(&due.entry.shown);
+        shown.view = view;
+        shown.is_running = false;
+        effects
+    }
+
+    /// Says that a group that was due was not evaluated.
+    pub fn skip(&self, due: &Due) {
+        lock(&due.entry.shown).is_running = false;
+    }
+
+    /// Writes what changed. When that fails, the alerts are told of all the same, and the next evaluation tries again.
+    fn keep(&self, group: &mut Group) {
+        let Some(database) = &self.database else {
+            return;
+        };
+        let changes = group.changes();
+        if changes.is_empty() {
+            return;
+        }
+        match state::write(database, &changes) {
+            Ok(()) => group.kept(),
+            Err(error) => {
+                let source = &error.source;
+                tracing::error!(%error, %source, "the state of alerts is not kept; a restart would forget it");
+            }
+        }
+    }
+
+    /// Returns all groups as they were after their last evaluation, by file and name.
+    pub fn views(&self) -> Vec<Arc<GroupView>> {
+        let loaded = self.loaded();
+        let views = loaded.groups.values();
+        views
+            .map(|entry| Arc::clone(&lock(&entry.shown).view))
+            .collect()
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        lock(&self.loaded)
+    }
+}
+
+impl Entry {
+    fn new(group: Group, next: TimestampMs) -> Self {
+        Self {
+            shown: Mutex::new(Shown {
+                view: Arc::new(group.view()),
+                next,
+                is_running: false,
+            }),
+            group: Mutex::new(Some(group)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A group whose evaluation panicked is as far as it came, and goes on from there.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+use std::path::Path;
+use std::time::Duration;
+
+use files::{SharedFileSystem, Simulated};
+use model::{Labels, Value};
+use promql::{Engine, EngineConfig};
+use proptest::prelude::*;
+use storage::MemoryStore;
+
+use super::*;
+use crate::alert::{AlertState, Notice};
+use crate::file::FileOptions;
+use crate::recorder::MemoryRecorder;
+use crate::world::DirectQueries;
+
+const MINUTE: i64 = 60_000;
+const RULES: &str = "groups:
+  - name: g
+    rules:
+      - {alert: Slow, expr: x > 0, for: 30m}
+      - {alert: Kept, expr: x > 1, keep_firing_for: 20m}
+";
+
+/// Remembers what it was told.
+#[derive(Debug, Default)]
+struct Ledger(Mutex<Vec<Notice>>);
+
+impl AlertSink for Ledger {
+    fn notify(&self, notices: Vec<Notice>) {
+        lock(&self.0).extend(notices);
+    }
+}
+
+/// What stays when the process dies: the disk, the samples, and what people were told.
+struct Machine {
+    disk: Simulated,
+    store: MemoryStore,
+    ledger: Arc<Ledger>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            disk: Simulated::new(),
+            store: MemoryStore::new(),
+            ledger: Arc::default(),
+        }
+    }
+
+    fn set(&self, minute: i64, value: f64) {
+        let labels = Labels::from_pairs([("__name__", "x")]).unwrap();
+        let at = TimestampMs(minute * MINUTE);
+        self.store.insert(&labels, at, Value::Float(value));
+    }
+
+    fn start(&self, minute: i64) -> Option<Rules> {
+        let files: SharedFileSystem = Arc::new(self.disk.clone());
+        let database = KeyValue::open(files, Path::new("rules.redb")).ok()?;
+        let sink = Arc::<Ledger>::clone(&self.ledger);
+        let rules = Rules::new(Some(Arc::new(database)), sink, ParserOptions::default());
+        load(&rules, RULES, minute).ok()?;
+        Some(rules)
+    }
+
+    fn evaluate(&self, rules: &Rules, minute: i64) {
+        let engine = Engine::new(EngineConfig::default());
+        let queries = DirectQueries {
+            engine: &engine,
+            store: &self.store,
+        };
+        let recorder = MemoryRecorder(self.store.clone());
+        for due in rules.take_due(TimestampMs(minute * MINUTE)) {
+            rules.evaluate(due, &queries, &recorder);
+        }
+    }
+
+    fn told(&self) -> usize {
+        lock(&self.ledger.0).len()
+    }
+}
+
+fn load(rules: &Rules, text: &str, minute: i64) -> Result<(), KeyValueError> {
+    let file = RuleFile::parse(Path::new("r.yml"), text, FileOptions::default()).unwrap();
+    rules.load(vec![file], Settings::default(), TimestampMs(minute * MINUTE))
+}
+
+fn active(rules: &Rules, rule: usize) -> Vec<(AlertState, i64)> {
+    let views = rules.views();
+    let alert = views[0].rules[rule].alert.as_ref().unwrap();
+    let active = alert.active.iter();
+    active
+        .map(|alert| (alert.state, alert.active_at.0 / MINUTE))
+        .collect()
+}
+
+#[test]
+fn alerts_survive_the_death_of_the_process() {
+    let machine = Machine::new();
+    let rules = machine.start(0).unwrap();
+    for minute in 1..10 {
+        machine.set(minute, 2.0);
+        machine.evaluate(&rules, minute);
+    }
+    let before = (active(&rules, 0), active(&rules, 1));
+    drop(rules);
+    machine.disk.crash(7);
+    let rules = machine.start(9).unwrap();
+    assert_eq!((active(&rules, 0), active(&rules, 1)), before);
+    let told = machine.told();
+    // The condition of the one is gone; it keeps firing, across another death.
+    machine.set(10, 0.5);
+    machine.evaluate(&rules, 10);
+    drop(rules);
+    machine.disk.crash(8);
+    let rules = machine.start(10).unwrap();
+    for minute in 11..40 {
+        machine.set(minute, 0.5);
+        machine.evaluate(&rules, minute);
+    }
+    assert_eq!(active(&rules, 0)[0].0, AlertState::Firing);
+    assert_eq!(active(&rules, 1), []);
+    let told = lock(&machine.ledger.0)[told..].to_vec();
+    let resolved = told.iter().find(|notice| notice.resolved).unwrap();
+    assert_eq!(resolved.labels.get("alertname"), Some("Kept"));
+    let since_gone = resolved.ends_at.0 / MINUTE;
+    assert!((30..=31).contains(&since_gone), "{since_gone}");
+}
+
+#[test]
+fn time_in_which_nobody_looked_does_not_count() {
+    let machine = Machine::new();
+    let rules = machine.start(0).unwrap();
+    for minute in 1..=10 {
+        machine.set(minute, 1.0);
+        machine.evaluate(&rules, minute);
+    }
+    drop(rules);
+    let rules = machine.start(100).unwrap();
+    for minute in 101..=119 {
+        machine.set(minute, 1.0);
+        machine.evaluate(&rules, minute);
+    }
+    assert_eq!(active(&rules, 0)[0].0, AlertState::Pending);
+    for minute in 120..=123 {
+        machine.set(minute, 1.0);
+        machine.evaluate(&rules, minute);
+    }
+    assert_eq!(active(&rules, 0)[0].0, AlertState::Firing);
+}
+
+#[test]
+fn a_reload_forgets_rules_that_are_gone_and_nothing_else() {
+    let machine = Machine::new();
+    let rules = machine.start(0).unwrap();
+    machine.set(1, 2.0);
+    machine.evaluate(&rules, 1);
+    machine.set(2, 2.0);
+    machine.evaluate(&rules, 2);
+    load(&rules, "groups: [{name: g, rules: [{alert: Kept, expr: x > 1, keep_firing_for: 20m}]}]", 2).unwrap();
+    assert_eq!(active(&rules, 0)[0].0, AlertState::Firing);
+    load(&rules, RULES, 2).unwrap();
+    assert_eq!(active(&rules, 0), []);
+    assert_eq!(active(&rules, 1)[0].0, AlertState::Firing);
+    // Groups that are gone end their series.
+    load(&rules, "", 3).unwrap();
+    let recorder = MemoryRecorder(machine.store.clone());
+    rules.end_abandoned(TimestampMs(3 * MINUTE), &recorder).unwrap();
+    assert_eq!(rules.next_due(), None);
+}
+
+#[test]
+fn a_group_is_evaluated_once_at_a_time_and_skips_what_it_missed() {
+    let machine = Machine::new();
+    let rules = machine.start(0).unwrap();
+    let due = rules.take_due(TimestampMs(MINUTE));
+    assert_eq!(due.len(), 1);
+    assert_eq!(rules.next_due(), None);
+    assert!(rules.take_due(TimestampMs(9 * MINUTE)).is_empty());
+    rules.skip(&due[0]);
+    let late = rules.take_due(TimestampMs(9 * MINUTE));
+    assert!(late[0].at() > TimestampMs(8 * MINUTE));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Wherever the power is cut: an alert that people were told of is known after the start, as it was told.
+    #[test]
+    fn nobody_is_told_of_what_a_power_cut_forgets(cut in 0u64..400, seed: u64) {
+        let machine = Machine::new();
+        machine.disk.cut_power_in(cut);
+        let mut minute = 0;
+        if let Some(rules) = machine.start(0) {
+            while minute < 45 {
+                minute += 1;
+                machine.set(minute, if minute % 11 == 0 { 0.0 } else { 2.0 });
+                let before = lock(&machine.ledger.0).len();
+                machine.evaluate(&rules, minute);
+                if machine.disk.power_is_cut() {
+                    // What this evaluation said, it said although it could not be kept.
+                    lock(&machine.ledger.0).truncate(before);
+                    minute -= 1;
+                    break;
+                }
+            }
+        }
+        machine.disk.crash(seed);
+        let rules = machine.start(minute).unwrap();
+        let last = lock(&machine.ledger.0).iter().rev().find(|notice| notice.labels.get("alertname") == Some("Kept")).cloned();
+        if let Some(notice) = last {
+            let known = active(&rules, 1);
+            prop_assert_eq!(known.len(), usize::from(!notice.resolved), "{:?}", notice);
+        }
+    }
+}
