@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::{ApiConfig, Build, QueryLimits};
 use config::Settings;
 use http_shell::{Limits, Listen};
-use ingest::REMOTE_WRITE_ID;
+use ingest::{REMOTE_WRITE_ID, RULES_ID};
 use promql::EngineConfig;
 use telemetry::{LogConfig, LogFormat, LogLevel};
 use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
@@ -46,6 +46,9 @@ pub(crate) fn tsdb(settings: &Settings, retention_classes: Vec<RetentionClass>) 
     if let Ok(writer) = REMOTE_WRITE_ID.parse() {
         let bound = settings.optional_number("limits.series-by-remote-write");
         config.limits.exceptions.insert(writer, bound);
+    }
+    if let Ok(writer) = RULES_ID.parse() {
+        config.limits.exceptions.insert(writer, None);
     }
     config
 }
@@ -116,6 +119,12 @@ pub(crate) fn web(
             ..limits
         },
     )
+}
+
+/// Returns a count as a metric shows it.
+#[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
+pub(crate) fn float(count: u64) -> f64 {
+    count as f64
 }
 
 /// Returns a number that its definition bounds to 32 bits.

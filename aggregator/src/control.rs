@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::{Control, RuntimeInfo};
 use clock::SharedClock;
 use config::Settings;
+use files::KeyValueError;
 use model::{TimestampMs, format_duration};
+use rules::Rules;
 use runtime::Tasks;
 use telemetry::{LogHandle, Readiness};
 
 use crate::config_of;
 use crate::program::RELOADABLE;
 use crate::retention_classes::retention_classes;
+use crate::rule_config::RuleConfig;
 use crate::store::LateStore;
 
 /// The process, as the API sees it. Cloning shares it.
@@ -26,6 +29,7 @@ struct Inner {
     readiness: Readiness,
     tasks: Tasks,
     log: LogHandle,
+    rules: Arc<Rules>,
     reloadable: Mutex<Reloadable>,
 }
 
@@ -33,6 +37,8 @@ struct Reloadable {
     settings: Settings,
     succeeded: bool,
     at: TimestampMs,
+    /// Where HTTP listens, for links when no other address is given.
+    address: String,
 }
 
 impl Process {
@@ -41,12 +47,14 @@ impl Process {
         log: LogHandle,
         clock: SharedClock,
         (store, readiness, tasks): (LateStore, Readiness, Tasks),
+        rules: Arc<Rules>,
     ) -> Self {
         let now = TimestampMs::from(clock.wall());
         let reloadable = Mutex::new(Reloadable {
             settings,
             succeeded: true,
             at: now,
+            address: String::new(),
         });
         Self(Arc::new(Inner {
             started: now,
@@ -55,8 +63,29 @@ impl Process {
             readiness,
             tasks,
             log,
+            rules,
             reloadable,
         }))
+    }
+
+    /// Loads the rules of the configuration for the first time; `address` is where HTTP listens.
+    pub(crate) fn begin_rules(&self, address: &str) -> anyhow::Result<()> {
+        let mut reloadable = self.reloadable();
+        address.clone_into(&mut reloadable.address);
+        let config = RuleConfig::read(&reloadable.settings)?;
+        self.load_rules(config, &reloadable.settings, address)?;
+        Ok(())
+    }
+
+    fn load_rules(
+        &self,
+        config: RuleConfig,
+        settings: &Settings,
+        address: &str,
+    ) -> Result<(), KeyValueError> {
+        let evaluation = config.evaluation(settings, address);
+        let now = TimestampMs::from(self.0.clock.wall());
+        self.0.rules.load(config.files, evaluation, now)
     }
 
     fn reloadable(&self) -> MutexGuard<'_, Reloadable> {
@@ -118,12 +147,19 @@ impl Control for Process {
         reloadable.at = TimestampMs::from(self.0.clock.wall());
         let read = reloadable.settings.reloaded().and_then(|settings| {
             retention_classes(&settings)?;
-            Ok(settings)
+            let rules = RuleConfig::read(&settings)?;
+            Ok((settings, rules))
         });
-        reloadable.succeeded = read.is_ok();
-        let settings = read.map_err(|mistakes| {
-            tracing::error!(%mistakes, "configuration not reloaded; the old one stays");
-            mistakes.to_string()
+        let loaded = read
+            .map_err(|mistakes| mistakes.to_string())
+            .and_then(|(settings, rules)| {
+                self.load_rules(rules, &settings, &reloadable.address)
+                    .map_err(|error| format!("{error}: {}", error.source))?;
+                Ok(settings)
+            });
+        reloadable.succeeded = loaded.is_ok();
+        let settings = loaded.inspect_err(|mistakes| {
+            tracing::error!(mistakes, "configuration not reloaded; the old one stays");
         })?;
         self.0.log.set_level(config_of::log_level(&settings));
         let changed: Vec<&str> = settings

@@ -10,6 +10,8 @@ mod memory;
 mod own_series;
 mod program;
 mod retention_classes;
+mod rule_config;
+mod rule_service;
 mod service;
 mod store;
 mod terminal;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     );
     let checked = read.and_then(|invocation| {
         retention_classes::retention_classes(&invocation.settings).map_err(Refusal::Mistakes)?;
+        rule_config::RuleConfig::read(&invocation.settings).map_err(Refusal::Mistakes)?;
         Ok(invocation)
     });
     let invocation = match checked {

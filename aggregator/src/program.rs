@@ -19,7 +19,7 @@ const CONFIG_FILE: Setting = Setting {
     kind: Kind::Path,
     default: None,
     value_name: "FILE",
-    help: "Configuration file (YAML): every setting by its name, a map per dot. Read again on SIGHUP and POST /-/reload.",
+    help: "Configuration file (YAML): every setting by its name, a map per dot; and `global` and `rule_files` as Prometheus has them. Read again on SIGHUP and POST /-/reload.",
 };
 
 const STORAGE_PATH: Setting = Setting {
@@ -50,7 +50,11 @@ const SHARDS: Setting = Setting {
 };
 
 /// Top-level sections of the configuration file that are not settings.
-pub(crate) const SECTIONS: &[&str] = &[crate::retention_classes::SECTION];
+pub(crate) const SECTIONS: &[&str] = &[
+    crate::retention_classes::SECTION,
+    crate::rule_config::GLOBAL,
+    crate::rule_config::RULE_FILES,
+];
 
 const STORAGE: &[Setting] = &[
     STORAGE_PATH,
@@ -196,6 +200,23 @@ const QUERY: &[Setting] = &[
     },
 ];
 
+const RULES: &[Setting] = &[
+    Setting {
+        name: "rules.alert.resend-delay",
+        kind: Kind::Duration(Duration::from_secs(1), Duration::from_secs(86_400)),
+        default: Some("1m"),
+        value_name: "DURATION",
+        help: "How long to wait before an alert that fires is told of again.",
+    },
+    Setting {
+        name: "rules.max-concurrent-evals",
+        kind: Kind::Integer(1, 1_000),
+        default: Some("4"),
+        value_name: "N",
+        help: "Rules of a group that are evaluated at once where none reads what another writes.",
+    },
+];
+
 const WEB: &[Setting] = &[
     Setting {
         name: "web.listen-address",
@@ -203,6 +224,13 @@ const WEB: &[Setting] = &[
         default: Some(WEB_ADDRESS),
         value_name: "HOST:PORT",
         help: "Where the HTTP API listens; port 0 takes a free one.",
+    },
+    Setting {
+        name: "web.external-url",
+        kind: Kind::Text,
+        default: None,
+        value_name: "URL",
+        help: "Under which people reach the HTTP API: links in alerts begin with it. When not given: http:// and the address that it listens on.",
     },
     Setting {
         name: "web.config.file",
@@ -414,6 +442,7 @@ fn up() -> Program {
             WEB,
             INGEST,
             QUERY,
+            RULES,
             LIMITS,
             LOG,
         ],
@@ -426,7 +455,7 @@ fn aggregator() -> Program {
         name: "aggregator",
         about: "Runs the service that agents send to.",
         examples: "# Listen on all addresses, with TLS and passwords for HTTP\npromontory aggregator --storage.path /var/lib/promontory --web.listen-address :9090 --ingest.listen-address :4433 --web.config.file web.yml",
-        settings: vec![&[CONFIG_FILE], STORAGE, WEB, INGEST, QUERY, LIMITS, LOG],
+        settings: vec![&[CONFIG_FILE], STORAGE, WEB, INGEST, QUERY, RULES, LIMITS, LOG],
         ..Program::default()
     }
 }

@@ -16,6 +16,7 @@ use http_shell::{Handler, Limits, Listen, Server};
 use ingest::{Agents, Metrics, RemoteWrite, Service, Shared, Tokens};
 use promql::Engine;
 use rows::Epoch;
+use rules::{AlertSink, Notice, Rules};
 use runtime::{Signal, Signals, Task, Tasks, Threads, Token};
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
@@ -23,9 +24,12 @@ use transport::{Authority, Listener, ListenerConfig};
 use tsdb::{ReplayProgress, Tsdb};
 
 use crate::admin::StoreAdmin;
+use crate::config_of::float;
 use crate::control::Process;
 use crate::own_series::OwnSeries;
 use crate::retention_classes::retention_classes;
+use crate::rule_config::RuleConfig;
+use crate::rule_service::{RuleService, show_rules};
 use crate::store::LateStore;
 use crate::{config_of, limits, memory, terminal};
 
@@ -35,6 +39,8 @@ const OWN_INTERVAL: Duration = Duration::from_secs(15);
 pub(crate) const SOCKET: &str = "promontory.sock";
 const AUTHORITY_FOLDER: &str = "authority";
 const DATABASE: &str = "service.redb";
+/// What is kept of alerts.
+const RULES_DATABASE: &str = "rules.redb";
 /// Where snapshots of the store are made, in the data folder.
 const SNAPSHOT_FOLDER: &str = "snapshots";
 
@@ -139,7 +145,8 @@ pub(crate) async fn wait_for_stop(signals: &mut Signals, process: &Process) {
     loop {
         match signals.next().await {
             Signal::Reload => {
-                if let Err(mistakes) = api::Control::reload(process) {
+                let reloaded = tokio::task::block_in_place(|| api::Control::reload(process));
+                if let Err(mistakes) = reloaded {
                     terminal::complain(&format!("not reloaded:\n{mistakes}"));
                 }
             }
@@ -196,11 +203,13 @@ impl Aggregator {
         let progress = ReplayProgress::default();
         let recovering = readiness.condition("storage", "the log is being replayed");
         let tasks = base.tasks.clone();
+        let rules = open_rules(base, &folder)?;
         let process = Process::new(
             settings.clone(),
             base.log.clone(),
             Arc::clone(&base.clock),
             (store.clone(), readiness, tasks.clone()),
+            Arc::clone(&rules),
         );
         let agents = Agents::new(config_of::count(&settings, "ingest.max-agents") as usize);
         let authority = open_authority(base, &folder)?;
@@ -231,6 +240,7 @@ impl Aggregator {
                 }),
                 agents: agents.clone(),
                 remote_write,
+                rules: Arc::clone(&rules),
                 control: Arc::new(process.clone()),
                 registry: base.registry.clone(),
                 clock: Arc::clone(&base.clock),
@@ -240,7 +250,9 @@ impl Aggregator {
         );
         let (sampling, ingesting, serving) = (Token::new(), Token::new(), Token::new());
         let (listen, limits) = config_of::web(&settings, &addresses.web, memory_limit);
-        let web_address = serve(&tasks, &listen, limits, Arc::new(api), &serving).await?;
+        let web_address =
+            serve(&tasks, &listen, limits, Arc::new(api.clone()), &serving).await?;
+        process.begin_rules(&web_address.to_string())?;
         let socket = Listen::Unix {
             path: folder.join(SOCKET),
         };
@@ -292,6 +304,17 @@ impl Aggregator {
             (web_address.to_string(), random_epoch()?),
         )?;
         let own = tasks.spawn("own series", own.run(own_interval, sampling.clone()));
+        let evaluating = Token::new();
+        let at_once = config_of::count(&settings, "rules.max-concurrent-evals") as usize;
+        show_rules(&base.registry, &rules);
+        let rules = RuleService::new(
+            rules,
+            (api, at_once),
+            (Arc::<Tsdb>::clone(&tsdb), random_epoch()?),
+            Arc::clone(&base.clock),
+            tasks.clone(),
+        )?;
+        let rules = tasks.spawn("rules", rules.run(evaluating.clone()));
         Ok(Self {
             web_address,
             ingest_address,
@@ -299,7 +322,7 @@ impl Aggregator {
             process,
             store: tsdb,
             tasks,
-            feeding: vec![(sampling, own), (ingesting, ingest)],
+            feeding: vec![(evaluating, rules), (sampling, own), (ingesting, ingest)],
             serving,
             _lock: lock,
         })
@@ -384,6 +407,29 @@ fn open_tokens(base: &Base, folder: &Path, authority: &Authority) -> anyhow::Res
         KeyValue::open(Arc::clone(&base.files), &path)?,
         authority.fingerprint(),
     ))
+}
+
+fn open_rules(base: &Base, folder: &Path) -> anyhow::Result<Arc<Rules>> {
+    let database = KeyValue::open(Arc::clone(&base.files), &folder.join(RULES_DATABASE))?;
+    let parser = promql::ParserOptions::default();
+    Ok(Arc::new(Rules::new(
+        Some(Arc::new(database)),
+        Arc::new(LoggedAlerts),
+        parser,
+    )))
+}
+
+/// Writes alerts to the log, where nobody else is told of them.
+#[derive(Debug)]
+struct LoggedAlerts;
+
+impl AlertSink for LoggedAlerts {
+    fn notify(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            let (alert, resolved) = (&notice.labels, notice.resolved);
+            tracing::debug!(%alert, resolved, "alert");
+        }
+    }
 }
 
 async fn open_store(
@@ -564,9 +610,4 @@ fn show_lifecycle(registry: &Registry, store: &Arc<Tsdb>) {
         deletes.raise_to(float(stats.deletes));
         hit.set(float(stats.partitions_hit));
     });
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
-fn float(count: u64) -> f64 {
-    count as f64
 }

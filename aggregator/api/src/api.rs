@@ -58,6 +58,8 @@ pub struct Parts {
     pub agents: Agents,
     /// Takes remote write; `None`: it is switched off.
     pub remote_write: Option<RemoteWrite>,
+    /// Rules and their alerts.
+    pub rules: Arc<rules::Rules>,
     /// The process.
     pub control: Arc<dyn Control>,
     /// The process's metrics.
@@ -163,6 +165,8 @@ impl Api {
             Route::Metadata => self.metric_metadata(&form, asker).await,
             Route::Write => Ok(self.write(request).await),
             Route::Agents => Ok(self.agents()),
+            Route::Rules => self.rules(&form),
+            Route::Alerts => Ok(self.alerts()),
             Route::BuildInfo => Ok(self.build_info()),
             Route::RuntimeInfo => Ok(self.runtime_info()),
             Route::Config => Ok(self.configuration()),

@@ -22,6 +22,7 @@ mod parameters;
 mod query;
 mod query_memory;
 mod route;
+mod rules;
 mod running;
 mod samples;
 mod status;

@@ -16,6 +16,8 @@ pub(crate) enum Route {
     Metadata,
     Write,
     Agents,
+    Rules,
+    Alerts,
     BuildInfo,
     RuntimeInfo,
     Config,
@@ -61,6 +63,8 @@ impl Route {
             "metadata" => Some(Self::Metadata),
             "write" => Some(Self::Write),
             "agents" => Some(Self::Agents),
+            "rules" => Some(Self::Rules),
+            "alerts" => Some(Self::Alerts),
             "status/buildinfo" => Some(Self::BuildInfo),
             "status/runtimeinfo" => Some(Self::RuntimeInfo),
             "status/config" => Some(Self::Config),
@@ -102,6 +106,8 @@ impl Route {
             Self::LabelValues(_)
             | Self::Metadata
             | Self::Agents
+            | Self::Rules
+            | Self::Alerts
             | Self::BuildInfo
             | Self::RuntimeInfo
             | Self::Config
@@ -128,6 +134,8 @@ impl Route {
             Self::Metadata => "/api/v1/metadata",
             Self::Write => "/api/v1/write",
             Self::Agents => "/api/v1/agents",
+            Self::Rules => "/api/v1/rules",
+            Self::Alerts => "/api/v1/alerts",
             Self::BuildInfo => "/api/v1/status/buildinfo",
             Self::RuntimeInfo => "/api/v1/status/runtimeinfo",
             Self::Config => "/api/v1/status/config",
@@ -167,6 +175,8 @@ impl Route {
             | Self::Snapshot
             | Self::Write => true,
             Self::Agents
+            | Self::Rules
+            | Self::Alerts
             | Self::BuildInfo
             | Self::RuntimeInfo
             | Self::Config

@@ -63,6 +63,14 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
+    /// A rule asks, not a client.
+    pub(crate) fn of_rule(rule: &str) -> Self {
+        Self {
+            address: "rules".to_owned(),
+            user: Some(rule.to_owned()),
+        }
+    }
+
     pub(crate) fn of(caller: &Caller) -> Self {
         match caller {
             Caller::Remote { address, user } => Self {
@@ -164,7 +172,7 @@ impl Listed {
     }
 
     /// Leaves the list, with what the query came to.
-    pub(crate) fn finish(mut self, answer: &Result<Response, ApiError>) {
+    pub(crate) fn finish<T>(mut self, answer: &Result<T, ApiError>) {
         self.outcome = match answer {
             Ok(_) => "success",
             Err(error) => error.kind.name(),

@@ -32,6 +32,19 @@ impl Api {
         subject: Subject,
         work: impl FnOnce(&Place) -> Result<Response, ApiError> + Send + 'static,
     ) -> Result<Response, ApiError> {
+        self.on_place(limits, subject, |place| {
+            work(place).and_then(|answer| place.budget.answered(answer).map_err(ApiError::from))
+        })
+        .await
+    }
+
+    /// The same for work that has another outcome than an answer to a client.
+    pub(crate) async fn on_place<T: Send + 'static>(
+        &self,
+        limits: QueryLimits,
+        subject: Subject,
+        work: impl FnOnce(&Place) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let late = || {
             let (waited, places) = (limits.timeout.as_millis(), self.config.query_concurrency);
             let why = format!(
@@ -64,8 +77,7 @@ impl Api {
         let threads = &self.parts.query_threads;
         let working = self.parts.tasks.spawn_on(threads, "query", move || {
             let place = Place { budget, waited };
-            let answer = work(&place)
-                .and_then(|answer| place.budget.answered(answer).map_err(ApiError::from));
+            let answer = work(&place);
             listed.finish(&answer);
             drop(permit);
             answer

@@ -17,6 +17,8 @@ use transport::PeerIdentity;
 
 /// The id under which an aggregator stores its own series; no agent may join with it.
 pub const OWN_ID: &str = "promontory-aggregator";
+/// The id under which the results of rules are stored.
+pub const RULES_ID: &str = "promontory-rules";
 /// Two wall clocks further apart than this cannot share a store: rows would land in the wrong past or be refused as future.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(600);
 /// An epoch that sent rows within this many of its intervals is alive.

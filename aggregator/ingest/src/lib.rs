@@ -23,7 +23,7 @@ mod service;
 mod session;
 mod tokens;
 
-pub use agents::{AgentView, Agents, Arrival, CLOCK_SKEW_MAX, Generation, OWN_ID, Wake};
+pub use agents::{AgentView, Agents, Arrival, CLOCK_SKEW_MAX, Generation, OWN_ID, RULES_ID, Wake};
 pub use metrics::Metrics;
 pub use remote_write::{
     Protocol, REMOTE_WRITE_ID, Readied, Rejections, RemoteWrite, WriteError, WriteOutcome, Written,

@@ -16,7 +16,7 @@ use transport::{
 };
 use wire::{AgentMessage, JoinRefusal, StreamId};
 
-use crate::agents::{OWN_ID, Wake};
+use crate::agents::{OWN_ID, RULES_ID, Wake};
 use crate::remote_write::REMOTE_WRITE_ID;
 use crate::session::{Flow, Now, ProtocolError, Session, Shared};
 use crate::tokens::{JoinError, Tokens};
@@ -258,10 +258,10 @@ impl Service {
     }
 }
 
-/// Refuses the ids under which the aggregator stores what it says of itself, and what comes by remote write: an agent of such an id would
+/// Refuses the ids under which the aggregator stores what it says of itself, what comes by remote write, and what rules record: an agent of such an id would
 /// write their series.
 fn refuse_reserved(agent: &AgentId) -> Result<(), (JoinRefusal, String)> {
-    if ![OWN_ID, REMOTE_WRITE_ID].contains(&agent.as_str()) {
+    if ![OWN_ID, REMOTE_WRITE_ID, RULES_ID].contains(&agent.as_str()) {
         return Ok(());
     }
     let message =
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn no_agent_may_join_as_the_aggregator() {
-        for id in [OWN_ID, REMOTE_WRITE_ID] {
+        for id in [OWN_ID, REMOTE_WRITE_ID, RULES_ID] {
             let own = id.parse().expect("an id");
             let (reason, message) = refuse_reserved(&own).expect_err("reserved");
             assert_eq!(reason, JoinRefusal::Malformed);

@@ -35,6 +35,13 @@ pub struct GroupKey {
     pub name: String,
 }
 
+impl GroupKey {
+    /// Returns a short name for the group, for paging through groups.
+    pub fn token(&self) -> String {
+        format!("{:032x}", group_id(self))
+    }
+}
+
 /// A group and all that its rules have come to.
 #[derive(Debug)]
 pub struct Group {

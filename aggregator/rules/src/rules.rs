@@ -66,6 +66,13 @@ impl Due {
     }
 }
 
+impl Drop for Due {
+    /// The group may come again, whatever became of its evaluation.
+    fn drop(&mut self) {
+        lock(&self.entry.shown).is_running = false;
+    }
+}
+
 impl Rules {
     /// Returns a set without groups. `database` is where alerts survive; without one they live as long as this does.
     pub fn new(
@@ -157,8 +164,8 @@ impl Rules {
         waiting.min()
     }
 
-    /// Returns the groups that are due at `now`; each is to be given to [`Self::evaluate`] or [`Self::skip`], and does not come again
-    /// before. One that is late skips the times that it has missed, and counts them.
+    /// Returns the groups that are due at `now`; none of them comes again before its [`Due`] is evaluated or dropped. One that is late
+    /// skips the times that it has missed, and counts them.
     pub fn take_due(&self, now: TimestampMs) -> Vec<Due> {
         let loaded = self.loaded();
         let mut all = Vec::new();
@@ -203,15 +210,8 @@ impl Rules {
         if !effects.notices.is_empty() {
             self.sink.notify(effects.notices.clone());
         }
-        let mut shown = lock(&due.entry.shown);
-        shown.view = view;
-        shown.is_running = false;
+        lock(&due.entry.shown).view = view;
         effects
-    }
-
-    /// Says that a group that was due was not evaluated.
-    pub fn skip(&self, due: &Due) {
-        lock(&due.entry.shown).is_running = false;
     }
 
     /// Writes what changed. When that fails, the alerts are told of all the same, and the next evaluation tries again.

@@ -5,6 +5,7 @@ mod cancel;
 mod grafana;
 mod patience;
 mod process;
+mod rules;
 mod running;
 mod socket;
 mod speed;

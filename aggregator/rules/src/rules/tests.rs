@@ -176,7 +176,7 @@ fn a_group_is_evaluated_once_at_a_time_and_skips_what_it_missed() {
     assert_eq!(due.len(), 1);
     assert_eq!(rules.next_due(), None);
     assert!(rules.take_due(TimestampMs(9 * MINUTE)).is_empty());
-    rules.skip(&due[0]);
+    drop(due);
     let late = rules.take_due(TimestampMs(9 * MINUTE));
     assert!(late[0].at() > TimestampMs(8 * MINUTE));
 }

@@ -11,7 +11,8 @@ use model::{
     Buckets, CounterReset, Exemplar, Histogram, Labels, Metadata, MetricType, Span, TimestampMs,
     Value,
 };
-use promql::Engine;
+use promql::{Engine, ParserOptions};
+use rules::{AlertSink, Notice, Rules};
 use runtime::{Tasks, Threads};
 use storage::{MemoryStore, Queryable};
 use telemetry::Registry;
@@ -29,6 +30,7 @@ pub(super) struct World {
     pub(super) operated: Arc<Operated>,
     pub(super) agents: Agents,
     pub(super) registry: Registry,
+    pub(super) rules: Arc<Rules>,
 }
 
 /// What the tests make of the process around the API.
@@ -36,6 +38,14 @@ pub(super) struct World {
 pub(super) struct Process {
     pub(super) not_ready: Mutex<Option<String>>,
     pub(super) mistakes: Mutex<Option<String>>,
+}
+
+/// Is told of alerts, and does nothing.
+#[derive(Debug)]
+pub(super) struct Nobody;
+
+impl AlertSink for Nobody {
+    fn notify(&self, _: Vec<Notice>) {}
 }
 
 impl Control for Process {
@@ -100,12 +110,14 @@ impl World {
         let (process, agents, registry) =
             (Arc::<Process>::default(), Agents::new(10), Registry::new());
         let operated = Arc::<Operated>::default();
+        let rules = Arc::new(Rules::new(None, Arc::new(Nobody), ParserOptions::default()));
         let parts = Parts {
             admin: Arc::<Operated>::clone(&operated),
             engine: Arc::new(Engine::default()),
             store,
             agents: agents.clone(),
             remote_write: None,
+            rules: Arc::clone(&rules),
             control: Arc::<Process>::clone(&process),
             registry: registry.clone(),
             clock: Arc::<SimulatedClock>::clone(&clock),
@@ -119,6 +131,7 @@ impl World {
             operated,
             agents,
             registry,
+            rules,
         }
     }
 

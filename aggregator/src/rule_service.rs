@@ -1,0 +1,228 @@
+//! Rules as a part of the service: when they are evaluated, on which threads, and what they count.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Api;
+use clock::SharedClock;
+use model::TimestampMs;
+use rows::Epoch;
+use rules::{Answer, Queries, Question, Rules, StoreRecorder};
+use runtime::{Permits, Tasks, Timer, Token};
+use storage::Appender;
+use telemetry::Registry;
+use tokio::runtime::Handle;
+
+use crate::config_of;
+
+/// Groups evaluated at once; more wait. Each asks up to [`RuleQueries::at_once`] questions at once.
+const GROUPS_AT_ONCE: u32 = 8;
+/// A reload, or a group that has ended, is seen after so long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a store that is busy is left alone, and how often.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+const BUSY_PAUSES_MAX: u32 = 500;
+/// Groups that have metrics of their own.
+const GROUPS_SHOWN_MAX: usize = 1_000;
+
+/// Evaluates groups when they are due.
+pub(crate) struct RuleService {
+    rules: Arc<Rules>,
+    queries: Arc<RuleQueries>,
+    recorder: Arc<StoreRecorder>,
+    clock: SharedClock,
+    tasks: Tasks,
+}
+
+impl RuleService {
+    /// Returns a service that asks `api` and stores what comes of it as the writer of rules, in batches of `epoch`.
+    pub(crate) fn new(
+        rules: Arc<Rules>,
+        (api, at_once): (Api, usize),
+        (store, epoch): (Arc<dyn Appender>, Epoch),
+        clock: SharedClock,
+        tasks: Tasks,
+    ) -> anyhow::Result<Self> {
+        let (runtime, timer) = (Handle::current(), Timer::new(Arc::clone(&clock)));
+        let wait = {
+            let runtime = runtime.clone();
+            move |waited| {
+                runtime.block_on(timer.sleep(BUSY_PAUSE));
+                waited < BUSY_PAUSES_MAX
+            }
+        };
+        let recorder = StoreRecorder::new(store, ingest::RULES_ID.parse()?, epoch, wait);
+        let queries = RuleQueries {
+            api,
+            at_once: at_once.max(1),
+            runtime,
+            timer: Timer::new(Arc::clone(&clock)),
+            tasks: tasks.clone(),
+        };
+        Ok(Self {
+            rules,
+            queries: Arc::new(queries),
+            recorder: Arc::new(recorder),
+            clock,
+            tasks,
+        })
+    }
+
+    /// Evaluates what is due, until `stop`; then waits for the evaluations under way.
+    pub(crate) async fn run(self, stop: Token) {
+        let timer = Timer::new(Arc::clone(&self.clock));
+        let permits = Permits::new("rule groups", GROUPS_AT_ONCE);
+        loop {
+            let now = TimestampMs::from(self.clock.wall());
+            self.end_abandoned(now);
+            for due in self.rules.take_due(now) {
+                let Some(permit) = stop.run(permits.acquire(1)).await else {
+                    break;
+                };
+                let (rules, queries) = (Arc::clone(&self.rules), Arc::clone(&self.queries));
+                let recorder = Arc::clone(&self.recorder);
+                let evaluating = self.tasks.spawn_blocking("rule group", move || {
+                    rules.evaluate(due, &*queries, &*recorder);
+                    drop(permit);
+                });
+                evaluating.detach();
+            }
+            let next = self.rules.next_due().map_or(LOOK_EVERY, |next| {
+                let now = TimestampMs::from(self.clock.wall());
+                Duration::from_millis(next.0.saturating_sub(now.0).max(1).unsigned_abs())
+            });
+            if stop.run(timer.sleep(next.min(LOOK_EVERY))).await.is_none() {
+                break;
+            }
+        }
+        drop(permits.acquire(GROUPS_AT_ONCE).await);
+    }
+
+    fn end_abandoned(&self, now: TimestampMs) {
+        let ended =
+            tokio::task::block_in_place(|| self.rules.end_abandoned(now, &*self.recorder));
+        if let Err(error) = ended {
+            tracing::warn!(error, "series of rules that are gone are not ended yet");
+        }
+    }
+}
+
+impl fmt::Debug for RuleService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleService").finish_non_exhaustive()
+    }
+}
+
+/// Has questions of rules answered as those of clients are. Called on threads that may block.
+struct RuleQueries {
+    api: Api,
+    at_once: usize,
+    runtime: Handle,
+    timer: Timer,
+    tasks: Tasks,
+}
+
+impl Queries for RuleQueries {
+    fn answer(&self, questions: Vec<Question>) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(questions.len());
+        let mut questions = questions.into_iter().peekable();
+        while questions.peek().is_some() {
+            let together: Vec<Question> = questions.by_ref().take(self.at_once).collect();
+            answers.extend(self.runtime.block_on(self.answer_together(together)));
+        }
+        answers
+    }
+}
+
+impl RuleQueries {
+    async fn answer_together(&self, questions: Vec<Question>) -> Vec<Answer> {
+        let asking: Vec<_> = questions
+            .into_iter()
+            .map(|question| {
+                let (api, begun) = (self.api.clone(), self.timer.now());
+                let clock = Arc::clone(self.timer.clock());
+                self.tasks.spawn("rule", async move {
+                    let result = api.answer_rule("rule", question).await;
+                    let took = clock.monotonic().saturating_since(begun);
+                    Answer { result, took }
+                })
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(asking.len());
+        for answer in asking {
+            answers.push(answer.await.unwrap_or_else(|error| Answer {
+                result: Err(format!("the query failed: {error}")),
+                took: Duration::ZERO,
+            }));
+        }
+        answers
+    }
+}
+
+impl fmt::Debug for RuleQueries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleQueries").finish_non_exhaustive()
+    }
+}
+
+/// Shows what groups count, under Prometheus' names with our prefix; `rule_group` is the file and the name.
+pub(crate) fn show_rules(registry: &Registry, rules: &Arc<Rules>) {
+    let counter = |name, help| registry.counter_family(name, help, ["rule_group"], GROUPS_SHOWN_MAX);
+    let gauge = |name, help| registry.gauge_family(name, help, ["rule_group"], GROUPS_SHOWN_MAX);
+    let evaluations = counter(
+        "promontory_rule_evaluations_total",
+        "Evaluations of rules.",
+    );
+    let failures = counter(
+        "promontory_rule_evaluation_failures_total",
+        "Evaluations of rules that failed.",
+    );
+    let iterations = counter(
+        "promontory_rule_group_iterations_total",
+        "Evaluations of the group.",
+    );
+    let missed = counter(
+        "promontory_rule_group_iterations_missed_total",
+        "Evaluations of the group that were due while one was still running, or nobody could look.",
+    );
+    let refused = counter(
+        "promontory_rule_samples_refused_total",
+        "Results that the store refused.",
+    );
+    let at = gauge(
+        "promontory_rule_group_last_evaluation_timestamp_seconds",
+        "When the group was evaluated last.",
+    );
+    let took = gauge(
+        "promontory_rule_group_last_duration_seconds",
+        "How long the queries of the last evaluation took, added up.",
+    );
+    let samples = gauge(
+        "promontory_rule_group_last_evaluation_samples",
+        "Samples that the last evaluation gave.",
+    );
+    let interval = gauge(
+        "promontory_rule_group_interval_seconds",
+        "The time between two evaluations.",
+    );
+    let members = gauge("promontory_rule_group_rules", "Rules of the group.");
+    let rules = Arc::downgrade(rules);
+    registry.on_gather(move || {
+        let Some(rules) = rules.upgrade() else { return };
+        for view in rules.views() {
+            let group = format!("{};{}", view.key.file.display(), view.key.name);
+            let (group, counts) = ([group.as_str()], view.counts);
+            evaluations.with(group).raise_to(config_of::float(counts.evaluations));
+            failures.with(group).raise_to(config_of::float(counts.failures));
+            iterations.with(group).raise_to(config_of::float(counts.iterations));
+            missed.with(group).raise_to(config_of::float(counts.missed));
+            refused.with(group).raise_to(config_of::float(counts.refused));
+            at.with(group).set(view.at.map_or(0.0, TimestampMs::as_seconds));
+            took.with(group).set(view.took.as_secs_f64());
+            samples.with(group).set_count(view.samples);
+            interval.with(group).set(view.interval.as_secs_f64());
+            members.with(group).set_count(view.rules.len());
+        }
+    });
+}
