@@ -88,9 +88,18 @@ mod tests {
     #[test]
     fn rules_wait_for_what_they_read() {
         check("{record: a, expr: x}, {record: b, expr: y}", &[0, 0]);
-        check("{record: a, expr: x}, {record: b, expr: sum(a)}, {record: c, expr: b + a}", &[0, 1, 2]);
-        check("{record: a, expr: x}, {record: b, expr: '{__name__=~\"a|z\"}'}", &[0, 1]);
-        check("{record: a, expr: x}, {record: b, expr: '{job=\"j\"}'}", &[0, 1]);
+        check(
+            "{record: a, expr: x}, {record: b, expr: sum(a)}, {record: c, expr: b + a}",
+            &[0, 1, 2],
+        );
+        check(
+            "{record: a, expr: x}, {record: b, expr: '{__name__=~\"a|z\"}'}",
+            &[0, 1],
+        );
+        check(
+            "{record: a, expr: x}, {record: b, expr: '{job=\"j\"}'}",
+            &[0, 1],
+        );
         check("{alert: A, expr: x}, {record: b, expr: 'ALERTS'}", &[0, 1]);
         check(
             "{alert: A, expr: x}, {alert: B, expr: y, annotations: {s: '{{ query \"z\" }}'}}, {record: b, expr: z}",
@@ -102,7 +111,10 @@ mod tests {
     fn a_rule_does_not_see_what_later_ones_record_now() {
         // The first reads last time's b; the third waits for a, and b with it is not written before the first has been asked.
         check("{record: a, expr: b}, {record: b, expr: x}", &[0, 0]);
-        check("{record: a, expr: x}, {record: c, expr: a + b}, {record: b, expr: y}", &[0, 1, 1]);
+        check(
+            "{record: a, expr: x}, {record: c, expr: a + b}, {record: b, expr: y}",
+            &[0, 1, 1],
+        );
         check("{record: a, expr: x}, {record: a, expr: y}", &[0, 0]);
     }
 }

@@ -138,7 +138,11 @@ mod tests {
             ("", "", true),
         ] {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
-            assert_eq!(matches(&chars(pattern), &chars(name)), expected, "{pattern} {name}");
+            assert_eq!(
+                matches(&chars(pattern), &chars(name)),
+                expected,
+                "{pattern} {name}"
+            );
         }
     }
 
@@ -151,7 +155,10 @@ mod tests {
             fs::write(path, "").unwrap();
         }
         let found = glob(&home.path().join("*/*.yml")).unwrap();
-        assert_eq!(found, [home.path().join("a/1.yml"), home.path().join("b/2.yml")]);
+        assert_eq!(
+            found,
+            [home.path().join("a/1.yml"), home.path().join("b/2.yml")]
+        );
         assert!(glob(&home.path().join("absent.yml")).unwrap().is_empty());
         assert_eq!(glob(&home.path().join("a/1.yml")).unwrap().len(), 1);
     }

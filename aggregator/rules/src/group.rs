@@ -15,8 +15,8 @@ use model::{Labels, TimestampMs};
 use promql::ParserOptions;
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use self::view::{AlertView, GroupView, RuleView};
 pub(crate) use self::kept::{Change, GroupId, RuleId, group_id};
+pub use self::view::{AlertView, GroupView, RuleView};
 use crate::alert::{AlertState, Notice};
 use crate::dependencies::waves;
 use crate::file::GroupSpec;
@@ -95,12 +95,7 @@ pub struct Effects {
 
 impl Group {
     /// Returns a group that has not been evaluated.
-    pub fn new(
-        file: PathBuf,
-        spec: GroupSpec,
-        settings: &Settings,
-        parser: ParserOptions,
-    ) -> Self {
+    pub fn new(file: PathBuf, spec: GroupSpec, settings: &Settings, parser: ParserOptions) -> Self {
         let mut by_wave: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (rule, wave) in waves(&spec.rules, parser).into_iter().enumerate() {
             by_wave.entry(wave).or_default().push(rule);
@@ -167,7 +162,14 @@ impl Group {
             at,
             looks_at: at.saturating_sub(self.query_offset),
         };
-        let (mut pass, mut effects) = (Pass { at, took: Duration::ZERO, samples: 0 }, Effects::default());
+        let (mut pass, mut effects) = (
+            Pass {
+                at,
+                took: Duration::ZERO,
+                samples: 0,
+            },
+            Effects::default(),
+        );
         for wave in 0..self.waves.len() {
             self.evaluate_wave(wave, instant, world, &mut pass, &mut effects);
         }

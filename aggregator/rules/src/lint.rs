@@ -49,9 +49,8 @@ mod tests {
 
     #[test]
     fn the_same_name_and_labels_are_found_over_groups() {
-        let parse = |text: &str| {
-            RuleFile::parse(Path::new("r.yml"), text, FileOptions::default()).unwrap()
-        };
+        let parse =
+            |text: &str| RuleFile::parse(Path::new("r.yml"), text, FileOptions::default()).unwrap();
         let text = "groups:
   - name: a
     rules:

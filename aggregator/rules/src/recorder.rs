@@ -98,12 +98,17 @@ impl StoreRecorder {
             metadata: Vec::new(),
         });
         let outcome = self.append(&batch);
-        if !matches!(outcome, Ok(AppendOutcome::Stored(_) | AppendOutcome::Duplicate)) {
+        if !matches!(
+            outcome,
+            Ok(AppendOutcome::Stored(_) | AppendOutcome::Duplicate)
+        ) {
             self.book().free.push(batch.number);
         }
         match outcome? {
             AppendOutcome::Stored(refused) => Ok(refused),
-            AppendOutcome::Duplicate => Err("the log had failed; results are not stored".to_owned()),
+            AppendOutcome::Duplicate => {
+                Err("the log had failed; results are not stored".to_owned())
+            }
             AppendOutcome::Failed(why) => Err(why),
         }
     }
@@ -120,10 +125,13 @@ impl StoreRecorder {
         let mut waited = 0;
         loop {
             let (said, answer) = sync_channel(1);
-            let offered = self.book().hand_over(&*self.store, &self.source).and_then(|()| {
-                let done = Box::new(move |outcome| drop(said.send(outcome)));
-                self.store.append(&self.source, Arc::clone(batch), done)
-            });
+            let offered = self
+                .book()
+                .hand_over(&*self.store, &self.source)
+                .and_then(|()| {
+                    let done = Box::new(move |outcome| drop(said.send(outcome)));
+                    self.store.append(&self.source, Arc::clone(batch), done)
+                });
             match offered {
                 Ok(()) => {
                     return (answer.recv()).map_err(|_| "the store is closing".to_owned());
@@ -190,7 +198,10 @@ impl Book {
         if self.filled == COHORT_SLOTS {
             (self.cohort, self.filled) = (self.cohort.wrapping_add(1), 0);
         }
-        let (cohort, slot) = (CohortId(self.cohort), Slot::try_from(self.filled).unwrap_or(Slot::MAX));
+        let (cohort, slot) = (
+            CohortId(self.cohort),
+            Slot::try_from(self.filled).unwrap_or(Slot::MAX),
+        );
         self.filled += 1;
         let series = SeriesDefinition {
             labels: labels.clone(),
@@ -251,9 +262,10 @@ pub struct MemoryRecorder(pub MemoryStore);
 
 impl Recorder for MemoryRecorder {
     fn record(&self, samples: &[RecordedSample]) -> Result<u64, String> {
-        let stored = samples
-            .iter()
-            .filter(|sample| self.0.insert(&sample.labels, sample.at, sample.value.clone()));
+        let stored = samples.iter().filter(|sample| {
+            self.0
+                .insert(&sample.labels, sample.at, sample.value.clone())
+        });
         Ok((samples.len() - stored.count()) as u64)
     }
 }
@@ -278,12 +290,23 @@ mod tests {
         let store = MemoryStore::new();
         let writer = "promontory-rules".parse().unwrap();
         let recorder = StoreRecorder::new(Arc::new(store.clone()), writer, Epoch(1), |_| false);
-        assert_eq!(recorder.record(&[sample("b", 1, 1.0), sample("a", 1, 2.0)]), Ok(0));
-        assert_eq!(recorder.record(&[sample("a", 2, 3.0), sample("c", 2, 4.0)]), Ok(0));
+        assert_eq!(
+            recorder.record(&[sample("b", 1, 1.0), sample("a", 1, 2.0)]),
+            Ok(0)
+        );
+        assert_eq!(
+            recorder.record(&[sample("a", 2, 3.0), sample("c", 2, 4.0)]),
+            Ok(0)
+        );
         let querier = store.querier().unwrap();
         let all = model::Matcher::new("__name__", model::MatchOp::Regex, ".+").unwrap();
         let (series, _) = querier
-            .series(&[vec![all]], model::TimeRange::new(TimestampMs(0), TimestampMs(9)), 0, &Unlimited)
+            .series(
+                &[vec![all]],
+                model::TimeRange::new(TimestampMs(0), TimestampMs(9)),
+                0,
+                &Unlimited,
+            )
             .unwrap();
         let names: Vec<_> = series.iter().filter_map(Labels::metric_name).collect();
         assert_eq!(names, ["a", "b", "c"]);
@@ -292,11 +315,26 @@ mod tests {
     #[test]
     fn a_full_cohort_is_followed_by_another() {
         let mut book = Book::default();
-        let samples: Vec<_> = (0..5_000).map(|n| sample(&format!("m{n}"), 1, 0.0)).collect();
+        let samples: Vec<_> = (0..5_000)
+            .map(|n| sample(&format!("m{n}"), 1, 0.0))
+            .collect();
         let placed = book.place(&samples);
         assert_eq!(placed.last().map(|one| one.cohort), Some(CohortId(1)));
-        let slots: Vec<_> = book.pending.iter().map(|one| (one.first_slot, one.series.len())).collect();
-        assert_eq!(slots, [(0, 1_024), (1_024, 1_024), (2_048, 1_024), (3_072, 1_024), (0, 904)]);
+        let slots: Vec<_> = book
+            .pending
+            .iter()
+            .map(|one| (one.first_slot, one.series.len()))
+            .collect();
+        assert_eq!(
+            slots,
+            [
+                (0, 1_024),
+                (1_024, 1_024),
+                (2_048, 1_024),
+                (3_072, 1_024),
+                (0, 904)
+            ]
+        );
         assert_eq!(book.place(&samples[..1])[0].cohort, CohortId(0));
     }
 }

@@ -83,7 +83,11 @@ impl Rule {
 
     pub(crate) fn identity(&self) -> Identity {
         let spec = &self.spec;
-        (spec.alert().is_some(), spec.name.clone(), spec.labels.clone())
+        (
+            spec.alert().is_some(),
+            spec.name.clone(),
+            spec.labels.clone(),
+        )
     }
 
     /// Takes over what `other` came to: the same rule before a reload.

@@ -45,7 +45,10 @@ impl Kept {
                 let page = database.scan(table, &[], after.as_deref(), PAGE)?;
                 for (key, value) in &page {
                     if kept.take(table, key, value).is_none() {
-                        tracing::warn!(table, "a record of the rules' state does not read; left out");
+                        tracing::warn!(
+                            table,
+                            "a record of the rules' state does not read; left out"
+                        );
                     }
                     kept.keys.push((table, key.clone()));
                 }

@@ -101,10 +101,7 @@ impl Checked<'_, '_, '_> {
     fn names(&mut self, record: &str, alert: &str) {
         let at = self.place("record");
         match (record.is_empty(), alert.is_empty()) {
-            (true, true) => self.refuse(
-                at,
-                format_args!("one of 'record' or 'alert' must be set"),
-            ),
+            (true, true) => self.refuse(at, format_args!("one of 'record' or 'alert' must be set")),
             (false, false) => self.refuse(
                 at,
                 format_args!("only one of 'record' and 'alert' must be set"),
@@ -158,7 +155,11 @@ impl Checked<'_, '_, '_> {
         what: &str,
         texts: &BTreeMap<String, String>,
     ) -> Vec<(String, Arc<RuleTemplate>)> {
-        let key = if what == "label" { "labels" } else { "annotations" };
+        let key = if what == "label" {
+            "labels"
+        } else {
+            "annotations"
+        };
         let mut templates = Vec::with_capacity(texts.len());
         for (name, text) in texts {
             match RuleTemplate::parse(&format!("__alert_{alert}"), text) {
@@ -171,7 +172,9 @@ impl Checked<'_, '_, '_> {
                         .map_or(self.node.at, |node| node.at);
                     self.refuse(
                         at,
-                        format_args!("{what} {name:?}: error parsing template __alert_{alert}: {error}"),
+                        format_args!(
+                            "{what} {name:?}: error parsing template __alert_{alert}: {error}"
+                        ),
                     );
                 }
             }

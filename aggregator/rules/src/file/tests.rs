@@ -105,7 +105,10 @@ fn mistakes_are_told_with_their_place() {
         (rule("[]"), "r.yml:4:9: expected a map, found a list"),
     ] {
         let found = parse(&text).expect_err(message);
-        assert!(found.lines().any(|line| line == message), "{found}\n{message}");
+        assert!(
+            found.lines().any(|line| line == message),
+            "{found}\n{message}"
+        );
     }
     let found = parse(&rule("{alert: a, expr: 1, labels: {l: '{{ $x }}'}}")).unwrap_err();
     assert!(

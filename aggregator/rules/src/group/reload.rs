@@ -14,7 +14,10 @@ impl Group {
             rules.entry(rule.identity()).or_default().push_back(rule);
         }
         for rule in &mut self.rules {
-            if let Some(same) = rules.get_mut(&rule.identity()).and_then(VecDeque::pop_front) {
+            if let Some(same) = rules
+                .get_mut(&rule.identity())
+                .and_then(VecDeque::pop_front)
+            {
                 rule.inherit(same);
             }
         }

@@ -86,7 +86,11 @@ impl Bench {
     }
 
     fn states(&self) -> Vec<(AlertState, i64)> {
-        let rules = self.group.rules.iter().flat_map(|rule| rule.alerts.values());
+        let rules = self
+            .group
+            .rules
+            .iter()
+            .flat_map(|rule| rule.alerts.values());
         rules
             .map(|tracked| (tracked.alert.state, tracked.alert.active_at.0 / MINUTE))
             .collect()
@@ -136,7 +140,10 @@ fn alerts_go_from_pending_to_firing_to_resolved() {
         (fired[0].starts_at, fired[0].ends_at, fired[0].resolved),
         (TimestampMs(2 * MINUTE), TimestampMs(6 * MINUTE), false)
     );
-    assert_eq!(fired[0].generator_url, "/graph?g0.expr=up+%3D%3D+0&g0.tab=1");
+    assert_eq!(
+        fired[0].generator_url,
+        "/graph?g0.expr=up+%3D%3D+0&g0.tab=1"
+    );
     assert_eq!(
         bench.query("ALERTS", 2),
         ["ALERTS{alertname=\"Down\", alertstate=\"firing\", job=\"a\", severity=\"a!\"} 1"]
@@ -186,16 +193,28 @@ fn too_many_and_equal_results_are_refused_and_said() {
     bench.evaluate(0);
     for (rule, message) in [
         (0, "exceeded limit of 1 with 2 series"),
-        (1, "vector contains metrics with the same labelset after applying rule labels"),
+        (
+            1,
+            "vector contains metrics with the same labelset after applying rule labels",
+        ),
         (2, "exceeded limit of 1 with 2 alerts"),
-        (3, "vector contains metrics with the same labelset after applying alert labels"),
+        (
+            3,
+            "vector contains metrics with the same labelset after applying alert labels",
+        ),
     ] {
         assert_eq!(bench.health(rule), &Health::Bad(message.to_owned()));
     }
     assert_eq!(bench.health(4), &Health::Good);
     assert!(matches!(bench.health(5), Health::Bad(_)));
-    assert_eq!(bench.query("{__name__=~\"many|same|ALERTS|bad\"}", 0), [""; 0]);
-    assert_eq!((bench.group.counts.evaluations, bench.group.counts.failures), (6, 5));
+    assert_eq!(
+        bench.query("{__name__=~\"many|same|ALERTS|bad\"}", 0),
+        [""; 0]
+    );
+    assert_eq!(
+        (bench.group.counts.evaluations, bench.group.counts.failures),
+        (6, 5)
+    );
 }
 
 #[test]
@@ -207,7 +226,10 @@ fn templates_ask_and_a_failing_one_leaves_its_error() {
     let fired = bench.evaluate(0);
     assert_eq!(fired[0].annotations.get("q"), Some("j"));
     let error = fired[0].annotations.get("e").unwrap();
-    assert!(error.starts_with("<error expanding template: error executing template __alert_A: "), "{error}");
+    assert!(
+        error.starts_with("<error expanding template: error executing template __alert_A: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -230,14 +252,20 @@ fn groups_spread_over_their_interval_the_same_each_time() {
     assert_ne!(a.due_before(now).0 % MINUTE, b.due_before(now).0 % MINUTE);
     for at in [now, TimestampMs(now.0 + 12_345), TimestampMs(-1)] {
         let (before, after) = (a.due_before(at), a.due_after(at));
-        assert!(before <= at && at < after && after.0 - before.0 == MINUTE, "{at:?}");
+        assert!(
+            before <= at && at < after && after.0 - before.0 == MINUTE,
+            "{at:?}"
+        );
         assert_eq!(a.due_before(before), before);
     }
 }
 
 #[test]
 fn missed_evaluations_are_counted() {
-    let mut bench = Bench::new(&[("x", "1x20")], "groups: [{name: g, rules: [{record: y, expr: x}]}]");
+    let mut bench = Bench::new(
+        &[("x", "1x20")],
+        "groups: [{name: g, rules: [{record: y, expr: x}]}]",
+    );
     for minute in [0, 1, 4, 5] {
         bench.evaluate(minute);
     }
@@ -270,7 +298,10 @@ fn a_wave_that_is_not_stored_fails_and_wakes_people_all_the_same() {
             Err("disk full".to_owned())
         }
     }
-    let mut bench = Bench::new(&[("x", "1")], "groups: [{name: g, rules: [{alert: A, expr: x}]}]");
+    let mut bench = Bench::new(
+        &[("x", "1")],
+        "groups: [{name: g, rules: [{alert: A, expr: x}]}]",
+    );
     let queries = DirectQueries {
         engine: &bench.engine,
         store: &bench.store,

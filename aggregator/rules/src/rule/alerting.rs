@@ -57,7 +57,8 @@ impl Rule {
             kept
         });
         if limit > 0 && active > limit {
-            self.gone.extend(std::mem::take(&mut self.alerts).into_keys());
+            self.gone
+                .extend(std::mem::take(&mut self.alerts).into_keys());
             return Err(format!("exceeded limit of {limit} with {active} alerts"));
         }
         Ok(self.state_samples(instant.looks_at))

@@ -81,8 +81,8 @@ impl Environment for Outside<'_> {
     }
 
     fn query(&mut self, expression: &str) -> Result<Vec<Sample>, String> {
-        let expr =
-            parse(expression, promql::ParserOptions::default()).map_err(|error| error.to_string())?;
+        let expr = parse(expression, promql::ParserOptions::default())
+            .map_err(|error| error.to_string())?;
         let question = Question {
             expr: Arc::new(expr),
             text: Arc::from(expression),

@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::time::Duration;
 
 use files::{SharedFileSystem, Simulated};
 use model::{Labels, Value};
@@ -81,7 +80,11 @@ impl Machine {
 
 fn load(rules: &Rules, text: &str, minute: i64) -> Result<(), KeyValueError> {
     let file = RuleFile::parse(Path::new("r.yml"), text, FileOptions::default()).unwrap();
-    rules.load(vec![file], Settings::default(), TimestampMs(minute * MINUTE))
+    rules.load(
+        vec![file],
+        Settings::default(),
+        TimestampMs(minute * MINUTE),
+    )
 }
 
 fn active(rules: &Rules, rule: usize) -> Vec<(AlertState, i64)> {
@@ -136,6 +139,7 @@ fn time_in_which_nobody_looked_does_not_count() {
     }
     drop(rules);
     let rules = machine.start(100).unwrap();
+    machine.set(100, 1.0);
     for minute in 101..=119 {
         machine.set(minute, 1.0);
         machine.evaluate(&rules, minute);
@@ -156,7 +160,12 @@ fn a_reload_forgets_rules_that_are_gone_and_nothing_else() {
     machine.evaluate(&rules, 1);
     machine.set(2, 2.0);
     machine.evaluate(&rules, 2);
-    load(&rules, "groups: [{name: g, rules: [{alert: Kept, expr: x > 1, keep_firing_for: 20m}]}]", 2).unwrap();
+    load(
+        &rules,
+        "groups: [{name: g, rules: [{alert: Kept, expr: x > 1, keep_firing_for: 20m}]}]",
+        2,
+    )
+    .unwrap();
     assert_eq!(active(&rules, 0)[0].0, AlertState::Firing);
     load(&rules, RULES, 2).unwrap();
     assert_eq!(active(&rules, 0), []);
@@ -164,7 +173,9 @@ fn a_reload_forgets_rules_that_are_gone_and_nothing_else() {
     // Groups that are gone end their series.
     load(&rules, "", 3).unwrap();
     let recorder = MemoryRecorder(machine.store.clone());
-    rules.end_abandoned(TimestampMs(3 * MINUTE), &recorder).unwrap();
+    rules
+        .end_abandoned(TimestampMs(3 * MINUTE), &recorder)
+        .unwrap();
     assert_eq!(rules.next_due(), None);
 }
 

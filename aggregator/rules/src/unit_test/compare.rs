@@ -1,7 +1,5 @@
 //! What is expected beside what came, in promtool's form.
 
-use std::fmt::Write as _;
-
 use model::{Labels, METRIC_NAME, Value, format_duration};
 use promql::VectorSample;
 use promql::testscript::{describe_histogram, series_labels, series_value};
@@ -76,7 +74,9 @@ pub(super) fn compare_samples(
         let histogram = match &sample.histogram {
             Some(text) => Some(match series_value(text).map_err(wrong)? {
                 Value::Histogram(histogram) => describe_histogram(&histogram),
-                Value::Float(value) => return Err(wrong(format!("expected histogram, got {value}"))),
+                Value::Float(value) => {
+                    return Err(wrong(format!("expected histogram, got {value}")));
+                }
             }),
             None => None,
         };
@@ -182,8 +182,8 @@ fn difference(expected: &str, found: &str) -> String {
     }
     let (mut i, mut j, mut out) = (0, 0, String::new());
     let mut line = |mark: char, text: &str| {
-        // Writing to a text cannot fail.
-        drop(write!(out, "\n{mark} {text}"));
+        out.extend(['\n', mark, ' ']);
+        out.push_str(text);
     };
     while i < a.len() || j < b.len() {
         if i < a.len() && j < b.len() && a[i] == b[j] {

@@ -38,7 +38,10 @@ fn suite(f: &mut fmt::Formatter<'_>, file: &str, tested: &Tested) -> fmt::Result
     )?;
     for error in &tested.refused {
         let error = escaped(error);
-        write!(f, "<testcase name=\"(prior to any test)\"><error>{error}</error></testcase>")?;
+        write!(
+            f,
+            "<testcase name=\"(prior to any test)\"><error>{error}</error></testcase>"
+        )?;
     }
     for case in &tested.cases {
         write!(f, "<testcase name=\"{}\">", escaped(&case.name))?;

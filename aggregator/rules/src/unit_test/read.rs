@@ -144,12 +144,19 @@ fn start(reader: &mut Reader<'_>, node: &Node) -> TimestampMs {
 
 fn seconds_to_ms(seconds: f64) -> Option<i64> {
     let ms = seconds * 1_000.0;
-    #[expect(clippy::cast_possible_truncation, reason = "bounded to whole milliseconds that a double holds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "bounded to whole milliseconds that a double holds"
+    )]
     (ms.abs() < 9e15).then(|| ms.round() as i64)
 }
 
 fn alert_case(reader: &mut Reader<'_>, node: &Node, test: &str) -> AlertCase {
-    reader.known_keys(node, "an alert test", &["eval_time", "alertname", "exp_alerts"]);
+    reader.known_keys(
+        node,
+        "an alert test",
+        &["eval_time", "alertname", "exp_alerts"],
+    );
     let at = reader.duration_of(node, "eval_time").unwrap_or_default();
     let name = reader.text_of(node, "alertname");
     if name.is_empty() {
@@ -183,7 +190,11 @@ fn alert_case(reader: &mut Reader<'_>, node: &Node, test: &str) -> AlertCase {
 }
 
 fn expression_case(reader: &mut Reader<'_>, node: &Node) -> ExpressionCase {
-    reader.known_keys(node, "an expression test", &["expr", "eval_time", "exp_samples"]);
+    reader.known_keys(
+        node,
+        "an expression test",
+        &["expr", "eval_time", "exp_samples"],
+    );
     let expected = reader.items_of(node, "exp_samples").iter().map(|node| {
         reader.known_keys(node, "a sample", &["labels", "value", "histogram"]);
         let histogram = reader.text_of(node, "histogram");

@@ -43,7 +43,10 @@ impl UnitTests {
         }
         for test in &self.tests {
             let wanted = options.run.is_empty()
-                || options.run.iter().any(|pattern| pattern.is_match(&test.name));
+                || options
+                    .run
+                    .iter()
+                    .any(|pattern| pattern.is_match(&test.name));
             if !wanted {
                 continue;
             }
@@ -247,7 +250,11 @@ impl<'a> Running<'a> {
         let found = output
             .map_err(|error| error.to_string())
             .and_then(|output| elements(output.result));
-        let subject = format!("    expr: {:?}, time: {}", case.text, format_duration(case.at));
+        let subject = format!(
+            "    expr: {:?}, time: {}",
+            case.text,
+            format_duration(case.at)
+        );
         let compared = found.and_then(|found| compare_samples(case, found, self.tests.fuzzy));
         match compared {
             Ok(None) => {}
@@ -293,7 +300,9 @@ impl<'a> Running<'a> {
                 }
             }
             Ok(_) => {}
-            Err(error) => self.say(format!("DEBUG: Failed query exec, expr: {text:?}, err: {error}")),
+            Err(error) => self.say(format!(
+                "DEBUG: Failed query exec, expr: {text:?}, err: {error}"
+            )),
         }
     }
 }

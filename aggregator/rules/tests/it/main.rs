@@ -6,7 +6,10 @@ use std::time::Duration;
 use rules::{Duplicates, FileOptions, RuleFile, UnitTestOptions, UnitTests};
 
 /// Returns the folder of data kept outside; nothing when it is absent, which CI does not allow.
-#[expect(clippy::disallowed_methods, reason = "tests find their data by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find their data by the environment"
+)]
 fn data(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PROMONTORY_CONFORMANCE").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
@@ -36,7 +39,10 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files_in(&path));
-        } else if path.extension().is_some_and(|end| end == "yml" || end == "yaml") {
+        } else if path
+            .extension()
+            .is_some_and(|end| end == "yml" || end == "yaml")
+        {
             found.push(path);
         }
     }
@@ -60,7 +66,9 @@ fn rule_files_of_many_origins_are_accepted() {
 
 #[test]
 fn rule_files_are_judged_as_promtool_judges_them() {
-    let Some(folder) = data("promtool-testdata") else { return };
+    let Some(folder) = data("promtool-testdata") else {
+        return;
+    };
     for file in [
         "rulefmt/test.yaml",
         "rulefmt/test_aliases.yaml",
@@ -82,15 +90,30 @@ fn rule_files_are_judged_as_promtool_judges_them() {
     let aliases = check(&folder.join("rulefmt/test_aliases.yaml")).unwrap();
     assert!(aliases.groups.iter().all(|group| group.rules.len() == 4));
     for (file, message) in [
-        ("rulefmt/duplicate_grp.bad.yaml", "groupname: \"yolo\" is repeated in the same file"),
+        (
+            "rulefmt/duplicate_grp.bad.yaml",
+            "groupname: \"yolo\" is repeated in the same file",
+        ),
         ("rulefmt/bad_expr.bad.yaml", "parse error"),
-        ("rulefmt/no_rec_alert.bad.yaml", "one of 'record' or 'alert' must be set"),
-        ("rulefmt/noexpr.bad.yaml", "field 'expr' must be set in rule"),
+        (
+            "rulefmt/no_rec_alert.bad.yaml",
+            "one of 'record' or 'alert' must be set",
+        ),
+        (
+            "rulefmt/noexpr.bad.yaml",
+            "field 'expr' must be set in rule",
+        ),
         ("rulefmt/bad_field.bad.yaml", "field annotation not found"),
         ("rulefmt/invalid_label_name.bad.yaml", "invalid label name"),
-        ("rulefmt/record_and_for.bad.yaml", "invalid field 'for' in recording rule"),
+        (
+            "rulefmt/record_and_for.bad.yaml",
+            "invalid field 'for' in recording rule",
+        ),
         ("promtool/rules-bad.yml", "undefined variable"),
-        ("promtool/rules_extrafields.yml", "field namespace not found"),
+        (
+            "promtool/rules_extrafields.yml",
+            "field namespace not found",
+        ),
     ] {
         match check(&folder.join(file)) {
             Err(error) if error.contains(message) => {}
@@ -100,15 +123,23 @@ fn rule_files_are_judged_as_promtool_judges_them() {
     }
     let duplicates = check(&folder.join("promtool/rules_duplicates.yml")).unwrap();
     let found = Duplicates::of(&duplicates).unwrap().to_string();
-    assert!(found.starts_with("1 duplicate rule(s) found.\nMetric: job:test:count_over_time1m"), "{found}");
+    assert!(
+        found.starts_with("1 duplicate rule(s) found.\nMetric: job:test:count_over_time1m"),
+        "{found}"
+    );
 }
 
 #[test]
 fn unit_tests_end_as_with_promtool() {
-    let Some(folder) = data("promtool-testdata") else { return };
+    let Some(folder) = data("promtool-testdata") else {
+        return;
+    };
     let run = |file: &str, names: &[&str]| {
         let options = UnitTestOptions {
-            run: names.iter().map(|name| model::unanchored_regex(name).unwrap()).collect(),
+            run: names
+                .iter()
+                .map(|name| model::unanchored_regex(name).unwrap())
+                .collect(),
             ..UnitTestOptions::default()
         };
         UnitTests::run_file(&folder.join(file), &options, &|| Duration::ZERO)
@@ -130,10 +161,19 @@ fn unit_tests_end_as_with_promtool() {
         ("kubernetes-mixin/tests/tests.yaml", &[], true),
         ("kubernetes-mixin/tests/apps_alerts-test.yaml", &[], true),
         ("kubernetes-mixin/tests/kubelet-test.yaml", &[], true),
-        ("kubernetes-mixin/tests/resource_alerts-test.yaml", &[], true),
+        (
+            "kubernetes-mixin/tests/resource_alerts-test.yaml",
+            &[],
+            true,
+        ),
     ] {
         let tested = run(file, names);
         let failures: Vec<&str> = tested.failures().collect();
-        assert_eq!(tested.passed(), passes, "{file} {names:?}\n{}", failures.join("\n"));
+        assert_eq!(
+            tested.passed(),
+            passes,
+            "{file} {names:?}\n{}",
+            failures.join("\n")
+        );
     }
 }
