@@ -455,7 +455,16 @@ fn aggregator() -> Program {
         name: "aggregator",
         about: "Runs the service that agents send to.",
         examples: "# Listen on all addresses, with TLS and passwords for HTTP\npromontory aggregator --storage.path /var/lib/promontory --web.listen-address :9090 --ingest.listen-address :4433 --web.config.file web.yml",
-        settings: vec![&[CONFIG_FILE], STORAGE, WEB, INGEST, QUERY, RULES, LIMITS, LOG],
+        settings: vec![
+            &[CONFIG_FILE],
+            STORAGE,
+            WEB,
+            INGEST,
+            QUERY,
+            RULES,
+            LIMITS,
+            LOG,
+        ],
         ..Program::default()
     }
 }

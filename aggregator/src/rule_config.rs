@@ -111,7 +111,10 @@ impl Reading<'_> {
         let NodeValue::Map(entries) = &section.value else {
             if section.value != NodeValue::Null {
                 let found = section.kind();
-                self.refuse(section.at, format!("expected a map for global, found {found}"));
+                self.refuse(
+                    section.at,
+                    format!("expected a map for global, found {found}"),
+                );
             }
             return;
         };
@@ -178,7 +181,10 @@ impl Reading<'_> {
             NodeValue::List(patterns) => patterns,
             NodeValue::Scalar(_) | NodeValue::Map(_) => {
                 let found = section.kind();
-                self.refuse(section.at, format!("expected a list of files, found {found}"));
+                self.refuse(
+                    section.at,
+                    format!("expected a list of files, found {found}"),
+                );
                 return Vec::new();
             }
         };
@@ -198,7 +204,9 @@ impl Reading<'_> {
                 Err(error) => self.refuse(pattern.at, error.to_string()),
             }
         }
-        let read = paths.into_iter().map(|(path, at)| self.rule_file(&path, at));
+        let read = paths
+            .into_iter()
+            .map(|(path, at)| self.rule_file(&path, at));
         read.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
@@ -246,8 +254,14 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         };
-        file("rules/a.yml", "groups: [{name: g, rules: [{record: r, expr: x}]}]");
-        file("rules/b.yml", "groups: [{name: g, rules: [{record: r, expr: x}]}]");
+        file(
+            "rules/a.yml",
+            "groups: [{name: g, rules: [{record: r, expr: x}]}]",
+        );
+        file(
+            "rules/b.yml",
+            "groups: [{name: g, rules: [{record: r, expr: x}]}]",
+        );
         let main = file(
             "main.yml",
             "global: {evaluation_interval: 5s, scrape_interval: 1m, external_labels: {cluster: c}}\nrule_files: [rules/*.yml, rules/a.yml, none/*.yml]\n",
@@ -259,8 +273,14 @@ mod tests {
         assert_eq!(evaluation.external_labels.get("cluster"), Some("c"));
         assert_eq!(evaluation.external_url, "http://host:1");
 
-        file("rules/b.yml", "groups: [{name: g, rules: [{record: r, expr: '('}]}]");
-        file("main.yml", "global: {evaluation_intervall: 5s}\nrule_files: [rules/*.yml]\n");
+        file(
+            "rules/b.yml",
+            "groups: [{name: g, rules: [{record: r, expr: '('}]}]",
+        );
+        file(
+            "main.yml",
+            "global: {evaluation_intervall: 5s}\nrule_files: [rules/*.yml]\n",
+        );
         let mistakes = RuleConfig::read(&settings(&main)).unwrap_err().to_string();
         assert!(mistakes.contains("main.yml:1:10: field evaluation_intervall not found in global (did you mean evaluation_interval?)"), "{mistakes}");
         assert!(mistakes.contains("rules/b.yml:1:"), "{mistakes}");

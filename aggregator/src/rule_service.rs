@@ -100,8 +100,7 @@ impl RuleService {
     }
 
     fn end_abandoned(&self, now: TimestampMs) {
-        let ended =
-            tokio::task::block_in_place(|| self.rules.end_abandoned(now, &*self.recorder));
+        let ended = tokio::task::block_in_place(|| self.rules.end_abandoned(now, &*self.recorder));
         if let Err(error) = ended {
             tracing::warn!(error, "series of rules that are gone are not ended yet");
         }
@@ -168,12 +167,10 @@ impl fmt::Debug for RuleQueries {
 
 /// Shows what groups count, under Prometheus' names with our prefix; `rule_group` is the file and the name.
 pub(crate) fn show_rules(registry: &Registry, rules: &Arc<Rules>) {
-    let counter = |name, help| registry.counter_family(name, help, ["rule_group"], GROUPS_SHOWN_MAX);
+    let counter =
+        |name, help| registry.counter_family(name, help, ["rule_group"], GROUPS_SHOWN_MAX);
     let gauge = |name, help| registry.gauge_family(name, help, ["rule_group"], GROUPS_SHOWN_MAX);
-    let evaluations = counter(
-        "promontory_rule_evaluations_total",
-        "Evaluations of rules.",
-    );
+    let evaluations = counter("promontory_rule_evaluations_total", "Evaluations of rules.");
     let failures = counter(
         "promontory_rule_evaluation_failures_total",
         "Evaluations of rules that failed.",
@@ -213,12 +210,21 @@ pub(crate) fn show_rules(registry: &Registry, rules: &Arc<Rules>) {
         for view in rules.views() {
             let group = format!("{};{}", view.key.file.display(), view.key.name);
             let (group, counts) = ([group.as_str()], view.counts);
-            evaluations.with(group).raise_to(config_of::float(counts.evaluations));
-            failures.with(group).raise_to(config_of::float(counts.failures));
-            iterations.with(group).raise_to(config_of::float(counts.iterations));
+            evaluations
+                .with(group)
+                .raise_to(config_of::float(counts.evaluations));
+            failures
+                .with(group)
+                .raise_to(config_of::float(counts.failures));
+            iterations
+                .with(group)
+                .raise_to(config_of::float(counts.iterations));
             missed.with(group).raise_to(config_of::float(counts.missed));
-            refused.with(group).raise_to(config_of::float(counts.refused));
-            at.with(group).set(view.at.map_or(0.0, TimestampMs::as_seconds));
+            refused
+                .with(group)
+                .raise_to(config_of::float(counts.refused));
+            at.with(group)
+                .set(view.at.map_or(0.0, TimestampMs::as_seconds));
             took.with(group).set(view.took.as_secs_f64());
             samples.with(group).set_count(view.samples);
             interval.with(group).set(view.interval.as_secs_f64());

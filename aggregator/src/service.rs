@@ -250,8 +250,7 @@ impl Aggregator {
         );
         let (sampling, ingesting, serving) = (Token::new(), Token::new(), Token::new());
         let (listen, limits) = config_of::web(&settings, &addresses.web, memory_limit);
-        let web_address =
-            serve(&tasks, &listen, limits, Arc::new(api.clone()), &serving).await?;
+        let web_address = serve(&tasks, &listen, limits, Arc::new(api.clone()), &serving).await?;
         process.begin_rules(&web_address.to_string())?;
         let socket = Listen::Unix {
             path: folder.join(SOCKET),

@@ -13,6 +13,7 @@ mod push;
 mod queries;
 mod reload;
 mod remote_write;
+mod rules;
 mod side_by_side;
 mod strangers;
 mod tools;

@@ -44,14 +44,18 @@ impl Asked {
         );
         let kind = form.get("type").unwrap_or_default().to_lowercase();
         if !["", "alert", "record"].contains(&kind.as_str()) {
-            return Err(ApiError::parameter("type", format!("not supported value {kind:?}")));
+            return Err(ApiError::parameter(
+                "type",
+                format!("not supported value {kind:?}"),
+            ));
         }
         let (limit, token) = page(form)?;
         Ok(Self {
             names: set("rule_name[]"),
             groups: set("rule_group[]"),
             files: set("file[]"),
-            matchers: matchers.map_err(|error| crate::query::refusal_of(Some("match[]"), &error))?,
+            matchers: matchers
+                .map_err(|error| crate::query::refusal_of(Some("match[]"), &error))?,
             alerts: kind != "record",
             recordings: kind != "alert",
             without_alerts: without_alerts(form)?,
@@ -100,7 +104,9 @@ fn without_alerts(form: &Form) -> Result<bool, ApiError> {
 
 fn page(form: &Form) -> Result<(usize, Option<String>), ApiError> {
     let wrong = |why: String| Err(ApiError::parameter("group_limit", why));
-    let token = form.get("group_next_token").filter(|token| !token.is_empty());
+    let token = form
+        .get("group_next_token")
+        .filter(|token| !token.is_empty());
     let Some(text) = form.get("group_limit").filter(|text| !text.is_empty()) else {
         return match token {
             Some(_) => wrong(
@@ -131,15 +137,18 @@ impl Api {
                 .iter()
                 .position(|group| group.key.token() == *token)
                 .ok_or_else(|| {
-                    let why = format!(
-                        "invalid group_next_token '{token}'. were rule groups changed?"
-                    );
+                    let why =
+                        format!("invalid group_next_token '{token}'. were rule groups changed?");
                     ApiError::parameter("group_next_token", why)
                 })?,
         };
         let mut shown: Vec<(&GroupView, Vec<&RuleView>)> = Vec::new();
         let mut next = None;
-        for group in views.iter().skip(first).filter(|group| asked.wants_group(group)) {
+        for group in views
+            .iter()
+            .skip(first)
+            .filter(|group| asked.wants_group(group))
+        {
             let rules = group.rules.iter().filter(|rule| asked.wants_rule(rule));
             let rules: Vec<&RuleView> = rules.collect();
             if rules.is_empty() {
@@ -190,7 +199,10 @@ impl Api {
     ) -> Result<Vec<VectorSample>, String> {
         let grid = Grid::instant(question.at);
         let subject = Subject::new("rule", &question.text, Some(grid), &Asker::of_rule(rule));
-        let (engine, store) = (Arc::clone(&self.parts.engine), Arc::clone(&self.parts.store));
+        let (engine, store) = (
+            Arc::clone(&self.parts.engine),
+            Arc::clone(&self.parts.store),
+        );
         let limits = self.config.query_limits;
         let answered = self.on_place(limits, subject, move |place| {
             let options = QueryOptions::default();
@@ -228,7 +240,8 @@ fn write_rule(json: &mut Json, rule: &RuleView, without_alerts: bool) {
         json.key("query").string(&rule.query);
         if let Some(alert) = &rule.alert {
             json.key("duration").raw(alert.hold.as_secs_f64());
-            json.key("keepFiringFor").raw(alert.keep_firing_for.as_secs_f64());
+            json.key("keepFiringFor")
+                .raw(alert.keep_firing_for.as_secs_f64());
         }
         // A recording rule without labels has none in Prometheus' answer either.
         if rule.alert.is_some() || !rule.labels.is_empty() {
@@ -318,7 +331,12 @@ mod tests {
 
     #[test]
     fn values_are_written_with_an_exponent() {
-        for (value, text) in [(1.0, "1e+00"), (-0.025, "-2.5e-02"), (f64::NAN, "NaN"), (1e100, "1e+100")] {
+        for (value, text) in [
+            (1.0, "1e+00"),
+            (-0.025, "-2.5e-02"),
+            (f64::NAN, "NaN"),
+            (1e100, "1e+100"),
+        ] {
             assert_eq!(scientific(value), text);
         }
     }

@@ -20,6 +20,8 @@ pub struct Rules {
     parser: ParserOptions,
     database: Option<Arc<KeyValue>>,
     sink: Arc<dyn AlertSink>,
+    /// Held while groups are replaced.
+    loading: Mutex<()>,
     loaded: Mutex<Loaded>,
 }
 
@@ -84,6 +86,7 @@ impl Rules {
             parser,
             database,
             sink,
+            loading: Mutex::default(),
             loaded: Mutex::default(),
         }
     }
@@ -97,41 +100,36 @@ impl Rules {
         settings: Settings,
         now: TimestampMs,
     ) -> Result<(), KeyValueError> {
+        let _loading = lock(&self.loading);
         let database = self.database.as_deref();
         let mut kept = database.map(Kept::read).transpose()?.unwrap_or_default();
-        let mut loaded = self.loaded();
+        // Not locked meanwhile: an evaluation may take long, and others want to see what there is.
+        let mut before = self.loaded().groups.clone();
         let mut groups = BTreeMap::new();
         let mut known = BTreeSet::new();
         for file in files {
             for spec in file.groups {
                 let mut group = Group::new(file.path.clone(), spec, &settings, self.parser);
-                let id = group_id(group.key());
-                known.insert(id);
+                known.insert(group_id(group.key()));
                 known.extend(group.rule_ids());
-                let old = loaded.groups.remove(group.key());
-                let next = match old.as_ref().and_then(|entry| lock(&entry.group).take()) {
-                    Some(old) => {
-                        let is_alike = old.interval() == group.interval();
-                        group.inherit(old);
-                        is_alike.then_some(())
-                    }
+                let next = match before.remove(group.key()) {
+                    Some(entry) => take_over(&mut group, &entry, now),
                     None => {
-                        group.restore(kept.seen.remove(&id), &mut kept.alerts);
-                        None
+                        let seen = kept.seen.remove(&group_id(group.key()));
+                        group.restore(seen, &mut kept.alerts);
+                        group.due_after(now)
                     }
                 };
-                let next = next
-                    .and(old)
-                    .map_or_else(|| group.due_after(now), |old| lock(&old.shown).next);
                 groups.insert(group.key().clone(), Arc::new(Entry::new(group, next)));
             }
         }
-        for entry in std::mem::replace(&mut loaded.groups, groups).into_values() {
-            let old = lock(&entry.group).take();
-            loaded
-                .abandoned
-                .extend(old.into_iter().flat_map(Group::into_series));
-        }
+        let gone = before
+            .into_values()
+            .filter_map(|entry| lock(&entry.group).take());
+        let abandoned: Vec<Labels> = gone.flat_map(Group::into_series).collect();
+        let mut loaded = self.loaded();
+        loaded.groups = groups;
+        loaded.abandoned.extend(abandoned);
         loaded.settings = Arc::new(settings);
         drop(loaded);
         match database {
@@ -256,6 +254,20 @@ impl Entry {
             }),
             group: Mutex::new(Some(group)),
         }
+    }
+}
+
+/// Lets `group` go on where the group of the same name was; returns when it is due next.
+fn take_over(group: &mut Group, entry: &Entry, now: TimestampMs) -> TimestampMs {
+    let Some(old) = lock(&entry.group).take() else {
+        return group.due_after(now);
+    };
+    let is_alike = old.interval() == group.interval();
+    group.inherit(old);
+    if is_alike {
+        lock(&entry.shown).next
+    } else {
+        group.due_after(now)
     }
 }
 

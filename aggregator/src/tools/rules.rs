@@ -63,8 +63,12 @@ pub(crate) fn check_rules(settings: &Settings, files: &[String]) -> anyhow::Resu
         verdicts.push(shown(check(Path::new(file), text)));
     }
     let (bad, lint) = (
-        verdicts.iter().any(|verdict| matches!(verdict, Verdict::Bad(_))),
-        verdicts.iter().any(|verdict| matches!(verdict, Verdict::Lint(_))),
+        verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Bad(_))),
+        verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Lint(_))),
     );
     Ok(if bad {
         ExitCode::FAILURE

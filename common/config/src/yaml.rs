@@ -297,7 +297,10 @@ fn merged(mut entries: Entries) -> Result<Entries, Refusal> {
     };
     for base in bases {
         let NodeValue::Map(base) = base.value else {
-            return Err((at, "map merge requires map or sequence of maps as the value".to_owned()));
+            return Err((
+                at,
+                "map merge requires map or sequence of maps as the value".to_owned(),
+            ));
         };
         for entry in base {
             if !entries.iter().any(|(key, _, _)| *key == entry.0) {
@@ -358,7 +361,10 @@ mod tests {
             Some(NodeValue::Scalar(text)) => text,
             other => panic!("{other:?}"),
         };
-        assert_eq!((scalar("c", "x"), scalar("c", "y"), scalar("c", "z")), ("5".into(), "2".into(), "4".into()));
+        assert_eq!(
+            (scalar("c", "x"), scalar("c", "y"), scalar("c", "z")),
+            ("5".into(), "2".into(), "4".into())
+        );
         assert_eq!(scalar("d", "z"), "4");
         assert_eq!(value("d", "<<"), None);
         assert!(load("a: {<<: 1}").is_err_and(|message| message.contains("map merge requires")));

@@ -20,7 +20,12 @@ pub fn series_samples(
     step: Duration,
 ) -> Result<Vec<Sample>, String> {
     let items = series::items(values)?;
-    let present = || items.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_ref()?)));
+    let present = || {
+        items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, item)| Some((index, item.as_ref()?)))
+    };
     let stored = load::as_stored(present().map(|(_, item)| &item.value));
     let at = |index: usize| {
         let steps = u32::try_from(index).unwrap_or(u32::MAX);
@@ -28,7 +33,10 @@ pub fn series_samples(
     };
     Ok(present()
         .zip(stored)
-        .map(|((index, _), value)| Sample { at: at(index), value })
+        .map(|((index, _), value)| Sample {
+            at: at(index),
+            value,
+        })
         .collect())
 }
 
@@ -59,7 +67,10 @@ pub fn describe_histogram(histogram: &Histogram) -> String {
         }
     }
     if histogram.schema == CUSTOM_BUCKETS_SCHEMA {
-        parts.push(format!("custom_values:[{}]", list(histogram.bounds.iter().copied())));
+        parts.push(format!(
+            "custom_values:[{}]",
+            list(histogram.bounds.iter().copied())
+        ));
     }
     match histogram.reset {
         CounterReset::Unknown => {}
@@ -114,7 +125,8 @@ mod tests {
 
     #[test]
     fn samples_stand_a_step_apart() {
-        let samples = series_samples("1 _ 3 stale", TimestampMs(500), Duration::from_secs(1)).unwrap();
+        let samples =
+            series_samples("1 _ 3 stale", TimestampMs(500), Duration::from_secs(1)).unwrap();
         let times: Vec<i64> = samples.iter().map(|sample| sample.at.0).collect();
         assert_eq!(times, [500, 2_500, 3_500]);
         assert!(samples[2].value.is_stale());

@@ -1,7 +1,7 @@
 //! Running tests: from step to step, as a rule manager would.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Labels, Sample, TimestampMs, format_duration};
@@ -12,7 +12,7 @@ use storage::{MemoryStore, Unlimited};
 use super::compare::{compare_alerts, compare_samples};
 use super::{AlertCase, Case, Expected, ExpressionCase, Test, Tested, UnitTestOptions, UnitTests};
 use crate::alert::AlertState;
-use crate::file::{FileOptions, RuleFile};
+use crate::file::{FileOptions, GroupSpec, RuleFile};
 use crate::glob::glob;
 use crate::group::Group;
 use crate::recorder::MemoryRecorder;
@@ -41,6 +41,7 @@ impl UnitTests {
         if !tested.refused.is_empty() {
             return tested;
         }
+        let rules = read_all(&files, options);
         for test in &self.tests {
             let wanted = options.run.is_empty()
                 || options
@@ -55,7 +56,7 @@ impl UnitTests {
             if options.debug {
                 running.say(format!("DEBUG: Starting test {}", test.name));
             }
-            running.run(&files);
+            running.run(&rules);
             if options.debug {
                 let took = now().saturating_sub(begun);
                 running.say(format!("DEBUG: Test {} finished, took {took:?}", test.name));
@@ -103,7 +104,7 @@ impl<'a> Running<'a> {
         self.notes.push(note);
     }
 
-    fn run(&mut self, files: &[PathBuf]) {
+    fn run(&mut self, rules: &Result<Vec<RuleFile>, Vec<String>>) {
         let settings = Settings {
             interval: self.test.step,
             external_labels: self.test.external_labels.clone(),
@@ -111,7 +112,7 @@ impl<'a> Running<'a> {
             ..Settings::default()
         };
         let waiting = self.series();
-        let groups = self.groups(files, &settings);
+        let groups = self.groups(rules, &settings);
         let (Some(waiting), Some(groups)) = (waiting, groups) else {
             return;
         };
@@ -143,20 +144,28 @@ impl<'a> Running<'a> {
         self.failures.is_empty().then_some(waiting)
     }
 
-    fn groups(&mut self, files: &[PathBuf], settings: &Settings) -> Option<Vec<Group>> {
-        let options = FileOptions {
-            ignore_unknown_fields: self.options.ignore_unknown_fields,
-            parser: self.options.parser,
-        };
-        let mut groups = Vec::new();
-        for path in files {
-            match read_rules(path, options) {
-                Ok(file) => groups.extend(file.groups.into_iter().map(|spec| {
-                    Group::new(file.path.clone(), spec, settings, self.options.parser)
-                })),
-                Err(errors) => self.failures.extend(errors),
+    fn groups(
+        &mut self,
+        rules: &Result<Vec<RuleFile>, Vec<String>>,
+        settings: &Settings,
+    ) -> Option<Vec<Group>> {
+        let files = match rules {
+            Ok(files) => files,
+            Err(errors) => {
+                self.failures.extend_from_slice(errors);
+                return None;
             }
-        }
+        };
+        let parser = self.options.parser;
+        let mut groups: Vec<Group> = files
+            .iter()
+            .flat_map(|file| {
+                let group = |spec: &GroupSpec| {
+                    Group::new(file.path.clone(), spec.clone(), settings, parser)
+                };
+                file.groups.iter().map(group)
+            })
+            .collect();
         // Those that are not named come with the first.
         let rank = |group: &Group| {
             let named = self.tests.order.iter();
@@ -166,7 +175,7 @@ impl<'a> Running<'a> {
                 .map_or(0, |(rank, _)| rank)
         };
         groups.sort_by_key(rank);
-        self.failures.is_empty().then_some(groups)
+        Some(groups)
     }
 
     /// Goes from step to step; returns whether no rule failed.
@@ -307,11 +316,27 @@ impl<'a> Running<'a> {
     }
 }
 
-fn read_rules(path: &Path, options: FileOptions) -> Result<RuleFile, Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![format!("{}: {error}", path.display())])?;
-    RuleFile::parse(path, &text, options)
-        .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect())
+/// Reads all rule files, or returns all that is wrong with any of them.
+fn read_all(files: &[PathBuf], options: &UnitTestOptions) -> Result<Vec<RuleFile>, Vec<String>> {
+    let options = FileOptions {
+        ignore_unknown_fields: options.ignore_unknown_fields,
+        parser: options.parser,
+    };
+    let (mut read, mut errors) = (Vec::new(), Vec::new());
+    for path in files {
+        match std::fs::read_to_string(path) {
+            Err(error) => errors.push(format!("{}: {error}", path.display())),
+            Ok(text) => match RuleFile::parse(path, &text, options) {
+                Ok(file) => read.push(file),
+                Err(mistakes) => errors.extend(mistakes.0.iter().map(ToString::to_string)),
+            },
+        }
+    }
+    if errors.is_empty() {
+        Ok(read)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Returns the alerts of a name that fire, in all groups.

@@ -43,19 +43,29 @@ fn world() -> World {
         store: &store,
     };
     for due in world.rules.take_due(now) {
-        world.rules.evaluate(due, &queries, &MemoryRecorder(store.clone()));
+        world
+            .rules
+            .evaluate(due, &queries, &MemoryRecorder(store.clone()));
     }
     world
 }
 
 #[tokio::test]
 async fn groups_are_shown_as_prometheus_shows_them() {
-    let answer = world().call("GET /api/v1/rules?rule_group[]=g1").await.json();
+    let answer = world()
+        .call("GET /api/v1/rules?rule_group[]=g1")
+        .await
+        .json();
     let groups = &answer["data"]["groups"];
     assert_eq!(groups.as_array().unwrap().len(), 1);
     let group = &groups[0];
     assert_eq!(
-        (&group["name"], &group["file"], &group["interval"], &group["limit"]),
+        (
+            &group["name"],
+            &group["file"],
+            &group["interval"],
+            &group["limit"]
+        ),
         (&json!("g1"), &json!("/r.yml"), &json!(10), &json!(0))
     );
     let record = &group["rules"][0];
@@ -71,8 +81,16 @@ async fn groups_are_shown_as_prometheus_shows_them() {
     );
     let active = &alert["alerts"][0];
     assert_eq!(active["labels"], json!({"alertname": "A", "team": "b"}));
-    assert_eq!((&active["value"], &active["state"]), (&json!("2.5e+00"), &json!("pending")));
-    assert!(active["activeAt"].as_str().unwrap().starts_with("1970-01-01T00:09:"));
+    assert_eq!(
+        (&active["value"], &active["state"]),
+        (&json!("2.5e+00"), &json!("pending"))
+    );
+    assert!(
+        active["activeAt"]
+            .as_str()
+            .unwrap()
+            .starts_with("1970-01-01T00:09:")
+    );
 }
 
 #[tokio::test]
@@ -88,13 +106,21 @@ async fn rules_are_chosen_by_every_parameter() {
         ("file[]=/r.yml&rule_name[]=B", vec!["B"]),
         ("match[]={team=\"a\"}&match[]={team=\"b\"}", vec!["r", "A"]),
     ] {
-        let answer = world.call(&format!("GET /api/v1/rules?{query}")).await.json();
+        let answer = world
+            .call(&format!("GET /api/v1/rules?{query}"))
+            .await
+            .json();
         let groups = answer["data"]["groups"].as_array().unwrap();
-        let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+        let rules = groups
+            .iter()
+            .flat_map(|group| group["rules"].as_array().unwrap());
         let names: Vec<&str> = rules.map(|rule| rule["name"].as_str().unwrap()).collect();
         assert_eq!(names, expected, "{query}");
     }
-    let without = world.call("GET /api/v1/rules?exclude_alerts=true&rule_name[]=A").await.json();
+    let without = world
+        .call("GET /api/v1/rules?exclude_alerts=true&rule_name[]=A")
+        .await
+        .json();
     assert!(without["data"]["groups"][0]["rules"][0]["alerts"].is_null());
 }
 
@@ -108,9 +134,17 @@ async fn groups_come_in_pages() {
         } else {
             format!("&group_next_token={token}")
         };
-        let answer = world.call(&format!("GET /api/v1/rules?group_limit=2{next}")).await.json();
+        let answer = world
+            .call(&format!("GET /api/v1/rules?group_limit=2{next}"))
+            .await
+            .json();
         let groups = answer["data"]["groups"].as_array().unwrap();
-        names.push(groups.iter().map(|group| group["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+        names.push(
+            groups
+                .iter()
+                .map(|group| group["name"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>(),
+        );
         match answer["data"]["groupNextToken"].as_str() {
             Some(more) => more.clone_into(&mut token),
             None => break,
@@ -118,12 +152,30 @@ async fn groups_come_in_pages() {
     }
     assert_eq!(names, [vec!["g1", "g2"], vec!["g3"]]);
     for (query, message) in [
-        ("group_limit=x", "invalid parameter \"group_limit\": group_limit needs to be a valid number"),
-        ("group_limit=0", "invalid parameter \"group_limit\": group_limit needs to be greater than 0"),
-        ("group_next_token=x", "invalid parameter \"group_limit\": group_limit needs to be present"),
-        ("group_limit=1&group_next_token=x", "invalid parameter \"group_next_token\": invalid group_next_token 'x'"),
-        ("type=odd", "invalid parameter \"type\": not supported value \"odd\""),
-        ("exclude_alerts=odd", "invalid parameter \"exclude_alerts\": error converting exclude_alerts"),
+        (
+            "group_limit=x",
+            "invalid parameter \"group_limit\": group_limit needs to be a valid number",
+        ),
+        (
+            "group_limit=0",
+            "invalid parameter \"group_limit\": group_limit needs to be greater than 0",
+        ),
+        (
+            "group_next_token=x",
+            "invalid parameter \"group_limit\": group_limit needs to be present",
+        ),
+        (
+            "group_limit=1&group_next_token=x",
+            "invalid parameter \"group_next_token\": invalid group_next_token 'x'",
+        ),
+        (
+            "type=odd",
+            "invalid parameter \"type\": not supported value \"odd\"",
+        ),
+        (
+            "exclude_alerts=odd",
+            "invalid parameter \"exclude_alerts\": error converting exclude_alerts",
+        ),
         ("match[]={", "invalid parameter \"match[]\""),
     ] {
         let answer = world.call(&format!("GET /api/v1/rules?{query}")).await;
@@ -139,7 +191,12 @@ async fn alerts_of_all_groups_are_listed() {
     let alerts = answer["data"]["alerts"].as_array().unwrap();
     let states: Vec<_> = alerts
         .iter()
-        .map(|alert| (alert["labels"]["alertname"].as_str().unwrap(), alert["state"].as_str().unwrap()))
+        .map(|alert| {
+            (
+                alert["labels"]["alertname"].as_str().unwrap(),
+                alert["state"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(states, [("A", "pending"), ("B", "firing")]);
 }
@@ -154,7 +211,11 @@ async fn questions_of_rules_are_bounded_as_others_are() {
         text: Arc::from(text),
         at: TimestampMs(600_000),
     };
-    let refused = world.api.answer_rule("rule", question("up")).await.unwrap_err();
+    let refused = world
+        .api
+        .answer_rule("rule", question("up"))
+        .await
+        .unwrap_err();
     assert!(refused.contains("--query.max-samples"), "{refused}");
     let one = world.api.answer_rule("rule", question("1")).await.unwrap();
     assert_eq!(one.len(), 1);
