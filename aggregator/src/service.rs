@@ -28,7 +28,6 @@ use crate::config_of::float;
 use crate::control::Process;
 use crate::own_series::OwnSeries;
 use crate::retention_classes::retention_classes;
-use crate::rule_config::RuleConfig;
 use crate::rule_service::{RuleService, show_rules};
 use crate::store::LateStore;
 use crate::{config_of, limits, memory, terminal};

@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the keys of the map under `key`.
-    pub(crate) fn keys_of<'n>(&mut self, node: &'n Node, key: &str) -> Vec<(&'n str, Position)> {
+    pub(crate) fn keys_of<'n>(&self, node: &'n Node, key: &str) -> Vec<(&'n str, Position)> {
         match node.get(key).map(|node| &node.value) {
             Some(NodeValue::Map(entries)) => entries
                 .iter()

@@ -28,15 +28,15 @@ fn data(folder: &str) -> Option<PathBuf> {
 }
 
 fn check(path: &Path) -> Result<RuleFile, String> {
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(path).expect("a file");
     RuleFile::parse(path, &text, FileOptions::default()).map_err(|mistakes| mistakes.to_string())
 }
 
 /// Returns the files in a folder, at any depth.
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
         if path.is_dir() {
             found.extend(files_in(&path));
         } else if path
