@@ -37,6 +37,11 @@ pub struct Evaluated {
     pub took: Duration,
 }
 
+/// Series that a recording rule may have, and alerts that an alerting rule may have, whatever its `limit`: what more would cost in
+/// memory and work brings down what the rule should watch.
+const SERIES_MAX: usize = 500_000;
+const ALERTS_MAX: usize = 50_000;
+
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) spec: RuleSpec,
@@ -117,7 +122,20 @@ impl Rule {
     ) -> Vec<RecordedSample> {
         self.last.at = Some(instant.at);
         self.last.took = answer.took;
-        let samples = answer.result.and_then(|elements| match &self.spec.kind {
+        let bound = match &self.spec.kind {
+            RuleKind::Recording => SERIES_MAX,
+            RuleKind::Alerting(_) => ALERTS_MAX,
+        };
+        let bounded = answer.result.and_then(|elements| {
+            let count = elements.len();
+            if count > bound {
+                return Err(format!(
+                    "{count} results are more than the {bound} that one rule may have; narrow the expression"
+                ));
+            }
+            Ok(elements)
+        });
+        let samples = bounded.and_then(|elements| match &self.spec.kind {
             RuleKind::Recording => recording::samples(&self.spec, elements, instant, limit),
             RuleKind::Alerting(_) => self.follow_alerts(elements, instant, limit, world),
         });

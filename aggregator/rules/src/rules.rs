@@ -9,7 +9,7 @@ use promql::ParserOptions;
 
 use crate::alert::AlertSink;
 use crate::file::RuleFile;
-use crate::group::{Effects, Group, GroupKey, GroupView, group_id};
+use crate::group::{Group, GroupKey, GroupView, group_id};
 use crate::rule::ends;
 use crate::state::{self, Kept};
 use crate::world::{Queries, RecordedSample, Recorder, Settings, World};
@@ -189,8 +189,8 @@ impl Rules {
         all
     }
 
-    /// Evaluates a group, makes durable what became of its alerts, and tells the sink. Returns the effects for whoever wants to know.
-    pub fn evaluate(&self, due: Due, queries: &dyn Queries, recorder: &dyn Recorder) -> Effects {
+    /// Evaluates a group, makes durable what became of its alerts, and tells the sink.
+    pub fn evaluate(&self, due: Due, queries: &dyn Queries, recorder: &dyn Recorder) {
         let world = World {
             queries,
             recorder,
@@ -199,17 +199,16 @@ impl Rules {
         let mut slot = lock(&due.entry.group);
         let Some(group) = slot.as_mut() else {
             // Another has taken its place.
-            return Effects::default();
+            return;
         };
         let effects = group.evaluate(due.at, &world);
         self.keep(group);
         let view = Arc::new(group.view());
         drop(slot);
         if !effects.notices.is_empty() {
-            self.sink.notify(effects.notices.clone());
+            self.sink.notify(effects.notices);
         }
         lock(&due.entry.shown).view = view;
-        effects
     }
 
     /// Writes what changed. When that fails, the alerts are told of all the same, and the next evaluation tries again.

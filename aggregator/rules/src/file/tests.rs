@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn parse(text: &str) -> Result<RuleFile, String> {
@@ -128,4 +130,16 @@ fn unknown_fields_can_be_ignored() {
     let text = "owner: me\ngroups:\n  - name: g\n    rules:\n      - {record: a, expr: 1, x: 2}\n";
     let file = RuleFile::parse(Path::new("r.yml"), text, options).unwrap();
     assert_eq!(file.rule_count(), 1);
+}
+
+const WHOLE: &str = "groups: [{name: g, interval: 1m, limit: 2, labels: {a: b}, rules: [{record: r, expr: 'sum(x)', labels: {l: v}}, {alert: A, expr: x > 1, for: 5m, annotations: {s: '{{ $value | humanize }}'}}]}]";
+
+proptest! {
+    /// Whatever a file says, it is read or refused.
+    #[test]
+    fn no_file_is_too_odd(at in 0..WHOLE.len(), cut in 0usize..12, put in "[\\PC]{0,6}") {
+        let mut text = WHOLE.to_owned();
+        text.replace_range(at..(at + cut).min(WHOLE.len()), &put);
+        drop(parse(&text));
+    }
 }

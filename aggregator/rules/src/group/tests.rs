@@ -315,3 +315,40 @@ fn a_wave_that_is_not_stored_fails_and_wakes_people_all_the_same() {
     assert_eq!(effects.notices.len(), 1);
     assert_eq!(bench.health(0), &Health::Bad("disk full".to_owned()));
 }
+
+#[test]
+fn a_rule_with_far_too_many_results_is_refused_before_it_costs() {
+    #[derive(Debug)]
+    struct Many;
+    impl crate::world::Queries for Many {
+        fn answer(&self, questions: Vec<crate::world::Question>) -> Vec<crate::world::Answer> {
+            let element = promql::VectorSample {
+                labels: Labels::empty(),
+                value: Value::Float(1.0),
+            };
+            let answer = |_| crate::world::Answer {
+                result: Ok(vec![element.clone(); 1_000_000]),
+                took: Duration::ZERO,
+            };
+            questions.into_iter().map(answer).collect()
+        }
+    }
+    let settings = Settings::default();
+    let text = "groups: [{name: g, rules: [{alert: A, expr: x}, {record: r, expr: x}]}]";
+    let mut group = group(text, &settings);
+    let world = World {
+        queries: &Many,
+        recorder: &MemoryRecorder(MemoryStore::new()),
+        settings: &settings,
+    };
+    assert_eq!(group.evaluate(TimestampMs(0), &world).notices, []);
+    for (rule, bound) in [(0, "50000"), (1, "500000")] {
+        let Health::Bad(why) = &group.rules[rule].last.health else {
+            panic!("rule {rule} is refused")
+        };
+        assert!(
+            why.starts_with(&format!("1000000 results are more than the {bound} ")),
+            "{why}"
+        );
+    }
+}
