@@ -86,13 +86,6 @@ pub struct Counts {
     pub refused: u64,
 }
 
-/// What an evaluation leaves to do.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// Alerts to tell of.
-    pub notices: Vec<Notice>,
-}
-
 impl Group {
     /// Returns a group that has not been evaluated.
     pub fn new(file: PathBuf, spec: GroupSpec, settings: &Settings, parser: ParserOptions) -> Self {
@@ -154,30 +147,28 @@ impl Group {
             .max(1)
     }
 
-    /// Evaluates all rules as of `at`, which is later than the time before.
-    pub fn evaluate(&mut self, at: TimestampMs, world: &World<'_>) -> Effects {
+    /// Evaluates all rules as of `at`, which is later than the time before; returns the alerts to tell of.
+    pub fn evaluate(&mut self, at: TimestampMs, world: &World<'_>) -> Vec<Notice> {
         self.settle_absence(at);
         self.count_missed(at);
         let instant = Instant {
             at,
             looks_at: at.saturating_sub(self.query_offset),
         };
-        let (mut pass, mut effects) = (
-            Pass {
-                at,
-                took: Duration::ZERO,
-                samples: 0,
-            },
-            Effects::default(),
-        );
+        let mut pass = Pass {
+            at,
+            took: Duration::ZERO,
+            samples: 0,
+        };
+        let mut notices = Vec::new();
         for wave in 0..self.waves.len() {
-            self.evaluate_wave(wave, instant, world, &mut pass, &mut effects);
+            notices.extend(self.evaluate_wave(wave, instant, world, &mut pass));
         }
         self.end_abandoned(instant.looks_at, world);
         self.seen_at = Some(at);
         self.counts.iterations += 1;
         self.last = Some(pass);
-        effects
+        notices
     }
 
     fn evaluate_wave(
@@ -186,14 +177,13 @@ impl Group {
         instant: Instant,
         world: &World<'_>,
         pass: &mut Pass,
-        effects: &mut Effects,
-    ) {
+    ) -> Vec<Notice> {
         let members = &self.waves[wave];
         let questions = members
             .iter()
             .map(|rule| self.rules[*rule].question(instant.looks_at));
         let answers = world.queries.answer(questions.collect());
-        let mut samples: Vec<RecordedSample> = Vec::new();
+        let (mut samples, mut notices) = (Vec::new(), Vec::new());
         let mut shares = Vec::with_capacity(members.len());
         for (index, answer) in members.iter().zip(answers) {
             let (rule, begin) = (&mut self.rules[*index], samples.len());
@@ -201,8 +191,7 @@ impl Group {
             samples.extend(rule.take(answer, instant, self.limit, world));
             // Whether its samples can be stored does not matter to those whom it wakes.
             if rule.last.health == Health::Good {
-                let notices = rule.notices(instant.at, self.interval, world.settings);
-                effects.notices.extend(notices);
+                notices.extend(rule.notices(instant.at, self.interval, world.settings));
             }
             shares.push((*index, begin..samples.len()));
         }
@@ -218,6 +207,7 @@ impl Group {
         self.counts.evaluations += shares.len() as u64;
         let failed = |index: usize| matches!(self.rules[index].last.health, Health::Bad(_));
         self.counts.failures += shares.iter().filter(|(index, _)| failed(*index)).count() as u64;
+        notices
     }
 
     fn end_abandoned(&mut self, at: TimestampMs, world: &World<'_>) {

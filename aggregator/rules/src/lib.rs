@@ -30,7 +30,7 @@ mod world;
 pub use alert::{Alert, AlertSink, AlertState, Notice};
 pub use file::{AlertSpec, FileOptions, GroupSpec, RuleFile, RuleKind, RuleSpec};
 pub use glob::glob;
-pub use group::{AlertView, Counts, Effects, Group, GroupKey, GroupView, RuleView};
+pub use group::{AlertView, Counts, Group, GroupKey, GroupView, RuleView};
 pub use lint::Duplicates;
 pub use recorder::{MemoryRecorder, StoreRecorder};
 pub use rule::{Evaluated, Health};

@@ -201,12 +201,12 @@ impl Rules {
             // Another has taken its place.
             return;
         };
-        let effects = group.evaluate(due.at, &world);
+        let notices = group.evaluate(due.at, &world);
         self.keep(group);
         let view = Arc::new(group.view());
         drop(slot);
-        if !effects.notices.is_empty() {
-            self.sink.notify(effects.notices);
+        if !notices.is_empty() {
+            self.sink.notify(notices);
         }
         lock(&due.entry.shown).view = view;
     }

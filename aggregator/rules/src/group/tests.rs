@@ -59,7 +59,7 @@ impl Bench {
             settings: &self.settings,
         };
         let at = TimestampMs(minute * MINUTE);
-        self.group.evaluate(at, &world).notices
+        self.group.evaluate(at, &world)
     }
 
     /// Returns what an expression comes to, as `labels value` lines.
@@ -311,8 +311,8 @@ fn a_wave_that_is_not_stored_fails_and_wakes_people_all_the_same() {
         recorder: &Full,
         settings: &bench.settings,
     };
-    let effects = bench.group.evaluate(TimestampMs(0), &world);
-    assert_eq!(effects.notices.len(), 1);
+    let notices = bench.group.evaluate(TimestampMs(0), &world);
+    assert_eq!(notices.len(), 1);
     assert_eq!(bench.health(0), &Health::Bad("disk full".to_owned()));
 }
 
@@ -341,7 +341,7 @@ fn a_rule_with_far_too_many_results_is_refused_before_it_costs() {
         recorder: &MemoryRecorder(MemoryStore::new()),
         settings: &settings,
     };
-    assert_eq!(group.evaluate(TimestampMs(0), &world).notices, []);
+    assert_eq!(group.evaluate(TimestampMs(0), &world), []);
     for (rule, bound) in [(0, "50000"), (1, "500000")] {
         let Health::Bad(why) = &group.rules[rule].last.health else {
             panic!("rule {rule} is refused")
