@@ -12,6 +12,7 @@ use rules::Rules;
 use runtime::Tasks;
 use telemetry::{LogHandle, Readiness};
 
+use crate::alerting_service::AlertingService;
 use crate::config_of;
 use crate::program::RELOADABLE;
 use crate::retention_classes::retention_classes;
@@ -30,6 +31,7 @@ struct Inner {
     tasks: Tasks,
     log: LogHandle,
     rules: Arc<Rules>,
+    alerting: AlertingService,
     reloadable: Mutex<Reloadable>,
 }
 
@@ -47,7 +49,7 @@ impl Process {
         log: LogHandle,
         clock: SharedClock,
         (store, readiness, tasks): (LateStore, Readiness, Tasks),
-        rules: Arc<Rules>,
+        (rules, alerting): (Arc<Rules>, AlertingService),
     ) -> Self {
         let now = TimestampMs::from(clock.wall());
         let reloadable = Mutex::new(Reloadable {
@@ -64,6 +66,7 @@ impl Process {
             tasks,
             log,
             rules,
+            alerting,
             reloadable,
         }))
     }
@@ -153,6 +156,7 @@ impl Control for Process {
         let loaded = read
             .map_err(|mistakes| mistakes.to_string())
             .and_then(|(settings, rules)| {
+                self.0.alerting.reload(&settings)?;
                 self.load_rules(rules, &settings, &reloadable.address)
                     .map_err(|error| format!("{error}: {}", error.source))?;
                 Ok(settings)

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod alerting_service;
 mod config_of;
 mod control;
 mod limits;
@@ -79,6 +80,11 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         ["tsdb", "import"] => tools::import(&settings, &arguments["DIR"]),
         ["check", "rules"] => tools::check_rules(&settings, &arguments["FILE"]),
         ["test", "rules"] => tools::test_rules(&settings, &arguments["FILE"]),
+        ["check", "alertmanager-config"] => Ok(tools::alerting::check_config(&arguments["FILE"])),
+        ["check", "routes"] => {
+            tools::alerting::check_routes(&settings, &arguments["FILE"], &arguments["LABEL"])
+        }
+        ["alerts", "explain"] => tools::alerting::explain(&settings, &arguments["MATCHER"]),
         ["completion"] => tools::completion(&arguments["SHELL"]),
         ["man"] => tools::man(&arguments["COMMAND"]),
         other => anyhow::bail!("no such command: {}", other.join(" ")),

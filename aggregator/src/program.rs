@@ -217,6 +217,44 @@ const RULES: &[Setting] = &[
     },
 ];
 
+const ALERTMANAGER: &[Setting] = &[
+    Setting {
+        name: "alertmanager.config-file",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Alertmanager's configuration file: who is told of which alerts. Read again on SIGHUP and POST /-/reload; when it is wrong, the old one stays. When not given, nobody is told.",
+    },
+    Setting {
+        name: "alertmanager.max-alerts",
+        kind: Kind::Integer(1, 10_000_000),
+        default: Some("200000"),
+        value_name: "N",
+        help: "Alerts kept at once; more are refused.",
+    },
+    Setting {
+        name: "alertmanager.alerts-per-name",
+        kind: Kind::Integer(0, 10_000_000),
+        default: Some("0"),
+        value_name: "N",
+        help: "Alerts of one alertname kept at once; more are refused. 0: as many as of all.",
+    },
+    Setting {
+        name: "alertmanager.max-silences",
+        kind: Kind::Integer(1, 1_000_000),
+        default: Some("10000"),
+        value_name: "N",
+        help: "Silences at once, ended ones that are still remembered included.",
+    },
+    Setting {
+        name: "alertmanager.retention",
+        kind: Kind::Duration(Duration::from_secs(3600), YEAR),
+        default: Some("5d"),
+        value_name: "DURATION",
+        help: "How long ended silences, and what was told of groups that are gone, are remembered.",
+    },
+];
+
 const WEB: &[Setting] = &[
     Setting {
         name: "web.listen-address",
@@ -402,7 +440,7 @@ const TOKEN_TERMS: &[Setting] = &[
 ];
 
 /// Settings that a change of the configuration file reaches without a restart.
-pub(crate) const RELOADABLE: &[&str] = &["log.level"];
+pub(crate) const RELOADABLE: &[&str] = &["log.level", "alertmanager.config-file"];
 
 /// Returns the whole command line.
 pub(crate) fn program() -> Program {
@@ -420,6 +458,7 @@ pub(crate) fn program() -> Program {
             promqltest(),
             check(),
             test(),
+            alerts(),
             completion_command("# In ~/.bashrc\nsource <(promontory completion bash)"),
             man_command("# Read it\npromontory man up | man -l -"),
         ],
@@ -443,6 +482,7 @@ fn up() -> Program {
             INGEST,
             QUERY,
             RULES,
+            ALERTMANAGER,
             LIMITS,
             LOG,
         ],
@@ -462,6 +502,7 @@ fn aggregator() -> Program {
             INGEST,
             QUERY,
             RULES,
+            ALERTMANAGER,
             LIMITS,
             LOG,
         ],
@@ -674,17 +715,103 @@ const CHECK_RULES: &[Setting] = &[
 ];
 
 fn check() -> Program {
+    const TREE: Setting = Setting {
+        name: "tree",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Show the routes on the way, too.",
+    };
+    const VERIFY: Setting = Setting {
+        name: "verify.receivers",
+        kind: Kind::Text,
+        default: None,
+        value_name: "NAMES",
+        help: "Receivers that the alert is to go to, with commas; others fail.",
+    };
     Program {
         name: "check",
         about: "Checks files for mistakes.",
+        commands: vec![
+            Program {
+                name: "rules",
+                about: "Checks rule files: fields, expressions, templates. Ends with 1 when one is bad.",
+                examples: "# All rules of a folder\npromontory check rules rules/*.yml\n# In a pipe\npromontory check rules < rules.yml",
+                settings: vec![CHECK_RULES],
+                arguments: &[Argument {
+                    name: "FILE",
+                    help: "A rule file; standard input when there is none",
+                    optional: true,
+                    repeated: true,
+                }],
+                ..Program::default()
+            },
+            Program {
+                name: "alertmanager-config",
+                about: "Checks Alertmanager's configuration files, as amtool check-config does.",
+                examples: "promontory check alertmanager-config alertmanager.yml",
+                arguments: &[Argument {
+                    name: "FILE",
+                    help: "A configuration file",
+                    optional: false,
+                    repeated: true,
+                }],
+                ..Program::default()
+            },
+            Program {
+                name: "routes",
+                about: "Shows the routes of Alertmanager's configuration file, or who is told of an alert with these labels.",
+                examples: "# All routes\npromontory check routes alertmanager.yml\n# Who is told of this one\npromontory check routes alertmanager.yml team=db severity=page",
+                settings: vec![&[TREE, VERIFY]],
+                arguments: &[
+                    Argument {
+                        name: "FILE",
+                        help: "The configuration file",
+                        optional: false,
+                        repeated: false,
+                    },
+                    Argument {
+                        name: "LABEL",
+                        help: "Labels of an alert: name=value",
+                        optional: true,
+                        repeated: true,
+                    },
+                ],
+                ..Program::default()
+            },
+        ],
+        ..Program::default()
+    }
+}
+
+fn alerts() -> Program {
+    const SPAN: &[Setting] = &[
+        Setting {
+            name: "start",
+            kind: Kind::Text,
+            default: None,
+            value_name: "TIME",
+            help: "First time: seconds since 1970, or RFC 3339.",
+        },
+        Setting {
+            name: "end",
+            kind: Kind::Text,
+            default: None,
+            value_name: "TIME",
+            help: "Last time: seconds since 1970, or RFC 3339.",
+        },
+    ];
+    Program {
+        name: "alerts",
+        about: "Looks at alerts.",
         commands: vec![Program {
-            name: "rules",
-            about: "Checks rule files: fields, expressions, templates. Ends with 1 when one is bad.",
-            examples: "# All rules of a folder\npromontory check rules rules/*.yml\n# In a pipe\npromontory check rules < rules.yml",
-            settings: vec![CHECK_RULES],
+            name: "explain",
+            about: "Says what happened to alerts: when they fired, what kept them quiet, who was told, what came back.",
+            examples: "# Why did this page\npromontory alerts explain alertname=DiskFull instance=db-1\n# What happened in an hour\npromontory alerts explain --start 2026-08-01T00:00:00Z --end 2026-08-01T01:00:00Z alertname=DiskFull",
+            settings: vec![SPAN, OUTPUT, SERVER],
             arguments: &[Argument {
-                name: "FILE",
-                help: "A rule file; standard input when there is none",
+                name: "MATCHER",
+                help: "What the labels of the alerts satisfy: name=value, or any matcher",
                 optional: true,
                 repeated: true,
             }],

@@ -17,13 +17,14 @@ use ingest::{Agents, Metrics, RemoteWrite, Service, Shared, Tokens};
 use promql::Engine;
 use rows::Epoch;
 use rules::{AlertSink, Notice, Rules};
-use runtime::{Signal, Signals, Task, Tasks, Threads, Token};
+use runtime::{Signal, Signals, Task, Tasks, Threads, Timer, Token};
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
 use transport::{Authority, Listener, ListenerConfig};
 use tsdb::{ReplayProgress, Tsdb};
 
 use crate::admin::StoreAdmin;
+use crate::alerting_service::AlertingService;
 use crate::config_of::float;
 use crate::control::Process;
 use crate::own_series::OwnSeries;
@@ -203,12 +204,18 @@ impl Aggregator {
         let recovering = readiness.condition("storage", "the log is being replayed");
         let tasks = base.tasks.clone();
         let rules = open_rules(base, &folder)?;
+        let alerting = AlertingService::open(
+            &settings,
+            &base.files,
+            Arc::clone(&base.clock),
+            &base.registry,
+        )?;
         let process = Process::new(
             settings.clone(),
             base.log.clone(),
             Arc::clone(&base.clock),
             (store.clone(), readiness, tasks.clone()),
-            Arc::clone(&rules),
+            (Arc::clone(&rules), alerting.clone()),
         );
         let agents = Agents::new(config_of::count(&settings, "ingest.max-agents") as usize);
         let authority = open_authority(base, &folder)?;
@@ -240,6 +247,7 @@ impl Aggregator {
                 agents: agents.clone(),
                 remote_write,
                 rules: Arc::clone(&rules),
+                alertmanager: Some(alerting.api()),
                 control: Arc::new(process.clone()),
                 registry: base.registry.clone(),
                 clock: Arc::clone(&base.clock),
@@ -313,6 +321,10 @@ impl Aggregator {
             tasks.clone(),
         )?;
         let rules = tasks.spawn("rules", rules.run(evaluating.clone()));
+        let notifying = Token::new();
+        let timer = Timer::new(Arc::clone(&base.clock));
+        let alerts = (alerting.alerting).run(tasks.clone(), timer, notifying.clone());
+        let alerts = tasks.spawn("alerting", alerts);
         Ok(Self {
             web_address,
             ingest_address,
@@ -320,7 +332,12 @@ impl Aggregator {
             process,
             store: tsdb,
             tasks,
-            feeding: vec![(evaluating, rules), (sampling, own), (ingesting, ingest)],
+            feeding: vec![
+                (evaluating, rules),
+                (sampling, own),
+                (notifying, alerts),
+                (ingesting, ingest),
+            ],
             serving,
             _lock: lock,
         })

@@ -1,6 +1,7 @@
 //! The command-line tools: each asks a running aggregator over HTTP or its local socket, or looks at a data folder that is not in use,
 //! or at files alone, and prints a table or JSON.
 
+pub(crate) mod alerting;
 mod client;
 mod import;
 mod promqltest;

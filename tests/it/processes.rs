@@ -1,5 +1,6 @@
 //! Whole systems of real processes, on good days and bad ones.
 
+mod alertmanager;
 mod blocked_udp;
 mod comparison;
 mod first_minute;

@@ -10,6 +10,7 @@ mod reader;
 mod route;
 mod schema;
 mod settings;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use integration::{Integration, IntegrationKind};
 pub(crate) use reader::Reader;
 pub use route::{GroupBy, InhibitRule, Route};
 pub use settings::{Credential, Groups, Setting, Settings};
+pub use shown::shown;
 
 use crate::{MatcherMode, TimeInterval};
 

@@ -1,19 +1,47 @@
 //! Alerts to people: routes, grouping, inhibition, silences, notifications.
 //!
-//! So far here: Alertmanager's configuration file, unmodified ([`Config`]), its matchers in both of its dialects ([`parse_matchers`]) and
-//! its time intervals ([`TimeInterval`]).
+//! [`Config`] is Alertmanager's configuration file, unmodified, with its matchers in both of its dialects ([`parse_matchers`]) and its
+//! time intervals ([`TimeInterval`]). [`RouteTree`] says who is told of an alert. [`Pipeline`] takes alerts and decides who is told
+//! what and when, as plain code over explicit state: time comes in, attempts and changes to make durable come out. [`Alerting`] is the
+//! shell around it. Receivers are given [`Notification`]s and answer with [`Outcome`]s ([`Deliver`]).
+//!
+//! What happened to every alert stands in a ledger ([`Event`], [`Pipeline::history`]).
 //!
 //! Never here: PromQL, how samples are stored, clocks.
 
 #![forbid(unsafe_code)]
 
+mod alert;
 mod config;
+mod inhibition;
+mod ledger;
 mod matcher;
+mod notification;
+mod notification_log;
+mod pipeline;
+mod record;
+mod routing;
+mod service;
+mod silence;
 mod time_interval;
 
+pub use alert::{Alert, Fingerprint, Posted};
 pub use config::{
     Config, Credential, GroupBy, Groups, InhibitRule, Integration, IntegrationKind, Receiver,
-    Route, Setting, Settings,
+    Route, Setting, Settings, shown,
 };
+pub use ledger::{EVENT_ALERTS_MAX, Event, EventKind};
 pub use matcher::{MatcherMode, ParsedMatchers, format_matcher, parse_matchers};
+pub use notification::{
+    Attempt, Data, Deliver, Failure, FailureKind, Notification, Outcome, REASON_BYTES_MAX,
+    REMEMBERED_BYTES_MAX, Remembered,
+};
+pub use pipeline::{
+    AlertFilter, AlertView, AttemptId, Counts, GroupView, HistoryFilter, Pipeline, PipelineLimits,
+    Record, Sizes, Taken, ToAttempt,
+};
+pub use record::Change;
+pub use routing::{RouteNode, RouteTree};
+pub use service::{Alerting, Now};
+pub use silence::{Silence, SilenceError, SilenceRequest, SilenceState};
 pub use time_interval::TimeInterval;

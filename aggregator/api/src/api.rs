@@ -13,6 +13,7 @@ use runtime::{Permits, Tasks, Threads};
 use storage::Queryable;
 
 use crate::admin::Admin;
+use crate::alertmanager::AlertmanagerApi;
 use crate::control::Control;
 use crate::envelope::{ApiError, ErrorType};
 use crate::own_metrics::OwnMetrics;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub remote_write: Option<RemoteWrite>,
     /// Rules and their alerts.
     pub rules: Arc<rules::Rules>,
+    /// Takes alerts and tells of them; `None`: nobody does.
+    pub alertmanager: Option<AlertmanagerApi>,
     /// The process.
     pub control: Arc<dyn Control>,
     /// The process's metrics.
@@ -147,6 +150,9 @@ impl Api {
             // What is sent waits for nothing that is asked.
             return Ok(self.write(request).await);
         }
+        if let Route::Alertmanager(route) = route {
+            return Ok(self.alertmanager(route, request).await);
+        }
         let form = self.form(request).await?;
         if form.is_cut() {
             let why = "too many parameters: at most 10000 are read";
@@ -164,6 +170,8 @@ impl Api {
             Route::LabelValues(name) => self.label_values(&name, &form, asker).await,
             Route::Metadata => self.metric_metadata(&form, asker).await,
             Route::Write => Ok(self.write(request).await),
+            Route::AlertHistory => self.alert_history(&form),
+            Route::Alertmanager(route) => Ok(self.alertmanager(route, request).await),
             Route::Agents => Ok(self.agents()),
             Route::Rules => self.rules(&form),
             Route::Alerts => Ok(self.alerts()),

@@ -10,6 +10,7 @@
 
 mod admin;
 mod agents;
+mod alertmanager;
 mod api;
 mod budget;
 mod control;
@@ -32,6 +33,7 @@ mod tsdb;
 mod write;
 
 pub use admin::{Admin, AdminError, Counts, HeadReport, PartitionReport, Replay};
+pub use alertmanager::AlertmanagerApi;
 pub use api::{Api, ApiConfig, Parts};
 pub use budget::QueryLimits;
 pub use control::{Build, Control, RuntimeInfo};

@@ -219,7 +219,7 @@ pub fn parse_time(text: &str) -> Result<TimestampMs, String> {
 }
 
 /// `2006-01-02T15:04:05.999Z` or with an offset.
-fn parse_rfc3339(text: &str) -> Option<TimestampMs> {
+pub(crate) fn parse_rfc3339(text: &str) -> Option<TimestampMs> {
     let (date, rest) = text.split_once(['T', 't'])?;
     let zone_at = rest.find(['Z', 'z', '+', '-'])?;
     let (clock, zone) = rest.split_at(zone_at);

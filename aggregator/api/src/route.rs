@@ -2,6 +2,8 @@
 
 use http_shell::{Method, decode_component};
 
+use crate::alertmanager::V2;
+
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -35,7 +37,12 @@ pub(crate) enum Route {
     Healthy,
     Ready,
     Reload,
+    AlertHistory,
+    Alertmanager(V2),
 }
+
+/// Paths of Alertmanager's API begin so.
+const API_V2: &str = "/api/v2/";
 
 /// Paths of the API begin so: all of them have CORS headers, and answer OPTIONS whether there is something or not.
 pub(crate) const API: &str = "/api/v1/";
@@ -43,6 +50,9 @@ pub(crate) const API: &str = "/api/v1/";
 impl Route {
     /// Returns what a path asks for; `None`: there is nothing.
     pub(crate) fn find(path: &str) -> Option<Self> {
+        if let Some(endpoint) = path.strip_prefix(API_V2) {
+            return V2::find(endpoint).map(Self::Alertmanager);
+        }
         let Some(endpoint) = path.strip_prefix(API) else {
             return match path {
                 "/metrics" => Some(Self::Metrics),
@@ -62,6 +72,7 @@ impl Route {
             "labels" => Some(Self::Labels),
             "metadata" => Some(Self::Metadata),
             "write" => Some(Self::Write),
+            "alerts/history" => Some(Self::AlertHistory),
             "agents" => Some(Self::Agents),
             "rules" => Some(Self::Rules),
             "alerts" => Some(Self::Alerts),
@@ -103,6 +114,7 @@ impl Route {
             }
             Self::Write | Self::CancelQuery => &[Method::OPTIONS, Method::POST],
             Self::RunningQuery(_) => &[Method::DELETE, Method::OPTIONS],
+            Self::Alertmanager(route) => route.methods(),
             Self::LabelValues(_)
             | Self::Metadata
             | Self::Agents
@@ -116,6 +128,7 @@ impl Route {
             | Self::TsdbBlocks
             | Self::Queries
             | Self::WalReplay
+            | Self::AlertHistory
             | Self::Metrics => &[Method::GET, Method::OPTIONS],
         }
     }
@@ -153,6 +166,8 @@ impl Route {
             Self::Healthy => "/-/healthy",
             Self::Ready => "/-/ready",
             Self::Reload => "/-/reload",
+            Self::AlertHistory => "/api/v1/alerts/history",
+            Self::Alertmanager(route) => route.name(),
         }
     }
 
@@ -188,7 +203,9 @@ impl Route {
             | Self::Metrics
             | Self::Healthy
             | Self::Ready
-            | Self::Reload => false,
+            | Self::Reload
+            | Self::AlertHistory
+            | Self::Alertmanager(_) => false,
         }
     }
 }

@@ -77,7 +77,7 @@ impl IntegrationKind {
         }
     }
 
-    fn fields(self) -> &'static [Field] {
+    pub(super) fn fields(self) -> &'static [Field] {
         match self {
             Self::Discord => schema::DISCORD,
             Self::Email => schema::EMAIL,

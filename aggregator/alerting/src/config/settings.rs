@@ -1,6 +1,6 @@
 //! Settings by name, read after a table that says what each one is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -222,6 +222,21 @@ constructors! {
     group(fields: &'static [Field]) => Kind::Group(fields);
     groups(fields: &'static [Field]) => Kind::Groups(fields);
     text_or_group(fields: &'static [Field], default: &'static str) => Kind::TextOrGroup(fields, default);
+}
+
+/// Adds the names of settings that do not print, those of parts included.
+pub(crate) fn add_secret_names(fields: &[Field], names: &mut BTreeSet<&'static str>) {
+    for field in fields {
+        match field.kind {
+            Kind::Secret | Kind::SecretUrl | Kind::SecretTemplateUrl => {
+                names.insert(field.name);
+            }
+            Kind::Group(fields) | Kind::Groups(fields) | Kind::TextOrGroup(fields, _) => {
+                add_secret_names(fields, names);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Field {

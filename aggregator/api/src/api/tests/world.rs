@@ -118,6 +118,7 @@ impl World {
             agents: agents.clone(),
             remote_write: None,
             rules: Arc::clone(&rules),
+            alertmanager: None,
             control: Arc::<Process>::clone(&process),
             registry: registry.clone(),
             clock: Arc::<SimulatedClock>::clone(&clock),

@@ -1,0 +1,826 @@
+//! The way of an alert to people, without clock, sockets or threads.
+//!
+//! 1. [`Pipeline::take`] merges an alert into what is known of it, and puts it into a group for every route that takes it.
+//! 2. [`Pipeline::poll`] looks at the groups that are due: which alerts are inhibited, silenced or muted, and for each integration of
+//!    the receiver whether there is something to tell after what was told last. It hands out the attempts that are to be made.
+//! 3. [`Pipeline::finished`] takes how an attempt went: the notification log is written, or the attempt waits for another try.
+//!
+//! Time is handed in, and never goes backwards for a group: a clock that steps back delays, one that steps forward hurries.
+//!
+//! **Durability.** Every call leaves [`Change`]s ([`Pipeline::drain_changes`]); whoever calls makes them durable, in order, before he
+//! answers or lets an attempt begin. Before an attempt there is an intent, with its outcome the intent goes and the log's entry comes,
+//! in one transaction. A lane (an integration of a receiver) has [`PipelineLimits::attempts_per_lane`] attempts under way, one unless
+//! said otherwise: a process that is killed can leave one notification for each in doubt, which is sent again. Nothing is lost.
+//!
+//! **After a restart** alerts that nobody has ended fire for another `resolve_timeout`, so that whoever sends them has time to come
+//! back: the end that they had may have passed only because we were not there. All alerts are known before the first group is looked
+//! at: what was inhibited stays so.
+//!
+//! **Where it differs from Alertmanager**, on purpose. An alert that was told of and then silenced or inhibited is told of once more
+//! when it is resolved, and does not come again as new when the silence ends; in a muted time the message waits for the end of it. What
+//! waits for another try is replaced by what a later look at its group finds, and keeps its back-off. `Retry-After` holds for the
+//! whole lane. The log keeps what it knows of a group for as long as the group is there.
+
+mod deliveries;
+mod restore;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Labels, TimestampMs};
+use template::Time;
+
+use crate::inhibition::Inhibitor;
+use crate::ledger::{Event, EventKind, Ledger};
+use crate::notification_log::{Entry, Lane, NotificationLog, Standing};
+use crate::record::{ALERTS, AlertRecord, Change, SILENCES, SilenceRecord, alert_key, by_name};
+use crate::silence::{SilenceError, SilenceRequest, Silences};
+use crate::{
+    Alert, Config, FailureKind, Fingerprint, Integration, IntegrationKind, Posted, RouteTree,
+};
+pub use deliveries::{AttemptId, ToAttempt};
+use deliveries::{Deliveries, Delivery};
+pub use restore::Record;
+pub use view::{AlertFilter, AlertView, GroupView, HistoryFilter, Sizes};
+
+/// Bounds on what is kept, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct PipelineLimits {
+    /// Alerts kept at once; more are refused.
+    pub alerts: usize,
+    /// Alerts of one `alertname` kept at once; more are refused. 0: as many as of all.
+    pub alerts_per_name: usize,
+    /// Groups at once; an alert that would need one more is in none of that route, and is counted.
+    pub groups: usize,
+    /// Silences at once, ended ones that are still remembered included.
+    pub silences: usize,
+    /// Events that the ledger keeps; each takes some 500 bytes.
+    pub ledger_events: usize,
+    /// Attempts under way at once to one integration of a receiver.
+    pub attempts_per_lane: usize,
+    /// How long ended silences, and at most the log's entries, are remembered.
+    pub retention: Duration,
+}
+
+impl Default for PipelineLimits {
+    fn default() -> Self {
+        Self {
+            alerts: 200_000,
+            alerts_per_name: 0,
+            groups: 100_000,
+            silences: 10_000,
+            ledger_events: 20_000,
+            attempts_per_lane: 1,
+            retention: Duration::from_secs(120 * 3600),
+        }
+    }
+}
+
+/// What the pipeline has counted since it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Alerts that came firing.
+    pub received_firing: u64,
+    /// Alerts that came resolved.
+    pub received_resolved: u64,
+    /// Alerts that came and make no sense.
+    pub received_invalid: u64,
+    /// Alerts that were refused because there are too many.
+    pub refused_alerts: u64,
+    /// Times that an alert found no group because there are too many.
+    pub refused_groups: u64,
+    /// Notifications decided on, by kind.
+    pub notifications: BTreeMap<IntegrationKind, u64>,
+    /// Notifications that were given up or replaced before they were delivered, by kind and reason.
+    pub notifications_failed: BTreeMap<(IntegrationKind, FailureKind), u64>,
+    /// Notifications kept back, by why: `inhibition`, `silence` (alerts), `time_interval` (groups).
+    pub suppressed: BTreeMap<&'static str, u64>,
+    /// Attempts, by kind.
+    pub attempts: BTreeMap<IntegrationKind, u64>,
+    /// Attempts that failed, by kind.
+    pub attempts_failed: BTreeMap<IntegrationKind, u64>,
+    /// Records of the store that could not be read at the start.
+    pub unreadable_records: u64,
+}
+
+/// What came of alerts that were sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What is wrong with those that make no sense; the others were taken.
+    pub invalid: Vec<String>,
+    /// How many were refused because there are too many.
+    pub refused: usize,
+}
+
+/// Takes alerts, and says who is to be told of them.
+#[derive(Debug)]
+pub struct Pipeline {
+    config: Arc<Config>,
+    routes: RouteTree,
+    receivers: BTreeMap<String, Vec<Arc<Integration>>>,
+    external_url: String,
+    limits: PipelineLimits,
+    alerts: BTreeMap<Fingerprint, Kept>,
+    by_name: BTreeMap<String, usize>,
+    inhibitor: Inhibitor,
+    silences: Silences,
+    log: NotificationLog,
+    ledger: Ledger,
+    groups: BTreeMap<GroupId, Group>,
+    /// When each group is looked at.
+    due: BTreeSet<(TimestampMs, GroupId)>,
+    deliveries: Deliveries,
+    forget_at: TimestampMs,
+    changes: Vec<Change>,
+    counts: Counts,
+}
+
+/// An alert, and where it stands.
+#[derive(Clone, Debug)]
+struct Kept {
+    alert: Alert,
+    groups: BTreeSet<GroupId>,
+    /// Whether the ledger says that it fires.
+    is_firing_noted: bool,
+}
+
+/// A route's place and the group's labels.
+type GroupId = (usize, Labels);
+
+#[derive(Clone, Debug)]
+struct Group {
+    key: String,
+    alerts: BTreeSet<Fingerprint>,
+    next_look: TimestampMs,
+    was_looked_at: bool,
+    /// Resolved alerts that the look now under way tells of, and when they had come.
+    telling_resolved: Vec<(Fingerprint, TimestampMs)>,
+    /// Whether not all of that look could be told.
+    failed: bool,
+    /// Whether to look again as soon as an attempt that was under way at the look has ended.
+    again: bool,
+    quiet: BTreeMap<Fingerprint, Quiet>,
+    /// Time intervals that mute it, as found at the last look.
+    muted_by: Vec<String>,
+}
+
+/// What keeps an alert quiet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Quiet {
+    Inhibited(BTreeSet<Fingerprint>),
+    Silenced(Vec<String>),
+}
+
+/// How often old silences and entries of the log are looked for.
+const FORGET_INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+impl Pipeline {
+    /// Returns a pipeline that knows no alerts. `external_url` is where people find us.
+    pub fn new(config: Arc<Config>, external_url: String, limits: PipelineLimits) -> Self {
+        Self {
+            routes: RouteTree::new(&config.route),
+            receivers: receivers(&config),
+            inhibitor: Inhibitor::new(&config.inhibit_rules),
+            config,
+            external_url,
+            limits,
+            alerts: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            silences: Silences::default(),
+            log: NotificationLog::default(),
+            ledger: Ledger::default(),
+            groups: BTreeMap::new(),
+            due: BTreeSet::new(),
+            deliveries: Deliveries::default(),
+            forget_at: TimestampMs::MIN,
+            changes: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes another configuration: alerts are grouped anew, and groups that both have go on as they were.
+    pub fn reconfigure(&mut self, config: Arc<Config>, now: TimestampMs) {
+        self.routes = RouteTree::new(&config.route);
+        self.receivers = receivers(&config);
+        self.inhibitor = Inhibitor::new(&config.inhibit_rules);
+        self.config = config;
+        self.deliveries.drop_waiting();
+        self.due.clear();
+        let mut old: BTreeMap<(String, Labels), Group> = BTreeMap::new();
+        for ((_, labels), group) in std::mem::take(&mut self.groups) {
+            old.insert((group.key.clone(), labels), group);
+        }
+        let alerts: Vec<Fingerprint> = self.alerts.keys().copied().collect();
+        for fingerprint in alerts {
+            let Some(kept) = self.alerts.get_mut(&fingerprint) else {
+                continue;
+            };
+            kept.groups.clear();
+            let labels = kept.alert.labels.clone();
+            self.inhibitor.add(fingerprint, &labels);
+            self.dispatch(fingerprint, now, &old);
+        }
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Returns what has been counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Returns what has to become durable since this was last asked.
+    pub fn drain_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes alerts.
+    pub fn take(&mut self, posted: impl IntoIterator<Item = Posted>, now: TimestampMs) -> Taken {
+        let mut taken = Taken::default();
+        for posted in posted {
+            match posted.accept(now, self.config.resolve_timeout) {
+                Ok(alert) => taken.refused += usize::from(!self.take_one(alert, now)),
+                Err(why) => {
+                    self.counts.received_invalid += 1;
+                    taken.invalid.push(why);
+                }
+            }
+        }
+        taken
+    }
+
+    /// Takes an alert; returns whether there was room for it.
+    fn take_one(&mut self, alert: Alert, now: TimestampMs) -> bool {
+        if alert.is_resolved(now) {
+            self.counts.received_resolved += 1;
+        } else {
+            self.counts.received_firing += 1;
+        }
+        let fingerprint = Fingerprint::of(&alert.labels);
+        if !self.alerts.contains_key(&fingerprint) && !self.has_room_for(&alert) {
+            self.counts.refused_alerts += 1;
+            return false;
+        }
+        self.keep(fingerprint, alert, now);
+        self.dispatch(fingerprint, now, &BTreeMap::new());
+        self.note_firing(fingerprint, now);
+        true
+    }
+
+    fn has_room_for(&self, alert: &Alert) -> bool {
+        let name = alert.labels.value_or_empty("alertname");
+        let of_name = self.by_name.get(name).copied().unwrap_or_default();
+        let limit = match self.limits.alerts_per_name {
+            0 => self.limits.alerts,
+            limit => limit,
+        };
+        self.alerts.len() < self.limits.alerts && of_name < limit
+    }
+
+    /// Merges an alert into what is known of it.
+    fn keep(&mut self, fingerprint: Fingerprint, alert: Alert, now: TimestampMs) {
+        let Some(kept) = self.alerts.get_mut(&fingerprint) else {
+            let name = alert.labels.value_or_empty("alertname").to_owned();
+            *self.by_name.entry(name).or_default() += 1;
+            self.inhibitor.add(fingerprint, &alert.labels);
+            let record = AlertRecord::from(&alert);
+            self.changes
+                .push(Change::set(ALERTS, alert_key(fingerprint), &record));
+            let kept = Kept {
+                alert,
+                groups: BTreeSet::new(),
+                is_firing_noted: false,
+            };
+            self.alerts.insert(fingerprint, kept);
+            return;
+        };
+        let merged = kept.alert.followed_by(alert, now);
+        // An alert that merely goes on is as after a restart anyway: nothing is written for it.
+        if !merged.says_the_same_as(&kept.alert) {
+            let record = AlertRecord::from(&merged);
+            self.changes
+                .push(Change::set(ALERTS, alert_key(fingerprint), &record));
+        }
+        kept.alert = merged;
+    }
+
+    /// Puts an alert into a group for every route that takes it.
+    fn dispatch(
+        &mut self,
+        fingerprint: Fingerprint,
+        now: TimestampMs,
+        earlier: &BTreeMap<(String, Labels), Group>,
+    ) {
+        let Some(kept) = self.alerts.get(&fingerprint) else {
+            return;
+        };
+        let (labels, starts_at) = (kept.alert.labels.clone(), kept.alert.starts_at);
+        for route in self.routes.matching(&labels) {
+            let Some(node) = self.routes.get(route) else {
+                continue;
+            };
+            let (group_labels, wait) = (node.group_labels(&labels), node.route.group_wait);
+            let key = node.group_key(&group_labels);
+            let id = (route, group_labels);
+            if !self.groups.contains_key(&id) {
+                if self.groups.len() >= self.limits.groups {
+                    self.counts.refused_groups += 1;
+                    continue;
+                }
+                let group = match earlier.get(&(key.clone(), id.1.clone())) {
+                    Some(group) => Group {
+                        alerts: BTreeSet::new(),
+                        ..group.clone()
+                    },
+                    None => Group::new(key, now.saturating_add(wait)),
+                };
+                self.due.insert((group.next_look, id.clone()));
+                self.groups.insert(id.clone(), group);
+            }
+            let Some(group) = self.groups.get_mut(&id) else {
+                continue;
+            };
+            let is_new = group.alerts.insert(fingerprint);
+            let key = group.key.clone();
+            let has_waited = starts_at.saturating_add(wait) < now;
+            if !group.was_looked_at && has_waited {
+                self.look_at(&id, now);
+            }
+            if let Some(kept) = self.alerts.get_mut(&fingerprint) {
+                kept.groups.insert(id);
+            }
+            if is_new && earlier.is_empty() {
+                let event = event(EventKind::Grouped, now, [fingerprint], &key);
+                self.record(event);
+            }
+        }
+    }
+
+    /// Sets when a group is looked at next.
+    fn look_at(&mut self, id: &GroupId, at: TimestampMs) {
+        if let Some(group) = self.groups.get_mut(id) {
+            self.due.remove(&(group.next_look, id.clone()));
+            group.next_look = at;
+            self.due.insert((at, id.clone()));
+        }
+    }
+
+    /// Writes into the ledger whether an alert fires, when that has changed.
+    fn note_firing(&mut self, fingerprint: Fingerprint, now: TimestampMs) {
+        let Some(kept) = self.alerts.get_mut(&fingerprint) else {
+            return;
+        };
+        let is_firing = !kept.alert.is_resolved(now);
+        if kept.is_firing_noted == is_firing {
+            return;
+        }
+        kept.is_firing_noted = is_firing;
+        let (kind, detail) = if is_firing {
+            (EventKind::Firing, "fires")
+        } else if kept.alert.was_ended() {
+            (EventKind::Resolved, "was ended by whoever sends it")
+        } else {
+            (EventKind::Resolved, "has not come again in time")
+        };
+        let labels = by_name(&kept.alert.labels);
+        self.record(Event {
+            labels,
+            detail: detail.to_owned(),
+            ..event(kind, now, [fingerprint], "")
+        });
+    }
+
+    fn record(&mut self, event: Event) {
+        self.ledger
+            .record(event, self.limits.ledger_events, &mut self.changes);
+    }
+
+    /// Looks at all groups that are due, and returns the attempts to make: first those that have waited longest.
+    pub fn poll(&mut self, now: TimestampMs) -> Vec<ToAttempt> {
+        if self.forget_at <= now {
+            self.forget_at = now.saturating_add(FORGET_INTERVAL);
+            self.forget(now);
+        }
+        while let Some((at, id)) = self.due.first().cloned()
+            && at <= now
+        {
+            self.look(&id, now);
+        }
+        self.begin_attempts(now)
+    }
+
+    /// Returns when [`Pipeline::poll`] has something to do.
+    pub fn next_poll(&self) -> TimestampMs {
+        let due = self.due.first().map(|(at, _)| *at);
+        let ready = self.deliveries.next_ready(self.limits.attempts_per_lane);
+        let times = due.into_iter().chain(ready);
+        times
+            .min()
+            .map_or(self.forget_at, |at| at.min(self.forget_at))
+    }
+
+    fn forget(&mut self, now: TimestampMs) {
+        for id in self.silences.forget(now, self.limits.retention) {
+            self.changes.push(Change::remove(SILENCES, id.into_bytes()));
+        }
+        let groups = self.groups.values().map(|group| group.key.as_str());
+        for (group_key, lane) in self.log.forget(now, &groups.collect()) {
+            self.changes.push(deliveries::forgotten(&group_key, &lane));
+        }
+    }
+
+    /// Looks at a group: decides for each integration whether there is something to tell.
+    fn look(&mut self, id: &GroupId, now: TimestampMs) {
+        let Some(node) = self.routes.get(id.0).cloned() else {
+            return;
+        };
+        self.look_at(id, now.saturating_add(node.route.group_interval));
+        let Some(group) = self.groups.get(id) else {
+            return;
+        };
+        let (key, fingerprints) = (group.key.clone(), group.alerts.clone());
+        for fingerprint in &fingerprints {
+            self.note_firing(*fingerprint, now);
+        }
+        let alerts: BTreeMap<Fingerprint, Alert> = fingerprints
+            .iter()
+            .filter_map(|fingerprint| {
+                let kept = self.alerts.get(fingerprint)?;
+                Some((*fingerprint, kept.alert.clone()))
+            })
+            .collect();
+        let quiet = self.quiet(&alerts, now);
+        self.note_quiet(id, &quiet, now);
+        let muted_by = self.muted_by(&node.route, now);
+        self.note_muted(id, &muted_by, now);
+        let resolved = alerts
+            .iter()
+            .filter(|(_, alert)| alert.is_resolved(now))
+            .map(|(fingerprint, alert)| (*fingerprint, alert.updated_at));
+        let resolved: Vec<_> = resolved.collect();
+        let lanes = self.lanes(&node.route.receiver);
+        if let Some(group) = self.groups.get_mut(id) {
+            group.was_looked_at = true;
+            (group.failed, group.again) = (false, false);
+            group.telling_resolved = resolved;
+        }
+        if !muted_by.is_empty() {
+            self.hold_back(id, &lanes);
+            return;
+        }
+        for (lane, integration) in lanes {
+            if self.deliveries.is_under_way(&key, &lane) {
+                if let Some(group) = self.groups.get_mut(id) {
+                    group.again = true;
+                }
+                continue;
+            }
+            let last = self.log.get(&key, &lane);
+            let standing = standing(&alerts, &quiet, last, now);
+            let reason = standing.reason_after(
+                last,
+                integration.send_resolved,
+                node.route.repeat_interval,
+                now,
+            );
+            let Some(reason) = reason else {
+                self.deliveries.drop_one(&key, &lane);
+                continue;
+            };
+            let delivery = Delivery {
+                group: id.clone(),
+                group_key: key.clone(),
+                lane,
+                integration,
+                standing,
+                reason,
+                repeat_interval: node.route.repeat_interval,
+                at: now,
+            };
+            self.decide(delivery, &alerts, &node.route, now);
+        }
+        self.settle(id, now);
+    }
+
+    /// Returns what keeps alerts quiet.
+    fn quiet(
+        &self,
+        alerts: &BTreeMap<Fingerprint, Alert>,
+        now: TimestampMs,
+    ) -> BTreeMap<Fingerprint, Quiet> {
+        let of = |(fingerprint, alert): (&Fingerprint, &Alert)| {
+            let by = self.inhibited_by(&alert.labels, now);
+            let quiet = if by.is_empty() {
+                let by = self.silences.silencing(&alert.labels, now);
+                (!by.is_empty()).then_some(Quiet::Silenced(by))
+            } else {
+                Some(Quiet::Inhibited(by))
+            };
+            quiet.map(|quiet| (*fingerprint, quiet))
+        };
+        alerts.iter().filter_map(of).collect()
+    }
+
+    fn inhibited_by(&self, labels: &Labels, now: TimestampMs) -> BTreeSet<Fingerprint> {
+        self.inhibitor.inhibiting(labels, |source| {
+            self.alerts
+                .get(&source)
+                .is_some_and(|kept| !kept.alert.is_resolved(now))
+        })
+    }
+
+    /// Returns the time intervals that keep a route quiet.
+    fn muted_by(&self, route: &crate::Route, now: TimestampMs) -> Vec<String> {
+        let time = Time::from_unix_ms(now.0);
+        let contains = |name: &&String| {
+            let parts = self.config.time_intervals.get(*name);
+            parts.is_some_and(|parts| parts.iter().any(|part| part.contains(&time)))
+        };
+        let active = &route.active_time_intervals;
+        if !active.is_empty() && !active.iter().any(|name| contains(&name)) {
+            return active.clone();
+        }
+        let muting = route.mute_time_intervals.iter().filter(contains);
+        muting.cloned().collect()
+    }
+
+    fn note_quiet(&mut self, id: &GroupId, quiet: &BTreeMap<Fingerprint, Quiet>, now: TimestampMs) {
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
+        for quiet in quiet.values() {
+            let why = match quiet {
+                Quiet::Inhibited(_) => "inhibition",
+                Quiet::Silenced(_) => "silence",
+            };
+            *self.counts.suppressed.entry(why).or_default() += 1;
+        }
+        let before = std::mem::replace(&mut group.quiet, quiet.clone());
+        if before == *quiet {
+            return;
+        }
+        let key = group.key.clone();
+        for (fingerprint, now_quiet) in quiet {
+            if before.get(fingerprint) == Some(now_quiet) {
+                continue;
+            }
+            let (kind, detail) = match now_quiet {
+                Quiet::Inhibited(by) => {
+                    (EventKind::Inhibited, format!("inhibited by {}", list(by)))
+                }
+                Quiet::Silenced(by) => (EventKind::Silenced, format!("silenced by {}", list(by))),
+            };
+            self.record(Event {
+                detail,
+                ..event(kind, now, [*fingerprint], &key)
+            });
+        }
+        for fingerprint in before.keys().filter(|one| !quiet.contains_key(one)) {
+            if self.alerts.contains_key(fingerprint) {
+                self.record(Event {
+                    detail: "neither inhibited nor silenced any more".to_owned(),
+                    ..event(EventKind::Released, now, [*fingerprint], &key)
+                });
+            }
+        }
+    }
+
+    fn note_muted(&mut self, id: &GroupId, muted_by: &[String], now: TimestampMs) {
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
+        if !muted_by.is_empty() {
+            *self.counts.suppressed.entry("time_interval").or_default() += 1;
+        }
+        if group.muted_by == muted_by {
+            return;
+        }
+        group.muted_by = muted_by.to_vec();
+        let (key, alerts) = (group.key.clone(), group.alerts.clone());
+        let (kind, detail) = if muted_by.is_empty() {
+            (EventKind::Released, "no longer muted".to_owned())
+        } else {
+            (
+                EventKind::Muted,
+                format!("muted by {}", muted_by.join(", ")),
+            )
+        };
+        self.record(Event {
+            detail,
+            ..event(kind, now, alerts, &key)
+        });
+    }
+
+    /// In a muted time, resolved alerts that a receiver still takes to fire stay until it can be told.
+    fn hold_back(&mut self, id: &GroupId, lanes: &[(Lane, Arc<Integration>)]) {
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
+        let key = group.key.clone();
+        let entries = lanes
+            .iter()
+            .filter_map(|(lane, _)| self.log.get(&key, lane));
+        let known: BTreeSet<Fingerprint> =
+            entries.flat_map(|entry| &entry.firing).copied().collect();
+        group
+            .telling_resolved
+            .retain(|(one, _)| !known.contains(one));
+        for (lane, _) in lanes {
+            self.deliveries.drop_one(&key, lane);
+        }
+        self.leave_resolved(id);
+    }
+
+    /// Once all that a look decided on is told, its resolved alerts leave the group.
+    fn settle(&mut self, id: &GroupId, now: TimestampMs) {
+        let Some(group) = self.groups.get(id) else {
+            return;
+        };
+        let Some(node) = self.routes.get(id.0) else {
+            return;
+        };
+        let key = group.key.clone();
+        let lanes = self.lanes(&node.route.receiver);
+        let is_told = |(lane, _): &(Lane, _)| !self.deliveries.contains(&key, lane);
+        if !lanes.iter().all(is_told) {
+            return;
+        }
+        if group.again {
+            self.look_at(id, now);
+        } else if !group.failed {
+            self.leave_resolved(id);
+        }
+    }
+
+    /// Lets resolved alerts leave a group, unless they have come again; an alert that is in no group is forgotten, as is an empty group.
+    fn leave_resolved(&mut self, id: &GroupId) {
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
+        for (fingerprint, updated_at) in std::mem::take(&mut group.telling_resolved) {
+            let Some(kept) = self.alerts.get_mut(&fingerprint) else {
+                continue;
+            };
+            if kept.alert.updated_at != updated_at {
+                continue;
+            }
+            group.alerts.remove(&fingerprint);
+            group.quiet.remove(&fingerprint);
+            kept.groups.remove(id);
+            if !kept.groups.is_empty() {
+                continue;
+            }
+            let labels = kept.alert.labels.clone();
+            self.alerts.remove(&fingerprint);
+            self.inhibitor.remove(fingerprint, &labels);
+            let name = labels.value_or_empty("alertname");
+            if let Some(count) = self.by_name.get_mut(name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_name.remove(name);
+                }
+            }
+            self.changes
+                .push(Change::remove(ALERTS, alert_key(fingerprint)));
+        }
+        if group.alerts.is_empty() {
+            let at = group.next_look;
+            self.due.remove(&(at, id.clone()));
+            self.groups.remove(id);
+        }
+    }
+
+    /// Returns the integrations of a receiver.
+    fn lanes(&self, receiver: &str) -> Vec<(Lane, Arc<Integration>)> {
+        let integrations = self.receivers.get(receiver).into_iter().flatten();
+        integrations
+            .map(|integration| {
+                let lane = Lane {
+                    receiver: receiver.to_owned(),
+                    kind: integration.kind,
+                    index: integration.index,
+                };
+                (lane, Arc::clone(integration))
+            })
+            .collect()
+    }
+
+    /// Sets a silence; `new_id` names it when it is a new one. Returns its name.
+    pub fn set_silence(
+        &mut self,
+        request: SilenceRequest,
+        new_id: String,
+        now: TimestampMs,
+    ) -> Result<String, SilenceError> {
+        let changed = self
+            .silences
+            .set(request, new_id, now, self.limits.silences)?;
+        for id in &changed {
+            self.keep_silence(id);
+        }
+        let id = changed.last().cloned().unwrap_or_default();
+        self.record(Event {
+            detail: format!("silence {id} was set"),
+            ..event(EventKind::SilenceSet, now, [], "")
+        });
+        Ok(id)
+    }
+
+    /// Ends a silence.
+    pub fn expire_silence(&mut self, id: &str, now: TimestampMs) -> Result<(), SilenceError> {
+        self.silences.expire(id, now)?;
+        self.keep_silence(id);
+        self.record(Event {
+            detail: format!("silence {id} was ended"),
+            ..event(EventKind::SilenceEnded, now, [], "")
+        });
+        Ok(())
+    }
+
+    fn keep_silence(&mut self, id: &str) {
+        if let Some(silence) = self.silences.get(id) {
+            let record = SilenceRecord::from(silence);
+            let key = id.as_bytes().to_vec();
+            self.changes.push(Change::set(SILENCES, key, &record));
+        }
+    }
+}
+
+impl Group {
+    const fn new(key: String, next_look: TimestampMs) -> Self {
+        Self {
+            key,
+            alerts: BTreeSet::new(),
+            next_look,
+            was_looked_at: false,
+            telling_resolved: Vec::new(),
+            failed: false,
+            again: false,
+            quiet: BTreeMap::new(),
+            muted_by: Vec::new(),
+        }
+    }
+}
+
+fn receivers(config: &Config) -> BTreeMap<String, Vec<Arc<Integration>>> {
+    let receivers = config.receivers.iter();
+    receivers
+        .map(|(name, receiver)| {
+            let integrations = receiver.integrations.iter().cloned().map(Arc::new);
+            (name.clone(), integrations.collect())
+        })
+        .collect()
+}
+
+/// Returns how the alerts of a group stand for a lane that was last told `last`.
+fn standing(
+    alerts: &BTreeMap<Fingerprint, Alert>,
+    quiet: &BTreeMap<Fingerprint, Quiet>,
+    last: Option<&Entry>,
+    now: TimestampMs,
+) -> Standing {
+    let mut standing = Standing::default();
+    for (fingerprint, alert) in alerts {
+        let is_known = last.is_some_and(|last| last.firing.contains(fingerprint));
+        let set = match (alert.is_resolved(now), quiet.contains_key(fingerprint)) {
+            (true, false) => &mut standing.resolved,
+            (true, true) if is_known => &mut standing.resolved,
+            (false, false) => &mut standing.firing,
+            (false, true) if is_known => &mut standing.held,
+            (_, true) => continue,
+        };
+        set.insert(*fingerprint);
+    }
+    standing
+}
+
+fn event(
+    kind: EventKind,
+    at: TimestampMs,
+    alerts: impl IntoIterator<Item = Fingerprint>,
+    group: &str,
+) -> Event {
+    Event {
+        number: 0,
+        at,
+        alerts: alerts.into_iter().collect(),
+        labels: BTreeMap::new(),
+        group: group.to_owned(),
+        receiver: String::new(),
+        kind,
+        detail: String::new(),
+    }
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

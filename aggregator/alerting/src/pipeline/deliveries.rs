@@ -1,0 +1,469 @@
+//! Notifications on their way: what waits for its turn, what is under way, what comes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::TimestampMs;
+use template::Time;
+
+use super::{Event, EventKind, GroupId, Pipeline, event};
+use crate::notification_log::{Entry, Lane, Reason, Standing};
+use crate::record::{Change, INTENTS, NOTIFICATIONS, by_name, lane_key};
+use crate::{
+    Alert, Data, Failure, Fingerprint, Integration, Notification, Outcome, REMEMBERED_BYTES_MAX,
+    Remembered, Route,
+};
+
+/// Names an attempt under way.
+pub type AttemptId = u64;
+
+/// An attempt to make.
+#[derive(Clone, Debug)]
+pub struct ToAttempt {
+    /// By which its outcome is told.
+    pub id: AttemptId,
+    /// What to deliver.
+    pub notification: Arc<Notification>,
+}
+
+/// The first wait after a failed attempt; each next one is half as long again.
+const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// The longest wait between two attempts that nobody asks for.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest wait that another side may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Failures of one notification are written into the ledger up to this one, and then each time their number is a power of two.
+const FAILURES_NOTED: u32 = 4;
+
+/// A notification that was decided on.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) group: GroupId,
+    pub(super) group_key: String,
+    pub(super) lane: Lane,
+    pub(super) integration: Arc<Integration>,
+    pub(super) standing: Standing,
+    pub(super) reason: Reason,
+    pub(super) repeat_interval: Duration,
+    pub(super) at: TimestampMs,
+}
+
+#[derive(Clone, Debug)]
+struct OnItsWay {
+    delivery: Delivery,
+    notification: Arc<Notification>,
+    attempts: u32,
+    /// When the next attempt may begin; `None`: one is under way.
+    ready_at: Option<TimestampMs>,
+    last_failure: Option<Failure>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct LaneState {
+    under_way: usize,
+    /// Until when the other side wants to hear nothing.
+    closed_until: TimestampMs,
+    queue: BTreeSet<(TimestampMs, AttemptId)>,
+}
+
+/// All notifications on their way: at most one for a group and a lane.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deliveries {
+    by_id: BTreeMap<AttemptId, OnItsWay>,
+    ids: BTreeMap<(String, Lane), AttemptId>,
+    lanes: BTreeMap<Lane, LaneState>,
+    next_id: AttemptId,
+}
+
+impl Deliveries {
+    fn find(&self, group_key: &str, lane: &Lane) -> Option<(AttemptId, &OnItsWay)> {
+        let id = self.ids.get(&(group_key.to_owned(), lane.clone()))?;
+        Some((*id, self.by_id.get(id)?))
+    }
+
+    pub(super) fn contains(&self, group_key: &str, lane: &Lane) -> bool {
+        self.find(group_key, lane).is_some()
+    }
+
+    pub(super) fn is_under_way(&self, group_key: &str, lane: &Lane) -> bool {
+        self.find(group_key, lane)
+            .is_some_and(|(_, one)| one.ready_at.is_none())
+    }
+
+    /// Drops what waits for a turn; what is under way comes to its end.
+    pub(super) fn drop_waiting(&mut self) {
+        let waiting = self.by_id.iter().filter(|(_, one)| one.ready_at.is_some());
+        let waiting: Vec<AttemptId> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.remove(id);
+        }
+    }
+
+    /// Drops what waits for a turn in one lane.
+    pub(super) fn drop_one(&mut self, group_key: &str, lane: &Lane) {
+        if let Some((id, one)) = self.find(group_key, lane)
+            && one.ready_at.is_some()
+        {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: AttemptId) -> Option<OnItsWay> {
+        let one = self.by_id.remove(&id)?;
+        let delivery = &one.delivery;
+        self.ids
+            .remove(&(delivery.group_key.clone(), delivery.lane.clone()));
+        let state = self.lanes.entry(delivery.lane.clone()).or_default();
+        match one.ready_at {
+            Some(at) => drop(state.queue.remove(&(at, id))),
+            None => state.under_way -= 1,
+        }
+        Some(one)
+    }
+
+    fn add(&mut self, id: AttemptId, one: OnItsWay) {
+        let (delivery, lane) = (&one.delivery, one.delivery.lane.clone());
+        self.ids
+            .insert((delivery.group_key.clone(), lane.clone()), id);
+        let state = self.lanes.entry(lane).or_default();
+        match one.ready_at {
+            Some(at) => drop(state.queue.insert((at, id))),
+            None => state.under_way += 1,
+        }
+        self.by_id.insert(id, one);
+    }
+
+    /// Returns when the next attempt can begin.
+    pub(super) fn next_ready(&self, attempts_per_lane: usize) -> Option<TimestampMs> {
+        let open = self.lanes.values();
+        let open = open.filter(|lane| lane.under_way < attempts_per_lane);
+        open.filter_map(|lane| {
+            let (at, _) = lane.queue.first()?;
+            Some((*at).max(lane.closed_until))
+        })
+        .min()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Returns the attempts that can begin, and takes them to be under way.
+    fn begin(&mut self, attempts_per_lane: usize, now: TimestampMs) -> Vec<AttemptId> {
+        let mut begun = Vec::new();
+        for state in self.lanes.values_mut() {
+            while state.under_way < attempts_per_lane
+                && state.closed_until <= now
+                && let Some((at, id)) = state.queue.first().copied()
+                && at <= now
+            {
+                state.queue.remove(&(at, id));
+                state.under_way += 1;
+                begun.push((at, id));
+            }
+        }
+        begun.sort_unstable();
+        for (_, id) in &begun {
+            if let Some(one) = self.by_id.get_mut(id) {
+                one.ready_at = None;
+                one.attempts += 1;
+            }
+        }
+        begun.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+impl Pipeline {
+    /// Lets a notification wait for its turn; it takes the place, and the back-off, of an older one of its group.
+    pub(super) fn decide(
+        &mut self,
+        delivery: Delivery,
+        alerts: &BTreeMap<Fingerprint, Alert>,
+        route: &Route,
+        now: TimestampMs,
+    ) {
+        let (group_key, lane) = (&delivery.group_key, &delivery.lane);
+        let mut told: Vec<Fingerprint> = delivery.standing.firing.iter().copied().collect();
+        if delivery.integration.send_resolved {
+            told.extend(&delivery.standing.resolved);
+        }
+        if told.is_empty() {
+            // All are resolved, and nobody wants to know: only the log does.
+            self.deliveries.drop_one(group_key, lane);
+            let remembered = Remembered::new();
+            self.log_delivery(&delivery, remembered, now);
+            return;
+        }
+        let older = self.deliveries.find(group_key, lane).map(|(id, _)| id);
+        let older = older.and_then(|id| self.deliveries.remove(id));
+        let is_new_reason = older
+            .as_ref()
+            .is_none_or(|older| older.delivery.standing != delivery.standing);
+        if let Some(failure) = older.as_ref().and_then(|older| older.last_failure.as_ref()) {
+            let key = (lane.kind, failure.kind);
+            *self.counts.notifications_failed.entry(key).or_default() += 1;
+        }
+        *self.counts.notifications.entry(lane.kind).or_default() += 1;
+        if is_new_reason {
+            self.record(Event {
+                receiver: lane.to_string(),
+                detail: delivery.reason.text().to_owned(),
+                ..event(EventKind::Decided, now, told.iter().copied(), group_key)
+            });
+        }
+        let notification = self.notification(&delivery, &told, alerts, route);
+        self.deliveries.next_id += 1;
+        let id = self.deliveries.next_id;
+        let one = OnItsWay {
+            delivery,
+            notification: Arc::new(notification),
+            attempts: older.as_ref().map_or(0, |older| older.attempts),
+            ready_at: Some(
+                older
+                    .as_ref()
+                    .and_then(|older| older.ready_at)
+                    .unwrap_or(now),
+            ),
+            last_failure: older.and_then(|older| older.last_failure),
+        };
+        self.deliveries.add(id, one);
+    }
+
+    fn notification(
+        &self,
+        delivery: &Delivery,
+        told: &[Fingerprint],
+        alerts: &BTreeMap<Fingerprint, Alert>,
+        route: &Route,
+    ) -> Notification {
+        let mut told: Vec<&Alert> = told.iter().filter_map(|one| alerts.get(one)).collect();
+        told.sort_by_cached_key(|alert| alert.order());
+        let limit = usize::try_from(delivery.integration.settings.integer("max_alerts"));
+        let limit = limit.ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let truncated_alerts = told.len().saturating_sub(limit);
+        told.truncate(limit);
+        let (lane, is_resolved) = (&delivery.lane, |alert: &Alert| {
+            alert.is_resolved(delivery.at)
+        });
+        let is_firing = told.iter().any(|alert| !is_resolved(alert));
+        let data = Data {
+            receiver: quoted(&lane.receiver),
+            status: status(is_firing).to_owned(),
+            common_labels: common(told.iter().map(|alert| by_name(&alert.labels))),
+            common_annotations: common(told.iter().map(|alert| alert.annotations.clone())),
+            alerts: told
+                .iter()
+                .map(|alert| shown(alert, !is_resolved(alert)))
+                .collect(),
+            notification_reason: delivery.reason.text().to_owned(),
+            group_labels: by_name(&delivery.group.1),
+            route_labels: template::RouteLabels::Templates(route.labels.clone()),
+            external_url: self.external_url.clone(),
+        };
+        let last = self.log.get(&delivery.group_key, lane);
+        let remembered = match delivery.reason {
+            Reason::First => Remembered::new(),
+            _ => last.map(|last| last.remembered.clone()).unwrap_or_default(),
+        };
+        Notification {
+            receiver: lane.receiver.clone(),
+            integration: Arc::clone(&delivery.integration),
+            group_key: delivery.group_key.clone(),
+            data,
+            truncated_alerts,
+            remembered,
+            at: Time::from_unix_ms(delivery.at.0),
+        }
+    }
+
+    /// Returns the attempts that can begin now; each has its intent written.
+    pub(super) fn begin_attempts(&mut self, now: TimestampMs) -> Vec<ToAttempt> {
+        let begun = self.deliveries.begin(self.limits.attempts_per_lane, now);
+        let begun = begun.into_iter().filter_map(|id| {
+            let one = self.deliveries.by_id.get(&id)?;
+            let lane = &one.delivery.lane;
+            *self.counts.attempts.entry(lane.kind).or_default() += 1;
+            let key = lane_key(&one.delivery.group_key, lane);
+            self.changes.push(Change::set(INTENTS, key, &now.0));
+            Some(ToAttempt {
+                id,
+                notification: Arc::clone(&one.notification),
+            })
+        });
+        begun.collect()
+    }
+
+    /// Takes how an attempt went. An attempt that nobody has under way is left out.
+    pub fn finished(&mut self, id: AttemptId, outcome: Outcome, now: TimestampMs) {
+        let is_under_way =
+            (self.deliveries.by_id.get(&id)).is_some_and(|one| one.ready_at.is_none());
+        if !is_under_way {
+            return;
+        }
+        let Some(one) = self.deliveries.remove(id) else {
+            return;
+        };
+        let group = one.delivery.group.clone();
+        match outcome {
+            Outcome::Delivered { remembered } => {
+                self.note_outcome(&one, EventKind::Delivered, "delivered", now);
+                self.log_delivery(&one.delivery, remembered, now);
+            }
+            Outcome::Retry { after, failure } => {
+                self.note_failure(&one, &failure, now);
+                self.wait(id, one, after, failure, now);
+            }
+            Outcome::GiveUp(failure) => {
+                self.note_failure(&one, &failure, now);
+                self.give_up(&one, &failure, now);
+            }
+        }
+        self.settle(&group, now);
+    }
+
+    /// Lets a notification wait for another attempt, unless its group is to be looked at again.
+    fn wait(
+        &mut self,
+        id: AttemptId,
+        mut one: OnItsWay,
+        after: Option<Duration>,
+        failure: Failure,
+        now: TimestampMs,
+    ) {
+        let group = self.groups.get(&one.delivery.group);
+        let is_current = group.is_some_and(|group| group.key == one.delivery.group_key);
+        if !is_current {
+            self.give_up(&one, &failure, now);
+            return;
+        }
+        let asked = after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        if !asked.is_zero() {
+            let lane = self.deliveries.lanes.entry(one.delivery.lane.clone());
+            let lane = lane.or_default();
+            lane.closed_until = lane.closed_until.max(now.saturating_add(asked));
+        }
+        let wait = backoff(one.attempts, id).max(asked);
+        one.ready_at = Some(now.saturating_add(wait));
+        one.last_failure = Some(failure);
+        self.deliveries.add(id, one);
+    }
+
+    fn give_up(&mut self, one: &OnItsWay, failure: &Failure, now: TimestampMs) {
+        let delivery = &one.delivery;
+        let key = (delivery.lane.kind, failure.kind);
+        *self.counts.notifications_failed.entry(key).or_default() += 1;
+        let key = lane_key(&delivery.group_key, &delivery.lane);
+        self.changes.push(Change::remove(INTENTS, key));
+        if let Some(group) = self.groups.get_mut(&delivery.group) {
+            group.failed = true;
+        }
+        self.note_outcome(one, EventKind::GivenUp, &failure.reason, now);
+    }
+
+    fn note_failure(&mut self, one: &OnItsWay, failure: &Failure, now: TimestampMs) {
+        let kind = one.delivery.lane.kind;
+        *self.counts.attempts_failed.entry(kind).or_default() += 1;
+        let is_noted = one.attempts <= FAILURES_NOTED
+            || one.attempts.is_power_of_two()
+            || one.last_failure.as_ref().map(|last| last.kind) != Some(failure.kind);
+        if is_noted {
+            self.note_outcome(one, EventKind::Failed, &failure.reason, now);
+        }
+    }
+
+    fn note_outcome(&mut self, one: &OnItsWay, kind: EventKind, detail: &str, now: TimestampMs) {
+        let delivery = &one.delivery;
+        let standing = &delivery.standing;
+        let told = standing.firing.iter().chain(&standing.resolved).copied();
+        self.record(Event {
+            receiver: delivery.lane.to_string(),
+            detail: format!("attempt {}: {detail}", one.attempts),
+            ..event(kind, now, told, &delivery.group_key)
+        });
+    }
+
+    fn log_delivery(&mut self, delivery: &Delivery, remembered: Remembered, now: TimestampMs) {
+        let bytes = remembered
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let is_small = bytes.sum::<usize>() <= REMEMBERED_BYTES_MAX;
+        let kept = delivery
+            .repeat_interval
+            .saturating_mul(2)
+            .min(self.limits.retention);
+        let entry = Entry {
+            at: delivery.at,
+            firing: delivery.standing.known_firing(),
+            resolved: delivery.standing.resolved.clone(),
+            remembered: if is_small {
+                remembered
+            } else {
+                Remembered::new()
+            },
+            expires_at: now.saturating_add(kept),
+        };
+        let key = lane_key(&delivery.group_key, &delivery.lane);
+        self.changes.push(Change::remove(INTENTS, key.clone()));
+        self.changes.push(Change::set(NOTIFICATIONS, key, &entry));
+        self.log.set(&delivery.group_key, &delivery.lane, entry);
+    }
+}
+
+/// Returns the change by which an entry of the log goes.
+pub(super) fn forgotten(group_key: &str, lane: &Lane) -> Change {
+    Change::remove(NOTIFICATIONS, lane_key(group_key, lane))
+}
+
+/// Returns how long to wait after so many attempts: a random part of it, drawn from the attempt's name, keeps many from coming at once.
+fn backoff(attempts: u32, id: AttemptId) -> Duration {
+    let exponent = attempts.saturating_sub(1).min(16);
+    let exponent = i32::try_from(exponent).unwrap_or(16);
+    let wait = BACKOFF_FIRST
+        .mul_f64(1.5_f64.powi(exponent))
+        .min(BACKOFF_MAX);
+    let drawn = (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(attempts)) >> 56;
+    // Between half and one and a half.
+    wait.mul_f64(0.5 + f64::from(u8::try_from(drawn).unwrap_or(128)) / 256.0)
+}
+
+const fn status(is_firing: bool) -> &'static str {
+    if is_firing { "firing" } else { "resolved" }
+}
+
+fn shown(alert: &Alert, is_firing: bool) -> template::Alert {
+    template::Alert {
+        status: status(is_firing).to_owned(),
+        labels: by_name(&alert.labels),
+        annotations: alert.annotations.clone(),
+        starts_at: Time::from_unix_ms(alert.starts_at.0),
+        ends_at: if is_firing {
+            Time::zero()
+        } else {
+            Time::from_unix_ms(alert.ends_at.0)
+        },
+        generator_url: alert.generator_url.clone(),
+        fingerprint: Fingerprint::of(&alert.labels).to_string(),
+    }
+}
+
+/// Returns the pairs that all have.
+fn common(mut sets: impl Iterator<Item = BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let first = sets.next().unwrap_or_default();
+    sets.fold(first, |mut common, set| {
+        common.retain(|name, value| set.get(name) == Some(value));
+        common
+    })
+}
+
+/// Returns an expression that matches just `text`.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for character in text.chars() {
+        if "\\.+*?()|[]{}^$".contains(character) {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted
+}

@@ -1,0 +1,227 @@
+//! The shell around the pipeline: the time, a store, and tasks that make attempts.
+//!
+//! Whatever changes the pipeline is durable before its caller goes on. When the store fails, changes are kept, written with the next
+//! ones (the newest of each key, so that they do not pile up), and no attempt begins meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use files::{KeyValue, KeyValueError};
+use model::TimestampMs;
+use runtime::{Tasks, Timer, Token};
+use tokio::sync::Notify;
+
+use crate::pipeline::Record;
+use crate::{Change, Config, Deliver, Failure, FailureKind, Outcome, Pipeline, ToAttempt};
+
+/// Records read at once when the store is opened.
+const PAGE: usize = 1_000;
+/// How long to sleep at most, so that a clock that is set is noticed.
+const NAP_MAX: Duration = Duration::from_secs(30);
+/// The pause after the store has failed.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Says what time it is.
+pub type Now = Arc<dyn Fn() -> TimestampMs + Send + Sync>;
+
+/// Takes alerts and tells people of them. Cloning shares it.
+#[derive(Clone)]
+pub struct Alerting(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    store: KeyValue,
+    now: Now,
+    changed: Notify,
+}
+
+struct State {
+    pipeline: Pipeline,
+    deliver: Arc<dyn Deliver>,
+    /// Not durable yet.
+    unwritten: BTreeMap<(&'static str, Vec<u8>), Option<Vec<u8>>>,
+}
+
+impl Alerting {
+    /// Goes on where an earlier run has ended: takes from `store` what it left.
+    pub fn open(
+        mut pipeline: Pipeline,
+        deliver: Arc<dyn Deliver>,
+        store: KeyValue,
+        now: Now,
+    ) -> Result<Self, KeyValueError> {
+        let mut records = Vec::new();
+        for table in Pipeline::TABLES {
+            let mut last: Option<Vec<u8>> = None;
+            loop {
+                let page = store.scan(table, &[], last.as_deref(), PAGE)?;
+                last = page.last().map(|(key, _)| key.clone());
+                let is_last = page.len() < PAGE;
+                records.extend(
+                    page.into_iter()
+                        .map(|(key, value)| Record { table, key, value }),
+                );
+                if is_last {
+                    break;
+                }
+            }
+        }
+        pipeline.restore(records, now());
+        let alerting = Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                pipeline,
+                deliver,
+                unwritten: BTreeMap::new(),
+            }),
+            store,
+            now,
+            changed: Notify::new(),
+        }));
+        alerting.change(|_, _| ())?;
+        Ok(alerting)
+    }
+
+    /// Changes the pipeline; what has changed is durable when this returns. Blocks for a sync of the disk. After an error the change
+    /// holds, and becomes durable with the next one.
+    pub fn change<T>(
+        &self,
+        work: impl FnOnce(&mut Pipeline, TimestampMs) -> T,
+    ) -> Result<T, KeyValueError> {
+        let now = self.now();
+        let mut state = self.state();
+        let done = work(&mut state.pipeline, now);
+        let written = self.write(&mut state);
+        drop(state);
+        self.0.changed.notify_one();
+        written.map(|()| done)
+    }
+
+    /// Looks at the pipeline.
+    pub fn see<T>(&self, look: impl FnOnce(&Pipeline, TimestampMs) -> T) -> T {
+        let now = self.now();
+        look(&self.state().pipeline, now)
+    }
+
+    /// Takes another configuration, and what delivers by it.
+    pub fn reconfigure(
+        &self,
+        config: Arc<Config>,
+        deliver: Arc<dyn Deliver>,
+    ) -> Result<(), KeyValueError> {
+        self.state().deliver = deliver;
+        self.change(|pipeline, now| pipeline.reconfigure(config, now))
+    }
+
+    /// Looks at groups and makes attempts until it is stopped. Attempts under way then go on as tasks of `tasks`.
+    pub async fn run(self, tasks: Tasks, timer: Timer, stop: Token) {
+        while !stop.is_stopped() {
+            let alerting = self.clone();
+            let polling = tasks.spawn_blocking("look at alert groups", move || alerting.poll());
+            let pause = match polling.await {
+                Ok(Ok((attempts, pause))) => {
+                    for attempt in attempts {
+                        self.attempt(attempt, &tasks);
+                    }
+                    pause
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "alerts cannot be made durable; nobody is told of any");
+                    STORE_PAUSE
+                }
+                // A panic is logged where it happens.
+                Err(_) => STORE_PAUSE,
+            };
+            tokio::select! {
+                () = stop.stopped() => {}
+                () = self.0.changed.notified() => {}
+                () = timer.sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Returns the attempts to make, and how long there is nothing else to do.
+    fn poll(&self) -> Result<(Vec<ToAttempt>, Duration), KeyValueError> {
+        let now = self.now();
+        let mut state = self.state();
+        let attempts = state.pipeline.poll(now);
+        if let Err(error) = self.write(&mut state) {
+            for attempt in attempts {
+                let failure = Failure {
+                    kind: FailureKind::Message,
+                    reason: "the attempt could not be written down".to_owned(),
+                };
+                let outcome = Outcome::Retry {
+                    after: None,
+                    failure,
+                };
+                state.pipeline.finished(attempt.id, outcome, now);
+            }
+            return Err(error);
+        }
+        let pause = state.pipeline.next_poll().0.saturating_sub(now.0);
+        let pause = Duration::from_millis(u64::try_from(pause).unwrap_or_default());
+        Ok((attempts, pause.min(NAP_MAX)))
+    }
+
+    fn attempt(&self, attempt: ToAttempt, tasks: &Tasks) {
+        let (alerting, deliver) = (self.clone(), Arc::clone(&self.state().deliver));
+        let blocking = tasks.clone();
+        let notifying = async move {
+            let outcome = deliver.deliver(&attempt.notification).await;
+            if let Outcome::Retry { failure, .. } | Outcome::GiveUp(failure) = &outcome {
+                let notification = &attempt.notification;
+                tracing::warn!(
+                    receiver = notification.receiver,
+                    integration = notification.integration.kind.name(),
+                    group = notification.group_key,
+                    reason = %failure,
+                    "notification failed"
+                );
+            }
+            let finishing = blocking.spawn_blocking("log a notification", move || {
+                alerting.change(|pipeline, now| pipeline.finished(attempt.id, outcome, now))
+            });
+            if let Ok(Err(error)) = finishing.await {
+                tracing::error!(%error, "a notification could not be logged; it is once the disk allows");
+            }
+        };
+        tasks.spawn("notify", notifying).detach();
+    }
+
+    fn write(&self, state: &mut State) -> Result<(), KeyValueError> {
+        for Change { table, key, value } in state.pipeline.drain_changes() {
+            state.unwritten.insert((table, key), value);
+        }
+        if state.unwritten.is_empty() {
+            return Ok(());
+        }
+        self.0.store.write(|batch| {
+            for ((table, key), value) in &state.unwritten {
+                match value {
+                    Some(value) => batch.put(table, key, value)?,
+                    None => drop(batch.delete(table, key)?),
+                }
+            }
+            Ok::<(), KeyValueError>(())
+        })?;
+        state.unwritten.clear();
+        Ok(())
+    }
+
+    fn now(&self) -> TimestampMs {
+        (self.0.now)()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic leaves at worst a notification that is decided on again.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Alerting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alerting").finish_non_exhaustive()
+    }
+}

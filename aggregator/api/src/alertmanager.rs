@@ -1,0 +1,720 @@
+//! Alertmanager's API v2, exact by its OpenAPI document, and the history of alerts beside it.
+//!
+//! There is no envelope: an answer is the data itself, an error a JSON string, or an object with code and message where the request
+//! could not even be read. Everything runs on a thread for blocking work, for what changes is durable before it is answered.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use alerting::{
+    AlertFilter, AlertView, Alerting, GroupView, HistoryFilter, MatcherMode, Posted, Silence,
+    SilenceError, SilenceRequest, SilenceState, parse_matchers,
+};
+use http_shell::header::{CACHE_CONTROL, HeaderValue};
+use http_shell::{Form, Method, Request, Response, StatusCode};
+use model::{AnchoredRegex, MatchOp, Matcher, TimestampMs};
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::control::Build;
+use crate::envelope::{ApiError, ErrorType, Notes, success};
+use crate::json::Json;
+use crate::parameters;
+
+/// What `alerting` shows, and takes.
+#[derive(Clone)]
+pub struct AlertmanagerApi {
+    /// Takes alerts.
+    pub alerting: Alerting,
+    /// Returns the configuration file's text, secrets hidden.
+    pub configuration: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl fmt::Debug for AlertmanagerApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AlertmanagerApi").finish_non_exhaustive()
+    }
+}
+
+/// A path below `/api/v2/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum V2 {
+    Status,
+    Receivers,
+    Alerts,
+    AlertGroups,
+    Silences,
+    Silence(String),
+}
+
+impl V2 {
+    pub(crate) fn find(endpoint: &str) -> Option<Self> {
+        Some(match endpoint {
+            "status" => Self::Status,
+            "receivers" => Self::Receivers,
+            "alerts" => Self::Alerts,
+            "alerts/groups" => Self::AlertGroups,
+            "silences" => Self::Silences,
+            _ => {
+                let id = endpoint.strip_prefix("silence/")?;
+                (!id.contains('/')).then(|| Self::Silence(http_shell::decode_component(id)))?
+            }
+        })
+    }
+
+    pub(crate) const fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Status | Self::Receivers | Self::AlertGroups => &[Method::GET, Method::OPTIONS],
+            Self::Alerts | Self::Silences => &[Method::GET, Method::OPTIONS, Method::POST],
+            Self::Silence(_) => &[Method::DELETE, Method::GET, Method::OPTIONS],
+        }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "/api/v2/status",
+            Self::Receivers => "/api/v2/receivers",
+            Self::Alerts => "/api/v2/alerts",
+            Self::AlertGroups => "/api/v2/alerts/groups",
+            Self::Silences => "/api/v2/silences",
+            Self::Silence(_) => "/api/v2/silence/:id",
+        }
+    }
+}
+
+/// An answer that is no data.
+#[derive(Debug)]
+enum Refusal {
+    /// A JSON string.
+    Text(StatusCode, String),
+    /// What could not be read: a status, a code of its own, and why.
+    Unread(StatusCode, u32, String),
+}
+
+type Answered = Result<Response, Refusal>;
+
+const VALIDATION: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+/// The code of a value that has not its type.
+const BAD_TYPE: u32 = 601;
+/// The code of a value that is missing.
+const MISSING: u32 = 602;
+
+impl Api {
+    /// Answers a request of API v2.
+    pub(crate) async fn alertmanager(&self, route: V2, request: &Request) -> Response {
+        let Some(parts) = self.parts.alertmanager.clone() else {
+            return Response::text(StatusCode::NOT_FOUND, "404 page not found");
+        };
+        let (request, build, started) = (
+            request.clone(),
+            self.config.build,
+            self.parts.control.runtime().started,
+        );
+        let answering = self
+            .parts
+            .tasks
+            .spawn_blocking("alertmanager api", move || {
+                answer(&parts, &route, &request, (build, started))
+            });
+        let answered = answering
+            .await
+            .unwrap_or_else(|error| Err(internal(&error)));
+        let response = answered.unwrap_or_else(Refusal::response);
+        response.with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+    }
+
+    /// `GET /api/v1/alerts/history`: `filter` (matchers), `start`, `end`, `limit`.
+    pub(crate) fn alert_history(&self, form: &Form) -> Result<Response, ApiError> {
+        const LIMIT: usize = 1_000;
+        let Some(parts) = &self.parts.alertmanager else {
+            return Err(ApiError::new(ErrorType::NotFound, "there is no alerting"));
+        };
+        let time = |name: &str| {
+            let text = form.get(name).filter(|text| !text.is_empty());
+            text.map(|text| {
+                parameters::parse_time(text).map_err(|why| ApiError::parameter(name, why))
+            })
+            .transpose()
+        };
+        let limit = match parameters::limit(form, "limit")? {
+            0 => LIMIT,
+            limit => limit,
+        };
+        let filter = HistoryFilter {
+            matchers: matchers(form, "filter").map_err(|why| ApiError::parameter("filter", why))?,
+            start: time("start")?,
+            end: time("end")?,
+            limit,
+        };
+        Ok(parts.alerting.see(|pipeline, _| {
+            success(&Notes::default(), |json| {
+                json.array(|json| {
+                    for event in pipeline.history(&filter) {
+                        json.object(|json| {
+                            json.key("number").raw(event.number);
+                            json.key("time").string(&date_time(event.at));
+                            json.key("event").string(event.kind.name());
+                            json.key("detail").string(&event.detail);
+                            json.key("group").string(&event.group);
+                            json.key("receiver").string(&event.receiver);
+                            json.key("alerts").array(|json| {
+                                for fingerprint in &event.alerts {
+                                    json.string(&fingerprint.to_string());
+                                }
+                            });
+                            json.key("labels").object(|json| {
+                                for (name, value) in &event.labels {
+                                    json.key(name).string(value);
+                                }
+                            });
+                        });
+                    }
+                });
+            })
+        }))
+    }
+}
+
+fn answer(
+    parts: &AlertmanagerApi,
+    route: &V2,
+    request: &Request,
+    about: (Build, TimestampMs),
+) -> Answered {
+    let alerting = &parts.alerting;
+    match (route, &request.method) {
+        (V2::Status, _) => Ok(status(parts, about)),
+        (V2::Receivers, _) => receivers(alerting, &request.form()),
+        (V2::Alerts, &Method::POST) => post_alerts(alerting, &request.body),
+        (V2::Alerts, _) => alerts(alerting, &request.form()),
+        (V2::AlertGroups, _) => groups(alerting, &request.form()),
+        (V2::Silences, &Method::POST) => post_silence(alerting, &request.body),
+        (V2::Silences, _) => silences(alerting, &request.form()),
+        (V2::Silence(id), method) => silence(alerting, id, *method == Method::DELETE),
+    }
+}
+
+fn status(parts: &AlertmanagerApi, (build, started): (Build, TimestampMs)) -> Response {
+    data(|json| {
+        json.object(|json| {
+            json.key("cluster").object(|json| {
+                json.key("peers").array(|_| {});
+                json.key("status").string("disabled");
+            });
+            json.key("config").object(|json| {
+                let original = (parts.configuration)();
+                json.key("original").string(&original);
+            });
+            json.key("uptime").string(&date_time(started));
+            json.key("versionInfo").object(|json| {
+                json.key("branch").string("");
+                json.key("buildDate").string("");
+                json.key("buildUser").string("");
+                json.key("goVersion").string("");
+                json.key("revision").string(build.revision);
+                json.key("version").string(build.version);
+            });
+        });
+    })
+}
+
+fn receivers(alerting: &Alerting, form: &Form) -> Answered {
+    let matchers = matchers(form, "receiver_matchers").map_err(bad_request)?;
+    Ok(alerting.see(|pipeline, _| {
+        data(|json| {
+            json.array(|json| {
+                for receiver in pipeline.receivers(&matchers) {
+                    json.object(|json| {
+                        json.key("name").string(&receiver.name);
+                    });
+                }
+            });
+        })
+    }))
+}
+
+fn alerts(alerting: &Alerting, form: &Form) -> Answered {
+    let filter = alert_filter(form)?;
+    Ok(alerting.see(|pipeline, now| {
+        data(|json| {
+            json.array(|json| {
+                for view in pipeline.alerts(&filter, now) {
+                    write_alert(json, &view);
+                }
+            });
+        })
+    }))
+}
+
+fn groups(alerting: &Alerting, form: &Form) -> Answered {
+    let filter = alert_filter(form)?;
+    Ok(alerting.see(|pipeline, now| {
+        data(|json| {
+            json.array(|json| {
+                for group in pipeline.groups(&filter, now) {
+                    write_group(json, &group);
+                }
+            });
+        })
+    }))
+}
+
+fn post_alerts(alerting: &Alerting, body: &[u8]) -> Answered {
+    let items = parsed("alerts", body)?;
+    let Value::Array(items) = items else {
+        return Err(unread("alerts", "it is no list"));
+    };
+    let posted = items.iter().enumerate();
+    let posted = posted.map(|(place, item)| posted_alert(place, item));
+    let posted: Vec<Posted> = posted.collect::<Result<_, Refusal>>()?;
+    let taken = alerting
+        .change(|pipeline, now| pipeline.take(posted, now))
+        .map_err(|error| internal(&error))?;
+    if taken.refused > 0 {
+        let why = format!(
+            "{} alerts were refused: there are too many; see --alertmanager.max-alerts",
+            taken.refused
+        );
+        return Err(Refusal::Text(StatusCode::INTERNAL_SERVER_ERROR, why));
+    }
+    if !taken.invalid.is_empty() {
+        return Err(bad_request(taken.invalid.join("; ")));
+    }
+    Ok(Response::empty(StatusCode::OK))
+}
+
+fn posted_alert(place: usize, item: &Value) -> Result<Posted, Refusal> {
+    let missing = |what: &str| {
+        let why = format!("{place}.{what} in body is required");
+        Refusal::Unread(VALIDATION, MISSING, why)
+    };
+    if item.get("labels").is_none_or(Value::is_null) {
+        return Err(missing("labels"));
+    }
+    let at =
+        |name: &str| Ok::<_, Refusal>(time(item, name, "alerts")?.filter(|at| *at > ZERO_TIME));
+    Ok(Posted {
+        labels: texts(item, "labels", "alerts")?,
+        annotations: texts(item, "annotations", "alerts")?,
+        starts_at: at("startsAt")?,
+        ends_at: at("endsAt")?,
+        generator_url: text(item, "generatorURL", "alerts")?.unwrap_or_default(),
+    })
+}
+
+fn silences(alerting: &Alerting, form: &Form) -> Answered {
+    let filter = matchers(form, "filter").map_err(bad_request)?;
+    let shows = |state: SilenceState| match state {
+        SilenceState::Active => flag(form, "active"),
+        SilenceState::Pending => flag(form, "pending"),
+        SilenceState::Expired => flag(form, "expired"),
+    };
+    Ok(alerting.see(|pipeline, now| {
+        let is_shown = |silence: &&Silence| {
+            shows(silence.state(now)) && has_single_set(silence) && names_all(silence, &filter)
+        };
+        let mut shown: Vec<&Silence> = pipeline.silences().filter(is_shown).collect();
+        shown.sort_by_key(|silence| order(silence, now));
+        data(|json| {
+            json.array(|json| {
+                for silence in shown {
+                    write_silence(json, silence, now);
+                }
+            });
+        })
+    }))
+}
+
+/// Active ones first, by their end; pending ones by their begin; expired ones last, the newest first.
+fn order(silence: &Silence, now: TimestampMs) -> (u8, i64, String) {
+    let request = &silence.request;
+    let (rank, time) = match silence.state(now) {
+        SilenceState::Active => (0, request.ends_at.0),
+        SilenceState::Pending => (1, request.starts_at.0),
+        SilenceState::Expired => (2, -request.ends_at.0),
+    };
+    (rank, time, silence.id.clone())
+}
+
+/// This version of the API shows silences of one set of matchers only.
+fn has_single_set(silence: &Silence) -> bool {
+    silence.request.matcher_sets.len() == 1
+}
+
+/// Whether the matchers of a silence, taken for labels, satisfy those of a filter.
+fn names_all(silence: &Silence, filter: &[Matcher]) -> bool {
+    filter.iter().all(|wanted| {
+        let named = silence.request.matcher_sets.iter().flatten();
+        let mut named = named.filter(|matcher| matcher.name() == wanted.name());
+        let value = named.next_back().map_or("", Matcher::value);
+        wanted.matches(value)
+    })
+}
+
+fn silence(alerting: &Alerting, id: &str, deletes: bool) -> Answered {
+    if !is_uuid(id) {
+        let why = format!("silenceID in path must be of type uuid: {id:?}");
+        return Err(Refusal::Unread(VALIDATION, BAD_TYPE, why));
+    }
+    if deletes {
+        let ended = alerting
+            .change(|pipeline, now| pipeline.expire_silence(id, now))
+            .map_err(|error| internal(&error))?;
+        return match ended {
+            Ok(()) => Ok(Response::empty(StatusCode::OK)),
+            Err(_) => Ok(Response::empty(StatusCode::NOT_FOUND)),
+        };
+    }
+    Ok(alerting.see(|pipeline, now| match pipeline.silence(id) {
+        Some(silence) => data(|json| write_silence(json, silence, now)),
+        None => Response::empty(StatusCode::NOT_FOUND),
+    }))
+}
+
+fn post_silence(alerting: &Alerting, body: &[u8]) -> Answered {
+    let item = parsed("silence", body)?;
+    for name in ["comment", "createdBy", "endsAt", "matchers", "startsAt"] {
+        if item.get(name).is_none_or(Value::is_null) {
+            let why = format!("{name} in body is required");
+            return Err(Refusal::Unread(VALIDATION, MISSING, why));
+        }
+    }
+    let time = |name| Ok::<_, Refusal>(time(&item, name, "silence")?.unwrap_or(ZERO_TIME));
+    let text = |name| Ok::<_, Refusal>(text(&item, name, "silence")?.unwrap_or_default());
+    let request = SilenceRequest {
+        id: Some(text("id")?).filter(|id| !id.is_empty()),
+        matcher_sets: vec![silence_matchers(&item)?],
+        starts_at: time("startsAt")?,
+        ends_at: time("endsAt")?,
+        created_by: text("createdBy")?,
+        comment: text("comment")?,
+        annotations: texts(&item, "annotations", "silence")?,
+    };
+    let new_id = random_uuid().map_err(|why| internal(&why))?;
+    let set = alerting
+        .change(|pipeline, now| pipeline.set_silence(request, new_id, now))
+        .map_err(|error| internal(&error))?;
+    match set {
+        Ok(id) => Ok(data(|json| {
+            json.object(|json| {
+                json.key("silenceID").string(&id);
+            });
+        })),
+        Err(error @ SilenceError::NotFound) => {
+            Err(Refusal::Text(StatusCode::NOT_FOUND, error.to_string()))
+        }
+        Err(error) => Err(bad_request(error.to_string())),
+    }
+}
+
+fn silence_matchers(item: &Value) -> Result<Vec<Matcher>, Refusal> {
+    let Some(Value::Array(matchers)) = item.get("matchers") else {
+        return Err(unread("silence", "matchers is no list"));
+    };
+    if matchers.is_empty() {
+        let why = "matchers in body should have at least 1 items".to_owned();
+        return Err(Refusal::Unread(VALIDATION, 612, why));
+    }
+    let read = |(place, matcher): (usize, &Value)| {
+        for name in ["isRegex", "name", "value"] {
+            if matcher.get(name).is_none_or(Value::is_null) {
+                let why = format!("matchers.{place}.{name} in body is required");
+                return Err(Refusal::Unread(VALIDATION, MISSING, why));
+            }
+        }
+        let flag = |name: &str, default| {
+            matcher
+                .get(name)
+                .and_then(Value::as_bool)
+                .unwrap_or(default)
+        };
+        let op = match (flag("isEqual", true), flag("isRegex", false)) {
+            (true, false) => MatchOp::Equal,
+            (false, false) => MatchOp::NotEqual,
+            (true, true) => MatchOp::Regex,
+            (false, true) => MatchOp::NotRegex,
+        };
+        let text = |name| Ok::<_, Refusal>(text(matcher, name, "silence")?.unwrap_or_default());
+        Matcher::new(text("name")?, op, text("value")?).map_err(|error| {
+            bad_request(format!(
+                "invalid silence: invalid label matcher {place}: {error}"
+            ))
+        })
+    };
+    matchers.iter().enumerate().map(read).collect()
+}
+
+fn write_alert(json: &mut Json, view: &AlertView) {
+    let alert = &view.alert;
+    json.object(|json| {
+        json.key("annotations").object(|json| {
+            for (name, value) in &alert.annotations {
+                json.key(name).string(value);
+            }
+        });
+        json.key("endsAt").string(&date_time(alert.ends_at));
+        json.key("fingerprint")
+            .string(&view.fingerprint.to_string());
+        json.key("receivers").array(|json| {
+            for name in &view.receivers {
+                json.object(|json| {
+                    json.key("name").string(name);
+                });
+            }
+        });
+        json.key("startsAt").string(&date_time(alert.starts_at));
+        json.key("status").object(|json| {
+            let by: Vec<String> = view.inhibited_by.iter().map(ToString::to_string).collect();
+            json.key("inhibitedBy")
+                .strings(by.iter().map(String::as_str));
+            json.key("mutedBy")
+                .strings(view.muted_by.iter().map(String::as_str));
+            json.key("silencedBy")
+                .strings(view.silenced_by.iter().map(String::as_str));
+            json.key("state").string(if view.is_suppressed() {
+                "suppressed"
+            } else {
+                "active"
+            });
+        });
+        json.key("updatedAt").string(&date_time(alert.updated_at));
+        if !alert.generator_url.is_empty() {
+            json.key("generatorURL").string(&alert.generator_url);
+        }
+        json.key("labels").labels(&alert.labels);
+    });
+}
+
+fn write_group(json: &mut Json, group: &GroupView) {
+    json.object(|json| {
+        json.key("alerts").array(|json| {
+            for view in &group.alerts {
+                write_alert(json, view);
+            }
+        });
+        json.key("labels").labels(&group.labels);
+        json.key("receiver").object(|json| {
+            json.key("name").string(&group.receiver);
+        });
+        json.key("routeLabels").object(|json| {
+            for (name, value) in &group.route_labels {
+                json.key(name).string(value);
+            }
+        });
+    });
+}
+
+fn write_silence(json: &mut Json, silence: &Silence, now: TimestampMs) {
+    let request = &silence.request;
+    json.object(|json| {
+        json.key("id").string(&silence.id);
+        json.key("status").object(|json| {
+            json.key("state").string(silence.state(now).name());
+        });
+        json.key("updatedAt").string(&date_time(silence.updated_at));
+        json.key("annotations").object(|json| {
+            for (name, value) in &request.annotations {
+                json.key(name).string(value);
+            }
+        });
+        json.key("comment").string(&request.comment);
+        json.key("createdBy").string(&request.created_by);
+        json.key("endsAt").string(&date_time(request.ends_at));
+        json.key("matchers").array(|json| {
+            for matcher in request.matcher_sets.iter().flatten() {
+                let op = matcher.op();
+                json.object(|json| {
+                    json.key("isEqual")
+                        .raw(matches!(op, MatchOp::Equal | MatchOp::Regex));
+                    json.key("isRegex")
+                        .raw(matches!(op, MatchOp::Regex | MatchOp::NotRegex));
+                    json.key("name").string(matcher.name());
+                    json.key("value").string(matcher.value());
+                });
+            }
+        });
+        json.key("startsAt").string(&date_time(request.starts_at));
+    });
+}
+
+fn alert_filter(form: &Form) -> Result<AlertFilter, Refusal> {
+    let receiver = form.get("receiver").map(AnchoredRegex::new).transpose();
+    Ok(AlertFilter {
+        matchers: matchers(form, "filter").map_err(bad_request)?,
+        receiver: receiver
+            .map_err(|error| bad_request(format!("failed to parse receiver param: {error}")))?,
+        receiver_matchers: matchers(form, "receiver_matchers").map_err(bad_request)?,
+        active: flag(form, "active"),
+        silenced: flag(form, "silenced"),
+        inhibited: flag(form, "inhibited"),
+        muted: flag(form, "muted"),
+    })
+}
+
+fn matchers(form: &Form, name: &str) -> Result<Vec<Matcher>, String> {
+    let mut all = Vec::new();
+    for text in form.all(name) {
+        all.extend(parse_matchers(text, MatcherMode::Fallback)?.matchers);
+    }
+    Ok(all)
+}
+
+/// Returns a truth value; what is not given is true, what is no word for true is false.
+fn flag(form: &Form, name: &str) -> bool {
+    form.get(name).is_none_or(|word| {
+        matches!(
+            word.to_ascii_lowercase().as_str(),
+            "true" | "1" | "yes" | "ok" | "y" | "on" | "selected" | "checked" | "t" | "enabled"
+        )
+    })
+}
+
+fn parsed(what: &str, body: &[u8]) -> Result<Value, Refusal> {
+    serde_json::from_slice(body).map_err(|error| unread(what, &error.to_string()))
+}
+
+fn text(item: &Value, name: &str, body: &str) -> Result<Option<String>, Refusal> {
+    match item.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(unread(body, &format!("{name} is no text"))),
+    }
+}
+
+fn texts(item: &Value, name: &str, body: &str) -> Result<BTreeMap<String, String>, Refusal> {
+    match item.get(name) {
+        None | Some(Value::Null) => Ok(BTreeMap::new()),
+        Some(Value::Object(pairs)) => pairs
+            .iter()
+            .map(|(name, value)| match value {
+                Value::String(text) => Ok((name.clone(), text.clone())),
+                _ => Err(unread(body, &format!("{name} is no text"))),
+            })
+            .collect(),
+        Some(_) => Err(unread(body, &format!("{name} is no object"))),
+    }
+}
+
+/// Go's zero time, which stands for none.
+const ZERO_TIME: TimestampMs = TimestampMs(-62_135_596_800_000);
+
+fn time(item: &Value, name: &str, body: &str) -> Result<Option<TimestampMs>, Refusal> {
+    let Some(text) = text(item, name, body)?.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let at = parameters::parse_rfc3339(&text);
+    at.map(Some)
+        .ok_or_else(|| unread(body, &format!("{name} is no time: {text:?}")))
+}
+
+/// Returns a time as the API writes it: with three decimals, always.
+fn date_time(at: TimestampMs) -> String {
+    let text = promql::number::rfc3339(at.0);
+    let seconds = text.trim_end_matches('Z');
+    let seconds = seconds
+        .split_once('.')
+        .map_or(seconds, |(seconds, _)| seconds);
+    format!("{seconds}.{:03}Z", at.0.rem_euclid(1_000))
+}
+
+fn is_uuid(text: &str) -> bool {
+    let parts: Vec<usize> = text.split('-').map(str::len).collect();
+    parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+/// Returns a random UUID of version 4.
+fn random_uuid() -> Result<String, String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| format!("the system gives no randomness: {error}"))?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    Ok(format!(
+        "{}-{}-{}-{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(12, 16),
+        part(16, 20),
+        part(20, 32)
+    ))
+}
+
+fn data(write: impl FnOnce(&mut Json)) -> Response {
+    let mut json = Json::default();
+    write(&mut json);
+    respond(StatusCode::OK, json)
+}
+
+fn respond(status: StatusCode, json: Json) -> Response {
+    match json.finish() {
+        Ok(mut body) => {
+            body.push(b'\n');
+            Response::new(status, "application/json", body)
+        }
+        // Nobody keeps an account of these.
+        Err(error) => Response::text(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+fn bad_request(why: impl Into<String>) -> Refusal {
+    Refusal::Text(StatusCode::BAD_REQUEST, why.into())
+}
+
+fn internal(error: &impl fmt::Display) -> Refusal {
+    Refusal::Text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+fn unread(what: &str, why: &str) -> Refusal {
+    let why = format!("parsing {what} body from \"\" failed, because {why}");
+    Refusal::Unread(StatusCode::BAD_REQUEST, 400, why)
+}
+
+impl Refusal {
+    fn response(self) -> Response {
+        let mut json = Json::default();
+        match self {
+            Self::Text(status, why) => {
+                json.string(&why);
+                respond(status, json)
+            }
+            Self::Unread(status, code, why) => {
+                json.object(|json| {
+                    json.key("code").raw(code);
+                    json.key("message").string(&why);
+                });
+                respond(status, json)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_decimals() {
+        assert_eq!(date_time(TimestampMs(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(date_time(TimestampMs(1_120)), "1970-01-01T00:00:01.120Z");
+        assert_eq!(date_time(TimestampMs(-1)), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn names_of_silences_are_uuids() {
+        let id = random_uuid().unwrap();
+        assert!(is_uuid(&id), "{id}");
+        assert_eq!(id.as_bytes()[14], b'4');
+        assert!(!is_uuid("zzz") && !is_uuid("silence-1"));
+    }
+
+    #[test]
+    fn paths_are_found_whole() {
+        assert_eq!(V2::find("alerts/groups"), Some(V2::AlertGroups));
+        assert_eq!(V2::find("silence/a"), Some(V2::Silence("a".to_owned())));
+        assert_eq!(V2::find("silence/a/b"), None);
+        assert_eq!(V2::find("alerts/"), None);
+    }
+}

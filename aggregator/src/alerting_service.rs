@@ -1,0 +1,285 @@
+//! Alerting as part of the service: its configuration file, its store, its metrics.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alerting::{
+    Alerting, Attempt, Config, Deliver, Failure, FailureKind, IntegrationKind, MatcherMode,
+    Notification, Outcome, Pipeline, PipelineLimits, shown,
+};
+use anyhow::Context;
+use api::AlertmanagerApi;
+use clock::SharedClock;
+use config::Settings;
+use files::{KeyValue, SharedFileSystem};
+use model::TimestampMs;
+use telemetry::{Gauge, Registry};
+use template::Zone;
+
+/// What is kept of alerts, silences and notifications, in the data folder.
+const DATABASE: &str = "alerting.redb";
+/// What holds without a configuration file: alerts are seen, and nobody is told.
+const NOBODY: &str = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
+
+/// Alerting and the configuration that it runs with. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(crate) struct AlertingService {
+    pub(crate) alerting: Alerting,
+    shown: Arc<Mutex<String>>,
+    succeeded: Gauge,
+}
+
+impl AlertingService {
+    /// Goes on where an earlier run has ended.
+    pub(crate) fn open(
+        settings: &Settings,
+        files: &SharedFileSystem,
+        clock: SharedClock,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let loaded = Loaded::read(settings).map_err(|mistakes| {
+            anyhow::anyhow!("the alerting configuration is wrong:\n{mistakes}")
+        })?;
+        let path = settings.path("storage.path").join(DATABASE);
+        let store = KeyValue::open(Arc::clone(files), &path)?;
+        let url = settings.optional_text("web.external-url");
+        let pipeline = Pipeline::new(
+            Arc::new(loaded.config),
+            url.unwrap_or_default().trim_end_matches('/').to_owned(),
+            limits(settings),
+        );
+        let now = Arc::new(move || TimestampMs::from(clock.wall()));
+        let alerting = Alerting::open(pipeline, Arc::new(NotConnected), store, now)
+            .context("cannot read what an earlier run left of alerts")?;
+        show(registry, &alerting);
+        let succeeded = registry.gauge(
+            "promontory_alerting_config_last_reload_successful",
+            "Whether the alerting configuration was good when it was last read.",
+        );
+        succeeded.set(1.0);
+        Ok(Self {
+            alerting,
+            shown: Arc::new(Mutex::new(loaded.shown)),
+            succeeded,
+        })
+    }
+
+    /// Reads the configuration file again; when it is wrong, says so, and the running configuration stays.
+    pub(crate) fn reload(&self, settings: &Settings) -> Result<(), String> {
+        let reloaded = Loaded::read(settings).and_then(|loaded| {
+            let config = Arc::new(loaded.config);
+            self.alerting
+                .reconfigure(config, Arc::new(NotConnected))
+                .map_err(|error| error.to_string())?;
+            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.shown;
+            Ok(())
+        });
+        self.succeeded.set(f64::from(u8::from(reloaded.is_ok())));
+        reloaded
+    }
+
+    /// Returns what the API shows.
+    pub(crate) fn api(&self) -> AlertmanagerApi {
+        let shown = Arc::clone(&self.shown);
+        let configuration = move || {
+            let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.clone()
+        };
+        AlertmanagerApi {
+            alerting: self.alerting.clone(),
+            configuration: Arc::new(configuration),
+        }
+    }
+}
+
+/// A configuration that was read.
+struct Loaded {
+    config: Config,
+    shown: String,
+}
+
+impl Loaded {
+    fn read(settings: &Settings) -> Result<Self, String> {
+        let path = settings.optional_path("alertmanager.config-file");
+        let (path, text) = match path {
+            Some(path) => (path.to_owned(), read(path)?),
+            None => (PathBuf::new(), NOBODY.to_owned()),
+        };
+        let config = Config::parse(&path, &text, MatcherMode::Fallback, &local_zone())
+            .map_err(|mistakes| mistakes.to_string())?;
+        for warning in &config.warnings {
+            tracing::warn!(warning, "alerting configuration");
+        }
+        Ok(Self {
+            config,
+            shown: shown(&text),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// Returns the machine's time zone, UTC where it has none that is known.
+pub(crate) fn local_zone() -> Zone {
+    let link = std::fs::read_link("/etc/localtime").unwrap_or_default();
+    let link = link.to_string_lossy();
+    let name = link.split_once("zoneinfo/").map(|(_, name)| name);
+    name.and_then(Zone::named).unwrap_or_else(Zone::utc)
+}
+
+fn limits(settings: &Settings) -> PipelineLimits {
+    let number = |name| usize::try_from(settings.number(name)).unwrap_or(usize::MAX);
+    PipelineLimits {
+        alerts: number("alertmanager.max-alerts"),
+        alerts_per_name: number("alertmanager.alerts-per-name"),
+        silences: number("alertmanager.max-silences"),
+        retention: settings.duration("alertmanager.retention"),
+        ..PipelineLimits::default()
+    }
+}
+
+/// Stands where what sends notifications will be connected.
+#[derive(Debug)]
+struct NotConnected;
+
+impl Deliver for NotConnected {
+    fn deliver<'a>(&'a self, _: &'a Notification) -> Attempt<'a> {
+        Box::pin(async {
+            Outcome::GiveUp(Failure {
+                kind: FailureKind::Message,
+                reason: "this build sends no notifications".to_owned(),
+            })
+        })
+    }
+}
+
+/// Shows what alerting counts, by Alertmanager's names with our prefix.
+fn show(registry: &Registry, alerting: &Alerting) {
+    let received = registry.counter_family(
+        "promontory_alerting_alerts_received_total",
+        "Alerts taken, by their status.",
+        ["status"],
+        8,
+    );
+    let invalid = registry.counter(
+        "promontory_alerting_alerts_invalid_total",
+        "Alerts that made no sense.",
+    );
+    let refused = registry.counter_family(
+        "promontory_alerting_refused_total",
+        "Alerts refused, and alerts that found no group, because there are too many.",
+        ["what"],
+        8,
+    );
+    let notifications = registry.counter_family(
+        "promontory_alerting_notifications_total",
+        "Notifications decided on.",
+        ["integration"],
+        18,
+    );
+    let failed = registry.counter_family(
+        "promontory_alerting_notifications_failed_total",
+        "Notifications given up, or replaced before they were delivered.",
+        ["integration", "reason"],
+        126,
+    );
+    let requests = registry.counter_family(
+        "promontory_alerting_notification_requests_total",
+        "Attempts to deliver a notification.",
+        ["integration"],
+        18,
+    );
+    let requests_failed = registry.counter_family(
+        "promontory_alerting_notification_requests_failed_total",
+        "Attempts that failed.",
+        ["integration"],
+        18,
+    );
+    let suppressed = registry.counter_family(
+        "promontory_alerting_suppressed_total",
+        "Alerts (time intervals: groups) kept quiet when their group was looked at.",
+        ["reason"],
+        8,
+    );
+    let unreadable = registry.counter(
+        "promontory_alerting_unreadable_records_total",
+        "Records of the store that could not be read at the start.",
+    );
+    let sizes = registry.gauge_family(
+        "promontory_alerting_entries",
+        "What is kept: alerts, groups, notifications on their way, entries of the notification log, events of the ledger.",
+        ["what"],
+        8,
+    );
+    let silences = registry.gauge_family(
+        "promontory_alerting_silences",
+        "Silences, by state.",
+        ["state"],
+        8,
+    );
+    let alerting = alerting.clone();
+    registry.on_gather(move || {
+        let (counts, shown_sizes, states) = alerting.see(|pipeline, now| {
+            (
+                pipeline.counts().clone(),
+                pipeline.sizes(),
+                pipeline.silence_counts(now),
+            )
+        });
+        let total = float;
+        received
+            .with(["firing"])
+            .raise_to(total(counts.received_firing));
+        received
+            .with(["resolved"])
+            .raise_to(total(counts.received_resolved));
+        invalid.raise_to(total(counts.received_invalid));
+        refused
+            .with(["alert"])
+            .raise_to(total(counts.refused_alerts));
+        refused
+            .with(["group"])
+            .raise_to(total(counts.refused_groups));
+        unreadable.raise_to(total(counts.unreadable_records));
+        for (reason, count) in &counts.suppressed {
+            suppressed.with([reason]).raise_to(total(*count));
+        }
+        for kind in IntegrationKind::ALL {
+            let of = |counts: &std::collections::BTreeMap<IntegrationKind, u64>| {
+                total(counts.get(kind).copied().unwrap_or_default())
+            };
+            notifications
+                .with([kind.name()])
+                .raise_to(of(&counts.notifications));
+            requests.with([kind.name()]).raise_to(of(&counts.attempts));
+            requests_failed
+                .with([kind.name()])
+                .raise_to(of(&counts.attempts_failed));
+        }
+        for ((kind, reason), count) in &counts.notifications_failed {
+            failed
+                .with([kind.name(), reason.name()])
+                .raise_to(total(*count));
+        }
+        for (what, count) in [
+            ("alert", shown_sizes.alerts),
+            ("group", shown_sizes.groups),
+            ("notification", shown_sizes.on_their_way),
+            ("log", shown_sizes.log),
+            ("event", shown_sizes.events),
+        ] {
+            sizes.with([what]).set_count(count);
+        }
+        for (state, count) in states {
+            silences.with([state.name()]).set_count(count);
+        }
+    });
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

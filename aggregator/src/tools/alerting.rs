@@ -1,0 +1,136 @@
+//! `promontory check alertmanager-config`, `promontory check routes`, `promontory alerts explain`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use alerting::{Config, MatcherMode, RouteTree, parse_matchers};
+use anyhow::Context;
+use config::Settings;
+use http_shell::Form;
+use model::{Labels, MatchOp};
+
+use super::client::Caller;
+use super::table::Table;
+use crate::alerting_service::local_zone;
+use crate::terminal;
+
+/// `promontory check alertmanager-config`
+pub(crate) fn check_config(paths: &[String]) -> ExitCode {
+    let mut failed = 0;
+    for path in paths {
+        let checked = load(path);
+        failed += usize::from(checked.is_err());
+        terminal::print(&report(path, &checked));
+    }
+    if failed == 0 {
+        return ExitCode::SUCCESS;
+    }
+    terminal::complain(&format!("failed to validate {failed} file(s)"));
+    ExitCode::FAILURE
+}
+
+fn report(path: &str, checked: &Result<Config, String>) -> String {
+    let config = match checked {
+        Ok(config) => config,
+        Err(mistakes) => return format!("Checking '{path}'  FAILED: {mistakes}\n\n"),
+    };
+    let mut report = format!(
+        "Checking '{path}'  SUCCESS\nFound:\n - global config\n - route\n - {} inhibit rules\n - {} receivers\n - {} templates\n",
+        config.inhibit_rules.len(),
+        config.receivers.len(),
+        config.templates.len()
+    );
+    if !config.templates.is_empty() {
+        report.push_str("  SUCCESS\n");
+    }
+    for warning in &config.warnings {
+        report.push_str(&format!(" warning: {warning}\n"));
+    }
+    report.push('\n');
+    report
+}
+
+fn load(path: &str) -> Result<Config, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
+    Config::parse(Path::new(path), &text, MatcherMode::Fallback, &local_zone())
+        .map_err(|mistakes| mistakes.to_string())
+}
+
+/// `promontory check routes`
+pub(crate) fn check_routes(
+    settings: &Settings,
+    file: &[String],
+    labels: &[String],
+) -> anyhow::Result<ExitCode> {
+    let path = file.first().map(String::as_str).unwrap_or_default();
+    let config = load(path).map_err(|mistakes| anyhow::anyhow!("{path}: {mistakes}"))?;
+    let tree = RouteTree::new(&config.route);
+    if labels.is_empty() {
+        terminal::print(&format!("Routing tree:\n{}\n", tree.draw()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let labels = read_labels(labels)?;
+    if settings.switch("tree") {
+        terminal::print(&format!(
+            "Matching routes:\n{}\n",
+            tree.draw_matching(&labels)
+        ));
+    }
+    let receivers = tree.receivers(&labels).join(",");
+    terminal::print(&receivers);
+    match settings.optional_text("verify.receivers") {
+        Some(expected) if expected != receivers => {
+            terminal::print(&"WARNING: Expected receivers did not match resolved receivers.");
+            Ok(ExitCode::FAILURE)
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Reads `name=value`.
+fn read_labels(texts: &[String]) -> anyhow::Result<Labels> {
+    let mut pairs = Vec::new();
+    for text in texts {
+        let parsed = parse_matchers(text, MatcherMode::Fallback)
+            .map_err(|error| anyhow::anyhow!("failed to parse labels: {error}"))?;
+        for matcher in parsed.matchers {
+            anyhow::ensure!(
+                matcher.op() == MatchOp::Equal,
+                "failed to parse labels: {text:?} is no name=value"
+            );
+            pairs.push((matcher.name().to_owned(), matcher.value().to_owned()));
+        }
+    }
+    Labels::from_pairs(pairs).context("failed to parse labels")
+}
+
+/// `promontory alerts explain`
+pub(crate) fn explain(settings: &Settings, matchers: &[String]) -> anyhow::Result<ExitCode> {
+    let mut form = Form::default();
+    for matcher in matchers {
+        form = form.with("filter", matcher.as_str());
+    }
+    for name in ["start", "end"] {
+        form = form.with(name, settings.optional_text(name).unwrap_or_default());
+    }
+    let path = format!("/api/v1/alerts/history?{}", form.encode());
+    let data = Caller::of_server(settings)?.get(&path)?;
+    super::show(settings, &data, || {
+        let columns = ["TIME", "EVENT", "ALERTS", "RECEIVER", "GROUP", "DETAIL"];
+        let mut table = Table::new(&columns);
+        for event in data.as_array().into_iter().flatten() {
+            let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+            let alerts = event["alerts"].as_array().into_iter().flatten();
+            let alerts: Vec<&str> = alerts.filter_map(|one| one.as_str()).collect();
+            table.push(vec![
+                text("time"),
+                text("event"),
+                alerts.join(" "),
+                text("receiver"),
+                text("group"),
+                text("detail"),
+            ]);
+        }
+        table
+    })
+}
