@@ -2,29 +2,34 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use alerting::{
-    Alerting, Attempt, Config, Deliver, Failure, FailureKind, IntegrationKind, MatcherMode,
-    Notification, Outcome, Pipeline, PipelineLimits, shown,
+    Alerting, Config, IntegrationKind, MatcherMode, Pipeline, PipelineLimits, Posted, Reach,
+    Sender, SenderConfig, load_templates, shown,
 };
 use anyhow::Context;
 use api::AlertmanagerApi;
 use clock::SharedClock;
 use config::Settings;
 use files::{KeyValue, SharedFileSystem};
-use model::TimestampMs;
+use model::{Labels, TimestampMs};
+use rules::{AlertSink, Notice};
 use telemetry::{Gauge, Registry};
-use template::Zone;
+use template::{Time, Zone};
 
 /// What is kept of alerts, silences and notifications, in the data folder.
 const DATABASE: &str = "alerting.redb";
 /// What holds without a configuration file: alerts are seen, and nobody is told.
 const NOBODY: &str = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
+/// How long a service may take to answer, when its integration says nothing else.
+const SEND_WITHIN: Duration = Duration::from_secs(30);
 
 /// Alerting and the configuration that it runs with. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct AlertingService {
     pub(crate) alerting: Alerting,
+    clock: SharedClock,
     shown: Arc<Mutex<String>>,
     succeeded: Gauge,
 }
@@ -37,7 +42,7 @@ impl AlertingService {
         clock: SharedClock,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
-        let loaded = Loaded::read(settings).map_err(|mistakes| {
+        let loaded = Loaded::read(settings, &clock).map_err(|mistakes| {
             anyhow::anyhow!("the alerting configuration is wrong:\n{mistakes}")
         })?;
         let path = settings.path("storage.path").join(DATABASE);
@@ -48,8 +53,9 @@ impl AlertingService {
             url.unwrap_or_default().trim_end_matches('/').to_owned(),
             limits(settings),
         );
-        let now = Arc::new(move || TimestampMs::from(clock.wall()));
-        let alerting = Alerting::open(pipeline, Arc::new(NotConnected), store, now)
+        let telling = Arc::clone(&clock);
+        let now = Arc::new(move || TimestampMs::from(telling.wall()));
+        let alerting = Alerting::open(pipeline, Arc::new(loaded.sender), store, now)
             .context("cannot read what an earlier run left of alerts")?;
         show(registry, &alerting);
         let succeeded = registry.gauge(
@@ -59,6 +65,7 @@ impl AlertingService {
         succeeded.set(1.0);
         Ok(Self {
             alerting,
+            clock,
             shown: Arc::new(Mutex::new(loaded.shown)),
             succeeded,
         })
@@ -66,10 +73,10 @@ impl AlertingService {
 
     /// Reads the configuration file again; when it is wrong, says so, and the running configuration stays.
     pub(crate) fn reload(&self, settings: &Settings) -> Result<(), String> {
-        let reloaded = Loaded::read(settings).and_then(|loaded| {
+        let reloaded = Loaded::read(settings, &self.clock).and_then(|loaded| {
             let config = Arc::new(loaded.config);
             self.alerting
-                .reconfigure(config, Arc::new(NotConnected))
+                .reconfigure(config, Arc::new(loaded.sender))
                 .map_err(|error| error.to_string())?;
             *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.shown;
             Ok(())
@@ -92,14 +99,46 @@ impl AlertingService {
     }
 }
 
-/// A configuration that was read.
+/// Rules tell alerting of their alerts.
+impl AlertSink for AlertingService {
+    fn notify(&self, notices: Vec<Notice>) {
+        let posted: Vec<Posted> = notices.into_iter().map(posted).collect();
+        // What is not durable is told again: see `AlertSink`.
+        if let Err(error) = self
+            .alerting
+            .change(|pipeline, now| pipeline.take(posted, now))
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot keep alerts of rules durably"
+            );
+        }
+    }
+}
+
+fn posted(notice: Notice) -> Posted {
+    let pairs = |labels: &Labels| {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        labels.iter().map(owned).collect()
+    };
+    Posted {
+        labels: pairs(&notice.labels),
+        annotations: pairs(&notice.annotations),
+        starts_at: Some(notice.starts_at),
+        ends_at: Some(notice.ends_at),
+        generator_url: notice.generator_url,
+    }
+}
+
+/// A configuration that was read, and what sends by it.
 struct Loaded {
     config: Config,
+    sender: Sender,
     shown: String,
 }
 
 impl Loaded {
-    fn read(settings: &Settings) -> Result<Self, String> {
+    fn read(settings: &Settings, clock: &SharedClock) -> Result<Self, String> {
         let path = settings.optional_path("alertmanager.config-file");
         let (path, text) = match path {
             Some(path) => (path.to_owned(), read(path)?),
@@ -110,8 +149,20 @@ impl Loaded {
         for warning in &config.warnings {
             tracing::warn!(warning, "alerting configuration");
         }
+        let templates = load_templates(&config.templates).map_err(|error| error.to_string())?;
+        let clock = Arc::clone(clock);
+        let sender = SenderConfig {
+            reach: if settings.switch("alertmanager.allow-link-local") {
+                Reach::Anywhere
+            } else {
+                Reach::Ordinary
+            },
+            within: SEND_WITHIN,
+            now: Arc::new(move || Time::from_unix_ms(TimestampMs::from(clock.wall()).0)),
+        };
         Ok(Self {
             config,
+            sender: Sender::new(templates, sender),
             shown: shown(&text),
         })
     }
@@ -138,21 +189,6 @@ fn limits(settings: &Settings) -> PipelineLimits {
         silences: number("alertmanager.max-silences"),
         retention: settings.duration("alertmanager.retention"),
         ..PipelineLimits::default()
-    }
-}
-
-/// Stands where what sends notifications will be connected.
-#[derive(Debug)]
-struct NotConnected;
-
-impl Deliver for NotConnected {
-    fn deliver<'a>(&'a self, _: &'a Notification) -> Attempt<'a> {
-        Box::pin(async {
-            Outcome::GiveUp(Failure {
-                kind: FailureKind::Message,
-                reason: "this build sends no notifications".to_owned(),
-            })
-        })
     }
 }
 

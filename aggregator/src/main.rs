@@ -69,6 +69,7 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         ["aggregator"] => service::run(settings),
         ["query"] => tools::query(&settings, &arguments["EXPRESSION"]),
         ["promqltest"] => tools::promqltest(&settings, &arguments["FILE"]),
+        ["alerts", "preview"] => tools::alerts_preview(&settings),
         ["agents"] => tools::agents(&settings),
         ["token", "create"] => tools::create_token(&settings),
         ["token", "list"] => tools::list_tokens(&settings),

@@ -253,6 +253,13 @@ const ALERTMANAGER: &[Setting] = &[
         value_name: "DURATION",
         help: "How long ended silences, and what was told of groups that are gone, are remembered.",
     },
+    Setting {
+        name: "alertmanager.allow-link-local",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Let notifications go to link-local addresses and metadata services of clouds, too.",
+    },
 ];
 
 const WEB: &[Setting] = &[
@@ -784,6 +791,51 @@ fn check() -> Program {
     }
 }
 
+const PREVIEW: &[Setting] = &[
+    Setting {
+        name: "receiver",
+        kind: Kind::Text,
+        default: Some("default"),
+        value_name: "NAME",
+        help: "The receiver whose messages are shown.",
+    },
+    Setting {
+        name: "config",
+        kind: Kind::Path,
+        default: Some("alertmanager.yml"),
+        value_name: "FILE",
+        help: "Alertmanager's configuration file.",
+    },
+    Setting {
+        name: "alert",
+        kind: Kind::Text,
+        default: None,
+        value_name: "ALERT",
+        help: "The alert: labels (a=b,c=d), or JSON with labels and annotations; an example when not given.",
+    },
+    Setting {
+        name: "resolved",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Show what is sent once the alert is resolved.",
+    },
+    Setting {
+        name: "send",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Send it, too.",
+    },
+    Setting {
+        name: "web.external-url",
+        kind: Kind::Text,
+        default: Some("http://localhost:9090"),
+        value_name: "URL",
+        help: "The URL under which people reach us; links in messages begin with it.",
+    },
+];
+
 fn alerts() -> Program {
     const SPAN: &[Setting] = &[
         Setting {
@@ -803,20 +855,29 @@ fn alerts() -> Program {
     ];
     Program {
         name: "alerts",
-        about: "Looks at alerts.",
-        commands: vec![Program {
-            name: "explain",
-            about: "Says what happened to alerts: when they fired, what kept them quiet, who was told, what came back.",
-            examples: "# Why did this page\npromontory alerts explain alertname=DiskFull instance=db-1\n# What happened in an hour\npromontory alerts explain --start 2026-08-01T00:00:00Z --end 2026-08-01T01:00:00Z alertname=DiskFull",
-            settings: vec![SPAN, OUTPUT, SERVER],
-            arguments: &[Argument {
-                name: "MATCHER",
-                help: "What the labels of the alerts satisfy: name=value, or any matcher",
-                optional: true,
-                repeated: true,
-            }],
-            ..Program::default()
-        }],
+        about: "Looks into alerts and their notifications.",
+        commands: vec![
+            Program {
+                name: "explain",
+                about: "Says what happened to alerts: when they fired, what kept them quiet, who was told, what came back.",
+                examples: "# Why did this page\npromontory alerts explain alertname=DiskFull instance=db-1\n# What happened in an hour\npromontory alerts explain --start 2026-08-01T00:00:00Z --end 2026-08-01T01:00:00Z alertname=DiskFull",
+                settings: vec![SPAN, OUTPUT, SERVER],
+                arguments: &[Argument {
+                    name: "MATCHER",
+                    help: "What the labels of the alerts satisfy: name=value, or any matcher",
+                    optional: true,
+                    repeated: true,
+                }],
+                ..Program::default()
+            },
+            Program {
+                name: "preview",
+                about: "Shows what a receiver would be sent, secrets hidden; nothing leaves unless --send is given.",
+                examples: "# The example alert, as the receiver ops would be told\npromontory alerts preview --receiver ops --config alertmanager.yml\n# An alert of one's own, sent\npromontory alerts preview --receiver ops --alert alertname=Test,severity=page --send",
+                settings: vec![PREVIEW, OUTPUT],
+                ..Program::default()
+            },
+        ],
         ..Program::default()
     }
 }

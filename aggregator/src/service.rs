@@ -16,7 +16,7 @@ use http_shell::{Handler, Limits, Listen, Server};
 use ingest::{Agents, Metrics, RemoteWrite, Service, Shared, Tokens};
 use promql::Engine;
 use rows::Epoch;
-use rules::{AlertSink, Notice, Rules};
+use rules::Rules;
 use runtime::{Signal, Signals, Task, Tasks, Threads, Timer, Token};
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
@@ -203,13 +203,13 @@ impl Aggregator {
         let progress = ReplayProgress::default();
         let recovering = readiness.condition("storage", "the log is being replayed");
         let tasks = base.tasks.clone();
-        let rules = open_rules(base, &folder)?;
         let alerting = AlertingService::open(
             &settings,
             &base.files,
             Arc::clone(&base.clock),
             &base.registry,
         )?;
+        let rules = open_rules(base, &folder, alerting.clone())?;
         let process = Process::new(
             settings.clone(),
             base.log.clone(),
@@ -424,27 +424,14 @@ fn open_tokens(base: &Base, folder: &Path, authority: &Authority) -> anyhow::Res
     ))
 }
 
-fn open_rules(base: &Base, folder: &Path) -> anyhow::Result<Arc<Rules>> {
+fn open_rules(base: &Base, folder: &Path, alerting: AlertingService) -> anyhow::Result<Arc<Rules>> {
     let database = KeyValue::open(Arc::clone(&base.files), &folder.join(RULES_DATABASE))?;
     let parser = promql::ParserOptions::default();
     Ok(Arc::new(Rules::new(
         Some(Arc::new(database)),
-        Arc::new(LoggedAlerts),
+        Arc::new(alerting),
         parser,
     )))
-}
-
-/// Writes alerts to the log, where nobody else is told of them.
-#[derive(Debug)]
-struct LoggedAlerts;
-
-impl AlertSink for LoggedAlerts {
-    fn notify(&self, notices: Vec<Notice>) {
-        for notice in notices {
-            let (alert, resolved) = (&notice.labels, notice.resolved);
-            tracing::debug!(%alert, resolved, "alert");
-        }
-    }
 }
 
 async fn open_store(

@@ -4,6 +4,7 @@
 pub(crate) mod alerting;
 mod client;
 mod import;
+mod preview;
 mod promqltest;
 mod query;
 mod rows;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::{program, terminal};
 use client::Caller;
 pub(crate) use import::import;
+pub(crate) use preview::alerts_preview;
 pub(crate) use promqltest::promqltest;
 pub(crate) use query::query;
 use rows::{agent_rows, token_rows};

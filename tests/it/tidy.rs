@@ -41,7 +41,8 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("wire", "rows"),
     ("telemetry", "exposition"),
     ("telemetry", "rows"),
-    ("aggregator", "agent"), // `promontory up` runs both in one process
+    ("alerting", "http-shell"), // notifications leave by its client
+    ("aggregator", "agent"),    // `promontory up` runs both in one process
 ];
 
 /// Who must never use what, beyond layers.

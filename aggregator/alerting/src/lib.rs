@@ -3,7 +3,8 @@
 //! [`Config`] is Alertmanager's configuration file, unmodified, with its matchers in both of its dialects ([`parse_matchers`]) and its
 //! time intervals ([`TimeInterval`]). [`RouteTree`] says who is told of an alert. [`Pipeline`] takes alerts and decides who is told
 //! what and when, as plain code over explicit state: time comes in, attempts and changes to make durable come out. [`Alerting`] is the
-//! shell around it. Receivers are given [`Notification`]s and answer with [`Outcome`]s ([`Deliver`]).
+//! shell around it. Receivers are given [`Notification`]s and answer with [`Outcome`]s ([`Deliver`]); [`Sender`] tells all 18 kinds of
+//! them, over HTTP and SMTP.
 //!
 //! What happened to every alert stands in a ledger ([`Event`], [`Pipeline::history`]).
 //!
@@ -19,6 +20,7 @@ mod matcher;
 mod notification;
 mod notification_log;
 mod pipeline;
+mod receiver;
 mod record;
 mod routing;
 mod service;
@@ -30,6 +32,7 @@ pub use config::{
     Config, Credential, GroupBy, Groups, InhibitRule, Integration, IntegrationKind, Receiver,
     Route, Setting, Settings, shown,
 };
+pub use http_shell::Reach;
 pub use ledger::{EVENT_ALERTS_MAX, Event, EventKind};
 pub use matcher::{MatcherMode, ParsedMatchers, format_matcher, parse_matchers};
 pub use notification::{
@@ -40,6 +43,7 @@ pub use pipeline::{
     AlertFilter, AlertView, AttemptId, Counts, GroupView, HistoryFilter, Pipeline, PipelineLimits,
     Record, Sizes, Taken, ToAttempt,
 };
+pub use receiver::{Preview, Sender, SenderConfig, TemplateFileError, load_templates, preview};
 pub use record::Change;
 pub use routing::{RouteNode, RouteTree};
 pub use service::{Alerting, Now};

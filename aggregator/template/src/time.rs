@@ -104,7 +104,7 @@ impl Time {
     }
 
     /// Returns how long after `earlier` this is; the longest duration when it is longer.
-    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+    pub fn since(&self, earlier: &Self) -> Duration {
         let nanoseconds = self.unix_nanoseconds() - earlier.unix_nanoseconds();
         let limit = if nanoseconds < 0 { i64::MIN } else { i64::MAX };
         Duration(i64::try_from(nanoseconds).unwrap_or(limit))

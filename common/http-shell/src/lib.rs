@@ -13,6 +13,7 @@
 
 mod auth;
 mod client;
+mod dial;
 mod encoding;
 mod exchange;
 mod form;
@@ -20,14 +21,17 @@ mod lenient;
 mod limits;
 mod listen;
 mod message;
+mod outgoing;
 mod serve;
 mod stall;
 mod web;
 
 pub use client::{Client, ClientError, Reply, Target};
+pub use dial::{DialError, Reach, dial};
 pub use form::{Form, decode_component, encode_component};
 pub use hyper::{Method, StatusCode, header};
 pub use limits::Limits;
 pub use listen::{BindError, Listen};
 pub use message::{Caller, Handler, HandlerFuture, Held, Request, Response};
+pub use outgoing::{Call, HttpUrl, Outgoing, OutgoingConfig, OutgoingError, Proxy};
 pub use serve::{Server, ServerStats};

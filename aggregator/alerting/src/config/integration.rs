@@ -5,6 +5,7 @@ use config::{Node, NodeValue, Position};
 use super::schema;
 use super::settings::{Field, Setting, Settings, is_template};
 use super::{Reader, http};
+use crate::receiver::{STYLE_PLAIN, STYLE_RICH};
 
 /// What a notification is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,7 +204,11 @@ fn has_authorization(settings: &Settings) -> bool {
 /// Checks an integration by itself.
 fn check(kind: IntegrationKind, settings: &mut Settings) -> Checked {
     match kind {
-        IntegrationKind::Discord | IntegrationKind::MsTeams | IntegrationKind::MsTeamsV2 => {
+        IntegrationKind::Discord | IntegrationKind::MsTeams => {
+            one_of(settings, "webhook_url", "webhook_url_file")
+        }
+        IntegrationKind::MsTeamsV2 => {
+            check_style(settings)?;
             one_of(settings, "webhook_url", "webhook_url_file")
         }
         IntegrationKind::Email => check_email(settings),
@@ -392,7 +397,15 @@ fn check_fields(settings: &Settings, name: &str) -> Checked {
     Ok(())
 }
 
+fn check_style(settings: &Settings) -> Checked {
+    match settings.text("style") {
+        STYLE_PLAIN | STYLE_RICH => Ok(()),
+        _ => fail(format!("style must be {STYLE_PLAIN} or {STYLE_RICH}")),
+    }
+}
+
 fn check_slack(settings: &Settings) -> Checked {
+    check_style(settings)?;
     check_fields(settings, "Slack")?;
     for action in settings.groups("actions") {
         needs(action, "type", "missing type in Slack action configuration")?;

@@ -141,6 +141,8 @@ pub(super) static TRACING: &[F] = &[
 const SEND_RESOLVED: F = F::flag_or("send_resolved", true);
 const KEEP_RESOLVED: F = F::flag_or("send_resolved", false);
 const HTTP_CONFIG: F = F::group("http_config", HTTP);
+/// Ours: how a message looks.
+const STYLE: F = F::text_or("style", crate::receiver::STYLE_PLAIN);
 /// Title, value and whether there is room for others beside it.
 const MESSAGE_FIELDS: &[F] = &[F::text("title"), F::text("value"), F::flag("short")];
 
@@ -298,6 +300,7 @@ pub(super) static MSTEAMS_V2: &[F] = &[
     F::file("webhook_url_file"),
     F::text_or("title", r#"{{ template "msteamsv2.default.title" . }}"#),
     F::text_or("text", r#"{{ template "msteamsv2.default.text" . }}"#),
+    STYLE,
 ];
 
 pub(super) static OPSGENIE: &[F] = &[
@@ -486,6 +489,7 @@ pub(super) static SLACK: &[F] = &[
     ),
     F::flag("update_message"),
     F::go_duration("timeout"),
+    STYLE,
 ];
 
 pub(super) static SNS: &[F] = &[
