@@ -79,6 +79,11 @@ fn results_are_recorded_and_alerts_survive_a_kill_and_a_reload() {
     let now = alert(&aggregator, "Now").expect("an alert");
     assert_eq!(now.0, "firing");
 
+    wait_until(PATIENCE, "evaluations of the second run", || {
+        let rules = rules(&aggregator);
+        (rules.iter().all(|rule| rule["health"] == "ok") && !rules.is_empty()).then_some(())
+    });
+
     // One rule goes, and its series ends; the others are what they were.
     write(
         &file,
