@@ -5,7 +5,7 @@
 //! (`storage: {path: ...}`). A flag beats the environment, which beats the file, which beats the default. Whatever is unknown or
 //! does not parse is a [`Mistake`] that names where it stands (file, line and column, variable or flag) and what would be accepted.
 //!
-//! Also here, because everyone needs them alike: YAML with positions ([`Node`]), sizes, secrets that do not print, and
+//! Also here, because everyone needs them alike: YAML with positions ([`Node`]) and a strict [`Reader`] of it, sizes, secrets that do not print, and
 //! exporter-toolkit's web configuration.
 //!
 //! This is the one crate that reads the environment. Never here: what the settings mean.
@@ -15,6 +15,7 @@
 mod command_line;
 mod common;
 mod mistake;
+mod reader;
 mod secret;
 mod setting;
 mod settings;
@@ -26,6 +27,7 @@ mod yaml;
 pub use command_line::{Information, Shell, completion, man_page};
 pub use common::{LOG, completion_command, man_command};
 pub use mistake::{Mistake, Mistakes, Origin};
+pub use reader::Reader;
 pub use secret::Secret;
 pub use setting::{Checked, Kind, Setting};
 pub use settings::{Argument, Environment, Invocation, Program, Refusal, Settings, Sources};

@@ -340,6 +340,23 @@ impl LabelsBuilder {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Returns names and values, in order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.pairs.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Returns whether there are no labels.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// Keeps only those labels whose names `keep` accepts.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) -> &mut Self {
+        self.pairs.retain(|(name, _)| keep(name));
+        self
+    }
+
     /// Sets `name` to `value`; an empty value removes the label, an empty name does nothing.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) -> &mut Self {
         let (name, value) = (name.into(), value.into());
