@@ -31,6 +31,15 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["alerting", "http-shell", "promql", "tsdb", "uplink"],
     &["ingest", "rules"],
+    &[
+        "alerting",
+        "http-shell",
+        "promql",
+        "scrape",
+        "tsdb",
+        "uplink",
+    ],
+    &["ingest"],
     &["api"],
     &["agent", "aggregator"],
     &["benches", "tests"],
@@ -44,6 +53,8 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("telemetry", "rows"),
     ("alerting", "http-shell"), // notifications leave by its client
     ("aggregator", "agent"),    // `promontory up` runs both in one process
+    ("scrape", "http-shell"),
+    ("aggregator", "agent"), // `promontory up` runs both in one process
 ];
 
 /// Who must never use what, beyond layers.

@@ -78,6 +78,33 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Returns host and port of a URL.
+    pub(crate) fn host(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Url { host, port, .. } => Some((host, *port)),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns the prefix of all paths, without a `/` at its end.
+    pub(crate) fn prefix(&self) -> &str {
+        match self {
+            Self::Url { prefix, .. } => prefix,
+            Self::Unix(_) => "",
+        }
+    }
+}
+
+/// Returns what the header `Host` says.
+pub(crate) fn authority(target: &Target) -> String {
+    match target.host() {
+        Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
+        Some((host, port)) => format!("{host}:{port}"),
+        None => "localhost".to_owned(),
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -237,19 +264,10 @@ impl Client {
         content_type: Option<&'static str>,
         body: Bytes,
     ) -> Result<hyper::Request<Full<Bytes>>, ClientError> {
-        let (host, prefix) = match &self.target {
-            Target::Url {
-                host, port, prefix, ..
-            } if host.contains(':') => (format!("[{host}]:{port}"), prefix.as_str()),
-            Target::Url {
-                host, port, prefix, ..
-            } => (format!("{host}:{port}"), prefix.as_str()),
-            Target::Unix(_) => ("localhost".to_owned(), ""),
-        };
         let mut request = hyper::Request::builder()
             .method(method)
-            .uri(format!("{prefix}{path}"))
-            .header(HOST, host);
+            .uri(format!("{}{path}", self.target.prefix()))
+            .header(HOST, authority(&self.target));
         if let Some(content_type) = content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }
@@ -323,17 +341,25 @@ impl Client {
     }
 
     fn broken(&self, reason: &(dyn Error + 'static)) -> ClientError {
-        ClientError::Broken {
-            target: self.target.to_string(),
-            reason: with_causes(reason),
-        }
+        broken(&self.target, reason)
     }
 
     fn untrusted(&self, reason: &(dyn Error + 'static)) -> ClientError {
-        ClientError::Tls {
-            target: self.target.to_string(),
-            reason: with_causes(reason),
-        }
+        untrusted(&self.target, reason)
+    }
+}
+
+pub(crate) fn broken(target: &Target, reason: &(dyn Error + 'static)) -> ClientError {
+    ClientError::Broken {
+        target: target.to_string(),
+        reason: with_causes(reason),
+    }
+}
+
+pub(crate) fn untrusted(target: &Target, reason: &(dyn Error + 'static)) -> ClientError {
+    ClientError::Tls {
+        target: target.to_string(),
+        reason: with_causes(reason),
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP/1.1 for everyone alike: a bounded server and a small client on hyper, over TCP, TLS and unix sockets.
+//! HTTP/1.1 for everyone alike: a bounded server and small clients on hyper, over TCP, TLS and unix sockets.
 //!
 //! Both programs serve HTTP, so what every listener needs stands here once: limits on connections, heads, bodies and time; gzip;
 //! exporter-toolkit's web configuration (TLS, basic authentication, headers), read again when it changes; an ordered stop. A
@@ -17,6 +17,7 @@ mod dial;
 mod encoding;
 mod exchange;
 mod form;
+mod getter;
 mod lenient;
 mod limits;
 mod listen;
@@ -29,6 +30,7 @@ mod web;
 pub use client::{Client, ClientError, Reply, Target};
 pub use dial::{DialError, Reach, dial};
 pub use form::{Form, decode_component, encode_component};
+pub use getter::{Answer, Getter};
 pub use hyper::{Method, StatusCode, header};
 pub use limits::Limits;
 pub use listen::{BindError, Listen};
