@@ -17,9 +17,10 @@ use uplink::{DeliveryConfig, Introduction, Update, Uplink, UplinkConfig};
 use crate::chosen::ChosenCollectors;
 use crate::collection::Collection;
 use crate::collector::Collector;
+use crate::config::host_name;
 use crate::joining::{self, Joining};
 use crate::metrics::Metrics;
-use crate::{AgentConfig, AgentError, AgentView, Pushing};
+use crate::{AgentConfig, AgentError, AgentView, Pushing, Scraping};
 
 /// Updates between the collector and the uplink: what a disk that hesitates may hold up. When full, ticks are not collected.
 const UPDATES_MAX: usize = 32;
@@ -99,8 +100,19 @@ impl Agent {
             Arc::clone(clock),
             &surroundings.registry,
         )?;
+        let seed = config
+            .id
+            .as_ref()
+            .map_or_else(host_name, ToString::to_string);
+        let scraping = Scraping::new(
+            config.jobs.clone(),
+            &seed,
+            Arc::clone(clock),
+            surroundings.tasks.clone(),
+            &surroundings.registry,
+        );
         Ok(Self {
-            view: AgentView::new(&surroundings.registry, chosen, pushing),
+            view: AgentView::new(&surroundings.registry, chosen, pushing, scraping),
             config,
             surroundings,
             host,
@@ -198,6 +210,7 @@ impl Agent {
             collection.keep_ledger(&id, epoch, series);
         }
         view.pushing().connect();
+        let scraping = view.scraping().run(sender.clone(), collecting.clone());
         let collector = Collector::new(collection, config.interval, clock, sender, metrics);
         let sending = Token::new();
         let parts = Parts {
@@ -206,6 +219,7 @@ impl Agent {
                 tasks.spawn_blocking("collector", move || collector.run(&stop, &condition))
             },
             pushing,
+            scraping: tasks.spawn("scraped targets", scraping),
             uplink: tasks.spawn("uplink", uplink.run(sending.clone())),
             collecting,
             sending,
@@ -226,6 +240,7 @@ struct Updates {
 struct Parts {
     collector: Task<()>,
     pushing: Task<()>,
+    scraping: Task<()>,
     uplink: Task<()>,
     collecting: Token,
     sending: Token,
@@ -237,6 +252,7 @@ impl Parts {
             () = stop.stopped() => Ok(()),
             ended = &mut self.collector => Err(ended_early("collector", ended)),
             ended = &mut self.pushing => Err(ended_early("pushed groups", ended)),
+            ended = &mut self.scraping => Err(ended_early("scraped targets", ended)),
             ended = &mut self.uplink => Err(ended_early("uplink", ended)),
         };
         if timeout(GRACE, self.stop()).await.is_err() {
@@ -248,11 +264,12 @@ impl Parts {
         outcome
     }
 
-    /// Collectors and pushes first, so that the uplink sees the last of their rows.
+    /// Collectors, pushes and scrapes first, so that the uplink sees the last of their rows.
     async fn stop(&mut self) {
         self.collecting.stop();
         let stopping = async {
             wait(&mut self.pushing).await;
+            wait(&mut self.scraping).await;
             wait(&mut self.collector).await;
         };
         if timeout(COLLECTOR_GRACE, stopping).await.is_err() {

@@ -10,6 +10,7 @@ use host::{
 };
 use push::{GatewayConfig, Names, StoreConfig};
 use rows::AgentId;
+use scrape::{Job, read_jobs};
 use transport::{JoinToken, Transports};
 
 use crate::PushConfig;
@@ -37,6 +38,8 @@ pub struct AgentConfig {
     pub ledger: Option<u16>,
     /// How pushes are taken.
     pub push: PushConfig,
+    /// What is scraped.
+    pub jobs: Vec<Job>,
 }
 
 /// Where a join token comes from.
@@ -64,6 +67,7 @@ impl AgentConfig {
             host: HostConfig::default(),
             ledger: None,
             push: PushConfig::default(),
+            jobs: Vec::new(),
         }
     }
 
@@ -99,6 +103,10 @@ impl AgentConfig {
             refuse("agent.id", rows::AgentIdError::to_string(error));
         }
         mistakes.extend(exclusive(settings));
+        let jobs = jobs(settings).unwrap_or_else(|of_jobs| {
+            mistakes.extend(of_jobs.0);
+            Vec::new()
+        });
         let config = Self {
             token,
             id: id.and_then(Result::ok),
@@ -114,6 +122,7 @@ impl AgentConfig {
                 .optional_number("collector.ledger")
                 .and_then(|series| u16::try_from(series).ok()),
             push: push_config(settings),
+            jobs,
             ..Self::new(aggregator.unwrap_or_default(), settings.path("spool.path"))
         };
         Mistakes::none_in(mistakes, config)
@@ -128,6 +137,13 @@ impl AgentConfig {
     pub(crate) fn quarantine_folder(&self) -> PathBuf {
         self.spool_folder.join("quarantine")
     }
+}
+
+/// Returns the jobs of the configuration file; none without a file.
+pub fn jobs(settings: &Settings) -> Result<Vec<Job>, Mistakes> {
+    settings
+        .file()
+        .map_or_else(|| Ok(Vec::new()), |(path, text)| read_jobs(path, text))
 }
 
 fn push_config(settings: &Settings) -> PushConfig {

@@ -5,6 +5,7 @@
 //!                        │   └─ rows of host and own metrics
 //!                        └─> latest rows ─> /metrics
 //! /push ─> pushing ───────(the same queue)────> uplink
+//! targets ─> scraping ────(the same queue)────> uplink
 //! ```
 //!
 //! [`Agent::start`] opens identity and spool; [`Agent::run`] joins if need be, collects and sends until it is told to stop.
@@ -16,7 +17,7 @@
 //! - Stopping has an order: collecting ends, the uplink drains and syncs the spool, then the caller's HTTP server goes.
 //! - A restart needs no token: identity and certificates lie beside the spool.
 //!
-//! Never here: what a collector reads (`host`), how rows travel (`uplink`), how they wait (`spool`).
+//! Never here: what a collector reads (`host`), how targets are scraped (`scrape`), how rows travel (`uplink`), how they wait (`spool`).
 
 #![forbid(unsafe_code)]
 
@@ -35,14 +36,16 @@ mod program;
 mod pushing;
 mod run_of_rows;
 mod schedule;
+mod scraping;
 mod view;
 
 pub use agent::{Agent, Surroundings};
 pub use chosen::{ChoiceError, exposed};
-pub use config::{AgentConfig, TokenSource, collecting, host_config};
+pub use config::{AgentConfig, TokenSource, collecting, host_config, jobs};
 pub use error::AgentError;
 pub use flags::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};
 pub use ledger::{LEDGER_JOB, ledger_value};
-pub use program::{COLLECT, RUN, program};
+pub use program::{COLLECT, RUN, SECTIONS, program};
 pub use pushing::{PushConfig, PushFailure, Pushing};
+pub use scraping::{Scraping, targets_json};
 pub use view::AgentView;

@@ -35,7 +35,11 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let read = agent::program().read(std::env::args_os(), Environment::of_process(), &[]);
+    let read = agent::program().read(
+        std::env::args_os(),
+        Environment::of_process(),
+        agent::SECTIONS,
+    );
     let done = match read {
         Ok(invocation) => execute(invocation),
         Err(Refusal::Information(Information(text))) => terminal::print(&text),

@@ -12,6 +12,9 @@ pub const RUN: &str = "run";
 /// The command that prints one exposition.
 pub const COLLECT: &str = "collect";
 
+/// Sections of the configuration file in Prometheus' format.
+pub const SECTIONS: &[&str] = &["global", "scrape_configs"];
+
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
@@ -22,7 +25,7 @@ const CONFIG_FILE: Setting = Setting {
     kind: Kind::Path,
     default: None,
     value_name: "FILE",
-    help: "Configuration file (YAML): every setting by its name, a map per dot. On SIGHUP it is read again for log.level.",
+    help: "Configuration file (YAML): every setting by its name, a map per dot; and targets to scrape: global and scrape_configs as Prometheus has them. On SIGHUP it is read again for log.level and scrape_configs.",
 };
 
 const UPLINK: &[Setting] = &[

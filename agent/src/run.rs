@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::{Agent, AgentConfig, AgentError, AgentView, Surroundings};
+use agent::{Agent, AgentConfig, AgentError, AgentView, Scraping, Surroundings};
 use clock::{SharedClock, SystemClock};
 use config::{Mistakes, Settings, WebConfig};
 use files::Disk;
@@ -34,7 +34,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
     let log = tools::log(&settings, Arc::clone(&clock))?;
     let runtime = runtime::multi_thread("agent", WORKERS, BLOCKING_THREADS)
         .map_err(|error| Failure::System("start threads", error))?;
-    let outcome = runtime.block_on(serve(config, clock, Reload { settings, log }));
+    let outcome = runtime.block_on(serve(config, clock, settings, log));
     // A collector that the kernel holds, or a second signal, must not hold up the end of the process.
     runtime.shutdown_background();
     outcome
@@ -57,12 +57,17 @@ fn check(settings: &Settings) -> Result<AgentConfig, Mistakes> {
     }
 }
 
-async fn serve(config: AgentConfig, clock: SharedClock, mut reload: Reload) -> Result<(), Failure> {
+async fn serve(
+    config: AgentConfig,
+    clock: SharedClock,
+    settings: Settings,
+    log: LogHandle,
+) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(|error| Failure::System("take signals", error))?;
     let registry = Registry::new();
     register_process(&registry, Path::new("/proc"));
     register_build_info(&registry, env!("CARGO_PKG_VERSION"), "");
-    let web = Web::bind(&reload.settings).await?;
+    let web = Web::bind(&settings).await?;
     let tasks = Tasks::new("agent");
     let stop = Token::new();
     let surroundings = Surroundings {
@@ -72,8 +77,13 @@ async fn serve(config: AgentConfig, clock: SharedClock, mut reload: Reload) -> R
         tasks: tasks.clone(),
     };
     let agent = Agent::start(config, surroundings).await?;
-    let pushes = PushRoutes::new(agent.view().pushing(), &reload.settings, &stop);
+    let pushes = PushRoutes::new(agent.view().pushing(), &settings, &stop);
     let web = web.serve(agent.view(), pushes);
+    let mut reload = Reload {
+        settings,
+        log,
+        scraping: agent.view().scraping(),
+    };
     let running = tasks.spawn("agent", agent.run(stop.child()));
     let outcome = until_end(running, &stop, &mut signals, &mut reload).await;
     // Last, so that probes and scrapes see how the agent ends.
@@ -91,7 +101,7 @@ async fn until_end(
         tokio::select! {
             ended = &mut running => return Ok(ended.unwrap_or_else(|error| Err(broken(&error)))?),
             signal = signals.next() => match signal {
-                Signal::Reload => reload.log_level(),
+                Signal::Reload => reload.reload(),
                 Signal::Shutdown if stop.is_stopped() => return Err(Failure::Impatient),
                 Signal::Shutdown => {
                     tracing::info!("stopping");
@@ -113,16 +123,20 @@ fn broken(error: &TaskError) -> AgentError {
 struct Reload {
     settings: Settings,
     log: LogHandle,
+    scraping: Scraping,
 }
 
 impl Reload {
-    fn log_level(&mut self) {
-        match self.settings.reloaded() {
-            Ok(settings) => {
+    fn reload(&mut self) {
+        let reloaded = self.settings.reloaded();
+        let reloaded = reloaded.and_then(|settings| Ok((agent::jobs(&settings)?, settings)));
+        match reloaded {
+            Ok((jobs, settings)) => {
                 self.settings = settings;
+                self.scraping.reload(jobs);
                 let level = self.settings.text("log.level").parse().unwrap_or_default();
                 self.log.set_level(level);
-                tracing::info!(%level, "read the configuration file again for log.level");
+                tracing::info!(%level, "read the configuration file again for log.level and scrape_configs");
             }
             Err(mistakes) => {
                 tracing::error!(%mistakes, "configuration not reloaded; the old one stays");

@@ -7,9 +7,9 @@ use exposition::Format;
 use telemetry::{Condition, Readiness, Registry, Unmet};
 use uplink::{UplinkStats, UplinkView};
 
-use crate::Pushing;
 use crate::chosen::{ChoiceError, ChosenCollectors};
 use crate::latest::Latest;
+use crate::{Pushing, Scraping};
 
 /// How often somebody who waits for the first session looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -24,6 +24,7 @@ struct Inner {
     chosen: ChosenCollectors,
     registry: Registry,
     pushing: Pushing,
+    scraping: Scraping,
     readiness: Readiness,
     identity: Condition,
     collection: Condition,
@@ -32,13 +33,19 @@ struct Inner {
 }
 
 impl AgentView {
-    pub(crate) fn new(registry: &Registry, chosen: ChosenCollectors, pushing: Pushing) -> Self {
+    pub(crate) fn new(
+        registry: &Registry,
+        chosen: ChosenCollectors,
+        pushing: Pushing,
+        scraping: Scraping,
+    ) -> Self {
         let readiness = Readiness::new();
         Self(Arc::new(Inner {
             latest: Arc::default(),
             chosen,
             registry: registry.clone(),
             pushing,
+            scraping,
             identity: readiness.condition("identity", "the agent has not joined yet"),
             collection: readiness.condition("collection", "nothing was collected yet"),
             readiness,
@@ -92,6 +99,11 @@ impl AgentView {
     /// Returns the agent's push API.
     pub fn pushing(&self) -> Pushing {
         self.0.pushing.clone()
+    }
+
+    /// Returns the agent's scraper.
+    pub fn scraping(&self) -> Scraping {
+        self.0.scraping.clone()
     }
 
     pub(crate) fn latest(&self) -> Arc<Latest> {

@@ -8,7 +8,7 @@ mod push;
 
 pub(crate) use push::{PushRoutes, SocketRoutes};
 
-const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it; ?collect[]=NAME and ?exclude[]=NAME choose collectors\n/metrics/self  this agent\n/push/         pushed groups: the API of a Pushgateway begins here\n/-/healthy\n/-/ready";
+const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it; ?collect[]=NAME and ?exclude[]=NAME choose collectors\n/metrics/self  this agent\n/push/         pushed groups: the API of a Pushgateway begins here\n/api/v1/targets  what is scraped, as Prometheus shows it\n/-/healthy\n/-/ready";
 
 /// Where the push API begins.
 const PUSH: &str = "/push";
@@ -34,6 +34,10 @@ impl Routes {
         match request.path.as_str() {
             "/metrics" => self.node(request).await,
             "/metrics/self" => exposition(request, |format| self.view.expose_self(format)),
+            "/api/v1/targets" => {
+                let targets = agent::targets_json(&self.view.scraping().pools());
+                Response::new(StatusCode::OK, "application/json", targets)
+            }
             "/-/healthy" => Response::text(StatusCode::OK, "healthy"),
             "/-/ready" => self.readiness(),
             "/" => Response::text(StatusCode::OK, INDEX),
@@ -190,6 +194,14 @@ mod tests {
                 200,
                 "text/plain; version=0.0.4",
                 "own_total 7",
+            ),
+            (
+                Method::GET,
+                "/api/v1/targets",
+                "",
+                200,
+                "application/json",
+                "activeTargets",
             ),
             (Method::GET, "/-/healthy", "", 200, "text/plain", "healthy"),
             (

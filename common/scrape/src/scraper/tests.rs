@@ -54,10 +54,7 @@ async fn answer_all(mut stream: TcpStream, answer: Vec<u8>, asked: mpsc::Sender<
         request.extend_from_slice(&buffer[..length]);
         if request.ends_with(b"\r\n\r\n") {
             // A test that has seen enough does not listen any more.
-            asked
-                .send(String::from_utf8(std::mem::take(&mut request)).unwrap())
-                .await
-                .unwrap_or_default();
+            drop(asked.try_send(String::from_utf8(std::mem::take(&mut request)).unwrap()));
             if stream.write_all(&answer).await.is_err() {
                 return;
             }
@@ -86,7 +83,7 @@ fn jobs(text: &str) -> Vec<Job> {
 
 fn job(address: SocketAddr, keys: &str) -> Vec<Job> {
     jobs(&format!(
-        "scrape_configs:\n- job_name: j\n  scrape_interval: 50ms\n  static_configs: [{{targets: ['{address}']}}]\n{keys}"
+        "scrape_configs:\n- job_name: j\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{address}']}}]\n{keys}"
     ))
 }
 
@@ -151,7 +148,7 @@ async fn a_target_is_scraped_again_and_again_over_one_connection() {
             &format!("host: {address}"),
             "authorization: basic dtpw",
             "accept-encoding: gzip",
-            "x-prometheus-scrape-timeout-seconds: 0.05",
+            "x-prometheus-scrape-timeout-seconds: 1",
             "accept: application/openmetrics-text;version=1.0.0",
         ] {
             assert!(request.contains(line), "{line} in {request}");
@@ -196,10 +193,9 @@ async fn bad_targets_cost_themselves_alone() {
     let lies = lies.replace("Length: 4", "Length: 4000").into_bytes();
     let (good, _requests) = target(plain("a 1\n")).await;
     let mut text = format!(
-        "scrape_configs:\n- {{job_name: good, scrape_interval: 50ms, static_configs: [{{targets: ['{good}']}}]}}\n"
+        "scrape_configs:\n- {{job_name: good, scrape_interval: 1s, static_configs: [{{targets: ['{good}']}}]}}\n"
     );
     let mut expected = BTreeMap::new();
-    let mut kept = Vec::new();
     for (name, answer, said) in [
         ("endless", endless, "body size limit exceeded"),
         ("silent", vec![b'H'], "took longer than"),
@@ -212,22 +208,13 @@ async fn bad_targets_cost_themselves_alone() {
         ("elsewhere", b"HTTP/1.1 302 Found\r\nLocation: http://x.example/\r\nContent-Length: 0\r\n\r\n".to_vec(), "another server"),
         ("around", b"HTTP/1.1 302 Found\r\nLocation: /metrics\r\nContent-Length: 0\r\n\r\n".to_vec(), "more than 10 redirects"),
     ] {
-        let (address, requests) = target(answer).await;
-        kept.push(requests);
-        text += &format!("- {{job_name: {name}, scrape_interval: 300ms, body_size_limit: 64KB, static_configs: [{{targets: ['{address}']}}]}}\n");
+        let (address, _requests) = target(answer).await;
+        text += &format!("- {{job_name: {name}, scrape_interval: 1s, body_size_limit: 64KB, static_configs: [{{targets: ['{address}']}}]}}\n");
         expected.insert(name, said);
-    }
-    let drained =
-        async |requests: &mut mpsc::Receiver<String>| while requests.recv().await.is_some() {};
-    let draining = Tasks::new("drain");
-    for mut requests in kept {
-        draining
-            .spawn("drain", async move { drained(&mut requests).await })
-            .detach();
     }
     let mut running = start(jobs(&text));
     let mut good_scrapes = 0;
-    while !expected.is_empty() || good_scrapes < 5 {
+    while !expected.is_empty() || good_scrapes < 3 {
         running.next().await;
         for pool in running.scraper.pools() {
             let target = &pool.active[0];
@@ -253,7 +240,7 @@ async fn a_reload_keeps_what_stays_and_marks_what_goes() {
     let cohort = running.next().await.rows[0].cohort;
     let both = |keys: &str| {
         jobs(&format!(
-            "scrape_configs:\n- job_name: j\n  scrape_interval: 50ms\n  static_configs: [{{targets: ['{first}', '{second}']}}]\n{keys}"
+            "scrape_configs:\n- job_name: j\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{first}', '{second}']}}]\n{keys}"
         ))
     };
     running.scraper.reload(both(""));
@@ -282,7 +269,7 @@ async fn a_reload_keeps_what_stays_and_marks_what_goes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_targets_than_allowed_are_none() {
     let jobs = jobs(
-        "scrape_configs:\n- {job_name: j, scrape_interval: 50ms, target_limit: 1, static_configs: [{targets: ['a:1', 'b:1']}]}\n",
+        "scrape_configs:\n- {job_name: j, scrape_interval: 1s, target_limit: 1, static_configs: [{targets: ['a:1', 'b:1']}]}\n",
     );
     let mut running = start(jobs);
     let error = running.next().await.error.expect("refused");
