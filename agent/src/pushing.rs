@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clock::{Clock, Deadline, SharedClock};
+use exposition::Format;
 use files::SharedFileSystem;
 use model::TimestampMs;
 use push::{
@@ -204,8 +205,8 @@ impl Pushing {
     }
 
     /// Returns the exposition of everything.
-    pub fn expose(&self) -> String {
-        self.gateway().expose()
+    pub fn expose(&self, format: Format) -> String {
+        self.gateway().expose(format)
     }
 
     /// Returns the answer to `/api/v1/metrics`.

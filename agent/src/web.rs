@@ -1,7 +1,7 @@
 //! What the agent serves over HTTP.
 
 use agent::{AgentView, ChoiceError};
-use exposition::Format;
+use exposition::{Format, Media, to_protobuf};
 use http_shell::{Handler, HandlerFuture, Method, Request, Response, StatusCode, header};
 
 mod push;
@@ -53,9 +53,10 @@ impl Routes {
         if collect.is_empty() && exclude.is_empty() {
             return exposition(request, |format| self.view.expose_node(format));
         }
-        let format = format_of(request);
+        let media = media_of(request);
+        let format = format_in(media);
         match self.view.expose_chosen(&collect, &exclude, format).await {
-            Ok(text) => Response::new(StatusCode::OK, format.content_type(), text),
+            Ok(text) => shown(media, text),
             Err(error @ ChoiceError::Broken(_)) => {
                 Response::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
@@ -89,13 +90,35 @@ impl Handler for Routes {
     }
 }
 
+/// Answers with an exposition in the form that the client likes best.
 fn exposition(request: &Request, expose: impl FnOnce(Format) -> String) -> Response {
-    let format = format_of(request);
-    Response::new(StatusCode::OK, format.content_type(), expose(format))
+    let media = media_of(request);
+    shown(media, expose(format_in(media)))
 }
 
-fn format_of(request: &Request) -> Format {
-    Format::negotiate(request.header(header::ACCEPT).unwrap_or_default())
+fn media_of(request: &Request) -> Media {
+    Media::negotiate(request.header(header::ACCEPT).unwrap_or_default())
+}
+
+/// Returns the format to write in: what shall be protobuf is text first.
+const fn format_in(media: Media) -> Format {
+    match media {
+        Media::Text(format) => format,
+        Media::Protobuf => Format::Text,
+    }
+}
+
+fn shown(media: Media, text: String) -> Response {
+    match media {
+        Media::Text(_) => Response::new(StatusCode::OK, media.content_type(), text),
+        Media::Protobuf => match to_protobuf(&text) {
+            Ok(bytes) => Response::new(StatusCode::OK, media.content_type(), bytes),
+            Err(error) => {
+                let why = format!("what was written cannot be read: {error}");
+                Response::text(StatusCode::INTERNAL_SERVER_ERROR, why)
+            }
+        },
+    }
 }
 
 #[cfg(test)]
@@ -169,6 +192,7 @@ mod tests {
     async fn every_route_answers_before_anything_was_collected() {
         let routes = routes().await;
         const OPEN_METRICS: &str = "application/openmetrics-text";
+        const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;q=0.3";
         for (method, path, accept, status, content_type, part) in [
             (Method::GET, "/", "", 200, "text/plain", "/metrics/self"),
             (
@@ -182,6 +206,22 @@ mod tests {
             (
                 Method::GET,
                 "/metrics",
+                OPEN_METRICS,
+                200,
+                OPEN_METRICS,
+                "# EOF",
+            ),
+            (
+                Method::GET,
+                "/metrics/self",
+                PROTOBUF,
+                200,
+                "application/vnd.google.protobuf",
+                "own_total",
+            ),
+            (
+                Method::GET,
+                "/push/metrics",
                 OPEN_METRICS,
                 200,
                 OPEN_METRICS,
@@ -236,7 +276,7 @@ mod tests {
             assert_eq!(answer.status.as_u16(), status, "{path}");
             let kind = answer.headers[header::CONTENT_TYPE].to_str().unwrap();
             assert!(kind.starts_with(content_type), "{path}: {kind}");
-            let body = String::from_utf8(answer.body.to_vec()).unwrap();
+            let body = String::from_utf8_lossy(&answer.body);
             assert!(body.contains(part), "{path}: {body}");
         }
     }

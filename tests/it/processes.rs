@@ -15,6 +15,7 @@ mod queries;
 mod reload;
 mod remote_write;
 mod rules;
+mod scraping;
 mod side_by_side;
 mod strangers;
 mod tools;

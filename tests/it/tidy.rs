@@ -119,7 +119,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("saphyr-parser", &["config"]),
     ("snap", &["ingest", "push", "benches", "compare"]),
     ("roaring", &["tsdb"]),
-    ("zstd", &["rows", "tsdb", "benches"]),
+    ("zstd", &["http-shell", "rows", "tsdb", "benches"]),
 ];
 
 /// Formats have a document beside the code.

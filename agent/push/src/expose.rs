@@ -15,8 +15,8 @@ const INSTANCE: &str = "instance";
 /// Of the agent's own families, those that a Pushgateway has.
 const OWN_PREFIX: &str = "pushgateway_";
 
-/// Returns everything as text: what was pushed, when, and the families of `registry` that a Pushgateway has.
-pub(crate) fn expose(store: &Store, registry: &Registry) -> String {
+/// Returns everything in a text format: what was pushed, when, and the families of `registry` that a Pushgateway has.
+pub(crate) fn expose(store: &Store, registry: &Registry, format: Format) -> String {
     let mut families = Families::default();
     registry.gather(&mut families);
     let groups = store.groups();
@@ -34,7 +34,7 @@ pub(crate) fn expose(store: &Store, registry: &Registry) -> String {
         }
     }
     let mut out = String::new();
-    let mut writer = Writer::new(Format::Text, &mut out);
+    let mut writer = Writer::new(format, &mut out);
     for (name, family) in &families.by_name {
         family.write(name, &groups, &mut writer);
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clock::Monotonic;
+use exposition::Format;
 use files::{SharedFile, SharedFileSystem};
 use model::{TimestampMs, parse_duration};
 use rows::CohortId;
@@ -241,9 +242,9 @@ impl Gateway {
     }
 
     /// Returns the exposition of everything.
-    pub fn expose(&self) -> String {
+    pub fn expose(&self, format: Format) -> String {
         self.metrics.show(self.store.stats(), self.is_broken());
-        expose::expose(&self.store, &self.registry)
+        expose::expose(&self.store, &self.registry, format)
     }
 
     /// Returns the answer to `/api/v1/metrics`.

@@ -13,7 +13,6 @@ use http_shell::{
 use push::{Body, GroupKey, PathError, PushError, PushOptions};
 use runtime::Token;
 
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -67,10 +66,8 @@ impl PushRoutes {
     pub(crate) async fn answer(&self, request: &Request, path: &str) -> Response {
         let (handler, response) = match path {
             "/metrics" => only(&request.method, &[Method::GET], || {
-                (
-                    "",
-                    Response::new(StatusCode::OK, TEXT, self.pushing.expose()),
-                )
+                let shown = super::exposition(request, |format| self.pushing.expose(format));
+                ("", shown)
             }),
             _ if path.starts_with("/metrics/") => self.group(request, path).await,
             _ => self.rest(request, path),

@@ -1,5 +1,5 @@
 //! Prometheus text 0.0.4, OpenMetrics 1.0 and delimited protobuf: streaming parsers that borrow their input, and a streaming writer
-//! of the two text formats.
+//! of the two text formats; text becomes protobuf by [`to_protobuf`].
 //!
 //! **Reading.** [`TextParser`] and [`OpenMetricsParser`] are iterators over [`Entry`]s. An entry borrows the input; labels are
 //! checked once and decoded lazily ([`Series::labels`]), so a caller that remembers a target's layout looks a series up by its
@@ -27,6 +27,7 @@ mod entry;
 mod error;
 mod format;
 mod lines;
+mod media;
 mod number;
 mod openmetrics;
 mod protobuf;
@@ -39,6 +40,7 @@ pub use entry::{Entry, ExemplarEntry, SampleEntry};
 pub use error::ParseError;
 pub use format::Format;
 pub use lines::LINE_BYTES_MAX;
+pub use media::Media;
 pub use number::{
     format_go_f, format_go_g, format_openmetrics, parse_float, write_go_f, write_go_g,
     write_openmetrics,
@@ -46,7 +48,7 @@ pub use number::{
 pub use openmetrics::{EXEMPLAR_CHARS_MAX, OpenMetricsParser};
 pub use protobuf::{
     FamilyMessage, HistogramMessage, MetricMessage, MetricValue, ProtobufError, ProtobufParser,
-    SummaryMessage,
+    SummaryMessage, to_protobuf,
 };
 pub use series::{LABELS_MAX, LabelPairs, Series, Text, is_label_name, is_metric_name};
 pub use text::TextParser;

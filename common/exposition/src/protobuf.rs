@@ -7,6 +7,9 @@
 use model::{Buckets, CounterReset, Histogram, MetricType, Span, TimestampMs};
 
 mod fields;
+mod writer;
+
+pub use writer::to_protobuf;
 
 use fields::{Fields, Value};
 

@@ -14,7 +14,7 @@ use hyper::header::{
 use runtime::{Permit, Permits, Tasks};
 use tokio::time::timeout;
 
-use crate::encoding::{accepts_gzip, compress, gains_by_gzip};
+use crate::encoding::{Encoding, accepted, compress, gains_by_compression};
 use crate::serve::Counters;
 use crate::web::{Web, WebState};
 use crate::{Caller, Handler, Held, Limits, Method, Request, Response, StatusCode};
@@ -68,10 +68,10 @@ impl Exchanges {
     ) -> hyper::Response<Full<Bytes>> {
         let web = self.web.now();
         let is_head = request.method() == Method::HEAD;
-        let gzip = accepts_gzip(request.headers());
+        let encoding = accepted(request.headers());
         let answered = self.respond(request, caller, handler, &web).await;
         let response = answered.unwrap_or_else(|refusal| refusal);
-        let response = self.encode(response, gzip).await;
+        let response = self.encode(response, encoding).await;
         finish(response, is_head, &web.headers)
     }
 
@@ -198,16 +198,16 @@ impl Exchanges {
         drop(timeout(self.limits.body_time_max, discarding).await);
     }
 
-    async fn encode(&self, response: Response, gzip: bool) -> Response {
-        if !gains_by_gzip(&response) {
+    async fn encode(&self, response: Response, encoding: Encoding) -> Response {
+        if !gains_by_compression(&response) {
             return response;
         }
-        if !gzip || response.body.len() < LARGE_ANSWER_BYTES {
-            return compress(response, gzip);
+        if encoding == Encoding::Identity || response.body.len() < LARGE_ANSWER_BYTES {
+            return compress(response, encoding);
         }
         let place = self.compressions.acquire(1).await;
         let compressing = self.tasks.spawn_blocking("compress an answer", move || {
-            let response = compress(response, gzip);
+            let response = compress(response, encoding);
             drop(place);
             response
         });

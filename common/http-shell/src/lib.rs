@@ -1,6 +1,6 @@
 //! HTTP/1.1 for everyone alike: a bounded server and small clients on hyper, over TCP, TLS and unix sockets.
 //!
-//! Both programs serve HTTP, so what every listener needs stands here once: limits on connections, heads, bodies and time; gzip;
+//! Both programs serve HTTP, so what every listener needs stands here once: limits on connections, heads, bodies and time; gzip and zstd;
 //! exporter-toolkit's web configuration (TLS, basic authentication, headers), read again when it changes; an ordered stop. A
 //! [`Handler`] sees whole requests and answers whole responses; when a client goes away, its handler's future is dropped.
 //!

@@ -13,7 +13,7 @@ use super::waiting::{PATIENCE, wait_until};
 
 const PROGRAM: &str = "/usr/bin/prometheus";
 
-/// `prometheus` with an empty folder, which scrapes nothing and takes remote write.
+/// `prometheus` with an empty folder, which takes remote write.
 #[derive(Debug)]
 pub struct Prometheus {
     // First, so that it ends before its folder goes.
@@ -23,18 +23,23 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it and waits until it is ready; `None` when it is not installed.
+    /// Starts it, scraping nothing, and waits until it is ready; `None` when it is not installed.
     pub fn start() -> Option<Self> {
+        Self::with_config("global: {}\n")
+    }
+
+    /// Starts it with this configuration and waits until it is ready; `None` when it is not installed.
+    pub fn with_config(config: &str) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             return None;
         }
         let folder = TempDir::new().expect("a folder");
         let web = format!("127.0.0.1:{}", free_port());
-        let config = folder.path().join("prometheus.yml");
-        fs::write(&config, "global: {}\n").expect("a file");
+        let file = folder.path().join("prometheus.yml");
+        fs::write(&file, config).expect("a file");
         let mut command = Command::new(PROGRAM);
         command.current_dir(folder.path());
-        command.arg("--config.file").arg(&config);
+        command.arg("--config.file").arg(&file);
         command
             .arg("--storage.tsdb.path")
             .arg(folder.path().join("data"));

@@ -54,5 +54,5 @@ fuzz_target!(|input: &[u8]| {
         ms += i64::from(how & 1);
         rest = &bytes[length..];
     }
-    drop((gateway.expose(), gateway.metrics_json(), gateway.page(now(ms))));
+    drop((gateway.expose(exposition::Format::Text), gateway.metrics_json(), gateway.page(now(ms))));
 });
