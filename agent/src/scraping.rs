@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use clock::SharedClock;
 use model::{TimestampMs, Value};
-use rows::{CohortId, METADATA_MAX, SeriesSample};
+use rows::{CohortId, SeriesSample};
 use runtime::{QueueReceiver, QueueSender, Tasks, Timer, Token, WhenFull, queue};
 use scrape::{CohortIds, Job, Outlet, PoolStatus, Scraped, Scraper, ScraperSettings};
 use telemetry::{Registry, rfc3339};
@@ -20,6 +20,8 @@ const SCRAPED_MAX: usize = 64;
 const PACE: Duration = Duration::from_millis(20);
 /// Scrapes that go to the uplink together.
 const TOGETHER_MAX: usize = 16;
+/// Families that are described together: with the longest texts, an eighth of what a batch holds.
+const METADATA_TOGETHER: usize = 64;
 /// Samples with times of their own that go together: floats, and where there are histograms among them.
 const SAMPLES_TOGETHER: (usize, usize) = (16_384, 16);
 
@@ -137,10 +139,17 @@ impl Courier {
             };
             self.add(&mut update, next);
         }
-        // What a batch cannot describe is described with the next scrape that has anything new to say.
-        update.metadata.truncate(METADATA_MAX);
+        let mut metadata = std::mem::take(&mut update.metadata);
         let mut samples = std::mem::take(&mut update.samples);
         self.send(update).await;
+        while !metadata.is_empty() {
+            let later = metadata.split_off(metadata.len().min(METADATA_TOGETHER));
+            self.send(Update {
+                metadata: std::mem::replace(&mut metadata, later),
+                ..Update::default()
+            })
+            .await;
+        }
         while !samples.is_empty() {
             let later = samples.split_off(samples.len().min(together(&samples)));
             self.send(Update {

@@ -148,9 +148,11 @@ async fn read(answer: &mut Answer<'_>, job: &Job, room: &Permits) -> Result<Fetc
         if (body.len() + piece.len()) as u64 > limit {
             return Err(too_large(limit));
         }
-        // Room is taken before memory is; a compressed body counts as four times as long.
-        let factor = if is_gzip { 5 } else { 1 };
-        let needed = ((body.len() + piece.len()) * factor).div_ceil(ROOM_UNIT_BYTES);
+        // Room is taken before memory is; a compressed body becomes about five times as long, and never longer than allowed.
+        let length = body.len() + piece.len();
+        let unpacked = usize::try_from(limit).unwrap_or(usize::MAX).min(length * 5);
+        let needed = length + if is_gzip { unpacked } else { 0 };
+        let needed = needed.div_ceil(ROOM_UNIT_BYTES);
         if needed > units {
             let more = u32::try_from(needed - units).unwrap_or(u32::MAX);
             held.push(room.acquire(more).await);

@@ -15,8 +15,8 @@ use crate::http::{self, HttpConfig};
 
 /// What is scraped of one target, where its job says nothing: bytes, decompressed.
 const BODY_BYTES_MAX: u64 = 32 << 20;
-/// The most bytes that a job may allow.
-const BODY_BYTES_BOUND: u64 = 1 << 30;
+/// The most bytes that a job may allow: a compressed body and what it becomes fit into the room of all.
+const BODY_BYTES_BOUND: u64 = 64 << 20;
 /// The most samples of one scrape, whatever its job allows.
 pub(crate) const SAMPLES_MAX: u64 = 1 << 20;
 
@@ -51,7 +51,7 @@ pub struct Job {
 /// What a target may send; what is 0 in the configuration is not limited, but for the bounds that everything has.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a body, before and after it is decompressed; 32 MiB when the job says nothing.
+    /// Bytes of a body, before and after it is decompressed; 32 MiB when the job says nothing, and never more than 64 MiB.
     pub body_bytes: u64,
     /// Samples of a scrape after relabelling; never more than 2^20.
     pub samples: u64,

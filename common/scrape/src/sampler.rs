@@ -14,8 +14,8 @@ use std::time::Duration;
 use exposition::{ParseError, ProtobufError};
 use model::{Labels, METRIC_NAME, Metadata, MetricType, TimestampMs};
 use rows::{
-    CohortDefinition, CohortId, METADATA_MAX, MetricMetadata, Row, SLOTS_MAX, SeriesSample, Slot,
-    WEIGHT_MAX, row_weight,
+    CohortDefinition, CohortId, MetricMetadata, Row, SLOTS_MAX, SeriesSample, Slot, WEIGHT_MAX,
+    row_weight,
 };
 
 use crate::Job;
@@ -26,7 +26,11 @@ use part::Part;
 
 /// The most cohorts of one target: with all their slots, twice as many series as a scrape may have samples.
 const PARTS_MAX: usize = 128;
-/// What of a help text is kept.
+/// The most families of a target that are described.
+const FAMILIES_MAX: usize = 8_192;
+/// Families with longer names are not described.
+const NAME_BYTES_MAX: usize = 4 * 1024;
+/// What of a help text, or a unit, is kept.
 const HELP_BYTES_MAX: usize = 4 * 1024;
 /// The longest name of a cohort.
 const COHORT_NAME_BYTES_MAX: usize = 256;
@@ -351,15 +355,16 @@ impl Sampler {
     /// Changes what is known of a family, and tells it when it has changed.
     fn describe(&mut self, family: &str, change: impl FnOnce(&mut Metadata)) {
         let is_known = self.described.contains_key(family);
-        if !is_known && self.described.len() >= METADATA_MAX / 2 {
+        let has_room = self.described.len() < FAMILIES_MAX && family.len() <= NAME_BYTES_MAX;
+        if !is_known && !has_room {
             return;
         }
         let about = self.described.entry(family.to_owned()).or_default();
         let before = about.clone();
         change(about);
-        about
-            .help
-            .truncate(about.help.floor_char_boundary(HELP_BYTES_MAX));
+        for text in [&mut about.help, &mut about.unit] {
+            text.truncate(text.floor_char_boundary(HELP_BYTES_MAX));
+        }
         if (*about != before || !is_known) && !self.news.iter().any(|name| name == family) {
             self.news.push(family.to_owned());
         }
