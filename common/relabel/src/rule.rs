@@ -135,8 +135,11 @@ impl Rule {
     /// Reads a rule; what is wrong with it goes to the reader's mistakes, and then there is none.
     pub fn read(node: &Node, reader: &mut Reader<'_>, names: Names) -> Option<Self> {
         let written = Written::read(node, reader);
-        let (at, pattern) = written.regex.clone().unwrap_or((node.at, REGEX.to_owned()));
-        let regex = match AnchoredRegex::new(&pattern) {
+        let (at, pattern) = match &written.regex {
+            Some((at, pattern)) => (*at, pattern.as_str()),
+            None => (node.at, REGEX),
+        };
+        let regex = match AnchoredRegex::new(pattern) {
             Ok(regex) => regex,
             Err(error) => return reader.refuse(at, error.to_string()),
         };

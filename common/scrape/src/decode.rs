@@ -17,9 +17,12 @@ pub enum Protocol {
 
 /// What a parser is chosen by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
+    /// Prometheus' text.
     Text,
+    /// OpenMetrics.
     OpenMetrics,
+    /// Delimited protobuf.
     Protobuf,
 }
 

@@ -37,10 +37,10 @@ mod scraper;
 mod status;
 mod target;
 
-pub use decode::Protocol;
+pub use decode::{Format, Protocol};
 pub use job::{Job, Limits, read_jobs};
 pub use metrics::Metrics;
-pub use sampler::{CohortIds, Sampler, Scraped};
+pub use sampler::{CohortIds, Sampler, Scraped, Tally};
 pub use scraper::{Outlet, Scraper, ScraperSettings};
 pub use status::{DroppedTarget, Health, PoolStatus, TargetStatus};
 pub use target::Target;

@@ -173,8 +173,8 @@ impl Sampler {
         self.memory.bytes()
     }
 
-    /// Makes the rows of a scrape: of a body in this format, or of a failure.
-    pub(crate) fn scrape(
+    /// Makes the rows of a scrape that began at `at`: of a body in this format, or of a failure.
+    pub fn scrape(
         &mut self,
         job: &Job,
         body: Result<(Format, &[u8]), String>,

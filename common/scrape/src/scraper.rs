@@ -165,7 +165,7 @@ impl<O: Outlet> Scraper<O> {
         let timer = Timer::new(Arc::clone(&self.shared.settings.clock));
         let mut is_new = true;
         loop {
-            let now = jobs.borrow_and_update().clone();
+            let now = Arc::clone(&jobs.borrow_and_update());
             manager.look(&now, is_new).await;
             let woken = async {
                 tokio::select! {
