@@ -59,7 +59,7 @@ fn push_with(
 
 /// What was pushed, without what the gateway says of itself.
 fn shown(gateway: &Gateway) -> String {
-    let text = gateway.expose(exposition::Format::Text);
+    let text = gateway.expose(Format::Text);
     let lines = text.lines().filter(|line| !line.contains("pushgateway_"));
     lines.map(|line| format!("{line}\n")).collect()
 }
