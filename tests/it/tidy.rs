@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Crates by layer: each may use lower layers only. The binaries' packages come last, then tests and benches, then
 /// what measures all of it.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "heap", "model"],
+    &["clock", "heap", "model", "scan"],
     &[
         "config",
         "exposition",
@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "wire",
     ],
     &[
+        "containers",
         "host",
         "prometheus-block",
         "push",
@@ -98,6 +99,7 @@ const NEVERS: &[(&str, &[&str])] = &[
     ),
     ("relabel", &["clock", "tokio", "files"]),
     ("spool", &["tokio", "transport"]),
+    ("containers", &["hyper", "http-shell", "transport"]),
     ("host", &["tokio", "hyper", "transport"]),
     ("push", &["tokio", "hyper", "http-shell", "transport"]),
 ];
@@ -111,6 +113,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["transport"]),
     ("tokio-rustls", &["transport"]),
     ("rcgen", &["transport"]),
+    ("h2", &["containers"]),
+    ("prost", &["containers"]),
     ("hyper", &["http-shell"]),
     ("hyper-util", &["http-shell"]),
     ("clap", &["config"]),

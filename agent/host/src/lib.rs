@@ -33,9 +33,10 @@ mod kept_file;
 mod netlink;
 mod paths;
 mod refresh;
-mod scan;
 mod snapshot;
 mod timezone;
+
+use ::scan;
 
 pub use collector_name::{CollectorName, UnknownCollector};
 pub use config::{

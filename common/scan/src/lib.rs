@@ -1,26 +1,30 @@
-//! Byte-level readers of what the kernel prints. None panics, whatever the bytes.
+//! Byte-level readers of what the kernel prints. None panics, whatever the bytes, and none allocates but [`text`], where it must.
+//!
+//! Never here: files, and what a file's lines mean.
+
+#![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 
 /// Returns the lines, without their ends.
-pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty())
 }
 
 /// Returns the words of a line: what stands between runs of blanks.
-pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty())
 }
 
 /// Splits at the first `separator`.
-pub(crate) fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+pub fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|b| *b == separator)?;
     Some((bytes.get(..at)?, bytes.get(at + 1..)?))
 }
 
 /// Reads a decimal number that fills `word`.
-pub(crate) fn number(word: &[u8]) -> Option<u64> {
+pub fn number(word: &[u8]) -> Option<u64> {
     if word.is_empty() {
         return None;
     }
@@ -34,7 +38,7 @@ pub(crate) fn number(word: &[u8]) -> Option<u64> {
 }
 
 /// Reads a number with sign, fraction or exponent that fills `word`.
-pub(crate) fn float(word: &[u8]) -> Option<f64> {
+pub fn float(word: &[u8]) -> Option<f64> {
     match number(word) {
         Some(whole) => Some(whole as f64),
         None => std::str::from_utf8(word).ok()?.parse().ok(),
@@ -42,7 +46,7 @@ pub(crate) fn float(word: &[u8]) -> Option<f64> {
 }
 
 /// Reads a whole number with an optional sign that fills `word`: decimal, or hexadecimal after `0x`.
-pub(crate) fn integer(word: &[u8]) -> Option<f64> {
+pub fn integer(word: &[u8]) -> Option<f64> {
     let (sign, digits) = match word.split_first()? {
         (b'-', rest) => (-1.0, rest),
         (b'+', rest) => (1.0, rest),
@@ -56,7 +60,7 @@ pub(crate) fn integer(word: &[u8]) -> Option<f64> {
 }
 
 /// Reads a hexadecimal number, without a prefix, that fills `word`.
-pub(crate) fn hexadecimal(word: &[u8]) -> Option<u64> {
+pub fn hexadecimal(word: &[u8]) -> Option<u64> {
     if word.is_empty() {
         return None;
     }
@@ -67,7 +71,7 @@ pub(crate) fn hexadecimal(word: &[u8]) -> Option<u64> {
 }
 
 /// Returns text for a label; each run of bytes that are not UTF-8 becomes one U+FFFD.
-pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
     }
@@ -86,13 +90,14 @@ pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
 
 /// A number as decimal text, without allocating.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Decimal {
+pub struct Decimal {
     digits: [u8; 20],
     start: usize,
 }
 
 impl Decimal {
-    pub(crate) fn new(mut number: u64) -> Self {
+    /// Returns the digits of `number`.
+    pub fn new(mut number: u64) -> Self {
         let mut digits = [b'0'; 20];
         let mut start = digits.len();
         loop {
@@ -105,7 +110,8 @@ impl Decimal {
         }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// Returns them as text.
+    pub fn as_str(&self) -> &str {
         self.digits
             .get(self.start..)
             .and_then(|digits| std::str::from_utf8(digits).ok())

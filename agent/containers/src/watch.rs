@@ -1,0 +1,350 @@
+//! A thread that sees groups come and go, and reads each a last time as it goes.
+//!
+//! On v2, and in a hybrid layout, the kernel changes `cgroup.events` in the moment the last process has left; the runtime removes the
+//! folder some milliseconds later. On v1 nothing tells, so a process of the group is watched in its place: when it has ended, the next
+//! one, and when there is none the group has. Folders are watched for groups that come; a walk every minute finds what was missed.
+//!
+//! The thread has precedence over others, where the system grants that: it runs for microseconds, and its moment does not come again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use clock::{Deadline, SharedClock};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
+
+use crate::files::read_whole;
+use crate::layout::below;
+use crate::tree::{Group, Tree, Watch, child};
+
+/// How often everything is walked through.
+const WALK_EVERY: Duration = Duration::from_secs(60);
+/// Ahead of everything that runs as usual.
+const NICENESS: i32 = -15;
+/// Events of a thousand folders.
+const EVENT_BYTES: usize = 64 << 10;
+/// Processes that are watched at once, on v1.
+const PROCESSES_MAX: usize = 4_096;
+
+/// Numbers that epoll knows sources by; groups have their serials, from the one after.
+const STOP: u64 = 0;
+const FOLDERS: u64 = 1;
+const FIRST_GROUP: u64 = 2;
+
+/// The thread; dropping this ends it.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Starts watching; what is there already is walked through first, on the thread.
+    pub(crate) fn start(tree: Arc<Tree>, clock: SharedClock) -> io::Result<Self> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let lookout = Lookout::new(tree, clock, Arc::clone(&stop))?;
+        let thread = thread::Builder::new()
+            .name("container-watch".to_owned())
+            .spawn(move || lookout.run())?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let told = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        if let (Ok(_), Some(thread)) = (told, self.thread.take())
+            && thread.join().is_err()
+        {
+            tracing::error!("the watch over containers broke");
+        }
+    }
+}
+
+/// What a watch is of.
+#[derive(Debug)]
+enum Watched {
+    /// A folder with groups in it.
+    Folder(Arc<str>),
+    /// The file that says whether a group has processes.
+    Events(Arc<Group>),
+    /// The list of a group's processes, on v1.
+    Processes(Arc<Group>),
+}
+
+/// The thread's own.
+struct Lookout {
+    tree: Arc<Tree>,
+    clock: SharedClock,
+    epoll: OwnedFd,
+    inotify: OwnedFd,
+    /// Kept open while it is polled.
+    _stop: Arc<OwnedFd>,
+    watches: HashMap<i32, Watched>,
+    /// The process that stands for a group, by the group's serial.
+    processes: HashMap<u64, Process>,
+    buffer: Vec<u8>,
+    walk_at: Deadline,
+}
+
+struct Process {
+    group: Arc<Group>,
+    id: u32,
+    /// Kept open while it is polled.
+    _handle: OwnedFd,
+}
+
+/// What a folder or file has to say.
+struct News {
+    watch: i32,
+    flags: ReadFlags,
+    name: Option<String>,
+}
+
+impl fmt::Debug for Lookout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("Lookout").field("watches", &self.watches.len())).finish_non_exhaustive()
+    }
+}
+
+impl Lookout {
+    fn new(tree: Arc<Tree>, clock: SharedClock, stop: Arc<OwnedFd>) -> io::Result<Self> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let inotify = inotify::init(flags)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let readable = epoll::EventFlags::IN;
+        epoll::add(&epoll, &*stop, epoll::EventData::new_u64(STOP), readable)?;
+        let folders = epoll::EventData::new_u64(FOLDERS);
+        epoll::add(&epoll, &inotify, folders, readable)?;
+        Ok(Self {
+            walk_at: Deadline::after(clock.monotonic(), Duration::ZERO),
+            tree,
+            clock,
+            epoll,
+            inotify,
+            _stop: stop,
+            watches: HashMap::new(),
+            processes: HashMap::new(),
+            buffer: Vec::new(),
+        })
+    }
+
+    fn run(mut self) {
+        if let Err(error) = setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "the watch over containers has no precedence");
+        }
+        loop {
+            let now = self.clock.monotonic();
+            if self.walk_at.passed(now) {
+                self.walk_at = Deadline::after(now, WALK_EVERY);
+                self.walk("/");
+            }
+            match self.wait() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the watch over containers ends; their last values may be missed");
+                    self.tree.metrics().watch_errors.inc();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for news and takes them; returns whether to go on.
+    fn wait(&mut self) -> io::Result<bool> {
+        const MOST: usize = 64;
+        let patience = self.walk_at.remaining(self.clock.monotonic());
+        let patience = Timespec {
+            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: patience.subsec_nanos().into(),
+        };
+        let mut events = Vec::with_capacity(MOST);
+        let spare = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(&self.epoll, spare, Some(&patience)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let sources: Vec<u64> = events.iter().map(|event| event.data.u64()).collect();
+        if sources.contains(&STOP) {
+            return Ok(false);
+        }
+        // Processes first: a folder that is gone says nothing any more.
+        for serial in sources.iter().filter_map(|source| source.checked_sub(FIRST_GROUP)) {
+            self.process_ended(serial);
+        }
+        if sources.contains(&FOLDERS) {
+            self.take_news()?;
+        }
+        Ok(true)
+    }
+
+    fn take_news(&mut self) -> io::Result<()> {
+        for news in self.news()? {
+            if news.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.tree.metrics().watch_errors.inc();
+                tracing::warn!("events of cgroups were lost; all are looked through");
+                self.walk("/");
+                continue;
+            }
+            if news.flags.contains(ReadFlags::IGNORED) {
+                self.watches.remove(&news.watch);
+                continue;
+            }
+            match self.watches.get(&news.watch) {
+                Some(Watched::Folder(id)) => {
+                    let Some(name) = news.name.filter(|_| news.flags.contains(ReadFlags::ISDIR))
+                    else {
+                        continue;
+                    };
+                    let id = child(id, &name);
+                    if news.flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
+                        self.walk(&id);
+                    } else {
+                        self.removed(&id);
+                    }
+                }
+                Some(Watched::Events(group) | Watched::Processes(group)) => {
+                    let group = Arc::clone(group);
+                    self.check(&group);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what there is at the moment, as much as fits.
+    fn news(&self) -> io::Result<Vec<News>> {
+        let mut buffer = vec![MaybeUninit::uninit(); EVENT_BYTES];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut all = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(event) => all.push(News {
+                    watch: event.wd(),
+                    flags: event.events(),
+                    name: (event.file_name()).map(|name| name.to_string_lossy().into_owned()),
+                }),
+                Err(rustix::io::Errno::AGAIN) => return Ok(all),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if reader.is_buffer_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn walk(&mut self, id: &str) {
+        let tree = Arc::clone(&self.tree);
+        tree.walk(id, self);
+    }
+
+    fn removed(&mut self, id: &str) {
+        self.tree.remove(id);
+        self.processes.retain(|_, process| !process.group.lock().is_gone);
+    }
+
+    fn check(&mut self, group: &Arc<Group>) {
+        let now = self.clock.monotonic();
+        self.tree.check(group, now, &mut self.buffer);
+        self.hold_process(group, None);
+    }
+
+    /// Watches a process of a group that has no file of events, if none is watched yet.
+    fn hold_process(&mut self, group: &Arc<Group>, ended: Option<u32>) {
+        let has_events = self.tree.layout().events_file(&group.id);
+        let is_watched = self.processes.contains_key(&group.serial);
+        if is_watched || has_events.is_some_and(|file| file.exists()) {
+            return;
+        }
+        let list = below(self.tree.layout().tree(), &group.id).join("cgroup.procs");
+        let list = read_whole(&list).unwrap_or_default();
+        let mut ids = scan::lines(&list).filter_map(|line| u32::try_from(scan::number(line)?).ok());
+        let Some(id) = ids.find(|id| *id != 0 && Some(*id) != ended) else {
+            if ended.is_some() {
+                let now = self.clock.monotonic();
+                self.tree.end(group, now, &mut self.buffer);
+            }
+            return;
+        };
+        if self.processes.len() >= PROCESSES_MAX || self.hold(group, id).is_err() {
+            self.tree.metrics().watch_errors.inc();
+        }
+    }
+
+    fn hold(&mut self, group: &Arc<Group>, id: u32) -> io::Result<()> {
+        let raw = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let process = raw.ok_or(io::ErrorKind::InvalidData)?;
+        let handle = pidfd_open(process, PidfdFlags::empty())?;
+        let source = epoll::EventData::new_u64(FIRST_GROUP + group.serial);
+        epoll::add(&self.epoll, &handle, source, epoll::EventFlags::IN)?;
+        let process = Process {
+            group: Arc::clone(group),
+            id,
+            _handle: handle,
+        };
+        self.processes.insert(group.serial, process);
+        Ok(())
+    }
+
+    fn process_ended(&mut self, serial: u64) {
+        if let Some(Process { group, id, .. }) = self.processes.remove(&serial) {
+            self.hold_process(&group, Some(id));
+        }
+    }
+
+    fn add(&mut self, path: &Path, flags: WatchFlags, watched: Watched) -> bool {
+        match inotify::add_watch(&self.inotify, path, flags) {
+            Ok(watch) => {
+                self.watches.insert(watch, watched);
+                true
+            }
+            Err(rustix::io::Errno::NOENT) => false,
+            Err(error) => {
+                self.tree.metrics().watch_errors.inc();
+                tracing::debug!(%error, path = %path.display(), "a cgroup cannot be watched");
+                false
+            }
+        }
+    }
+}
+
+impl Watch for Lookout {
+    fn folder(&mut self, id: &Arc<str>, path: &Path) {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::ONLYDIR;
+        self.add(path, flags, Watched::Folder(Arc::clone(id)));
+    }
+
+    fn group(&mut self, group: &Arc<Group>) {
+        let events = self.tree.layout().events_file(&group.id);
+        let is_watched = events.is_some_and(|path| {
+            let watched = Watched::Events(Arc::clone(group));
+            self.add(&path, WatchFlags::MODIFY, watched)
+        });
+        if !is_watched && group.place.is_closed() {
+            let list = below(self.tree.layout().tree(), &group.id).join("cgroup.procs");
+            let watched = Watched::Processes(Arc::clone(group));
+            self.add(&list, WatchFlags::MODIFY, watched);
+        }
+        if group.place.is_closed() {
+            self.check(group);
+        }
+    }
+}
