@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SharedClock;
+use containers::Containers;
 use files::SharedFileSystem;
 use host::Host;
 use rows::{AgentId, Epoch};
-use runtime::{QueueReceiver, QueueSender, Task, TaskError, Tasks, Token, WhenFull, queue};
+use runtime::{
+    QueueReceiver, QueueSender, Task, TaskError, Tasks, Timer, Token, WhenFull, queue,
+};
 use spool::Spool;
 use telemetry::Registry;
 use tokio::time::timeout;
@@ -20,7 +23,9 @@ use crate::collector::Collector;
 use crate::config::host_name;
 use crate::joining::{self, Joining};
 use crate::metrics::Metrics;
-use crate::{AgentConfig, AgentError, AgentView, Pushing, Scraping};
+use crate::{
+    AgentConfig, AgentError, AgentView, ContainerConfig, NameSource, Pushing, Scraping,
+};
 
 /// Updates between the collector and the uplink: what a disk that hesitates may hold up. When full, ticks are not collected.
 const UPDATES_MAX: usize = 32;
@@ -205,9 +210,20 @@ impl Agent {
         )?;
         view.connect(uplink.view());
         metrics.follow(&registry, uplink.view());
-        let mut collection = Collection::new(host, &id, registry, view.latest(), metrics.clone());
+        let mut collection = Collection::new(
+            host,
+            &id,
+            registry.clone(),
+            view.latest(),
+            metrics.clone(),
+        );
         if let Some(series) = config.ledger {
             collection.keep_ledger(&id, epoch, series);
+        }
+        if let Some(config) = config.containers {
+            let around = (&registry, &clock, &tasks);
+            let containers = start_containers(config, around, &collecting)?;
+            collection.keep_containers(containers, view.latest_of_containers());
         }
         view.pushing().connect();
         let scraping = view.scraping().run(sender.clone(), collecting.clone());
@@ -305,6 +321,28 @@ fn part_ended(part: &'static str, error: &TaskError) -> AgentError {
         part,
         why: error.to_string(),
     }
+}
+
+/// Starts the watch over containers, and what learns their names, until `stop`.
+fn start_containers(
+    config: ContainerConfig,
+    (registry, clock, tasks): (&Registry, &SharedClock, &Tasks),
+    stop: &Token,
+) -> Result<Containers, AgentError> {
+    let names = config.names()?;
+    let metrics = containers::Metrics::new(registry);
+    if let NameSource::Runtime(runtime) = config.names {
+        let timer = Timer::new(Arc::clone(clock));
+        let (names, metrics) = (names.clone(), metrics.clone());
+        let following =
+            containers::follow(runtime, names, metrics, timer, tasks.clone(), stop.clone());
+        tasks.spawn("container runtime", following).detach();
+    }
+    let mut containers = Containers::new(config.containers, names, metrics, Arc::clone(clock));
+    if let Err(error) = containers.watch() {
+        tracing::warn!(%error, "containers cannot be watched; their last values may be missed");
+    }
+    Ok(containers)
 }
 
 pub(crate) fn connector_config(config: &AgentConfig) -> ConnectorConfig {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use clock::{Clock, SharedClock};
+use containers::Containers;
 use exposition::Part;
 use host::{Host, Tier};
 use model::{Metadata, TimestampMs};
@@ -13,6 +14,7 @@ use rows::{
 use telemetry::{Registry, Visitor};
 use uplink::Update;
 
+use crate::container_rows::ContainerRows;
 use crate::latest::Latest;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -34,6 +36,7 @@ pub(crate) struct Collection {
     fast: CohortBuilder,
     slow: CohortBuilder,
     own: Own,
+    containers: Option<ContainerRows>,
     ledger: Option<Ledger>,
     cohorts: Cohorts,
     latest: Arc<Latest>,
@@ -52,12 +55,12 @@ struct Own {
 
 /// Numbers for cohorts, each used once.
 #[derive(Debug, Default)]
-struct Cohorts {
+pub(crate) struct Cohorts {
     next: u32,
 }
 
 impl Cohorts {
-    fn next(&mut self) -> CohortId {
+    pub(crate) fn next(&mut self) -> CohortId {
         let id = CohortId(self.next);
         self.next = self.next.saturating_add(1);
         id
@@ -88,12 +91,18 @@ impl Collection {
                 generation: None,
                 described: HashSet::new(),
             },
+            containers: None,
             ledger: None,
             instance,
             cohorts,
             latest,
             metrics,
         }
+    }
+
+    /// Adds containers.
+    pub(crate) fn keep_containers(&mut self, containers: Containers, latest: Arc<Latest>) {
+        self.containers = Some(ContainerRows::new(containers, &self.instance, latest));
     }
 
     /// Adds the ledger, of so many series, to what is collected often.
@@ -109,6 +118,7 @@ impl Collection {
         if let Some(collected) = self.ledger.as_mut().map(|ledger| ledger.collect(at)) {
             self.take(collected, None, &mut update);
         }
+        self.collect_containers(&**clock, at, slow, &mut update);
         if slow {
             self.collect_tier(Tier::Slow, &**clock, at, &mut update);
             self.collect_own(at, &mut update);
@@ -136,6 +146,23 @@ impl Collection {
         let collected = sink.finish();
         seconds.observe_duration(clock.monotonic().saturating_since(begun));
         self.take(collected, Some(&self.latest), update);
+    }
+
+    fn collect_containers(
+        &mut self,
+        clock: &dyn Clock,
+        at: TimestampMs,
+        slow: bool,
+        update: &mut Update,
+    ) {
+        if let Some(containers) = &mut self.containers {
+            let begun = clock.monotonic();
+            let dropped = containers.collect(&mut self.cohorts, at, slow, update);
+            let took = clock.monotonic().saturating_since(begun);
+            self.metrics.container_seconds.observe_duration(took);
+            self.metrics.duplicates.add(dropped.duplicates as u64);
+            self.metrics.refused.add(dropped.refused as u64);
+        }
     }
 
     fn collect_own(&mut self, at: TimestampMs, update: &mut Update) {

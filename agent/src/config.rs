@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use containers::{ContainersConfig, CriConfig};
 use config::{Mistake, Mistakes, Settings};
 use host::{
     ArpOptions, CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig,
@@ -13,7 +14,7 @@ use rows::AgentId;
 use scrape::{Job, read_jobs};
 use transport::{JoinToken, Transports};
 
-use crate::PushConfig;
+use crate::{ContainerConfig, NameSource, PushConfig};
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct AgentConfig {
     pub interval: Duration,
     /// What to collect.
     pub host: HostConfig,
+    /// How containers are collected; `None`: not at all.
+    pub containers: Option<ContainerConfig>,
     /// The series of the ledger, whose values can be derived: a proof of delivery; `None`: there is none.
     pub ledger: Option<u16>,
     /// How pushes are taken.
@@ -65,6 +68,7 @@ impl AgentConfig {
             spool_bytes_max: spool::Settings::default().bytes_max,
             interval: Duration::from_secs(1),
             host: HostConfig::default(),
+            containers: None,
             ledger: None,
             push: PushConfig::default(),
             jobs: Vec::new(),
@@ -118,6 +122,7 @@ impl AgentConfig {
             spool_bytes_max: settings.number("spool.max-bytes"),
             interval: settings.duration("interval"),
             host: host_config(settings),
+            containers: container_config(settings),
             ledger: settings
                 .optional_number("collector.ledger")
                 .and_then(|series| u16::try_from(series).ok()),
@@ -173,6 +178,31 @@ fn push_config(settings: &Settings) -> PushConfig {
 /// Returns what the settings of `promontory-agent collect` say.
 pub fn collecting(settings: &Settings) -> Result<HostConfig, Mistakes> {
     Mistakes::none_in(exclusive(settings), host_config(settings))
+}
+
+/// Returns what the settings [`PATHS`](crate::PATHS) and [`CONTAINERS`](crate::CONTAINERS) say; `None`: containers are not collected.
+pub fn container_config(settings: &Settings) -> Option<ContainerConfig> {
+    let path = |name| settings.path(name).to_owned();
+    let rootfs = path("path.rootfs");
+    settings
+        .switch("collector.containers")
+        .then(|| ContainerConfig {
+            names: match settings.optional_path("cri.snapshot") {
+                Some(snapshot) => NameSource::Snapshot(snapshot.to_owned()),
+                None => NameSource::Runtime(CriConfig {
+                    socket: settings.optional_path("cri.socket").map(Path::to_owned),
+                    rootfs: rootfs.clone(),
+                }),
+            },
+            containers: ContainersConfig {
+                cgroupfs: path("path.cgroupfs"),
+                procfs: path("path.procfs"),
+                rootfs,
+                groups_max: usize::try_from(settings.number("containers.max"))
+                    .unwrap_or(usize::MAX),
+                ..ContainersConfig::default()
+            },
+        })
 }
 
 /// Returns the mistakes of include and exclude patterns that are both set although only one may be.

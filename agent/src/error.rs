@@ -76,6 +76,24 @@ pub enum AgentError {
     /// The file of pushed groups cannot be used.
     #[error(transparent)]
     Push(#[from] push::JournalError),
+    /// The snapshot of a container runtime's answers cannot be read.
+    #[error("cannot read {}; check --cri.snapshot", path.display())]
+    SnapshotFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What the file holds is no snapshot.
+    #[error("cannot use {}; check --cri.snapshot", path.display())]
+    SnapshotText {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: containers::SnapshotError,
+    },
     /// The system gives no randomness.
     #[error("cannot draw the random number of this start: {0}")]
     Random(String),
@@ -92,7 +110,13 @@ pub enum AgentError {
 impl AgentError {
     /// Returns whether the settings are to blame: the binary then exits with 2.
     pub const fn is_mistake(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Host(_))
+        matches!(
+            self,
+            Self::Settings(_)
+                | Self::Host(_)
+                | Self::SnapshotFile { .. }
+                | Self::SnapshotText { .. }
+        )
     }
 
     /// Returns whether the agent has no identity that works, and no way to get one: the binary then exits with 3.

@@ -17,6 +17,11 @@ pub const INTERVAL: Setting = Setting {
 /// The settings `--path.*`.
 pub const PATHS: &[Setting] = &[
     folder("path.procfs", "/proc", "Where procfs is mounted."),
+    folder(
+        "path.cgroupfs",
+        "/sys/fs/cgroup",
+        "Where control groups are mounted.",
+    ),
     folder("path.sysfs", "/sys", "Where sysfs is mounted."),
     folder(
         "path.rootfs",
@@ -278,6 +283,35 @@ pub const COLLECTOR_OPTIONS: &[Setting] = &[
         Some("^(oom_kill|pgpg|pswp|pg.*fault).*"),
         "The fields of /proc/vmstat to collect.",
     ),
+];
+
+/// The settings of containers.
+pub const CONTAINERS: &[Setting] = &[
+    on(
+        "collector.containers",
+        "Collect containers, pods and other control groups, as a kubelet's cAdvisor does.",
+    ),
+    Setting {
+        name: "cri.socket",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Socket of the container runtime, which names containers. When not given, the first of containerd's, CRI-O's and cri-dockerd's usual ones, below --path.rootfs.",
+    },
+    Setting {
+        name: "cri.snapshot",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "JSON of what the runtime would say, in place of its socket: lists of sandboxes and containers.",
+    },
+    Setting {
+        name: "containers.max",
+        kind: Kind::Integer(1, 100_000),
+        default: Some("4000"),
+        value_name: "N",
+        help: "The most pods and containers, each of about 70 series; more are left out and counted.",
+    },
 ];
 
 /// Patterns of which only one may be given.

@@ -1,4 +1,4 @@
-//! The last rows of the node, for `/metrics`: shown without collecting anything.
+//! The last rows of the node and of containers, for `/metrics` and `/metrics/cadvisor`: shown without collecting anything.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -8,12 +8,16 @@ use exposition::{Format, Part, Writer};
 use model::{Labels, METRIC_NAME, MetricType};
 use rows::{CohortId, Collected, Row, SeriesDefinition};
 
-/// Labels that the scraper adds itself.
-const TARGET_LABELS: [&str; 3] = [METRIC_NAME, "instance", "job"];
+/// Labels that are not shown, for the scraper adds them itself.
+const NODE_LABELS: &[&str] = &[METRIC_NAME, "instance", "job"];
+const CONTAINER_LABELS: &[&str] = &[METRIC_NAME, "instance", "job", "metrics_path"];
 
-/// The last row of each of the node's cohorts, and what its slots are. Bounded by the layouts; a tick costs a reference.
-#[derive(Debug, Default)]
-pub(crate) struct Latest(Mutex<State>);
+/// The last row of each of some cohorts, and what its slots are. Bounded by the layouts; a tick costs a reference.
+#[derive(Debug)]
+pub(crate) struct Latest {
+    state: Mutex<State>,
+    hidden_labels: &'static [&'static str],
+}
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -31,6 +35,7 @@ struct Shown {
 #[derive(Clone, Copy, Debug)]
 struct Sample<'a> {
     labels: &'a Labels,
+    hidden_labels: &'static [&'static str],
     part: Part,
     value: f64,
 }
@@ -40,7 +45,7 @@ impl<'a> Sample<'a> {
     fn own_labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let bound = self.part.bound().map(|(label, _)| label);
         let labels = self.labels.iter();
-        labels.filter(move |(name, _)| !TARGET_LABELS.contains(name) && Some(*name) != bound)
+        labels.filter(move |(name, _)| !self.hidden_labels.contains(name) && Some(*name) != bound)
     }
 
     /// Buckets and quantiles come before sum and count, in order of their bounds.
@@ -55,6 +60,23 @@ impl<'a> Sample<'a> {
 }
 
 impl Latest {
+    /// Shows the node's rows.
+    pub(crate) fn of_node() -> Self {
+        Self::hiding(NODE_LABELS)
+    }
+
+    /// Shows the rows of containers.
+    pub(crate) fn of_containers() -> Self {
+        Self::hiding(CONTAINER_LABELS)
+    }
+
+    fn hiding(hidden_labels: &'static [&'static str]) -> Self {
+        Self {
+            state: Mutex::default(),
+            hidden_labels,
+        }
+    }
+
     /// Takes over what a collection made.
     pub(crate) fn put(&self, collected: &Collected, row: &Arc<Row>) {
         let mut state = self.lock();
@@ -102,6 +124,7 @@ impl Latest {
                     .or_insert_with(|| (series.kind, Vec::new()));
                 family.1.push(Sample {
                     labels,
+                    hidden_labels: self.hidden_labels,
                     part,
                     value: *value,
                 });
@@ -130,6 +153,6 @@ impl Latest {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // A panicking holder leaves at worst a row without its new slots, which are then not shown.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,7 @@
 //! clock ─> schedule ─> collection ──(queue of updates)──> uplink ─> spool ─> aggregator
 //!                        │   └─ rows of host and own metrics
 //!                        └─> latest rows ─> /metrics
+//!                        ├─> latest rows of containers ─> /metrics/cadvisor
 //! /push ─> pushing ───────(the same queue)────> uplink
 //! targets ─> scraping ────(the same queue)────> uplink
 //! ```
@@ -25,6 +26,7 @@ mod agent;
 mod chosen;
 mod collection;
 mod collector;
+mod container_rows;
 mod config;
 mod error;
 mod flags;
@@ -41,9 +43,10 @@ mod view;
 
 pub use agent::{Agent, Surroundings};
 pub use chosen::{ChoiceError, exposed};
-pub use config::{AgentConfig, TokenSource, collecting, host_config, jobs};
+pub use config::{AgentConfig, TokenSource, collecting, container_config, host_config, jobs};
+pub use container_rows::{ContainerConfig, NameSource, exposed_containers};
 pub use error::AgentError;
-pub use flags::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};
+pub use flags::{COLLECTOR_OPTIONS, COLLECTORS, CONTAINERS, INTERVAL, PATHS};
 pub use ledger::{LEDGER_JOB, ledger_value};
 pub use program::{COLLECT, RUN, SECTIONS, program};
 pub use pushing::{PushConfig, PushFailure, Pushing};

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     pub(crate) renewals: Counter,
     pub(crate) fast_seconds: Histogram,
     pub(crate) slow_seconds: Histogram,
+    pub(crate) container_seconds: Histogram,
 }
 
 impl Metrics {
@@ -33,7 +34,7 @@ impl Metrics {
             "How long the collectors of a tier took.",
             COLLECT_SECONDS,
             ["tier"],
-            2,
+            3,
         );
         Self {
             ticks: registry.counter(
@@ -66,6 +67,7 @@ impl Metrics {
             ),
             fast_seconds: seconds.with(["fast"]),
             slow_seconds: seconds.with(["slow"]),
+            container_seconds: seconds.with(["containers"]),
         }
     }
 

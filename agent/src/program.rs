@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::{Kind, LOG, Program, Setting, completion_command, man_command};
 
-use crate::{COLLECTOR_OPTIONS, COLLECTORS, INTERVAL, PATHS};
+use crate::{COLLECTOR_OPTIONS, COLLECTORS, CONTAINERS, INTERVAL, PATHS};
 
 /// The command that runs the agent.
 pub const RUN: &str = "run";
@@ -214,6 +214,7 @@ fn run() -> Program {
             PATHS,
             COLLECTORS,
             COLLECTOR_OPTIONS,
+            CONTAINERS,
             PUSH,
             WEB,
             LOG,
@@ -227,7 +228,14 @@ fn collect() -> Program {
         name: COLLECT,
         about: "Prints one text exposition of everything this agent would collect of the node. Exit codes: 0, 2 for wrong settings, 1 for anything else.",
         examples: "# This machine\npromontory-agent collect\n# The models of its CPUs\npromontory-agent collect --collector.cpu.info",
-        settings: vec![&[CONFIG_FILE], PATHS, COLLECTORS, COLLECTOR_OPTIONS, LOG],
+        settings: vec![
+            &[CONFIG_FILE],
+            PATHS,
+            COLLECTORS,
+            COLLECTOR_OPTIONS,
+            CONTAINERS,
+            LOG,
+        ],
         ..Program::default()
     }
 }

@@ -16,8 +16,14 @@ pub(crate) fn collect(settings: &Settings) -> Result<(), Failure> {
     let config = agent::collecting(settings)?;
     let clock = Arc::new(SystemClock::new());
     log(settings, Arc::clone(&clock) as _)?;
+    let containers = match agent::container_config(settings) {
+        Some(config) => {
+            agent::exposed_containers(&config, Arc::clone(&clock) as _, Format::Text)?
+        }
+        None => String::new(),
+    };
     let mut host = Host::new(&config, clock).map_err(AgentError::Host)?;
-    terminal::print(&agent::exposed(&mut host, Format::Text))
+    terminal::print(&(agent::exposed(&mut host, Format::Text) + &containers))
 }
 
 /// Prints a completion script.

@@ -21,6 +21,7 @@ pub struct AgentView(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     latest: Arc<Latest>,
+    containers: Arc<Latest>,
     chosen: ChosenCollectors,
     registry: Registry,
     pushing: Pushing,
@@ -41,7 +42,8 @@ impl AgentView {
     ) -> Self {
         let readiness = Readiness::new();
         Self(Arc::new(Inner {
-            latest: Arc::default(),
+            latest: Arc::new(Latest::of_node()),
+            containers: Arc::new(Latest::of_containers()),
             chosen,
             registry: registry.clone(),
             pushing,
@@ -79,6 +81,11 @@ impl AgentView {
         self.0.latest.expose(format)
     }
 
+    /// Returns the last rows of containers as an exposition, as a kubelet has it below `/metrics/cadvisor`.
+    pub fn expose_containers(&self, format: Format) -> String {
+        self.0.containers.expose(format)
+    }
+
     /// Collects some of the node's collectors now, and returns what they say: those of `collect`, or all but those of `exclude`.
     ///
     /// Takes milliseconds, away from the async threads, one request after the other.
@@ -108,6 +115,10 @@ impl AgentView {
 
     pub(crate) fn latest(&self) -> Arc<Latest> {
         Arc::clone(&self.0.latest)
+    }
+
+    pub(crate) fn latest_of_containers(&self) -> Arc<Latest> {
+        Arc::clone(&self.0.containers)
     }
 
     pub(crate) fn identity_condition(&self) -> Condition {

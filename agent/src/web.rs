@@ -8,7 +8,7 @@ mod push;
 
 pub(crate) use push::{PushRoutes, SocketRoutes};
 
-const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it; ?collect[]=NAME and ?exclude[]=NAME choose collectors\n/metrics/self  this agent\n/push/         pushed groups: the API of a Pushgateway begins here\n/api/v1/targets  what is scraped, as Prometheus shows it\n/-/healthy\n/-/ready";
+const INDEX: &str = "promontory-agent\n\n/metrics       this node, as node_exporter has it; ?collect[]=NAME and ?exclude[]=NAME choose collectors\n/metrics/cadvisor  this node's containers, as a kubelet has them\n/metrics/self  this agent\n/push/         pushed groups: the API of a Pushgateway begins here\n/api/v1/targets  what is scraped, as Prometheus shows it\n/-/healthy\n/-/ready";
 
 /// Where the push API begins.
 const PUSH: &str = "/push";
@@ -33,6 +33,9 @@ impl Routes {
         }
         match request.path.as_str() {
             "/metrics" => self.node(request).await,
+            "/metrics/cadvisor" => {
+                exposition(request, |format| self.view.expose_containers(format))
+            }
             "/metrics/self" => exposition(request, |format| self.view.expose_self(format)),
             "/api/v1/targets" => {
                 let targets = agent::targets_json(&self.view.scraping().pools());
@@ -222,6 +225,7 @@ mod tests {
             (
                 Method::GET,
                 "/push/metrics",
+                "/metrics/cadvisor",
                 OPEN_METRICS,
                 200,
                 OPEN_METRICS,

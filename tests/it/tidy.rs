@@ -119,7 +119,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper-util", &["http-shell"]),
     ("clap", &["config"]),
     ("jiff", &["template"]),
-    ("libc", &["heap", "host"]),
+    ("libc", &["containers", "heap", "host"]),
     ("saphyr-parser", &["config"]),
     ("snap", &["ingest", "push", "benches", "compare"]),
     ("roaring", &["tsdb"]),

@@ -273,7 +273,7 @@ impl Containers {
         }
         if !is_over && (is_workload || slow) {
             let seldom = slow || !known.was_read;
-            if !tree.read(&mut state, seldom, &mut self.buffer) && !exists(tree, group) {
+            if !tree.read(&mut state, seldom, &mut self.buffer) && !tree.is_there(&group.id) {
                 drop(state);
                 tree.remove(&group.id);
                 return;
@@ -528,11 +528,6 @@ fn complete_root(reading: &mut Reading, procfs: &std::path::Path) {
     ) {
         memory.swap = total.saturating_sub(free);
     }
-}
-
-fn exists(tree: &Tree, group: &Group) -> bool {
-    let folder = tree.layout().folder(Controller::Core, &group.id);
-    folder.is_some_and(|folder| folder.is_dir())
 }
 
 fn made(tree: Option<&Tree>, group: &Group) -> Option<f64> {

@@ -20,7 +20,7 @@
 //!
 //! Never here: flags (the binary wires [`ContainersConfig`]), HTTP servers, rows and cohorts, the schedule.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod config;
 mod containers;
@@ -33,6 +33,7 @@ mod metrics;
 mod names;
 mod network;
 mod place;
+mod precedence;
 mod processes;
 mod reading;
 mod tree;

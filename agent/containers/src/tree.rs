@@ -231,8 +231,10 @@ impl Tree {
         let is_populated = self.is_populated(&mut group.lock(), &group.id);
         match is_populated {
             Some(false) => self.end(group, now, buffer),
-            // Who cannot be asked is taken to run.
-            Some(true) | None => self.begin(group, buffer),
+            Some(true) => self.begin(group, buffer),
+            // Who cannot be asked is taken to run, while it is there.
+            None if self.is_there(&group.id) => self.begin(group, buffer),
+            None => {}
         }
     }
 
@@ -286,6 +288,11 @@ impl Tree {
         }
         self.metrics.file_errors.add(reader.errors());
         reading.cpu.is_some() || reading.memory.is_some() || reader.missing() == 0
+    }
+
+    /// Returns whether the folder of a group is there.
+    pub(crate) fn is_there(&self, id: &str) -> bool {
+        below(self.layout.tree(), id).is_dir()
     }
 
     /// Returns whether something runs in a group; `None` when nobody can tell.

@@ -1,10 +1,12 @@
 //! A thread that sees groups come and go, and reads each a last time as it goes.
 //!
-//! On v2, and in a hybrid layout, the kernel changes `cgroup.events` in the moment the last process has left; the runtime removes the
-//! folder some milliseconds later. On v1 nothing tells, so a process of the group is watched in its place: when it has ended, the next
-//! one, and when there is none the group has. Folders are watched for groups that come; a walk every minute finds what was missed.
+//! On v2, and in a hybrid layout, the kernel changes `cgroup.events` when the last process has left; the runtime removes the folder some
+//! milliseconds later. On v1 nothing changes, and on v2 the word may come late (the kernel sends it from a thread of its own). So a
+//! process of each container is watched as well: when it has ended, the next one, and when there is none the container has. Folders are
+//! watched for groups that come; a walk every minute finds what was missed.
 //!
-//! The thread has precedence over others, where the system grants that: it runs for microseconds, and its moment does not come again.
+//! The thread has precedence over others, where the system grants that: what it does when a container ends takes microseconds, and the
+//! moment does not come again. While it walks, it has none.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,16 +21,15 @@ use std::time::Duration;
 use clock::{Deadline, SharedClock};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::files::read_whole;
 use crate::layout::below;
+use crate::precedence;
 use crate::tree::{Group, Tree, Watch, child};
 
 /// How often everything is walked through.
 const WALK_EVERY: Duration = Duration::from_secs(60);
-/// Ahead of everything that runs as usual.
-const NICENESS: i32 = -15;
 /// Events of a thousand folders.
 const EVENT_BYTES: usize = 64 << 10;
 /// Processes that are watched at once, on v1.
@@ -141,14 +142,13 @@ impl Lookout {
     }
 
     fn run(mut self) {
-        if let Err(error) = setpriority_process(None, NICENESS) {
-            tracing::debug!(%error, "the watch over containers has no precedence");
-        }
         loop {
             let now = self.clock.monotonic();
             if self.walk_at.passed(now) {
                 self.walk_at = Deadline::after(now, WALK_EVERY);
+                precedence::give_up();
                 self.walk("/");
+                precedence::take();
             }
             match self.wait() {
                 Ok(true) => {}
@@ -260,14 +260,15 @@ impl Lookout {
     fn check(&mut self, group: &Arc<Group>) {
         let now = self.clock.monotonic();
         self.tree.check(group, now, &mut self.buffer);
-        self.hold_process(group, None);
+        if group.place.is_closed() {
+            self.hold_process(group, None);
+        }
     }
 
     /// Watches a process of a group that has no file of events, if none is watched yet.
     fn hold_process(&mut self, group: &Arc<Group>, ended: Option<u32>) {
-        let has_events = self.tree.layout().events_file(&group.id);
-        let is_watched = self.processes.contains_key(&group.serial);
-        if is_watched || has_events.is_some_and(|file| file.exists()) {
+        let is_over = |group: &Group| !group.lock().is_populated;
+        if self.processes.contains_key(&group.serial) || is_over(group) {
             return;
         }
         let list = below(self.tree.layout().tree(), &group.id).join("cgroup.procs");
@@ -338,7 +339,8 @@ impl Watch for Lookout {
             let watched = Watched::Events(Arc::clone(group));
             self.add(&path, WatchFlags::MODIFY, watched)
         });
-        if !is_watched && group.place.is_closed() {
+        let may_be_empty = || !group.lock().is_populated;
+        if group.place.is_closed() && (!is_watched || may_be_empty()) {
             let list = below(self.tree.layout().tree(), &group.id).join("cgroup.procs");
             let watched = Watched::Processes(Arc::clone(group));
             self.add(&list, WatchFlags::MODIFY, watched);

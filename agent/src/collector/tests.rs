@@ -48,7 +48,7 @@ impl Bench {
         let host = Host::new(&config, Arc::clone(&shared)).unwrap();
         let registry = Registry::new();
         let metrics = Metrics::new(&registry);
-        let latest = Arc::<Latest>::default();
+        let latest = Arc::new(Latest::of_node());
         let id = "n1".parse().unwrap();
         let collection = Collection::new(host, &id, registry, Arc::clone(&latest), metrics.clone());
         let (sender, updates) = queue("updates", capacity, WhenFull::Reject);

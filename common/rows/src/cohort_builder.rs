@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use model::{LabelsBuilder, METRIC_NAME, Metadata, TimestampMs};
+use model::{LabelsBuilder, METRIC_NAME, Metadata, STALE_NAN, TimestampMs};
 
 use crate::{
     CohortDefinition, CohortId, Family, MetricMetadata, Presence, Row, RowCounter, SLOTS_MAX,
@@ -122,6 +122,27 @@ impl CohortBuilder {
             previous: NOWHERE,
             duplicates: 0,
             refused: 0,
+        }
+    }
+
+    /// Makes the row that ends the cohort: every series that the last row had is marked as stale.
+    pub fn end(&mut self, at: TimestampMs) -> Row {
+        let mut presence = Presence::filled(self.present.len(), false);
+        for (slot, present) in (0..).zip(&self.present) {
+            presence.set(slot, *present);
+        }
+        let stale = |present: &bool| if *present { STALE_NAN } else { 0.0 };
+        let counter = self.next_row;
+        self.next_row += 1;
+        Row {
+            cohort: self.cohort,
+            counter,
+            at,
+            presence,
+            floats: self.present.iter().map(stale).collect(),
+            histograms: Vec::new(),
+            start_times: Vec::new(),
+            exemplars: Vec::new(),
         }
     }
 

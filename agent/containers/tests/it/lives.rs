@@ -22,7 +22,7 @@ const MISSED: &str = "promontory_container_last_readings_total{outcome=\"missed\
 fn write_v2(folder: &Path, amount: u64) {
     for (name, text) in [
         ("cgroup.events", "populated 1\nfrozen 0\n".to_owned()),
-        ("cgroup.procs", "7\n".to_owned()),
+        ("cgroup.procs", "0\n".to_owned()),
         ("cpu.stat", format!("usage_usec {amount}\nuser_usec {amount}\nsystem_usec 0\n")),
         ("memory.current", format!("{amount}\n")),
         ("memory.peak", format!("{amount}\n")),
