@@ -8,9 +8,7 @@ use containers::Containers;
 use files::SharedFileSystem;
 use host::Host;
 use rows::{AgentId, Epoch};
-use runtime::{
-    QueueReceiver, QueueSender, Task, TaskError, Tasks, Timer, Token, WhenFull, queue,
-};
+use runtime::{QueueReceiver, QueueSender, Task, TaskError, Tasks, Timer, Token, WhenFull, queue};
 use spool::Spool;
 use telemetry::Registry;
 use tokio::time::timeout;
@@ -210,13 +208,8 @@ impl Agent {
         )?;
         view.connect(uplink.view());
         metrics.follow(&registry, uplink.view());
-        let mut collection = Collection::new(
-            host,
-            &id,
-            registry.clone(),
-            view.latest(),
-            metrics.clone(),
-        );
+        let mut collection =
+            Collection::new(host, &id, registry.clone(), view.latest(), metrics.clone());
         if let Some(series) = config.ledger {
             collection.keep_ledger(&id, epoch, series);
         }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containers::{ContainersConfig, CriConfig};
 use config::{Mistake, Mistakes, Settings};
+use containers::{ContainersConfig, CriConfig};
 use host::{
     ArpOptions, CollectorName, CpuOptions, DeviceOptions, FilesystemOptions, HostConfig,
     InterruptsOptions, NetclassOptions, NetdevOptions, Paths, SysctlOptions, SystemdOptions,

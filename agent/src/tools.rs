@@ -17,9 +17,7 @@ pub(crate) fn collect(settings: &Settings) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::new());
     log(settings, Arc::clone(&clock) as _)?;
     let containers = match agent::container_config(settings) {
-        Some(config) => {
-            agent::exposed_containers(&config, Arc::clone(&clock) as _, Format::Text)?
-        }
+        Some(config) => agent::exposed_containers(&config, Arc::clone(&clock) as _, Format::Text)?,
         None => String::new(),
     };
     let mut host = Host::new(&config, clock).map_err(AgentError::Host)?;

@@ -32,7 +32,7 @@ const SEARCHES_MAX: u32 = 3;
 const PROCESSES: CgroupFile = CgroupFile::opened(Controller::Core, "cgroup.procs");
 
 /// How often samples are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tier {
     /// What dashboards and rules use of pods and containers.
     Fast,
@@ -176,9 +176,14 @@ impl Containers {
         }
         self.name(&groups, now, patience);
         self.supersede(&groups);
+        let mut done = Vec::new();
         for group in &groups {
-            self.collect_group(&tree, group, slow, now, taker);
+            if self.collect_group(&tree, group, slow, now, taker) {
+                self.known.remove(&group.serial);
+                done.push(group.serial);
+            }
         }
+        tree.forget(&done);
         if slow {
             self.count(&groups);
         }
@@ -247,6 +252,7 @@ impl Containers {
         }
     }
 
+    /// Returns whether a group is gone and done with.
     fn collect_group(
         &mut self,
         tree: &Tree,
@@ -254,38 +260,35 @@ impl Containers {
         slow: bool,
         now: Monotonic,
         taker: &mut dyn Taker,
-    ) {
+    ) -> bool {
         let Some(known) = self.known.get_mut(&group.serial) else {
-            return;
+            return false;
         };
         let is_workload = group.place.is_workload();
         let mut state = group.lock();
-        let is_over = state.is_gone || !state.is_populated;
-        let last = state.last.take().filter(|_| is_over);
-        let is_gone = state.is_gone;
-        if (is_over && last.is_none()) || known.is_superseded {
+        let (is_gone, is_over) = (state.is_gone, state.is_gone || !state.is_populated);
+        if (is_over && state.last.is_none()) || known.is_superseded {
             drop(state);
             known.end(taker);
-            if is_gone {
-                self.known.remove(&group.serial);
-            }
-            return;
+            return is_gone;
         }
         if !is_over && (is_workload || slow) {
             let seldom = slow || !known.was_read;
             if !tree.read(&mut state, seldom, &mut self.buffer) && !tree.is_there(&group.id) {
                 drop(state);
                 tree.remove(&group.id);
-                return;
+                return false;
             }
             known.was_read = true;
         }
+        // What ended since names were looked for has its turn with the next collection, by whatever name.
         let Some(identity) = known.identity.clone() else {
-            return;
+            return false;
         };
         if !is_workload && !slow && !is_over {
-            return;
+            return false;
         }
+        let last = state.last.take().filter(|_| is_over);
         if !is_over {
             let procfs = &self.config.procfs;
             known.read_network(&group.place, &state.reading, procfs, &self.metrics);
@@ -321,7 +324,9 @@ impl Containers {
                 Place::Container { runtime_id, .. } if slow => self.names.filesystem(runtime_id),
                 _ => None,
             },
-            started: (known.about.as_ref()).and_then(|about| about.created).or(known.made),
+            started: (known.about.as_ref())
+                .and_then(|about| about.created)
+                .or(known.made),
             seen: seconds(self.clock.wall()),
         };
         let seldom =
@@ -341,10 +346,8 @@ impl Containers {
         }
         if is_over {
             known.end(taker);
-            if is_gone {
-                self.known.remove(&group.serial);
-            }
         }
+        is_gone
     }
 
     fn count(&self, groups: &[Arc<Group>]) {

@@ -110,9 +110,14 @@ impl Follower {
     async fn follow(&mut self, socket: &Path) -> Result<std::convert::Infallible, CallError> {
         let client = self.within(Client::connect(socket, &self.tasks)).await?;
         // Events first: what is made while the list is on its way is told twice, never not at all.
-        let mut events = match self.within(client.stream::<GetContainerEvents>(&Empty {})).await {
+        let mut events = match self
+            .within(client.stream::<GetContainerEvents>(&Empty {}))
+            .await
+        {
             Ok(events) => Some(events),
-            Err(CallError::Unimplemented(_) | CallError::Status { .. } | CallError::Timeout) => None,
+            Err(CallError::Unimplemented(_) | CallError::Status { .. } | CallError::Timeout) => {
+                None
+            }
             Err(error) => return Err(error),
         };
         self.list(&client).await?;
@@ -176,7 +181,10 @@ impl Follower {
     /// Lists everything.
     async fn list(&self, client: &Client) -> Result<(), CallError> {
         let sandboxes = self.call::<ListPodSandbox>(client, &Empty {}).await?.items;
-        let containers = self.call::<ListContainers>(client, &Empty {}).await?.containers;
+        let containers = self
+            .call::<ListContainers>(client, &Empty {})
+            .await?
+            .containers;
         for sandbox in &sandboxes {
             self.learn(about_sandbox(sandbox));
         }
@@ -239,7 +247,9 @@ impl Follower {
             let process = info.get("pid").and_then(Value::as_u64);
             let image = info.get("image").and_then(Value::as_str);
             self.learn(About {
-                process: process.and_then(|id| u32::try_from(id).ok()).filter(|id| *id != 0),
+                process: process
+                    .and_then(|id| u32::try_from(id).ok())
+                    .filter(|id| *id != 0),
                 image: image.unwrap_or_default().to_owned(),
                 ..about_status(status)
             });

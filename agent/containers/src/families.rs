@@ -132,7 +132,9 @@ impl Writer<'_> {
         } = self.identity;
         let mut values: [&str; MOST] = [container, id, image, name, namespace, pod, "", "", "", ""];
         let own_values = values.iter_mut().skip(LABELS.len());
-        own_values.zip(own).for_each(|(place, value)| *place = value);
+        own_values
+            .zip(own)
+            .for_each(|(place, value)| *place = value);
         let values = values.get(..LABELS.len() + N).unwrap_or_default();
         self.sink.sample(family, values, value);
     }
@@ -340,7 +342,9 @@ fn give_besides(writer: &mut Writer<'_>, reading: &Reading, besides: &Besides) {
 
 /// Throttling means something only where there is a quota.
 fn with_quota(reading: &Reading) -> Option<&Throttling> {
-    let has_quota = reading.cpu_limits.is_some_and(|limits| limits.quota.is_some());
+    let has_quota = reading
+        .cpu_limits
+        .is_some_and(|limits| limits.quota.is_some());
     reading.throttling.as_ref().filter(|_| has_quota)
 }
 

@@ -98,18 +98,40 @@ mod tests {
         let digest = "0123456789abcdef0123456789abcdef";
         let slice = format!("kubepods-burstable-pod{systemd}.slice");
         for (path, pod) in [
-            (format!("/kubepods.slice/kubepods-burstable.slice/{slice}/cri-containerd-{ID}.scope"), Some(UID)),
-            (format!("/kubepods.slice/kubepods-pod{systemd}.slice/crio-{ID}.scope"), Some(UID)),
+            (
+                format!(
+                    "/kubepods.slice/kubepods-burstable.slice/{slice}/cri-containerd-{ID}.scope"
+                ),
+                Some(UID),
+            ),
+            (
+                format!("/kubepods.slice/kubepods-pod{systemd}.slice/crio-{ID}.scope"),
+                Some(UID),
+            ),
             (format!("/kubepods/besteffort/pod{UID}/{ID}"), Some(UID)),
-            (format!("/kubepods/burstable/pod{digest}/crio-{ID}"), Some(digest)),
-            (format!("/kubelet.slice/kubelet-{slice}/docker-{ID}.scope"), Some(UID)),
-            (format!("/system.slice/containerd.service/{slice}:cri-containerd:{ID}"), Some(UID)),
+            (
+                format!("/kubepods/burstable/pod{digest}/crio-{ID}"),
+                Some(digest),
+            ),
+            (
+                format!("/kubelet.slice/kubelet-{slice}/docker-{ID}.scope"),
+                Some(UID),
+            ),
+            (
+                format!("/system.slice/containerd.service/{slice}:cri-containerd:{ID}"),
+                Some(UID),
+            ),
             (format!("/kubepods/pod{UID}/{ID}/inner"), Some(UID)),
             (format!("/system.slice/docker-{ID}.scope"), None),
             (format!("/docker/{ID}"), None),
             (format!("/machine.slice/libpod-{ID}.scope"), None),
             (format!("/libpod_parent/libpod-{ID}"), None),
-            (format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope"), None),
+            (
+                format!(
+                    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope"
+                ),
+                None,
+            ),
         ] {
             let expected = Place::Container {
                 runtime_id: ID.to_owned(),

@@ -36,7 +36,10 @@ pub(crate) fn usage(procfs: &Path, list: &[u8]) -> Option<Usage> {
         for descriptor in descriptors.take(DESCRIPTORS_MAX).flatten() {
             usage.descriptors += 1;
             let target = fs::read_link(descriptor.path()).unwrap_or_default();
-            let is_socket = target.as_os_str().as_encoded_bytes().starts_with(b"socket:");
+            let is_socket = target
+                .as_os_str()
+                .as_encoded_bytes()
+                .starts_with(b"socket:");
             usage.sockets += u64::from(is_socket);
         }
         if !seen {
@@ -75,7 +78,8 @@ mod tests {
                 symlink(target, folder.join(number.to_string())).unwrap();
             }
         }
-        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax open files   1024   4096   files\n";
+        let limits =
+            "Limit   Soft Limit  Hard Limit  Units\nMax open files   1024   4096   files\n";
         fs::write(procfs.path().join("7/limits"), limits).unwrap();
         let expected = Usage {
             processes: 3,

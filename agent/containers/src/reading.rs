@@ -282,6 +282,48 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Takes over what a later reading has, and keeps the rest.
+    pub(crate) fn renew(&mut self, later: Self) {
+        let Self {
+            cpu,
+            throttling,
+            memory,
+            memory_peak,
+            memory_failures,
+            memory_events,
+            oom_kills,
+            devices,
+            pressure,
+            cpu_limits,
+            memory_limits,
+            processes,
+            threads,
+            threads_max,
+            first_process,
+        } = later;
+        self.cpu = cpu.or(self.cpu);
+        self.throttling = throttling.or(self.throttling);
+        self.memory = memory.or(self.memory);
+        self.memory_peak = memory_peak.or(self.memory_peak);
+        self.memory_failures = memory_failures.or(self.memory_failures);
+        self.memory_events = memory_events.or(self.memory_events);
+        self.oom_kills = oom_kills.or(self.oom_kills);
+        if !devices.is_empty() {
+            self.devices = devices;
+        }
+        for (mine, later) in self.pressure.iter_mut().zip(pressure) {
+            *mine = later.or(*mine);
+        }
+        self.cpu_limits = cpu_limits.or(self.cpu_limits);
+        self.memory_limits = memory_limits.or(self.memory_limits);
+        self.processes = processes.or(self.processes);
+        self.threads = threads.or(self.threads);
+        self.threads_max = threads_max.or(self.threads_max);
+        self.first_process = first_process.or(self.first_process);
+    }
+}
+
 /// Reads the one number of a file.
 fn number(bytes: &[u8]) -> Option<u64> {
     scan::number(bytes.trim_ascii())

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clock::Monotonic;
 
 use crate::config::ContainersConfig;
-use crate::files::{CgroupFile, Descriptors, Files, Folders, read_whole};
-use crate::layout::{Controller, Layout, Version, below};
+use crate::files::{Descriptors, Folders, read_whole};
+use crate::layout::{Layout, Version, below};
 use crate::metrics::Metrics;
 use crate::place::Place;
 use crate::reading::{Reader, Reading};
@@ -40,7 +40,7 @@ pub(crate) struct Tree {
 struct Groups {
     by_id: BTreeMap<Arc<str>, Arc<Group>>,
     workloads: usize,
-    /// Gone, and not yet given for the last time.
+    /// Gone, and not yet done with.
     ended: Vec<Arc<Group>>,
 }
 
@@ -192,10 +192,17 @@ impl Tree {
 
     /// Returns all groups, those that are gone first.
     pub(crate) fn groups(&self) -> Vec<Arc<Group>> {
-        let mut groups = self.lock();
-        let mut all = std::mem::take(&mut groups.ended);
-        all.extend(groups.by_id.values().cloned());
-        all
+        let groups = self.lock();
+        let all = groups.ended.iter().chain(groups.by_id.values());
+        all.cloned().collect()
+    }
+
+    /// Forgets groups that are gone and done with, by their serials.
+    pub(crate) fn forget(&self, done: &[u64]) {
+        if !done.is_empty() {
+            let mut groups = self.lock();
+            groups.ended.retain(|group| !done.contains(&group.serial));
+        }
     }
 
     /// Ends the group `id` and all below it: their folders are gone.
@@ -228,8 +235,7 @@ impl Tree {
 
     /// Looks whether something runs in a group: when that has just ended, it is read once more.
     pub(crate) fn check(&self, group: &Group, now: Monotonic, buffer: &mut Vec<u8>) {
-        let is_populated = self.is_populated(&mut group.lock(), &group.id);
-        match is_populated {
+        match self.is_populated(&group.id) {
             Some(false) => self.end(group, now, buffer),
             Some(true) => self.begin(group, buffer),
             // Who cannot be asked is taken to run, while it is there.
@@ -239,17 +245,34 @@ impl Tree {
     }
 
     /// Reads a group in which nothing runs any more, for the last time, at `now`.
+    ///
+    /// Who reads the group at this moment may be held up, so it is not waited for: its files are opened anew.
     pub(crate) fn end(&self, group: &Group, now: Monotonic, buffer: &mut Vec<u8>) {
-        let mut state = group.lock();
+        let at_once = group.state.try_lock().ok();
+        let apart = at_once.is_none().then(|| {
+            let no_descriptors = Descriptors::new(0);
+            let (layout, id) = (Arc::clone(&self.layout), Arc::clone(&group.id));
+            let mut folders = Folders::new(layout, id, no_descriptors);
+            let mut reading = Reading::default();
+            let is_recorded = self.take_last(&mut folders, &mut reading, buffer);
+            (reading, is_recorded)
+        });
+        let mut state = at_once.unwrap_or_else(|| group.lock());
         if !state.is_populated || state.last.is_some() {
             return;
         }
-        let State {
-            folders, reading, ..
-        } = &mut *state;
-        let mut reader = Reader::new(folders, buffer);
-        let is_recorded = reading.take_last(self.version(), &mut reader);
-        self.metrics.file_errors.add(reader.errors());
+        let is_recorded = match apart {
+            Some((reading, is_recorded)) => {
+                state.reading.renew(reading);
+                is_recorded
+            }
+            None => {
+                let State {
+                    folders, reading, ..
+                } = &mut *state;
+                self.take_last(folders, reading, buffer)
+            }
+        };
         if is_recorded {
             state.last = Some(now);
         }
@@ -261,6 +284,18 @@ impl Tree {
             };
             outcome.inc();
         }
+    }
+
+    fn take_last(
+        &self,
+        folders: &mut Folders,
+        reading: &mut Reading,
+        buffer: &mut Vec<u8>,
+    ) -> bool {
+        let mut reader = Reader::new(folders, buffer);
+        let is_recorded = reading.take_last(self.version(), &mut reader);
+        self.metrics.file_errors.add(reader.errors());
+        is_recorded
     }
 
     /// Something runs in a group (again).
@@ -296,14 +331,12 @@ impl Tree {
     }
 
     /// Returns whether something runs in a group; `None` when nobody can tell.
-    fn is_populated(&self, state: &mut State, id: &str) -> Option<bool> {
+    fn is_populated(&self, id: &str) -> Option<bool> {
         let events = self.layout.events_file(id);
         if let Some(events) = events.and_then(|path| read_whole(&path)) {
             return populated(&events);
         }
-        const PROCESSES: CgroupFile = CgroupFile::opened(Controller::Core, "cgroup.procs");
-        let mut buffer = Vec::new();
-        let processes = state.folders.read(&PROCESSES, &mut buffer).ok()?;
+        let processes = read_whole(&below(self.layout.tree(), id).join("cgroup.procs"))?;
         Some(!processes.trim_ascii().is_empty())
     }
 

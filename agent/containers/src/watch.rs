@@ -32,8 +32,10 @@ use crate::tree::{Group, Tree, Watch, child};
 const WALK_EVERY: Duration = Duration::from_secs(60);
 /// Events of a thousand folders.
 const EVENT_BYTES: usize = 64 << 10;
-/// Processes that are watched at once, on v1.
+/// Processes that are watched at once.
 const PROCESSES_MAX: usize = 4_096;
+/// So often another process of a group is taken, when one has ended before it could be watched.
+const ATTEMPTS_MAX: usize = 16;
 
 /// Numbers that epoll knows sources by; groups have their serials, from the one after.
 const STOP: u64 = 0;
@@ -115,7 +117,9 @@ struct News {
 
 impl fmt::Debug for Lookout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (f.debug_struct("Lookout").field("watches", &self.watches.len())).finish_non_exhaustive()
+        (f.debug_struct("Lookout")
+            .field("watches", &self.watches.len()))
+        .finish_non_exhaustive()
     }
 }
 
@@ -181,7 +185,10 @@ impl Lookout {
             return Ok(false);
         }
         // Processes first: a folder that is gone says nothing any more.
-        for serial in sources.iter().filter_map(|source| source.checked_sub(FIRST_GROUP)) {
+        for serial in sources
+            .iter()
+            .filter_map(|source| source.checked_sub(FIRST_GROUP))
+        {
             self.process_ended(serial);
         }
         if sources.contains(&FOLDERS) {
@@ -209,7 +216,10 @@ impl Lookout {
                         continue;
                     };
                     let id = child(id, &name);
-                    if news.flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
+                    if news
+                        .flags
+                        .intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO)
+                    {
                         self.walk(&id);
                     } else {
                         self.removed(&id);
@@ -254,7 +264,8 @@ impl Lookout {
 
     fn removed(&mut self, id: &str) {
         self.tree.remove(id);
-        self.processes.retain(|_, process| !process.group.lock().is_gone);
+        self.processes
+            .retain(|_, process| !process.group.lock().is_gone);
     }
 
     fn check(&mut self, group: &Arc<Group>) {
@@ -266,29 +277,40 @@ impl Lookout {
     }
 
     /// Watches a process of a group that has no file of events, if none is watched yet.
-    fn hold_process(&mut self, group: &Arc<Group>, ended: Option<u32>) {
-        let is_over = |group: &Group| !group.lock().is_populated;
-        if self.processes.contains_key(&group.serial) || is_over(group) {
+    fn hold_process(&mut self, group: &Arc<Group>, mut ended: Option<u32>) {
+        // Of what has just ended it is not asked: that could take until somebody else has read the group.
+        let is_idle = || ended.is_none() && !group.lock().is_populated;
+        if self.processes.contains_key(&group.serial) || is_idle() {
             return;
         }
         let list = below(self.tree.layout().tree(), &group.id).join("cgroup.procs");
-        let list = read_whole(&list).unwrap_or_default();
-        let mut ids = scan::lines(&list).filter_map(|line| u32::try_from(scan::number(line)?).ok());
-        let Some(id) = ids.find(|id| *id != 0 && Some(*id) != ended) else {
-            if ended.is_some() {
-                let now = self.clock.monotonic();
-                self.tree.end(group, now, &mut self.buffer);
+        for _ in 0..ATTEMPTS_MAX {
+            let ids = read_whole(&list).unwrap_or_default();
+            let mut ids = scan::lines(&ids)
+                .filter_map(|line| u32::try_from(scan::number(line)?).ok())
+                .filter(|id| *id != 0 && Some(*id) != ended);
+            let Some(id) = ids.next() else {
+                if ended.is_some() {
+                    let now = self.clock.monotonic();
+                    self.tree.end(group, now, &mut self.buffer);
+                }
+                return;
+            };
+            match self.hold(group, id) {
+                Ok(()) => return,
+                Err(rustix::io::Errno::SRCH) => ended = Some(id),
+                Err(_) => break,
             }
-            return;
-        };
-        if self.processes.len() >= PROCESSES_MAX || self.hold(group, id).is_err() {
-            self.tree.metrics().watch_errors.inc();
         }
+        self.tree.metrics().watch_errors.inc();
     }
 
-    fn hold(&mut self, group: &Arc<Group>, id: u32) -> io::Result<()> {
-        let raw = i32::try_from(id).ok().and_then(Pid::from_raw);
-        let process = raw.ok_or(io::ErrorKind::InvalidData)?;
+    fn hold(&mut self, group: &Arc<Group>, id: u32) -> rustix::io::Result<()> {
+        if self.processes.len() >= PROCESSES_MAX {
+            return Err(rustix::io::Errno::MFILE);
+        }
+        let process = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let process = process.ok_or(rustix::io::Errno::INVAL)?;
         let handle = pidfd_open(process, PidfdFlags::empty())?;
         let source = epoll::EventData::new_u64(FIRST_GROUP + group.serial);
         epoll::add(&self.epoll, &handle, source, epoll::EventFlags::IN)?;

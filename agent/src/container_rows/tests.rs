@@ -21,7 +21,10 @@ fn a_container_is_two_cohorts_that_end_with_stale_marks() {
     let folder = root.path().join(format!("kubepods/pod{UID}/{ID}"));
     put(&root.path().join("cgroup.controllers"), "cpu\n");
     put(&folder.join("cgroup.events"), "populated 1\n");
-    put(&folder.join("cpu.stat"), "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\n");
+    put(
+        &folder.join("cpu.stat"),
+        "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\n",
+    );
     let names = Names::new();
     names.learn(About {
         id: ID.to_owned(),
@@ -30,7 +33,9 @@ fn a_container_is_two_cohorts_that_end_with_stale_marks() {
         namespace: "shop".to_owned(),
         ..About::default()
     });
-    let clock = Arc::new(SimulatedClock::starting_at(std::time::SystemTime::UNIX_EPOCH));
+    let clock = Arc::new(SimulatedClock::starting_at(
+        std::time::SystemTime::UNIX_EPOCH,
+    ));
     let config = ContainersConfig {
         cgroupfs: root.path().to_owned(),
         procfs: root.path().join("proc"),
@@ -54,9 +59,17 @@ fn a_container_is_two_cohorts_that_end_with_stale_marks() {
     let first = collect(1_000);
     let definition = &first.definitions[0];
     assert_eq!(definition.series[0].labels.to_string(), cpu);
-    assert!(first.metadata.iter().any(|m| &*m.metric == "container_cpu_usage_seconds_total"));
+    assert!(
+        first
+            .metadata
+            .iter()
+            .any(|m| &*m.metric == "container_cpu_usage_seconds_total")
+    );
     let shown = latest.expose(Format::Text);
-    assert!(shown.contains("cpu=\"total\"") && !shown.contains("metrics_path"), "{shown}");
+    assert!(
+        shown.contains("cpu=\"total\"") && !shown.contains("metrics_path"),
+        "{shown}"
+    );
     let second = collect(2_000);
     assert_eq!((second.definitions.len(), second.rows[0].counter), (0, 1));
 
@@ -64,13 +77,22 @@ fn a_container_is_two_cohorts_that_end_with_stale_marks() {
     put(&folder.join("cgroup.events"), "populated 0\n");
     let last = collect(3_000);
     let cohort = definition.cohort;
-    let of_cohort: Vec<_> = last.rows.iter().filter(|row| row.cohort == cohort).collect();
+    let of_cohort: Vec<_> = last
+        .rows
+        .iter()
+        .filter(|row| row.cohort == cohort)
+        .collect();
     let [values, marks] = &of_cohort[..] else {
         panic!("{of_cohort:?}");
     };
     assert_eq!((values.at, values.floats[0]), (TimestampMs(2_999), 2.5));
     assert_eq!(marks.at, TimestampMs(3_000));
-    assert!(marks.floats.iter().all(|value| value.to_bits() == STALE_NAN.to_bits()));
+    assert!(
+        marks
+            .floats
+            .iter()
+            .all(|value| value.to_bits() == STALE_NAN.to_bits())
+    );
     assert!(last.ended.is_empty());
     assert!(!latest.expose(Format::Text).contains("nginx"));
     // Told apart from its last row.
@@ -87,6 +109,9 @@ fn a_snapshot_that_is_none_is_a_mistake() {
     for path in [file.path(), Path::new("/nowhere")] {
         let error = config(path).names().unwrap_err();
         assert!(error.is_mistake(), "{error}");
-        assert!(error.to_string().ends_with("check --cri.snapshot"), "{error}");
+        assert!(
+            error.to_string().ends_with("check --cri.snapshot"),
+            "{error}"
+        );
     }
 }

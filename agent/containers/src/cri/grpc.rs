@@ -67,7 +67,9 @@ impl Drop for Client {
 impl Client {
     /// Connects; must be called within a runtime.
     pub(super) async fn connect(socket: &Path, tasks: &Tasks) -> Result<Self, CallError> {
-        let stream = UnixStream::connect(socket).await.map_err(CallError::Connect)?;
+        let stream = UnixStream::connect(socket)
+            .await
+            .map_err(CallError::Connect)?;
         let (requests, connection) = client::Builder::new()
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES)
@@ -132,7 +134,9 @@ impl<M: Method> Answers<M> {
         loop {
             if let Some(message) = unframed(&mut self.waiting)? {
                 let message = M::Response::decode(message);
-                return Ok(Some(message.map_err(|e| CallError::Message(e.to_string()))?));
+                return Ok(Some(
+                    message.map_err(|e| CallError::Message(e.to_string()))?,
+                ));
             }
             match self.body.data().await {
                 Some(data) => {
@@ -189,7 +193,10 @@ fn ended<M: Method>(headers: &HeaderMap) -> Result<(), CallError> {
     match text("grpc-status") {
         None => Ok(()),
         Some(status) if status == "0" => Ok(()),
-        Some(status) => Err(failed::<M>(status, text("grpc-message").unwrap_or_default())),
+        Some(status) => Err(failed::<M>(
+            status,
+            text("grpc-message").unwrap_or_default(),
+        )),
     }
 }
 

@@ -47,7 +47,9 @@ impl Fake {
     async fn serve(self, listener: UnixListener) {
         while let Ok((stream, _)) = listener.accept().await {
             let fake = self.clone();
-            self.tasks.spawn("connection", fake.connection(stream)).detach();
+            self.tasks
+                .spawn("connection", fake.connection(stream))
+                .detach();
         }
     }
 
@@ -203,14 +205,23 @@ impl Scene {
 
     fn begin(&self) {
         let listener = UnixListener::bind(&self.socket).unwrap();
-        self.tasks.spawn("fake", self.fake.clone().serve(listener)).detach();
+        self.tasks
+            .spawn("fake", self.fake.clone().serve(listener))
+            .detach();
         let config = CriConfig {
             socket: Some(self.socket.clone()),
             rootfs: PathBuf::from("/nowhere"),
         };
         let timer = Timer::new(Arc::new(SystemClock::new()));
         let (names, metrics) = (self.names.clone(), self.metrics.clone());
-        let following = follow(config, names, metrics, timer, self.tasks.clone(), self.stop.clone());
+        let following = follow(
+            config,
+            names,
+            metrics,
+            timer,
+            self.tasks.clone(),
+            self.stop.clone(),
+        );
         self.tasks.spawn("follow", following).detach();
     }
 
@@ -222,7 +233,9 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), waiting)
+            .await
+            .unwrap();
     }
 }
 
@@ -244,34 +257,53 @@ async fn names_come_with_lists_and_events() {
         });
     });
     scene.begin();
-    scene.until(|scene| scene.names.filesystem("c").is_some()).await;
+    scene
+        .until(|scene| scene.names.filesystem("c").is_some())
+        .await;
     let known = scene.names.about("c").unwrap();
-    assert_eq!((&*known.pod, &*known.container, &*known.image), ("pod-s", "name-c", "nginx:1"));
+    assert_eq!(
+        (&*known.pod, &*known.container, &*known.image),
+        ("pod-s", "name-c", "nginx:1")
+    );
     assert_eq!(known.created, Some(2.0));
     let pod = scene.names.about("s").unwrap();
-    assert_eq!((pod.process, &*pod.image, pod.is_sandbox), (Some(4_711), "pause:3", true));
+    assert_eq!(
+        (pod.process, &*pod.image, pod.is_sandbox),
+        (Some(4_711), "pause:3", true)
+    );
     assert_eq!(scene.names.filesystem("c").unwrap().bytes, 4_096);
 
     // An event is enough: no list is asked for.
-    scene.until(|scene| scene.fake.state.borrow().listeners > 0).await;
+    scene
+        .until(|scene| scene.fake.state.borrow().listeners > 0)
+        .await;
     let lists = scene.fake.state.borrow().lists;
     let new = sandbox("t");
-    scene.fake.state.send_modify(|state| state.sandboxes.push(new.clone()));
-    scene.fake.events.send(Event {
-        container_id: "d".to_owned(),
-        pod_sandbox_status: Some(status(&new)),
-        containers_statuses: vec![ContainerStatus {
-            id: "d".to_owned(),
-            metadata: Some(ContainerMetadata {
-                name: "web".to_owned(),
-            }),
-            ..ContainerStatus::default()
-        }],
-    })
-    .unwrap();
+    scene
+        .fake
+        .state
+        .send_modify(|state| state.sandboxes.push(new.clone()));
+    scene
+        .fake
+        .events
+        .send(Event {
+            container_id: "d".to_owned(),
+            pod_sandbox_status: Some(status(&new)),
+            containers_statuses: vec![ContainerStatus {
+                id: "d".to_owned(),
+                metadata: Some(ContainerMetadata {
+                    name: "web".to_owned(),
+                }),
+                ..ContainerStatus::default()
+            }],
+        })
+        .unwrap();
     scene.until(|scene| scene.names.about("d").is_some()).await;
     let known = scene.names.about("d").unwrap();
-    assert_eq!((&*known.pod, &*known.namespace, &*known.container), ("pod-t", "shop", "web"));
+    assert_eq!(
+        (&*known.pod, &*known.namespace, &*known.container),
+        ("pod-t", "shop", "web")
+    );
     assert_eq!(scene.fake.state.borrow().lists, lists);
     scene.stop.stop();
 }
@@ -280,7 +312,9 @@ async fn names_come_with_lists_and_events() {
 async fn a_runtime_without_events_is_asked_when_a_name_is_wanted() {
     let scene = Scene::new(false);
     scene.begin();
-    scene.until(|scene| scene.fake.state.borrow().lists > 0).await;
+    scene
+        .until(|scene| scene.fake.state.borrow().lists > 0)
+        .await;
     scene.fake.state.send_modify(|state| {
         state.sandboxes.push(sandbox("s"));
         state.containers.push(container("c", "s"));
@@ -300,12 +334,21 @@ async fn who_is_no_runtime_does_no_harm() {
     };
     let timer = Timer::new(Arc::new(SystemClock::new()));
     let (names, metrics) = (scene.names.clone(), scene.metrics.clone());
-    let following = follow(config, names, metrics, timer, scene.tasks.clone(), scene.stop.clone());
+    let following = follow(
+        config,
+        names,
+        metrics,
+        timer,
+        scene.tasks.clone(),
+        scene.stop.clone(),
+    );
     let following = scene.tasks.spawn("follow", following);
     for _ in 0..2 {
         let (stream, _) = listener.accept().await.unwrap();
         stream.writable().await.unwrap();
-        stream.try_write(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        stream
+            .try_write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap();
         drop(stream);
     }
     scene.stop.stop();

@@ -29,7 +29,8 @@ const ENTRIES_MAX: usize = 10_000;
 /// Looks for a container or sandbox, in a pod or not; `None` when nothing on the disk names it.
 pub(crate) fn found(rootfs: &Path, id: &str, pod_uid: Option<&str>) -> Option<About> {
     let containerd = rootfs.join(CONTAINERD).join(id).join("config.json");
-    let containers = CONTAINERS.map(|folder| rootfs.join(folder).join(id).join("userdata/config.json"));
+    let containers =
+        CONTAINERS.map(|folder| rootfs.join(folder).join(id).join("userdata/config.json"));
     let docker = rootfs.join(DOCKER).join(id).join("config.v2.json");
     let about = json(&containerd)
         .and_then(|config| of_containerd(&config))
@@ -99,7 +100,11 @@ fn of_containers(config: &Value) -> Option<About> {
 }
 
 fn of_docker(config: &Value) -> Option<About> {
-    let name = config.get("Name")?.as_str()?.trim_start_matches('/').to_owned();
+    let name = config
+        .get("Name")?
+        .as_str()?
+        .trim_start_matches('/')
+        .to_owned();
     let inner = config.get("Config");
     let label = texts(inner.and_then(|inner| inner.get("Labels")));
     let is_sandbox = label("io.kubernetes.docker.type") == "podsandbox";
@@ -182,19 +187,28 @@ mod tests {
         );
         put(&format!("var/log/pods/shop_cart_{UID}/x"), "");
         put("var/log/containers/cart_shop_api-c4.log", "");
-        put("run/containerd/io.containerd.runtime.v2.task/k8s.io/c5/config.json", "{");
+        put(
+            "run/containerd/io.containerd.runtime.v2.task/k8s.io/c5/config.json",
+            "{",
+        );
         let show = |id: &str| {
             let about = found(root.path(), id, Some(UID))?;
             let names = [about.namespace, about.pod, about.container, about.image];
             Some((names.join("/"), about.pod_uid, about.is_sandbox))
         };
         let uid = UID.to_owned();
-        assert_eq!(show("c1"), Some(("shop/web/nginx/nginx:1".into(), uid.clone(), false)));
+        assert_eq!(
+            show("c1"),
+            Some(("shop/web/nginx/nginx:1".into(), uid.clone(), false))
+        );
         assert_eq!(show("c2"), Some(("shop/db//".into(), "u2".into(), true)));
         assert_eq!(show("c4"), Some(("shop/cart/api/".into(), uid, false)));
         assert_eq!(show("c5"), None);
         let docker = found(root.path(), "c3", None).unwrap();
-        assert_eq!((docker.alias.as_deref(), &*docker.image), (Some("cache"), "redis:7"));
+        assert_eq!(
+            (docker.alias.as_deref(), &*docker.image),
+            (Some("cache"), "redis:7")
+        );
         assert_eq!(pod(root.path(), UID), Some(("shop".into(), "cart".into())));
     }
 }

@@ -57,7 +57,9 @@ fn container(value: &Value, sandboxes: &[About]) -> About {
         Some(pod) => of(pod).clone(),
         None => label(name),
     };
-    let name = value.get("metadata").and_then(|metadata| metadata.get("name"));
+    let name = value
+        .get("metadata")
+        .and_then(|metadata| metadata.get("name"));
     About {
         id: text(value.get("id")),
         container: text(name),
@@ -99,7 +101,10 @@ mod tests {
             panic!("{all:?}");
         };
         assert_eq!((sandbox.process, sandbox.created), (Some(7), Some(1.5)));
-        assert_eq!((&*container.pod, &*container.container, &*container.pod_uid), ("web", "nginx", "u"));
+        assert_eq!(
+            (&*container.pod, &*container.container, &*container.pod_uid),
+            ("web", "nginx", "u")
+        );
         assert_eq!((&*alone.pod, &*odd.id), ("db", ""));
         assert!(matches!(read(b"[]"), Err(SnapshotError::Shape)));
         assert!(matches!(read(b"{"), Err(SnapshotError::Json(_))));

@@ -273,7 +273,9 @@ fn take_traffic<F: Files>(
             errors += 1;
             continue;
         };
-        let found = devices.iter().position(|d| (d.major, d.minor) == (major, minor));
+        let found = devices
+            .iter()
+            .position(|d| (d.major, d.minor) == (major, minor));
         let at = match found {
             Some(at) => at,
             None if devices.len() < DEVICES_MAX => {

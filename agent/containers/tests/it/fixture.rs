@@ -63,7 +63,11 @@ fn check(script: &Path, seed: u32, pods: u32) -> usize {
         assert_eq!(ours, Some(value), "seed {seed}: {series}");
     }
     let ours = samples.values.keys().filter(|s| !values.contains_key(*s));
-    assert_eq!(ours.collect::<Vec<_>>(), Vec::<&String>::new(), "seed {seed}");
+    assert_eq!(
+        ours.collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "seed {seed}"
+    );
     values.len()
 }
 

@@ -23,11 +23,17 @@ fn write_v2(folder: &Path, amount: u64) {
     for (name, text) in [
         ("cgroup.events", "populated 1\nfrozen 0\n".to_owned()),
         ("cgroup.procs", "0\n".to_owned()),
-        ("cpu.stat", format!("usage_usec {amount}\nuser_usec {amount}\nsystem_usec 0\n")),
+        (
+            "cpu.stat",
+            format!("usage_usec {amount}\nuser_usec {amount}\nsystem_usec 0\n"),
+        ),
         ("memory.current", format!("{amount}\n")),
         ("memory.peak", format!("{amount}\n")),
         ("memory.stat", format!("anon {amount}\nfile 0\n")),
-        ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n".to_owned()),
+        (
+            "memory.events",
+            "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n".to_owned(),
+        ),
         ("io.stat", String::new()),
     ] {
         put(&folder.join(name), &text);
@@ -38,11 +44,23 @@ fn write_v1(bench: &Bench, path: &str, amount: u64) {
     for (name, text) in [
         ("memory/PATH/cgroup.procs", "7\n".to_owned()),
         ("memory/PATH/memory.usage_in_bytes", format!("{amount}\n")),
-        ("memory/PATH/memory.max_usage_in_bytes", format!("{amount}\n")),
-        ("memory/PATH/memory.stat", format!("cache 0\nrss {amount}\n")),
-        ("memory/PATH/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n".to_owned()),
+        (
+            "memory/PATH/memory.max_usage_in_bytes",
+            format!("{amount}\n"),
+        ),
+        (
+            "memory/PATH/memory.stat",
+            format!("cache 0\nrss {amount}\n"),
+        ),
+        (
+            "memory/PATH/memory.oom_control",
+            "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n".to_owned(),
+        ),
         ("cpu,cpuacct/PATH/cpuacct.usage", format!("{amount}000\n")),
-        ("cpu,cpuacct/PATH/cpuacct.stat", "user 1\nsystem 2\n".to_owned()),
+        (
+            "cpu,cpuacct/PATH/cpuacct.stat",
+            "user 1\nsystem 2\n".to_owned(),
+        ),
     ] {
         bench.put(&name.replace("PATH", path), &text);
     }
@@ -66,14 +84,26 @@ fn an_exited_container_is_shown_once_more_and_then_no_more() {
     bench.name(&runtime_id(1), "nginx");
     assert_eq!(cpu(&bench.collect(false)), of("nginx", 1.0));
     write_v2(&folder, 2_500_000);
-    put(&folder.join("memory.events"), "low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\n");
+    put(
+        &folder.join("memory.events"),
+        "low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\n",
+    );
     put(&folder.join("cgroup.events"), "populated 0\n");
     let last = bench.collect(false);
     assert_eq!(cpu(&last), of("nginx", 2.5));
-    assert_eq!(last.by_container("container_oom_events_total"), of("nginx", 1.0));
-    assert_eq!(last.by_container("container_memory_max_usage_bytes"), of("nginx", 2_500_000.0));
+    assert_eq!(
+        last.by_container("container_oom_events_total"),
+        of("nginx", 1.0)
+    );
+    assert_eq!(
+        last.by_container("container_memory_max_usage_bytes"),
+        of("nginx", 2_500_000.0)
+    );
     let (showing, age) = last.shown[&format!("/{}", container(1))];
-    assert_eq!((age, &last.ended[..]), (Some(Duration::ZERO), &[showing][..]));
+    assert_eq!(
+        (age, &last.ended[..]),
+        (Some(Duration::ZERO), &[showing][..])
+    );
     assert_eq!(bench.own(RECORDED), 1.0);
     for _ in 0..3 {
         let after = bench.collect(true);
@@ -99,7 +129,10 @@ fn a_restarted_container_takes_the_place_of_the_one_before() {
     assert_eq!(bench.own("promontory_container_superseded_total"), 1.0);
     assert_eq!(cpu(&bench.collect(true)), of("nginx", 0.25));
     // What the old one says in the end counts no more.
-    put(&bench.cgroup(&container(1)).join("cgroup.events"), "populated 0\n");
+    put(
+        &bench.cgroup(&container(1)).join("cgroup.events"),
+        "populated 0\n",
+    );
     assert_eq!(cpu(&bench.collect(true)), of("nginx", 0.25));
 }
 
@@ -158,9 +191,18 @@ fn version_1_is_read_from_its_hierarchies() {
     bench.name(&runtime_id(1), "nginx");
     let shown = bench.collect(true);
     assert_eq!(cpu(&shown), of("nginx", 3.0));
-    assert_eq!(shown.by_container("container_cpu_system_seconds_total"), of("nginx", 0.02));
-    assert_eq!(shown.by_container("container_memory_rss"), of("nginx", 3_000_000.0));
-    assert_eq!(shown.by_container("container_oom_events_total"), of("nginx", 2.0));
+    assert_eq!(
+        shown.by_container("container_cpu_system_seconds_total"),
+        of("nginx", 0.02)
+    );
+    assert_eq!(
+        shown.by_container("container_memory_rss"),
+        of("nginx", 3_000_000.0)
+    );
+    assert_eq!(
+        shown.by_container("container_oom_events_total"),
+        of("nginx", 2.0)
+    );
     write_v1(&bench, &container(1), 4_000_000);
     bench.put(&format!("memory/{}/cgroup.procs", container(1)), "");
     let last = bench.collect(false);
@@ -198,7 +240,12 @@ impl Watched {
     fn own(&self, series: &str) -> f64 {
         let text = self.registry.expose(exposition::Format::Text);
         let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
-        lines.find(|(name, _)| *name == series).unwrap().1.parse().unwrap()
+        lines
+            .find(|(name, _)| *name == series)
+            .unwrap()
+            .1
+            .parse()
+            .unwrap()
     }
 }
 
@@ -239,7 +286,10 @@ impl Lasts {
             let Some((_, id)) = labels.split_once("id=\"") else {
                 continue;
             };
-            let last = self.0.entry(id.split('"').next().unwrap().to_owned()).or_default();
+            let last = self
+                .0
+                .entry(id.split('"').next().unwrap().to_owned())
+                .or_default();
             match name {
                 CPU => last.0 = *value,
                 "container_memory_max_usage_bytes" => last.1 = *value,
@@ -330,7 +380,10 @@ fn what_lives_for_moments_is_recorded() {
     });
     lasts.collect(&mut watched.containers, false);
     let is_recorded = |number: &u64| {
-        let id = format!("/kubepods/burstable/pod{UID}/{}", runtime_id(usize::try_from(*number).unwrap()));
+        let id = format!(
+            "/kubepods/burstable/pod{UID}/{}",
+            runtime_id(usize::try_from(*number).unwrap())
+        );
         let bytes = f64::from(u32::try_from(amount(*number)).unwrap());
         lasts.0.get(&id) == Some(&(bytes / 1e6, bytes, true))
     };
@@ -367,7 +420,9 @@ impl Live {
 
     fn folders(&self, name: &str) -> impl Iterator<Item = PathBuf> {
         let path = format!("{}/{name}", self.path);
-        self.hierarchies.iter().map(move |hierarchy| hierarchy.join(&path))
+        self.hierarchies
+            .iter()
+            .map(move |hierarchy| hierarchy.join(&path))
     }
 
     /// Starts a process in a group of its own, which ends after so long.
@@ -377,7 +432,11 @@ impl Live {
             fs::create_dir(&folder).unwrap();
             script += &format!("echo $$ > {}/cgroup.procs; ", folder.display());
         }
-        script += &format!("x=$(seq 300); exec sleep {}.{:03}", milliseconds / 1_000, milliseconds % 1_000);
+        script += &format!(
+            "x=$(seq 300); exec sleep {}.{:03}",
+            milliseconds / 1_000,
+            milliseconds % 1_000
+        );
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).stderr(Stdio::null());
         shell.spawn().unwrap()
@@ -400,7 +459,11 @@ impl Drop for Live {
 
 /// Runs so many containers of this kernel, about `at_once` together; each group is removed as soon as its process has ended.
 fn live_for_moments(root: &str, hierarchies: &[&str], count: usize, at_once: usize) {
-    let name = Path::new(hierarchies[0]).file_name().unwrap().to_str().unwrap();
+    let name = Path::new(hierarchies[0])
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap();
     let Some(live) = Live::new(hierarchies, name) else {
         return;
     };
