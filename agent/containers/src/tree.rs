@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clock::Monotonic;
@@ -51,6 +51,8 @@ pub(crate) struct Group {
     pub(crate) place: Place,
     /// A number that no other has, higher than those of older ones.
     pub(crate) serial: u64,
+    /// Whether something is known to run in it: asked without waiting for who reads it.
+    is_running: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -68,6 +70,11 @@ pub(crate) struct State {
 }
 
 impl Group {
+    /// Returns whether something is known to run in it.
+    pub(crate) fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Acquire)
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // A reading that panicked half way leaves values of two moments.
         (self.state.lock()).unwrap_or_else(PoisonError::into_inner)
@@ -174,6 +181,7 @@ impl Tree {
         let group = Arc::new(Group {
             id: Arc::clone(id),
             serial: self.next_serial.fetch_add(1, Ordering::Relaxed),
+            is_running: AtomicBool::new(false),
             state: Mutex::new(State {
                 folders,
                 reading: Reading::default(),
@@ -258,6 +266,7 @@ impl Tree {
             (reading, is_recorded)
         });
         let mut state = at_once.unwrap_or_else(|| group.lock());
+        group.is_running.store(false, Ordering::Release);
         if !state.is_populated || state.last.is_some() {
             return;
         }
@@ -300,14 +309,18 @@ impl Tree {
 
     /// Something runs in a group (again).
     pub(crate) fn begin(&self, group: &Group, buffer: &mut Vec<u8>) {
+        if group.is_running() {
+            return;
+        }
         let mut state = group.lock();
         if state.is_gone {
             return;
         }
+        group.is_running.store(true, Ordering::Release);
         state.is_populated = true;
         state.last = None;
         if state.reading == Reading::default() {
-            self.read(&mut state, true, buffer);
+            self.read(&mut state, false, buffer);
         }
     }
 

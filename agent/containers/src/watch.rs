@@ -198,7 +198,10 @@ impl Lookout {
     }
 
     fn take_news(&mut self) -> io::Result<()> {
-        for news in self.news()? {
+        let mut all = self.news()?;
+        // Ends first: they do not wait, beginnings do.
+        all.sort_by_key(|news| matches!(self.watches.get(&news.watch), Some(Watched::Folder(_))));
+        for news in all {
             if news.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
                 self.tree.metrics().watch_errors.inc();
                 tracing::warn!("events of cgroups were lost; all are looked through");
@@ -278,8 +281,7 @@ impl Lookout {
 
     /// Watches a process of a group that has no file of events, if none is watched yet.
     fn hold_process(&mut self, group: &Arc<Group>, mut ended: Option<u32>) {
-        // Of what has just ended it is not asked: that could take until somebody else has read the group.
-        let is_idle = || ended.is_none() && !group.lock().is_populated;
+        let is_idle = || ended.is_none() && !group.is_running();
         if self.processes.contains_key(&group.serial) || is_idle() {
             return;
         }
@@ -329,17 +331,15 @@ impl Lookout {
         }
     }
 
-    fn add(&mut self, path: &Path, flags: WatchFlags, watched: Watched) -> bool {
+    fn add(&mut self, path: &Path, flags: WatchFlags, watched: Watched) {
         match inotify::add_watch(&self.inotify, path, flags) {
             Ok(watch) => {
                 self.watches.insert(watch, watched);
-                true
             }
-            Err(rustix::io::Errno::NOENT) => false,
+            Err(rustix::io::Errno::NOENT) => {}
             Err(error) => {
                 self.tree.metrics().watch_errors.inc();
                 tracing::debug!(%error, path = %path.display(), "a cgroup cannot be watched");
-                false
             }
         }
     }
@@ -356,18 +356,14 @@ impl Watch for Lookout {
     }
 
     fn group(&mut self, group: &Arc<Group>) {
-        let events = self.tree.layout().events_file(&group.id);
-        let is_watched = events.is_some_and(|path| {
+        if let Some(events) = self.tree.layout().events_file(&group.id) {
             let watched = Watched::Events(Arc::clone(group));
-            self.add(&path, WatchFlags::MODIFY, watched)
-        });
-        let may_be_empty = || !group.lock().is_populated;
-        if group.place.is_closed() && (!is_watched || may_be_empty()) {
+            self.add(&events, WatchFlags::MODIFY, watched);
+        }
+        if group.place.is_closed() {
             let list = below(self.tree.layout().tree(), &group.id).join("cgroup.procs");
             let watched = Watched::Processes(Arc::clone(group));
             self.add(&list, WatchFlags::MODIFY, watched);
-        }
-        if group.place.is_closed() {
             self.check(group);
         }
     }

@@ -43,7 +43,7 @@ fn what_cannot_be_parsed_or_read_costs_its_own_group() {
     };
     assert_eq!(of(CPU), ["c2", "c3"]);
     assert_eq!(of(MEMORY), ["c1", "c3"]);
-    // As they were found, and for the collection.
+    // Files that are read often are read twice: as the group is found, and for the collection.
     assert_eq!(bench.own(ERRORS), 6.0);
 }
 
