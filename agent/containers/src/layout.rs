@@ -86,7 +86,7 @@ impl Layout {
     pub(crate) fn tree(&self) -> &Path {
         self.hierarchies
             .first()
-            .map_or(Path::new(""), |(_, folder)| folder)
+            .map_or_else(|| Path::new(""), |(_, folder)| folder)
     }
 
     /// The folder of the group `id` (`/` is the root's) in the hierarchy of a controller; `None` when that is not mounted.

