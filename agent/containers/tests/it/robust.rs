@@ -55,7 +55,7 @@ fn what_is_not_permitted_costs_its_own_group() {
     write(&bench, "system.slice/open.service");
     bench.name(&runtime_id(1), "c1");
     let closed = bench.cgroup("system.slice/closed.service");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let shown = bench.collect(true);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(shown.by_container(CPU).len(), 1);
