@@ -215,7 +215,7 @@ impl Agent {
         }
         if let Some(config) = config.containers {
             let around = (&registry, &clock, &tasks);
-            let containers = start_containers(config, around, &collecting)?;
+            let containers = start_containers(*config, around, &collecting)?;
             collection.keep_containers(containers, view.latest_of_containers());
         }
         view.pushing().connect();

@@ -36,7 +36,7 @@ pub struct AgentConfig {
     /// What to collect.
     pub host: HostConfig,
     /// How containers are collected; `None`: not at all.
-    pub containers: Option<ContainerConfig>,
+    pub containers: Option<Box<ContainerConfig>>,
     /// The series of the ledger, whose values can be derived: a proof of delivery; `None`: there is none.
     pub ledger: Option<u16>,
     /// How pushes are taken.
@@ -122,7 +122,7 @@ impl AgentConfig {
             spool_bytes_max: settings.number("spool.max-bytes"),
             interval: settings.duration("interval"),
             host: host_config(settings),
-            containers: container_config(settings),
+            containers: container_config(settings).map(Box::new),
             ledger: settings
                 .optional_number("collector.ledger")
                 .and_then(|series| u16::try_from(series).ok()),
