@@ -38,7 +38,7 @@ fn token(folder: &Path) -> JoinToken {
 
 async fn run(config: AgentConfig) -> AgentError {
     let agent = Agent::start(config, surroundings()).await.unwrap();
-    agent.run(Token::new()).await.unwrap_err()
+    Box::pin(agent.run(Token::new())).await.unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread")]
