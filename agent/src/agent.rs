@@ -21,9 +21,7 @@ use crate::collector::Collector;
 use crate::config::host_name;
 use crate::joining::{self, Joining};
 use crate::metrics::Metrics;
-use crate::{
-    AgentConfig, AgentError, AgentView, ContainerConfig, NameSource, Pushing, Scraping,
-};
+use crate::{AgentConfig, AgentError, AgentView, ContainerConfig, NameSource, Pushing, Scraping};
 
 /// Updates between the collector and the uplink: what a disk that hesitates may hold up. When full, ticks are not collected.
 const UPDATES_MAX: usize = 32;

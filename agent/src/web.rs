@@ -225,6 +225,13 @@ mod tests {
             (
                 Method::GET,
                 "/push/metrics",
+                OPEN_METRICS,
+                200,
+                OPEN_METRICS,
+                "# EOF",
+            ),
+            (
+                Method::GET,
                 "/metrics/cadvisor",
                 OPEN_METRICS,
                 200,

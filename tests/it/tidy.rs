@@ -30,8 +30,6 @@ const LAYERS: &[&[&str]] = &[
         "storage",
         "transport",
     ],
-    &["alerting", "http-shell", "promql", "tsdb", "uplink"],
-    &["ingest", "rules"],
     &[
         "alerting",
         "http-shell",
@@ -40,7 +38,7 @@ const LAYERS: &[&[&str]] = &[
         "tsdb",
         "uplink",
     ],
-    &["ingest"],
+    &["ingest", "rules"],
     &["api"],
     &["agent", "aggregator"],
     &["benches", "tests"],
@@ -53,7 +51,6 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("telemetry", "exposition"),
     ("telemetry", "rows"),
     ("alerting", "http-shell"), // notifications leave by its client
-    ("aggregator", "agent"),    // `promontory up` runs both in one process
     ("scrape", "http-shell"),
     ("aggregator", "agent"), // `promontory up` runs both in one process
 ];
