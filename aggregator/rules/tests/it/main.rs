@@ -8,7 +8,8 @@ use rules::{Duplicates, FileOptions, RuleFile, UnitTestOptions, UnitTests};
 /// Returns the folder of data kept outside; nothing when it is absent, which CI does not allow.
 #[expect(
     clippy::disallowed_methods,
-    reason = "tests find their data by the environment"
+    clippy::print_stdout,
+    reason = "tests find their data by the environment, and say when there is none"
 )]
 fn data(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PROMONTORY_CONFORMANCE").map_or_else(
