@@ -191,14 +191,12 @@ impl Spool {
             }));
         };
         let number = head.number;
+        if wanted && body.is_none() {
+            // The head may be of a batch that was never put and whose number another got: what follows says which numbers are lost.
+            return Ok(None);
+        }
         let expected = std::mem::replace(&mut current.expected, number.0.saturating_add(1));
-        let damaged = wanted && body.is_none();
-        let lost_up_to = if damaged {
-            Some(number.0)
-        } else {
-            number.0.checked_sub(1)
-        };
-        if let Some(last) = lost_up_to {
+        if let Some(last) = number.0.checked_sub(1) {
             self.note_hole(id, (expected, last));
         }
         Ok(body.map(|body| {

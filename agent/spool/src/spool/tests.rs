@@ -175,6 +175,27 @@ fn a_power_cut_may_take_a_gap_mark_that_could_not_be_written_before() {
     panic!("the power was never cut");
 }
 
+/// A power cut may bring back the head of a batch that a full disk refused; another batch got its number.
+#[test]
+fn the_head_of_a_torn_record_says_nothing_of_numbers() {
+    let append = |bytes| Step::Append { bytes, skip: 0 };
+    let mut steps: Vec<Step> = [916, 906, 932, 662, 695].map(append).into();
+    steps.push(Step::Fill(0));
+    steps.extend([1_112, 892, 579, 1_007, 334, 513, 624, 232, 1_027].map(append));
+    steps.extend([235, 192, 512, 62, 406, 406, 406, 406, 406].map(append));
+    steps.push(Step::Append {
+        bytes: 406,
+        skip: 1,
+    });
+    steps.extend([Step::Fill(1), append(406), append(0)]);
+    let mut world = World::new();
+    for step in &steps {
+        world.make(step);
+    }
+    world.make(&Step::Crash(12_206_716_546_205_218_479));
+    world.check();
+}
+
 /// A spool in a small world of its own.
 struct Small {
     disk: Simulated,
