@@ -26,7 +26,15 @@ fn config(arguments: &[&str]) -> Result<AgentConfig, String> {
 #[test]
 fn defaults_are_those_of_the_parts() {
     let config = config(&["--aggregator", "a:4433"]).unwrap();
-    let default = AgentConfig::new("a:4433", "promontory-spool");
+    let mut default = AgentConfig::new("a:4433", "promontory-spool");
+    // A program collects containers; what embeds an agent says so.
+    default.containers = Some(Box::new(ContainerConfig {
+        containers: ContainersConfig::default(),
+        names: NameSource::Runtime(CriConfig {
+            socket: None,
+            rootfs: "/".into(),
+        }),
+    }));
     assert_eq!(format!("{config:?}"), format!("{default:?}"));
     let collect = read(&["collect"], &[]).unwrap().settings;
     let host = collecting(&collect).unwrap();
@@ -48,6 +56,11 @@ fn every_setting_is_read() {
         ("path.sysfs", "/y"),
         ("path.rootfs", "/r"),
         ("path.udev.data", "/u"),
+        ("path.cgroupfs", "/c"),
+        ("collector.containers", "false"),
+        ("cri.socket", "/s"),
+        ("cri.snapshot", "cri.json"),
+        ("containers.max", "9"),
         ("collector.arp.device-include", "eth"),
         ("collector.arp.device-exclude", "lo"),
         ("collector.arp.netlink", "false"),
