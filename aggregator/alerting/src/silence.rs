@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use model::{Labels, Matcher, TimestampMs};
+use model::{Labels, MatchOp, Matcher, TimestampMs};
 
 use crate::routing::matches_all;
 
@@ -245,7 +245,11 @@ fn check(request: &SilenceRequest, now: TimestampMs) -> Result<(), SilenceError>
     if sets.is_empty() || sets.iter().any(Vec::is_empty) {
         return refuse("invalid silence: at least one matcher required");
     }
-    let matches_nothing = |matchers: &Vec<Matcher>| matchers.iter().all(Matcher::matches_empty);
+    // As with Alertmanager, `!=` and `!~` say enough of what is meant.
+    let is_empty = |matcher: &Matcher| {
+        matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex) && matcher.matches_empty()
+    };
+    let matches_nothing = |matchers: &Vec<Matcher>| matchers.iter().all(is_empty);
     if sets.iter().any(matches_nothing) {
         return refuse("invalid silence: at least one matcher must not match the empty string");
     }
@@ -276,8 +280,6 @@ fn can_become(old: &Silence, new: &SilenceRequest, now: TimestampMs) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use model::MatchOp;
-
     use super::*;
 
     const HOUR: i64 = 3_600_000;

@@ -141,10 +141,10 @@ fn show_tested(file: &str, tested: &Tested) {
         terminal::print(note);
     }
     if tested.passed() {
-        terminal::print(&"  SUCCESS\n");
-        return;
+        terminal::print(&"  SUCCESS");
+    } else {
+        let failures: Vec<&str> = tested.failures().collect();
+        terminal::complain(&format!("  FAILED:\n{}", failures.join("\n\n")));
     }
-    let failures: Vec<&str> = tested.failures().collect();
-    terminal::complain(&format!("  FAILED:\n{}", failures.join("\n\n")));
     terminal::print(&"");
 }
