@@ -197,6 +197,11 @@ pub(super) fn run_month(lab: &Lab) -> Result<MonthRun> {
         Ok((least, read))
     };
     let (raw, samples) = ask(true)?;
+    ensure!(
+        samples > fed.samples / 10 * 9,
+        "{samples} of {} samples were read",
+        fed.samples
+    );
     let (tiers, summaries) = ask(false)?;
     ensure!(
         summaries < samples / 10,
@@ -327,6 +332,8 @@ fn cpu_of(thread: &str) -> Result<Duration> {
 fn open(folder: &Path, tiers: TierRetention, clock: SharedClock) -> Result<Tsdb> {
     let mut config = TsdbConfig::at(folder.join("data"));
     config.tiers = tiers;
+    // Thirty days are asked for.
+    config.retention = SPAN * SPANS * 60;
     // Rows are waited for one by one.
     config.log.spacing = Duration::ZERO;
     // All of a span in one head: it begins with its first row, and is as old when the span is over.
