@@ -18,6 +18,8 @@ use rules::{AlertSink, Notice};
 use telemetry::{Gauge, Registry};
 use template::{Time, Zone};
 
+use crate::config_of::float;
+
 /// What is kept of alerts, silences and notifications, in the data folder.
 const DATABASE: &str = "alerting.redb";
 /// What holds without a configuration file: alerts are seen, and nobody is told.
@@ -313,9 +315,4 @@ fn show(registry: &Registry, alerting: &Alerting) {
             silences.with([state.name()]).set_count(count);
         }
     });
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
-fn float(count: u64) -> f64 {
-    count as f64
 }

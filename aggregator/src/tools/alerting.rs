@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use alerting::{Config, MatcherMode, RouteTree, parse_matchers};
+use alerting::{Config, MatcherMode, RouteTree, TemplateFileError, load_templates, parse_matchers};
 use anyhow::Context;
 use config::Settings;
 use http_shell::Form;
@@ -19,8 +19,11 @@ pub(crate) fn check_config(paths: &[String]) -> ExitCode {
     let mut failed = 0;
     for path in paths {
         let checked = load(path);
-        failed += usize::from(checked.is_err());
-        terminal::print(&report(path, &checked));
+        let templates = checked
+            .as_ref()
+            .map_or(Ok(()), |config| load_templates(&config.templates).map(drop));
+        failed += usize::from(checked.is_err() || templates.is_err());
+        terminal::print(&report(path, &checked, &templates));
     }
     if failed == 0 {
         return ExitCode::SUCCESS;
@@ -29,7 +32,11 @@ pub(crate) fn check_config(paths: &[String]) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn report(path: &str, checked: &Result<Config, String>) -> String {
+fn report(
+    path: &str,
+    checked: &Result<Config, String>,
+    templates: &Result<(), TemplateFileError>,
+) -> String {
     let config = match checked {
         Ok(config) => config,
         Err(mistakes) => return format!("Checking '{path}'  FAILED: {mistakes}\n\n"),
@@ -40,8 +47,10 @@ fn report(path: &str, checked: &Result<Config, String>) -> String {
         config.receivers.len(),
         config.templates.len()
     );
-    if !config.templates.is_empty() {
-        report.push_str("  SUCCESS\n");
+    match templates {
+        Err(error) => report.push_str(&format!("  FAILED: {error}\n")),
+        Ok(()) if !config.templates.is_empty() => report.push_str("  SUCCESS\n"),
+        Ok(()) => {}
     }
     for warning in &config.warnings {
         report.push_str(&format!(" warning: {warning}\n"));
