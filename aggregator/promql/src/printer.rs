@@ -56,7 +56,7 @@ impl Display for NumberLiteral {
         if !self.is_duration {
             return f.write_str(&format_plain(self.value));
         }
-        if self.value.is_sign_negative() && self.value != 0.0 {
+        if self.value.is_sign_negative() {
             f.write_char('-')?;
         }
         // Durations are whole milliseconds, and below 2^53 of them.

@@ -338,6 +338,29 @@ fn hostile_depth_is_refused_and_long_chains_have_a_bound() {
     assert_eq!(expr.clone(), expr);
 }
 
+#[test]
+fn a_zero_keeps_its_sign_in_print() {
+    for text in [
+        "-0s",
+        "-0",
+        "0s",
+        "m offset -0s",
+        "m[5m] offset -0",
+        "m[-0s:1s]",
+    ] {
+        let Ok(first) = parse(text, ParserOptions::default()) else {
+            continue;
+        };
+        let printed = first.to_string();
+        assert_eq!(
+            parse(&printed, ParserOptions::default()).as_ref(),
+            Ok(&first),
+            "{text} printed as {printed}"
+        );
+    }
+    assert_eq!(parsed("-0s").to_string(), "-0s");
+}
+
 /// Texts of expressions by type, with parentheses wherever precedence might matter.
 fn expression(depth: u32) -> impl Strategy<Value = String> {
     let name = "[a-z]{1,3}";
