@@ -78,6 +78,13 @@ impl Annotations {
         texts
     }
 
+    /// Returns those that were noted within a stretch of the query.
+    pub(crate) fn within(&self, range: TextRange) -> Vec<Annotation> {
+        let inside =
+            |one: &&Annotation| range.start <= one.range.start && one.range.end <= range.end;
+        self.list.iter().filter(inside).cloned().collect()
+    }
+
     /// Adds a note, unless it is there already.
     pub(crate) fn add(&mut self, note: Note, range: TextRange) {
         if let Note::QuantileForcedMonotonicity { .. } = note {

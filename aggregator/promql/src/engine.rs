@@ -11,6 +11,7 @@ mod histogram_range;
 mod matching;
 mod range_call;
 mod range_function;
+mod repeats;
 mod rollup;
 mod select;
 mod sets;
@@ -145,7 +146,7 @@ impl Engine {
             let samples = range_call::samples_of(source, drop_names, &mut evaluator)?;
             return Ok(finished(evaluator, QueryResult::Samples(samples)));
         }
-        let result = match evaluator.eval(expr, scope)? {
+        let result = match evaluator.eval_query(expr, scope)? {
             Value::Scalar(values) => QueryResult::Scalar {
                 at,
                 value: values.first().copied().unwrap_or(f64::NAN),
@@ -198,7 +199,7 @@ impl Engine {
             return Ok(finished(evaluator, QueryResult::Grid { grid, series }));
         }
         evaluator.check_room(grid.len())?;
-        let series = match evaluator.eval(expr, Scope::new(grid))? {
+        let series = match evaluator.eval_query(expr, Scope::new(grid))? {
             Value::Scalar(floats) => vec![GridSeries {
                 labels: Labels::empty(),
                 column: Column {

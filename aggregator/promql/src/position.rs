@@ -29,6 +29,16 @@ impl TextRange {
         }
     }
 
+    /// Returns the stretch that lies to `to` as this one does to `from`, which does not come after it.
+    #[must_use]
+    pub(crate) fn moved(self, from: u32, to: u32) -> Self {
+        let place = |at: u32| at.saturating_sub(from).saturating_add(to);
+        Self {
+            start: place(self.start),
+            end: place(self.end),
+        }
+    }
+
     /// Returns the line and column of the first byte in `text`.
     pub fn line_column(self, text: &str) -> LineColumn {
         LineColumn::of(text, self.start as usize)

@@ -7,14 +7,15 @@ use storage::{Budget, BudgetExceeded, Querier};
 
 use super::EngineConfig;
 use super::duration::{self, QuerySpan};
+use super::repeats::{Asked, Repeats};
 use super::value::{Evaluated, Series, Value, merge_same_labels, without_metadata};
 use super::window::LookTimes;
 use crate::ast::{AtModifier, DurationExpr, Expr, ExprKind, TimeModifiers};
 use crate::plan::{Open, Plan};
-use crate::{Annotations, Grid, Note, QueryError, QueryStats, TextRange};
+use crate::{Annotation, Annotations, Grid, Note, QueryError, QueryStats, TextRange};
 
 /// Where an expression is evaluated.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
     pub(crate) grid: Grid,
     /// Whether counter resets of histograms are found by comparison: below `histogram_count` and its like.
@@ -79,6 +80,7 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) stats: QueryStats,
     /// What nodes come to, when somebody wants to know.
     pub(crate) plan: Option<Plan>,
+    repeats: Repeats,
     held_points: u64,
     held_bytes: u64,
     /// Samples and points gone through since the last look at the clock.
@@ -106,14 +108,64 @@ impl<'a> Evaluator<'a> {
             notes: Annotations::default(),
             stats: QueryStats::default(),
             plan: None,
+            repeats: Repeats::default(),
             held_points: 0,
             held_bytes: 0,
             work: 0,
         }
     }
 
-    /// Evaluates `expr`; what its parts held is given back, what it holds is charged.
+    /// Evaluates a whole query.
+    pub(crate) fn eval_query(&mut self, query: &Expr, scope: Scope) -> Result<Value, QueryError> {
+        self.repeats = Repeats::of(query);
+        self.eval(query, scope)
+    }
+
+    /// Evaluates `expr`, or gives what the same part of the query came to before; what its parts held is given back, what it holds is charged.
     pub(crate) fn eval(&mut self, expr: &Expr, scope: Scope) -> Result<Value, QueryError> {
+        let Some(part) = self.repeats.part_at(expr.range) else {
+            return self.eval_anew(expr, scope);
+        };
+        if let Some(value) = self.again(part, expr, scope)? {
+            return Ok(value);
+        }
+        let value = self.eval_anew(expr, scope)?;
+        if self.repeats.is_wanted(part) {
+            let (_, bytes) = value.size();
+            self.budget.charge(0, bytes)?;
+            let notes = self.notes.within(expr.range);
+            let held = (value.clone(), bytes);
+            self.repeats.hold(part, scope, (expr.range, notes), held);
+        }
+        Ok(value)
+    }
+
+    /// Returns what a part of the query came to before, in the same scope, with its notes at this place.
+    fn again(
+        &mut self,
+        part: usize,
+        expr: &Expr,
+        scope: Scope,
+    ) -> Result<Option<Value>, QueryError> {
+        let (value, notes, first, given_back) = match self.repeats.ask(part, scope) {
+            None => return Ok(None),
+            Some(Asked::Taken(held)) => (held.value, held.notes, held.range, held.bytes),
+            Some(Asked::Lent(held)) => (held.value.clone(), held.notes.clone(), held.range, 0),
+        };
+        self.budget.release(given_back);
+        for Annotation { note, range } in notes {
+            self.notes
+                .add(note, range.moved(first.start, expr.range.start));
+        }
+        self.settled(expr, |evaluator| {
+            let (points, bytes) = value.size();
+            evaluator.hold(points, bytes)?;
+            Ok(value)
+        })
+        .map(Some)
+    }
+
+    fn eval_anew(&mut self, expr: &Expr, scope: Scope) -> Result<Value, QueryError> {
         self.settled(expr, |evaluator| {
             if !evaluator.is_evaluated_once(expr, scope) {
                 return evaluator.eval_node(expr, scope);
