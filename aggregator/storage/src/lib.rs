@@ -24,5 +24,7 @@ pub use query::{
     SelectHints, Visit, WantedLabels,
 };
 pub use refusal::{RefusalReason, Refusals};
-pub use rollup::{BucketLength, Rollup, RollupBuilder, RollupColumn, RollupColumns, Rollups};
+pub use rollup::{
+    BucketLength, BucketShape, Rollup, RollupBuilder, RollupColumn, RollupColumns, Rollups,
+};
 pub use segment::{Samples, Segment, SegmentValues, SeriesData, Times};

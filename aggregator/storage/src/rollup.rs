@@ -312,6 +312,62 @@ impl RollupColumns {
     }
 }
 
+/// Where the samples of buckets lie, one entry per timestamp of the segment. Series that are sampled together have this in common; a store
+/// gives them one shape.
+#[derive(Clone, Debug, Default)]
+pub struct BucketShape {
+    /// See [`Rollup::count`].
+    pub counts: Vec<u32>,
+    /// Milliseconds from the bucket's start to its first sample.
+    pub first_after: Vec<u32>,
+    /// Milliseconds from the last sample to the bucket's end.
+    pub last_before: Vec<u32>,
+    /// See [`Rollup::ended`]; `None`: nowhere.
+    pub ended: Option<Presence>,
+}
+
+impl BucketShape {
+    fn of(length: BucketLength, rows: &[(TimestampMs, Rollup)]) -> Self {
+        let start = |end: TimestampMs| TimestampMs(end.0.saturating_sub(length.as_ms()));
+        let counts = rows.iter().map(|(_, rollup)| rollup.count);
+        let first =
+            |(end, rollup): &(TimestampMs, Rollup)| length.distance(start(*end), rollup.first.0);
+        let last = |(end, rollup): &(TimestampMs, Rollup)| length.distance(rollup.last.0, *end);
+        Self {
+            counts: counts.collect(),
+            first_after: rows.iter().map(first).collect(),
+            last_before: rows.iter().map(last).collect(),
+            ended: marks(rows.iter().map(|(_, rollup)| rollup.ended)),
+        }
+    }
+
+    fn part(&self, from: usize, to: usize) -> Self {
+        let ended = self.ended.as_ref();
+        let ended = ended.and_then(|ended| marks((from..to).map(|row| ended.contains(row))));
+        Self {
+            counts: self.counts[from..to].into(),
+            first_after: self.first_after[from..to].into(),
+            last_before: self.last_before[from..to].into(),
+            ended,
+        }
+    }
+
+    /// Returns whether a stale mark came after the last sample of a bucket.
+    pub fn has_ended(&self, index: usize) -> bool {
+        let ended = self.ended.as_ref();
+        ended.is_some_and(|ended| ended.contains(index))
+    }
+}
+
+/// Returns where the marks are set; `None`: nowhere.
+fn marks(set: impl ExactSizeIterator<Item = bool>) -> Option<Presence> {
+    let mut marks = Presence::filled(set.len(), false);
+    for (row, _) in set.enumerate().filter(|(_, set)| *set) {
+        marks.set(row, true);
+    }
+    (marks.count() > 0).then_some(marks)
+}
+
 /// Summaries in columns, one entry per timestamp of the segment: the bucket that ends there.
 #[derive(Clone, Debug)]
 pub struct Rollups {
@@ -319,19 +375,23 @@ pub struct Rollups {
     pub length: BucketLength,
     /// The tier knows of everything up to here: where there is no bucket before this time, there were no samples.
     pub until: TimestampMs,
-    /// See [`Rollup::count`].
-    pub counts: Arc<[u32]>,
-    /// Milliseconds from the bucket's start to its first sample.
-    pub first_after: Arc<[u32]>,
-    /// Milliseconds from the last sample to the bucket's end.
-    pub last_before: Arc<[u32]>,
-    /// See [`Rollup::ended`]; `None`: nowhere.
-    pub ended: Option<Arc<Presence>>,
+    /// Where the samples lie.
+    pub shape: Arc<BucketShape>,
     /// The columns of values that were asked for.
     values: [Option<Arc<[f64]>>; 6],
 }
 
 impl Rollups {
+    /// Returns buckets of this shape, without values.
+    pub fn new(length: BucketLength, until: TimestampMs, shape: Arc<BucketShape>) -> Self {
+        Self {
+            length,
+            until,
+            shape,
+            values: Default::default(),
+        }
+    }
+
     /// Returns the columns of these summaries, each with the end of its bucket.
     pub fn from_rows(
         length: BucketLength,
@@ -339,28 +399,7 @@ impl Rollups {
         rows: &[(TimestampMs, Rollup)],
         columns: RollupColumns,
     ) -> Self {
-        let start = |end: TimestampMs| TimestampMs(end.0.saturating_sub(length.as_ms()));
-        let counts = rows.iter().map(|(_, rollup)| rollup.count);
-        let first =
-            |(end, rollup): &(TimestampMs, Rollup)| length.distance(start(*end), rollup.first.0);
-        let last = |(end, rollup): &(TimestampMs, Rollup)| length.distance(rollup.last.0, *end);
-        let mut ended = Presence::filled(rows.len(), false);
-        for (row, _) in rows
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, rollup))| rollup.ended)
-        {
-            ended.set(row, true);
-        }
-        let mut rollups = Self {
-            length,
-            until,
-            counts: counts.collect(),
-            first_after: rows.iter().map(first).collect(),
-            last_before: rows.iter().map(last).collect(),
-            ended: (ended.count() > 0).then(|| Arc::new(ended)),
-            values: Default::default(),
-        };
+        let mut rollups = Self::new(length, until, Arc::new(BucketShape::of(length, rows)));
         for column in RollupColumn::ALL {
             if columns.contains(column) {
                 let values = rows.iter().map(|(_, rollup)| column.of(rollup));
@@ -372,12 +411,12 @@ impl Rollups {
 
     /// Returns the number of buckets.
     pub fn len(&self) -> usize {
-        self.counts.len()
+        self.shape.counts.len()
     }
 
     /// Returns whether there are no buckets.
     pub fn is_empty(&self) -> bool {
-        self.counts.is_empty()
+        self.shape.counts.is_empty()
     }
 
     /// Returns a column; `None` when it was not asked for.
@@ -405,28 +444,19 @@ impl Rollups {
     /// When `to` is past the end, or before `from`.
     #[must_use]
     pub fn part(&self, from: usize, to: usize) -> Self {
-        let ended = self.ended.as_ref().map(|ended| {
-            let mut part = Presence::filled(to - from, false);
-            for row in (from..to).filter(|row| ended.contains(*row)) {
-                part.set(row - from, true);
-            }
-            Arc::new(part)
-        });
         let part = |values: &Option<Arc<[f64]>>| values.as_ref().map(|v| v[from..to].into());
         Self {
             length: self.length,
             until: self.until,
-            counts: self.counts[from..to].into(),
-            first_after: self.first_after[from..to].into(),
-            last_before: self.last_before[from..to].into(),
-            ended,
+            shape: Arc::new(self.shape.part(from, to)),
             values: self.values.each_ref().map(part),
         }
     }
 
     /// Returns the summary at `index`, of the bucket that ends at `end`. Columns that are not there read as NaN; `None` past the end.
     pub fn row(&self, index: usize, end: TimestampMs) -> Option<Rollup> {
-        let count = *self.counts.get(index)?;
+        let shape = &self.shape;
+        let count = *shape.counts.get(index)?;
         let distance = |column: &[u32]| i64::from(column.get(index).copied().unwrap_or_default());
         let value = |column: RollupColumn| {
             let values = self.column(column);
@@ -434,8 +464,8 @@ impl Rollups {
         };
         let value = |column| value(column).unwrap_or(f64::NAN);
         let start = end.0.saturating_sub(self.length.as_ms());
-        let first_at = TimestampMs(start.saturating_add(distance(&self.first_after)));
-        let last_at = TimestampMs(end.0.saturating_sub(distance(&self.last_before)));
+        let first_at = TimestampMs(start.saturating_add(distance(&shape.first_after)));
+        let last_at = TimestampMs(end.0.saturating_sub(distance(&shape.last_before)));
         Some(Rollup {
             count,
             sum: value(RollupColumn::Sum),
@@ -444,10 +474,7 @@ impl Rollups {
             lost: value(RollupColumn::Lost),
             first: (first_at, value(RollupColumn::First)),
             last: (last_at, value(RollupColumn::Last)),
-            ended: self
-                .ended
-                .as_ref()
-                .is_some_and(|ended| ended.contains(index)),
+            ended: shape.has_ended(index),
         })
     }
 }

@@ -4,7 +4,8 @@
 //! they become one segment with a column of its own: at equal timestamps the sample that came first in the log stands, and an absence
 //! is no sample, so it hides nothing.
 //!
-//! Summaries of a downsampling tier are merged apart: parts of one bucket (of two shards, of the files of two days) are joined. A bucket
+//! Summaries of a downsampling tier are merged apart. Parts of one bucket that follow one another (in the files of two days) stay in their
+//! runs, one behind the other; what overlaps more than that (of two shards) is joined bucket by bucket. A bucket
 //! and samples next to it, even at its very end, go together, for whoever read them read each sample once; only where a sample
 //! lies between the first and the last of a bucket was the same time read twice, and there the bucket gives way.
 
@@ -175,15 +176,20 @@ fn take_rollups(runs: &mut Vec<Arrived>) -> Vec<(Segment, Rollups)> {
     rollups
 }
 
-/// Returns the segments in order of time, those that have a bucket in common made one. Buckets of different lengths stay apart.
+/// Returns the segments in order of time. Those that have buckets in common are made one, but for those that follow one another, as the
+/// files of two days do: of a bucket that both have a part of, each keeps its own. Buckets of different lengths stay apart.
 fn join_rollups(mut runs: Vec<(Segment, Rollups)>) -> Vec<Segment> {
-    runs.sort_by_key(|(segment, rollups)| (rollups.length, span_of(segment).0));
+    runs.sort_by_key(|(segment, rollups)| (rollups.length, span_of(segment)));
     let mut out = Vec::with_capacity(runs.len());
     let mut cluster: Vec<(Segment, Rollups)> = Vec::new();
     for run in runs {
-        let overlaps = cluster.iter().any(|(segment, rollups)| {
-            rollups.length == run.1.length && span_of(segment).1 >= span_of(&run.0).0
-        });
+        let overlaps = match cluster.as_slice() {
+            [] => false,
+            [last] => last.1.length == run.1.length && !follows(last, &run),
+            cluster => cluster.iter().any(|(segment, rollups)| {
+                rollups.length == run.1.length && span_of(segment).1 >= span_of(&run.0).0
+            }),
+        };
         if !overlaps {
             out.extend(join_cluster(std::mem::take(&mut cluster)));
         }
@@ -191,6 +197,19 @@ fn join_rollups(mut runs: Vec<(Segment, Rollups)>) -> Vec<Segment> {
     }
     out.extend(join_cluster(cluster));
     out
+}
+
+/// Returns whether all samples of a run are later than those of the one before; its buckets begin where that one's end, if not later.
+fn follows((before, held): &(Segment, Rollups), (segment, rollups): &(Segment, Rollups)) -> bool {
+    let ((_, last), (first, _)) = (span_of(before), span_of(segment));
+    if last < first {
+        return true;
+    }
+    let row = before.times.as_slice().len() - 1;
+    let end = held.row(row, last).filter(|_| before.is_present(row));
+    let start = rollups.row(0, first).filter(|_| segment.is_present(0));
+    let parts = end.zip(start);
+    last == first && parts.is_none_or(|(end, start)| end.last.0 < start.first.0)
 }
 
 fn join_cluster(mut runs: Vec<(Segment, Rollups)>) -> Option<Segment> {
@@ -380,14 +399,23 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_bucket_are_joined() {
+    fn parts_of_a_bucket_follow_one_another_or_are_joined() {
         let (a, b) = (
             summarised(&[(1, 1.0), (250_000, 2.0)]),
             summarised(&[(300_000, 3.0), (300_001, 4.0)]),
         );
-        let merged = merge_runs(vec![b, a]);
-        assert_eq!(merged.len(), 1);
-        assert_eq!(buckets(&merged), [(300_000, 3, 3.0), (600_000, 1, 4.0)]);
+        let merged = merge_runs(vec![b.clone(), a.clone()]);
+        assert_eq!(merged.len(), 2);
+        assert_eq!(
+            buckets(&merged),
+            [(300_000, 2, 2.0), (300_000, 1, 3.0), (600_000, 1, 4.0)]
+        );
+        let before = summarised(&[(-5, 0.0), (200_000, 1.5)]);
+        let merged = merge_runs(vec![a, before, b]);
+        assert_eq!(
+            buckets(&merged),
+            [(0, 1, 0.0), (300_000, 3, 3.0), (600_000, 1, 4.0)]
+        );
     }
 
     #[test]

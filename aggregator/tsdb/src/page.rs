@@ -37,7 +37,7 @@ use self::floats::{
 use self::histograms::{CELLS_MAX, cells, decode_histograms, encode_histograms};
 use self::ints::{Differences, IntScratch, decode_ints, encode_ints};
 use self::presence::{PresenceForm, encode_presence, take_presence};
-use self::rollups::{decode_rollups, encode_rollups};
+use self::rollups::{Shapes, decode_rollups, encode_rollups};
 use self::varint::{put_length, take_length};
 use crate::bytes::{Malformed, Reader};
 
@@ -113,6 +113,7 @@ pub(crate) struct Scratch {
     floats: FloatScratch,
     values: Vec<f64>,
     whole: Vec<i64>,
+    shapes: Shapes,
 }
 
 impl Scratch {

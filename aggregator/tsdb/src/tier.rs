@@ -1,7 +1,8 @@
 //! Downsampling tiers: a day's samples as summaries of buckets, in partition files of their own.
 //!
 //! A tier file is made of what one file of samples holds and stands for exactly that: for a series of floats it has one page of
-//! summaries per [`ENDS_MAX`] buckets, over a time column of the ends of all buckets of the file, which all its series share. A series that
+//! summaries per [`ENDS_MAX`] buckets, over a time column of the ends of all buckets of the file, which all its series share; it begins with
+//! the first bucket that there is, and ends with the last. A series that
 //! has any native histogram in the file stays as it is: its pages are of samples, in the tier too, so that a tier answers for every series.
 //!
 //! Buckets lie on multiples of their length, left-open; files are left-closed. So a sample at the first instant of a day is in the
@@ -72,24 +73,23 @@ fn summarise(segments: &[Segment], length: BucketLength) -> Option<Vec<(Timestam
     Some(buckets)
 }
 
-/// Appends to `out` the page of the buckets that end within `ends`, a time column; returns whether there is any.
+/// Appends to `out` the page of the buckets that end within `ends`, a time column, from the first of them to the last; returns the row of the
+/// first, if there is any.
 fn encode_tier_page(
     ends: &[TimestampMs],
     buckets: &[(TimestampMs, Rollup)],
     length: BucketLength,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
-) -> bool {
-    let (Some(first), Some(last)) = (ends.first(), ends.last()) else {
-        return false;
-    };
-    let from = buckets.partition_point(|(end, _)| end < first);
-    let to = buckets.partition_point(|(end, _)| end <= last);
+) -> Option<usize> {
+    let (start, end) = (ends.first()?, ends.last()?);
+    let from = buckets.partition_point(|(at, _)| at < start);
+    let to = buckets.partition_point(|(at, _)| at <= end);
     let buckets = &buckets[from..to];
-    if buckets.is_empty() {
-        return false;
-    }
-    let absent = Rollup::of(*first, 0.0);
+    let first = ends.binary_search(&buckets.first()?.0).ok()?;
+    let last = ends.binary_search(&buckets.last()?.0).ok()?;
+    let ends = &ends[first..=last];
+    let absent = Rollup::of(*start, 0.0);
     let mut presence = Presence::filled(ends.len(), false);
     let mut rows: Vec<(TimestampMs, Rollup)> = ends.iter().map(|end| (*end, absent)).collect();
     for (end, rollup) in buckets {
@@ -105,7 +105,7 @@ fn encode_tier_page(
         start_times: None,
     };
     // A column of ends has 1 to `ENDS_MAX` rows, which is what a page can refuse.
-    encode_page(&column, scratch, out).is_ok()
+    encode_page(&column, scratch, out).ok().map(|()| first)
 }
 
 /// Rows of a page of samples.
@@ -167,8 +167,9 @@ impl<'a> TierWriter<'a> {
         for (times, ends) in &self.ends {
             self.page.clear();
             let (length, page) = (self.length, &mut self.page);
-            if encode_tier_page(ends, &buckets, length, &mut self.scratch, page) {
-                self.writer.add_page(*times, 0, 0, page)?;
+            let first = encode_tier_page(ends, &buckets, length, &mut self.scratch, page);
+            if let Some(first) = first {
+                self.writer.add_page(*times, first, 0, page)?;
             }
         }
         Ok(())

@@ -7,14 +7,14 @@ use storage::{RollupColumns, WantedLabels};
 
 use super::evaluator::{Evaluator, Scope, metric_name};
 use super::range_function::{self, Arguments, Context, RangeFunction};
-use super::rollup::{self, Elements};
+use super::rollup::{self, ElementAxes, Elements};
 use super::select::{Asked, Purpose, range_read};
 use super::sorted::sorted;
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
 use super::value::{Emit, Evaluated, Series, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
-use crate::functions::rate::{self, Points};
+use crate::functions::rate::{self, Changes, Points};
 use crate::{Column, Grid, Note, QueryError};
 
 /// What a sample takes while it is held: its time, its value, and as much again where these were read from.
@@ -51,6 +51,24 @@ struct Applied<'a> {
     position: crate::TextRange,
     notes_non_counters: bool,
     keeps_name: bool,
+}
+
+/// What is used for one series after the other.
+#[derive(Debug)]
+struct Workspace {
+    column: Column,
+    axes: ElementAxes,
+    elements: Elements,
+}
+
+impl Workspace {
+    fn new(ranges: &Ranges) -> Self {
+        Self {
+            column: Column::default(),
+            axes: ElementAxes::new(ranges.look, ranges.range_ms),
+            elements: Elements::default(),
+        }
+    }
 }
 
 /// A series and its samples.
@@ -130,10 +148,10 @@ impl<'q> Evaluator<'q> {
                 let ranges = self.matrix_ranges(matrix, Some(name), scope)?;
                 let node = self.begin_node(arg);
                 let (mut series_read, read) = (0, self.stats.samples_read);
-                let mut column = Column::default();
+                let mut workspace = Workspace::new(&ranges);
                 self.each_track(matrix, &ranges, scope, wanted, |evaluator, series| {
                     series_read += 1;
-                    evaluator.apply_to(&applied, &series, &ranges, &mut column, emit)
+                    evaluator.apply_to(&applied, &series, &ranges, &mut workspace, emit)
                 })?;
                 let samples = self.stats.samples_read - read;
                 self.end_node(node, || (series_read, samples, 0));
@@ -141,27 +159,30 @@ impl<'q> Evaluator<'q> {
             }
             _ => {
                 let RangeSource { series, ranges } = self.range_source(arg, Some(name), scope)?;
-                let mut column = Column::default();
+                let mut workspace = Workspace::new(&ranges);
                 series.iter().try_for_each(|series| {
-                    self.apply_to(&applied, series, &ranges, &mut column, emit)
+                    self.apply_to(&applied, series, &ranges, &mut workspace, emit)
                 })
             }
         }
     }
 
-    /// Emits what a function makes of a series, unless that is nothing; `column` is a buffer.
+    /// Emits what a function makes of a series, unless that is nothing.
     fn apply_to(
         &mut self,
         applied: &Applied<'_>,
         series: &RangeSeries<'_>,
         ranges: &Ranges,
-        column: &mut Column,
+        workspace: &mut Workspace,
         emit: &mut Emit<'_, 'q>,
     ) -> Result<(), QueryError> {
-        column.reset(ranges.look.len());
-        if !self.put_rates(applied, &series.tracks, ranges, column)? {
-            self.put_range(applied, series, ranges, column)?;
+        workspace.column.reset(ranges.look.len());
+        if !self.put_rates(applied, &series.tracks, ranges, &mut workspace.column)?
+            && !self.put_buckets(applied, &series.tracks, ranges, workspace)?
+        {
+            self.put_range(applied, series, ranges, workspace)?;
         }
+        let column = &mut workspace.column;
         if !column.has_any() {
             return Ok(());
         }
@@ -220,7 +241,48 @@ impl<'q> Evaluator<'q> {
             Vec::new()
         };
         let windows = floats.axis.rate_windows(ranges.look, ranges.range_ms, kind);
-        windows.rates(&floats.values, &resets, &mut column.floats);
+        let changes = Changes {
+            firsts: &floats.values,
+            lasts: &floats.values,
+            falls: &resets,
+            places: 1,
+        };
+        windows.rates(changes, &mut column.floats);
+        Ok(true)
+    }
+
+    /// Puts what a function makes of a series that has buckets and no samples beside them into an empty column. `false`: it has samples.
+    fn put_buckets(
+        &mut self,
+        applied: &Applied<'_>,
+        tracks: &Tracks<'_>,
+        ranges: &Ranges,
+        Workspace {
+            column,
+            axes,
+            elements,
+        }: &mut Workspace,
+    ) -> Result<bool, QueryError> {
+        let alone = tracks.floats.values.is_empty() && tracks.histograms.values.is_empty();
+        let Some(wanted) = ranges.rollups.filter(|_| alone) else {
+            return Ok(false);
+        };
+        let Some(axis) = axes.of(tracks) else {
+            return Ok(false);
+        };
+        let (queryable, largest) = axis.sizes();
+        self.stats.samples_queryable += queryable;
+        if self.stats.is_per_step() {
+            for index in 0..column.len() {
+                let buckets = axis.size(index);
+                self.stats.looked(self.query, applied.grid, index, buckets);
+            }
+        }
+        self.check_points(largest)?;
+        self.worked(axis.len() + column.len())?;
+        elements.read(&axis, tracks, applied.function, wanted);
+        let windows = (ranges.look, ranges.range_ms);
+        elements.put(&axis, applied.function, windows, &mut column.floats);
         Ok(true)
     }
 
@@ -230,7 +292,11 @@ impl<'q> Evaluator<'q> {
         applied: &Applied<'_>,
         series: &RangeSeries<'_>,
         source: &Ranges,
-        column: &mut Column,
+        Workspace {
+            column,
+            axes,
+            elements,
+        }: &mut Workspace,
     ) -> Result<(), QueryError> {
         let Applied {
             function,
@@ -242,12 +308,13 @@ impl<'q> Evaluator<'q> {
         let Tracks {
             floats, histograms, ..
         } = &series.tracks;
-        let reach = Reach {
-            back_ms: source.range_ms,
-            ahead_ms: 0,
-        };
+        // Of buckets, where the function can do with them.
         let wanted = source.rollups;
-        let elements = Elements::new(&series.tracks, function, wanted, (source.look, reach));
+        let axis = wanted.and_then(|wanted| {
+            let axis = axes.of(&series.tracks)?;
+            elements.read(&axis, &series.tracks, function, wanted);
+            Some(axis)
+        });
         let all_floats = Points {
             times: &floats.axis.times,
             values: &floats.values,
@@ -260,13 +327,13 @@ impl<'q> Evaluator<'q> {
         };
         let (queryable, largest) = floats.axis.bounds.sizes();
         let (more, most) = histograms.axis.bounds.sizes();
-        let (of_buckets, in_buckets) = elements.as_ref().map_or((0, 0), Elements::sizes);
+        let (of_buckets, in_buckets) = axis.as_ref().map_or((0, 0), |axis| axis.sizes());
         self.stats.samples_queryable += queryable.max(of_buckets) + more;
         if self.stats.is_per_step() {
             for index in 0..source.look.len() {
                 let size = |(low, high): (usize, usize)| (high - low) as u64;
-                let of_floats = match elements.as_ref() {
-                    Some(elements) if of_buckets > queryable => elements.size(index),
+                let of_floats = match axis.as_ref() {
+                    Some(axis) if of_buckets > queryable => axis.size(index),
                     _ => size(floats.axis.bounds.at(index)),
                 };
                 let samples = of_floats + size(histograms.axis.bounds.at(index));
@@ -277,9 +344,9 @@ impl<'q> Evaluator<'q> {
         for index in 0..source.look.len() {
             let float_window = floats.axis.bounds.at(index);
             let histogram_window = histograms.axis.bounds.at(index);
-            let summarised = elements
+            let summarised = axis
                 .as_ref()
-                .and_then(|elements| Some((elements, elements.window(index)?)));
+                .and_then(|axis| Some((axis, axis.window(index)?)));
             let in_buckets = summarised.map_or(0, |(_, (low, high))| high - low);
             let size = float_window.1 - float_window.0 + histogram_window.1 - histogram_window.0
                 + in_buckets;
@@ -317,7 +384,9 @@ impl<'q> Evaluator<'q> {
                 position,
             };
             let result = match summarised {
-                Some((elements, window)) => elements.apply(function, window, &context, &mut notes),
+                Some((axis, window)) => {
+                    elements.apply(axis, function, window, &context, &mut notes)
+                }
                 None => range_function::apply(function, &context, arguments, &mut notes)?,
             };
             if let Some(value) = result {
@@ -566,12 +635,9 @@ fn absent_over_time(source: &RangeSource, len: usize) -> Option<Column> {
         histograms: Vec::new(),
     };
     let ranges = &source.ranges;
-    let reach = Reach {
-        back_ms: ranges.range_ms,
-        ahead_ms: 0,
-    };
+    let mut axes = ElementAxes::new(ranges.look, ranges.range_ms);
     for series in &source.series {
-        let buckets = rollup::any_in_windows(&series.tracks, ranges.look, reach);
+        let buckets = axes.of(&series.tracks);
         for (index, value) in column.floats.iter_mut().enumerate() {
             let in_bucket = buckets
                 .as_ref()

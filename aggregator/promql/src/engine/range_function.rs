@@ -113,13 +113,8 @@ pub(crate) struct Arguments {
 }
 
 impl Context<'_> {
-    #[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
-    pub(crate) fn rate_window(&self) -> RateWindow {
-        RateWindow {
-            start: self.start,
-            end: self.end,
-            range_seconds: self.range_ms as f64 / 1_000.0,
-        }
+    pub(crate) const fn rate_window(&self) -> RateWindow {
+        RateWindow::ending(self.end, self.range_ms)
     }
 
     fn is_mixed(&self) -> bool {

@@ -8,19 +8,22 @@
 //! An instant sees the last sample of the newest bucket that has ended, if an instant at that end would. Between two ends it sees
 //! what the earlier one saw, so that a step that does not fit the buckets draws steps and no gaps.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use model::{TimestampMs, Value};
-use storage::{RollupColumn, RollupColumns, Rollups, Segment, SegmentValues};
+use storage::{BucketShape, RollupColumn, RollupColumns, Rollups, Segment, SegmentValues, Times};
 
 use super::range_call::Notes;
 use super::range_function::{Context, RangeFunction};
 use super::select::Take;
-use super::track::{Track, Tracks};
+use super::track::Tracks;
 use super::window::{LookTimes, Reach};
 use crate::functions::float::KahanSum;
 use crate::functions::over_time;
-use crate::functions::rate::{Change, RateKind, Spacing, extrapolate};
+use crate::functions::rate::{
+    Change, Changes, RateKind, RateWindow, RateWindows, Spacing, extrapolate,
+};
 use crate::result::ABSENT;
 use crate::{Column, Note};
 
@@ -50,9 +53,10 @@ pub(crate) fn columns_of(function: &str) -> Option<RollupColumns> {
     }
 }
 
-/// A series' buckets and floats in order of time, each as a summary (of one, if it is a float), and its windows.
+/// The buckets and floats of a series in order of time, each an *element*; and its windows. All but the values: what series that are
+/// sampled together have in common.
 #[derive(Debug, Default)]
-pub(crate) struct Elements {
+pub(crate) struct ElementAxis {
     /// Where each begins; not part of it.
     starts: Vec<i64>,
     ends: Vec<i64>,
@@ -62,120 +66,102 @@ pub(crate) struct Elements {
     samples_before: Vec<u64>,
     /// Buckets before each element, and in all.
     buckets_before: Vec<u32>,
-    /// By column; those that are not needed are empty.
-    columns: [Vec<f64>; 6],
-    wanted: RollupColumns,
-    /// What resets took, in order: the element, whether inside it or between it and the one before, and how much.
-    falls: Vec<Fall>,
-    windows: Vec<(usize, usize)>,
+    /// What the elements are, in order.
+    runs: Vec<Run>,
+    windows: Vec<(u32, u32)>,
+    /// The elements in all windows together, and in the largest.
+    sizes: (u64, u64),
+    /// What rates over the windows have in common, once one was asked for.
+    rates: OnceLock<RateWindows>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Fall {
-    element: usize,
-    inside: bool,
-    lost: f64,
+/// Elements that follow one another in one place.
+#[derive(Clone, Debug)]
+enum Run {
+    Floats(Range<usize>),
+    Buckets { segment: usize, rows: Range<usize> },
 }
 
-impl Elements {
-    /// Returns the elements of a series, for a function; `None` when it has no buckets, or the function wants samples.
-    pub(crate) fn new(
-        tracks: &Tracks<'_>,
-        function: RangeFunction,
-        wanted: Option<RollupColumns>,
-        (look, reach): (LookTimes, Reach),
-    ) -> Option<Self> {
-        if tracks.rollups.is_empty() {
-            return None;
-        }
-        let mut elements = Self {
-            wanted: wanted?,
+impl ElementAxis {
+    fn new(floats: &[TimestampMs], segments: &[Segment], look: LookTimes, reach: Reach) -> Self {
+        let mut axis = Self {
             samples_before: vec![0],
             buckets_before: vec![0],
             ..Self::default()
         };
-        let floats = &tracks.floats;
         let mut raw = 0;
-        for segment in &tracks.rollups {
+        for (number, segment) in segments.iter().enumerate() {
             let SegmentValues::Rollup(rollups) = &segment.values else {
                 continue;
             };
             let ends = segment.times.as_slice();
+            let shape = &rollups.shape;
             // A sample goes before the bucket whose first sample is later.
             let until = |raw: usize, row: usize| {
                 let first = ends[row].0.saturating_sub(rollups.length.as_ms());
-                let first = first.saturating_add(i64::from(rollups.first_after[row]));
-                let times = &floats.axis.times;
-                raw + times[raw..].partition_point(|at| at.0 < first)
+                let first = first.saturating_add(i64::from(shape.first_after[row]));
+                raw + floats[raw..].partition_point(|at| at.0 < first)
             };
-            let whole = segment.presence.is_none() && !rollups.counts.contains(&0);
+            let whole = segment.presence.is_none() && !shape.counts.contains(&0);
             let last = ends.len().checked_sub(1);
             let last = last.filter(|last| whole && until(raw, 0) == until(raw, *last));
             if let Some(last) = last {
                 let to = until(raw, last);
-                elements.push_floats(floats, raw, to);
+                axis.push_floats(floats, raw..to);
                 raw = to;
-                elements.push_buckets(rollups, ends, 0, ends.len());
+                axis.push_buckets(number, rollups, ends, 0..ends.len());
                 continue;
             }
             for row in 0..ends.len() {
-                if segment.is_present(row) && rollups.counts[row] > 0 {
+                if segment.is_present(row) && shape.counts[row] > 0 {
                     let to = until(raw, row);
-                    elements.push_floats(floats, raw, to);
+                    axis.push_floats(floats, raw..to);
                     raw = to;
-                    elements.push_buckets(rollups, ends, row, row + 1);
+                    axis.push_buckets(number, rollups, ends, row..row + 1);
                 }
             }
         }
-        elements.push_floats(floats, raw, floats.axis.times.len());
-        if matches!(
-            function,
-            RangeFunction::Rate(RateKind { counter: true, .. })
-        ) {
-            elements.find_falls();
-        }
-        elements.find_windows(look, reach);
-        Some(elements)
+        axis.push_floats(floats, raw..floats.len());
+        axis.find_windows(look, reach);
+        axis
     }
 
-    fn push_floats(&mut self, floats: &Track<'_, f64>, from: usize, to: usize) {
-        let times = &floats.axis.times[from..to];
-        let at = || times.iter().map(|at| at.0);
+    fn push_floats(&mut self, times: &[TimestampMs], rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        let at = || times[rows.clone()].iter().map(|at| at.0);
         self.starts.extend(at().map(|at| at.saturating_sub(1)));
         self.ends.extend(at());
         self.first_at.extend(at());
         self.last_at.extend(at());
         let (samples, buckets) = self.totals();
         self.samples_before
-            .extend((1..).take(times.len()).map(|more| samples + more));
+            .extend((1..).take(rows.len()).map(|more| samples + more));
         self.buckets_before
-            .extend(std::iter::repeat_n(buckets, times.len()));
-        for column in RollupColumn::ALL {
-            if !self.wanted.contains(column) {
-                continue;
-            }
-            let held = &mut self.columns[column as usize];
-            if column == RollupColumn::Lost {
-                held.resize(held.len() + times.len(), 0.0);
-            } else {
-                held.extend_from_slice(&floats.values[from..to]);
-            }
-        }
+            .extend(std::iter::repeat_n(buckets, rows.len()));
+        self.runs.push(Run::Floats(rows));
     }
 
-    fn push_buckets(&mut self, rollups: &Rollups, ends: &[TimestampMs], from: usize, to: usize) {
-        let length = rollups.length.as_ms();
-        let ends = || ends[from..to].iter().map(|end| end.0);
+    fn push_buckets(
+        &mut self,
+        segment: usize,
+        rollups: &Rollups,
+        ends: &[TimestampMs],
+        rows: Range<usize>,
+    ) {
+        let (length, shape) = (rollups.length.as_ms(), &rollups.shape);
+        let ends = || ends[rows.clone()].iter().map(|end| end.0);
         self.starts
             .extend(ends().map(|end| end.saturating_sub(length)));
         self.ends.extend(ends());
-        let first_after = &rollups.first_after[from..to];
+        let first_after = &shape.first_after[rows.clone()];
         self.first_at.extend(
             ends()
                 .zip(first_after)
                 .map(|(end, after)| end.saturating_sub(length) + i64::from(*after)),
         );
-        let last_before = &rollups.last_before[from..to];
+        let last_before = &shape.last_before[rows.clone()];
         self.last_at.extend(
             ends()
                 .zip(last_before)
@@ -183,20 +169,20 @@ impl Elements {
         );
         let (mut samples, buckets) = self.totals();
         self.samples_before
-            .extend(rollups.counts[from..to].iter().map(|count| {
+            .extend(shape.counts[rows.clone()].iter().map(|count| {
                 samples += u64::from(*count);
                 samples
             }));
         self.buckets_before
-            .extend((1..).take(to - from).map(|more: u32| buckets + more));
-        for column in RollupColumn::ALL {
-            if self.wanted.contains(column) {
-                let held = &mut self.columns[column as usize];
-                match rollups.column(column) {
-                    Some(values) => held.extend_from_slice(&values[from..to]),
-                    None => held.resize(held.len() + to - from, f64::NAN),
-                }
+            .extend((1..).take(rows.len()).map(|more: u32| buckets + more));
+        match self.runs.last_mut() {
+            Some(Run::Buckets {
+                segment: at,
+                rows: held,
+            }) if *at == segment && held.end == rows.start => {
+                held.end = rows.end;
             }
+            _ => self.runs.push(Run::Buckets { segment, rows }),
         }
     }
 
@@ -208,36 +194,8 @@ impl Elements {
         )
     }
 
-    fn column(&self, column: RollupColumn) -> &[f64] {
-        &self.columns[column as usize]
-    }
-
-    fn find_falls(&mut self) {
-        let (firsts, lasts) = (
-            self.column(RollupColumn::First),
-            self.column(RollupColumn::Last),
-        );
-        let mut falls = Vec::new();
-        for (element, lost) in self.column(RollupColumn::Lost).iter().enumerate() {
-            if element > 0 && firsts[element] < lasts[element - 1] {
-                falls.push(Fall {
-                    element,
-                    inside: false,
-                    lost: lasts[element - 1],
-                });
-            }
-            if *lost != 0.0 {
-                falls.push(Fall {
-                    element,
-                    inside: true,
-                    lost: *lost,
-                });
-            }
-        }
-        self.falls = falls;
-    }
-
     fn find_windows(&mut self, look: LookTimes, reach: Reach) {
+        let count = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let (mut low, mut high) = (0, 0);
         self.windows = (0..look.len())
             .map(|index| {
@@ -250,68 +208,301 @@ impl Elements {
                 while self.ends.get(high).is_some_and(|end| *end <= at) {
                     high += 1;
                 }
-                (low, high)
+                (count(low), count(high))
             })
             .collect();
+        self.sizes = self.windows.iter().fold((0, 0), |(sum, max), (low, high)| {
+            let size = u64::from(high - low);
+            (sum + size, size.max(max))
+        });
+    }
+
+    fn rate_windows(&self, look: LookTimes, range_ms: i64, kind: RateKind) -> &RateWindows {
+        self.rates.get_or_init(|| {
+            let windows = self.windows.iter().enumerate().map(|(index, window)| {
+                let (low, high) = (window.0 as usize, window.1 as usize);
+                let spacing = (low < high).then(|| Spacing {
+                    first: self.first_at[low],
+                    last: self.last_at[high - 1],
+                    gaps: self.samples((low, high)).saturating_sub(1),
+                });
+                (
+                    RateWindow::ending(look.at(index), range_ms),
+                    *window,
+                    spacing,
+                )
+            });
+            RateWindows::new(windows, kind)
+        })
+    }
+
+    fn samples(&self, (low, high): (usize, usize)) -> u64 {
+        self.samples_before[high] - self.samples_before[low]
+    }
+
+    fn at(&self, index: usize) -> Option<(usize, usize)> {
+        let (low, high) = *self.windows.get(index)?;
+        Some((low as usize, high as usize))
+    }
+
+    /// Returns the number of elements.
+    pub(crate) const fn len(&self) -> usize {
+        self.ends.len()
     }
 
     /// Returns the elements in all windows together, and in the largest.
-    pub(crate) fn sizes(&self) -> (u64, u64) {
-        self.windows.iter().fold((0, 0), |(sum, max), (low, high)| {
-            let size = (high - low) as u64;
-            (sum + size, size.max(max))
-        })
+    pub(crate) const fn sizes(&self) -> (u64, u64) {
+        self.sizes
     }
 
     /// Returns the number of elements in the window of an instant.
     pub(crate) fn size(&self, index: usize) -> u64 {
-        let window = self.windows.get(index);
-        window.map_or(0, |(low, high)| (high - low) as u64)
+        self.at(index).map_or(0, |(low, high)| (high - low) as u64)
     }
 
     /// Returns the elements in the window of an instant: from `low` to before `high`; `None` when no bucket is among them.
     pub(crate) fn window(&self, index: usize) -> Option<(usize, usize)> {
-        let (low, high) = *self.windows.get(index)?;
+        let (low, high) = self.at(index)?;
         (self.buckets_before[high] > self.buckets_before[low]).then_some((low, high))
+    }
+}
+
+/// The ends of a segment's buckets and their shape, which are known again by their addresses.
+type SharedBuckets = (Times, Arc<BucketShape>);
+
+/// Makes axes for one selector, and remembers them.
+#[derive(Debug)]
+pub(crate) struct ElementAxes {
+    look: LookTimes,
+    reach: Reach,
+    /// The last axis of buckets alone, and what it was made of.
+    last: Option<(Vec<SharedBuckets>, Arc<ElementAxis>)>,
+}
+
+impl ElementAxes {
+    /// Returns a maker of axes whose windows end where `look` looks.
+    pub(crate) const fn new(look: LookTimes, range_ms: i64) -> Self {
+        Self {
+            look,
+            reach: Reach {
+                back_ms: range_ms,
+                ahead_ms: 0,
+            },
+            last: None,
+        }
+    }
+
+    /// Returns the axis of a series; `None` when it has no buckets.
+    pub(crate) fn of(&mut self, tracks: &Tracks<'_>) -> Option<Arc<ElementAxis>> {
+        let segments = &tracks.rollups;
+        if segments.is_empty() {
+            return None;
+        }
+        let times = &tracks.floats.axis.times;
+        let make = || Arc::new(ElementAxis::new(times, segments, self.look, self.reach));
+        let alone = times.is_empty() && segments.iter().all(|one| one.presence.is_none());
+        if !alone {
+            return Some(make());
+        }
+        if let Some((of, axis)) = &self.last
+            && of.len() == segments.len()
+            && of
+                .iter()
+                .zip(segments)
+                .all(|(of, segment)| is_of(of, segment))
+        {
+            return Some(Arc::clone(axis));
+        }
+        let axis = make();
+        let of = segments.iter().filter_map(|segment| match &segment.values {
+            SegmentValues::Rollup(rollups) => {
+                Some((segment.times.clone(), Arc::clone(&rollups.shape)))
+            }
+            _ => None,
+        });
+        self.last = Some((of.collect(), Arc::clone(&axis)));
+        Some(axis)
+    }
+}
+
+fn is_of((times, shape): &SharedBuckets, segment: &Segment) -> bool {
+    match &segment.values {
+        SegmentValues::Rollup(rollups) => {
+            times.same_column(&segment.times) && Arc::ptr_eq(shape, &rollups.shape)
+        }
+        _ => false,
+    }
+}
+
+/// The values of a series' elements; a buffer for one series after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Elements {
+    /// By column; those that are not needed are empty.
+    columns: [Vec<f64>; 6],
+    /// What resets took, in order, and where: twice the number of the element, 1 more when it was inside it and not just before.
+    falls: Vec<(usize, f64)>,
+}
+
+impl Elements {
+    /// Takes the elements of the next series, for a function that needs these columns.
+    pub(crate) fn read(
+        &mut self,
+        axis: &ElementAxis,
+        tracks: &Tracks<'_>,
+        function: RangeFunction,
+        wanted: RollupColumns,
+    ) {
+        for column in RollupColumn::ALL {
+            let held = &mut self.columns[column as usize];
+            held.clear();
+            if !wanted.contains(column) {
+                continue;
+            }
+            held.reserve(axis.ends.len());
+            for run in &axis.runs {
+                match run {
+                    // A float is its own sum, extremes and ends.
+                    Run::Floats(rows) if column == RollupColumn::Lost => {
+                        held.resize(held.len() + rows.len(), 0.0);
+                    }
+                    Run::Floats(rows) => {
+                        held.extend_from_slice(&tracks.floats.values[rows.clone()]);
+                    }
+                    Run::Buckets { segment, rows } => {
+                        match values_of(&tracks.rollups[*segment], column) {
+                            Some(values) => held.extend_from_slice(&values[rows.clone()]),
+                            None => held.resize(held.len() + rows.len(), f64::NAN),
+                        }
+                    }
+                }
+            }
+        }
+        self.falls.clear();
+        if matches!(
+            function,
+            RangeFunction::Rate(RateKind { counter: true, .. })
+        ) {
+            self.find_falls();
+        }
+    }
+
+    fn column(&self, column: RollupColumn) -> &[f64] {
+        &self.columns[column as usize]
+    }
+
+    fn find_falls(&mut self) {
+        let [firsts, lasts, lost] = [RollupColumn::First, RollupColumn::Last, RollupColumn::Lost]
+            .map(|column| self.columns[column as usize].as_slice());
+        // Nearly always there are none, and that is found out several values at a time.
+        let pairs = firsts.iter().skip(1).zip(lasts);
+        let between = pairs.fold(false, |falls, (first, last)| falls | (first < last));
+        let inside = lost
+            .iter()
+            .fold(false, |falls, lost| falls | (*lost != 0.0));
+        if !between && !inside {
+            return;
+        }
+        for (element, lost) in lost.iter().enumerate() {
+            let before = element.checked_sub(1).map(|before| lasts[before]);
+            let fallen = before.filter(|before| firsts[element] < *before);
+            self.falls
+                .extend(fallen.map(|before| (2 * element, before)));
+            if *lost != 0.0 {
+                self.falls.push((2 * element + 1, *lost));
+            }
+        }
+    }
+
+    /// Puts the values of a function over windows in which there is nothing beside buckets into an empty column.
+    pub(crate) fn put(
+        &self,
+        axis: &ElementAxis,
+        function: RangeFunction,
+        (look, range_ms): (LookTimes, i64),
+        out: &mut [f64],
+    ) {
+        if let RangeFunction::Rate(kind) = function {
+            let changes = Changes {
+                firsts: self.column(RollupColumn::First),
+                lasts: self.column(RollupColumn::Last),
+                falls: &self.falls,
+                places: 2,
+            };
+            axis.rate_windows(look, range_ms, kind).rates(changes, out);
+            return;
+        }
+        for (cell, window) in out.iter_mut().zip(&axis.windows) {
+            let (low, high) = (window.0 as usize, window.1 as usize);
+            if low < high {
+                *cell = self.float(axis, function, (low, high));
+            }
+        }
     }
 
     /// Returns the value of a function over a window that has a bucket; `context` is what lies in the window beside buckets.
     pub(crate) fn apply(
         &self,
+        axis: &ElementAxis,
         function: RangeFunction,
         (low, high): (usize, usize),
         context: &Context<'_>,
         notes: &mut Notes<'_, '_>,
     ) -> Option<Value> {
-        let mixed = !context.histograms.is_empty();
-        let samples = self.samples_before[high] - self.samples_before[low];
+        let histograms = &context.histograms;
+        let mixed = !histograms.is_empty();
         let float = match function {
             RangeFunction::Rate(_) | RangeFunction::Sum | RangeFunction::Average if mixed => {
                 notes.add(Note::MixedFloatsHistograms);
                 return None;
             }
-            RangeFunction::Rate(kind) => self.rate(kind, (low, high), samples, context)?,
-            RangeFunction::Sum => self.sum((low, high)).total(),
-            RangeFunction::Average => mean(self.sum((low, high)), samples),
-            RangeFunction::Count => as_float(samples + context.histograms.len() as u64),
-            RangeFunction::Present => 1.0,
-            RangeFunction::First | RangeFunction::Last => {
-                return Some(self.end_of(function == RangeFunction::Last, (low, high), context));
+            RangeFunction::Rate(kind) => self.rate(axis, kind, (low, high), context)?,
+            RangeFunction::Count => as_float(axis.samples((low, high)) + histograms.len() as u64),
+            RangeFunction::First | RangeFunction::Last if mixed => {
+                return Some(self.end_of(
+                    axis,
+                    function == RangeFunction::Last,
+                    (low, high),
+                    context,
+                ));
             }
             RangeFunction::TimeOfFirst => {
-                let histogram = context.histograms.times.first().map(|at| at.0);
-                let first = self.first_at[low];
+                let histogram = histograms.times.first().map(|at| at.0);
+                let first = axis.first_at[low];
                 TimestampMs(histogram.map_or(first, |at| at.min(first))).as_seconds()
             }
             RangeFunction::TimeOfLast => {
-                let histogram = context.histograms.times.last().map(|at| at.0);
-                let last = self.last_at[high - 1];
+                let histogram = histograms.times.last().map(|at| at.0);
+                let last = axis.last_at[high - 1];
                 TimestampMs(histogram.map_or(last, |at| at.max(last))).as_seconds()
             }
-            RangeFunction::Extreme(greatest) => {
+            RangeFunction::Extreme(_) => {
                 if mixed {
                     notes.add(Note::HistogramIgnoredInMixedRange);
                 }
+                self.float(axis, function, (low, high))
+            }
+            _ => self.float(axis, function, (low, high)),
+        };
+        Some(Value::Float(float))
+    }
+
+    /// Returns the value of a function that is no rate over elements `low..high`, at least one.
+    fn float(
+        &self,
+        axis: &ElementAxis,
+        function: RangeFunction,
+        (low, high): (usize, usize),
+    ) -> f64 {
+        match function {
+            RangeFunction::Sum => self.sum((low, high)).total(),
+            RangeFunction::Average => mean(self.sum((low, high)), axis.samples((low, high))),
+            RangeFunction::Count => as_float(axis.samples((low, high))),
+            RangeFunction::Present => 1.0,
+            RangeFunction::First => self.column(RollupColumn::First)[low],
+            RangeFunction::Last => self.column(RollupColumn::Last)[high - 1],
+            RangeFunction::TimeOfFirst => TimestampMs(axis.first_at[low]).as_seconds(),
+            RangeFunction::TimeOfLast => TimestampMs(axis.last_at[high - 1]).as_seconds(),
+            RangeFunction::Extreme(greatest) => {
                 let column = if greatest {
                     RollupColumn::Max
                 } else {
@@ -321,9 +512,8 @@ impl Elements {
                 values[over_time::extreme(values, greatest, false)]
             }
             // `columns_of` has refused the others.
-            _ => return None,
-        };
-        Some(Value::Float(float))
+            _ => ABSENT,
+        }
     }
 
     fn sum(&self, (low, high): (usize, usize)) -> KahanSum {
@@ -334,38 +524,43 @@ impl Elements {
 
     fn rate(
         &self,
+        axis: &ElementAxis,
         kind: RateKind,
         (low, high): (usize, usize),
-        samples: u64,
         context: &Context<'_>,
     ) -> Option<f64> {
         let first = self.column(RollupColumn::First)[low];
         let mut change = self.column(RollupColumn::Last)[high - 1] - first;
-        let from = self.falls.partition_point(|fall| fall.element < low);
-        let falls = self.falls[from..].iter();
         // What was lost before the first element's first sample is not of this window.
-        for fall in falls
-            .take_while(|fall| fall.element < high)
-            .filter(|fall| fall.inside || fall.element > low)
+        let from = self.falls.partition_point(|(at, _)| *at <= 2 * low);
+        for (_, lost) in self.falls[from..]
+            .iter()
+            .take_while(|(at, _)| *at < 2 * high)
         {
-            change += fall.lost;
+            change += lost;
         }
         let spacing = Spacing {
-            first: self.first_at[low],
-            last: self.last_at[high - 1],
-            gaps: samples.saturating_sub(1),
+            first: axis.first_at[low],
+            last: axis.last_at[high - 1],
+            gaps: axis.samples((low, high)).saturating_sub(1),
         };
         let change_of = Change { first, change };
         let found = extrapolate(spacing, None, change_of, context.rate_window(), kind)?;
         Some(change * found.factor)
     }
 
-    fn end_of(&self, last: bool, (low, high): (usize, usize), context: &Context<'_>) -> Value {
+    fn end_of(
+        &self,
+        axis: &ElementAxis,
+        last: bool,
+        (low, high): (usize, usize),
+        context: &Context<'_>,
+    ) -> Value {
         let histograms = &context.histograms;
         let (column, element, at) = if last {
-            (RollupColumn::Last, high - 1, self.last_at[high - 1])
+            (RollupColumn::Last, high - 1, axis.last_at[high - 1])
         } else {
-            (RollupColumn::First, low, self.first_at[low])
+            (RollupColumn::First, low, axis.first_at[low])
         };
         let histogram = if last {
             histograms.len().checked_sub(1)
@@ -383,14 +578,11 @@ impl Elements {
     }
 }
 
-/// Returns whether any bucket of a series lies in the window of each instant.
-pub(crate) fn any_in_windows(
-    tracks: &Tracks<'_>,
-    look: LookTimes,
-    reach: Reach,
-) -> Option<Elements> {
-    let none = Some(RollupColumns::NONE);
-    Elements::new(tracks, RangeFunction::Present, none, (look, reach))
+fn values_of(segment: &Segment, column: RollupColumn) -> Option<&[f64]> {
+    match &segment.values {
+        SegmentValues::Rollup(rollups) => rollups.column(column),
+        _ => None,
+    }
 }
 
 #[expect(
@@ -441,14 +633,14 @@ fn lasts(segments: &[Segment]) -> Vec<LastOfBucket> {
         };
         let values = rollups.column(RollupColumn::Last);
         for (row, end) in segment.times.as_slice().iter().enumerate() {
-            let Some(before) = rollups.last_before.get(row) else {
+            let shape = &rollups.shape;
+            let Some(before) = shape.last_before.get(row) else {
                 continue;
             };
             if !segment.is_present(row) {
                 continue;
             }
-            let ended = rollups.ended.as_ref();
-            let ended = ended.is_some_and(|ended| ended.contains(row)) || rollups.counts[row] == 0;
+            let ended = shape.has_ended(row) || shape.counts[row] == 0;
             let value = values.map_or(f64::NAN, |values| values[row]);
             out.push(LastOfBucket {
                 end: end.0,

@@ -10,7 +10,7 @@ use model::{CounterReset, Histogram, TimestampMs, Value, is_stale};
 use storage::{Samples, Segment, SegmentValues, Times};
 
 use super::window::{Bounds, LookTimes, Reach};
-use crate::functions::rate::{RateKind, RateWindow, RateWindows};
+use crate::functions::rate::{RateKind, RateWindow, RateWindows, Spacing};
 
 /// Times and their windows, shared by series.
 #[derive(Debug)]
@@ -37,19 +37,17 @@ impl Axis {
         range_ms: i64,
         kind: RateKind,
     ) -> &RateWindows {
-        #[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
-        let range_seconds = range_ms as f64 / 1_000.0;
         self.rates.get_or_init(|| {
             let windows = (0..look.len()).map(|index| {
-                let end = look.at(index);
-                let window = RateWindow {
-                    start: end.saturating_sub(range_ms),
-                    end,
-                    range_seconds,
-                };
-                (window, self.bounds.of(index))
+                let bounds @ (low, high) = self.bounds.of(index);
+                let spacing = Spacing::of(&self.times[low as usize..high as usize]);
+                (
+                    RateWindow::ending(look.at(index), range_ms),
+                    bounds,
+                    spacing,
+                )
             });
-            RateWindows::new(&self.times, windows, kind)
+            RateWindows::new(windows, kind)
         })
     }
 }
@@ -318,10 +316,17 @@ impl TrackMaker {
             }
         }
         Tracks {
-            floats: floats.into_track(self.look, self.reach),
-            histograms: histograms.into_track(self.look, self.reach),
+            floats: self.track(floats),
+            histograms: self.track(histograms),
             rollups: segments.iter().filter(is_rollup).cloned().collect(),
         }
+    }
+
+    fn track<'s, T>(&self, collected: Collected<T>) -> Track<'s, T> {
+        if collected.times.is_empty() {
+            return Track::empty(Arc::clone(&self.nothing));
+        }
+        collected.into_track(self.look, self.reach)
     }
 }
 

@@ -81,6 +81,18 @@ pub(crate) struct RateWindow {
     pub(crate) range_seconds: f64,
 }
 
+impl RateWindow {
+    /// Returns the window of this length that ends at `end`.
+    #[expect(clippy::cast_precision_loss, reason = "seconds as PromQL has them")]
+    pub(crate) const fn ending(end: i64, range_ms: i64) -> Self {
+        Self {
+            start: end.saturating_sub(range_ms),
+            end,
+            range_seconds: range_ms as f64 / 1_000.0,
+        }
+    }
+}
+
 /// What a rate is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateKind {
@@ -241,28 +253,40 @@ pub(crate) fn float_rate(
 pub(crate) struct RateWindows {
     kind: RateKind,
     windows: Vec<SharedWindow>,
+    /// By window: what is looked at where the zero of a counter is near.
+    edges: Vec<(Spacing, RateWindow)>,
 }
 
 /// A window, as far as times alone tell.
 #[derive(Clone, Copy, Debug)]
 struct SharedWindow {
-    low: u32,
-    high: u32,
     /// The factor, unless the zero of the counter is nearer than the start of the window; NaN: the window has no rate.
     factor: f64,
-    spacing: Spacing,
-    window: RateWindow,
+    low: u32,
+    high: u32,
+    /// Whether there are more than two samples.
+    several: bool,
+}
+
+/// The values of a series, as far as rates look at them. Its samples may be parts of it that are summed up: then the first value of such a
+/// part is not its last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes<'a> {
+    pub(crate) firsts: &'a [f64],
+    pub(crate) lasts: &'a [f64],
+    /// Where resets were, rising, and what was lost at each.
+    pub(crate) falls: &'a [(usize, f64)],
+    /// How far places of falls are apart from one part to the next; a multiple of this is where one part goes over into the next.
+    pub(crate) places: usize,
 }
 
 impl RateWindows {
-    /// Returns what there is to know of these windows: for each, where it is and the indexes of its samples among `times`.
+    /// Returns what there is to know of these windows: for each, where it is, the indexes of its samples, and how these lie, if there are any.
     pub(crate) fn new(
-        times: &[TimestampMs],
-        windows: impl Iterator<Item = (RateWindow, (u32, u32))>,
+        windows: impl Iterator<Item = (RateWindow, (u32, u32), Option<Spacing>)>,
         kind: RateKind,
     ) -> Self {
-        let windows = windows.map(|(window, (low, high))| {
-            let spacing = Spacing::of(&times[low as usize..high as usize]);
+        let shared = |(window, (low, high), spacing): (_, _, Option<Spacing>)| {
             let spacing = spacing.unwrap_or(Spacing {
                 first: 0,
                 last: 0,
@@ -274,33 +298,35 @@ impl RateWindows {
                 change: 0.0,
             };
             let extrapolation = extrapolate(spacing, None, change, window, kind);
-            SharedWindow {
+            let shared = SharedWindow {
+                factor: extrapolation.map_or(f64::NAN, |extrapolation| extrapolation.factor),
                 low,
                 high,
-                factor: extrapolation.map_or(f64::NAN, |extrapolation| extrapolation.factor),
-                spacing,
-                window,
-            }
-        });
+                several: spacing.gaps > 1,
+            };
+            (shared, (spacing, window))
+        };
+        let (windows, edges) = windows.map(shared).unzip();
         Self {
             kind,
-            windows: windows.collect(),
+            windows,
+            edges,
         }
     }
 
-    /// Puts the rates of a series without start times into the cells of their windows; `resets` are those of the series. The same as
-    /// [`float_rate`], window by window.
-    pub(crate) fn rates(&self, values: &[f64], resets: &[(usize, f64)], out: &mut [f64]) {
-        for (cell, shared) in out.iter_mut().zip(&self.windows) {
+    /// Puts the rates of a series without start times into the cells of their windows. The same as [`float_rate`], window by window.
+    pub(crate) fn rates(&self, of: Changes<'_>, out: &mut [f64]) {
+        for ((cell, shared), edges) in out.iter_mut().zip(&self.windows).zip(&self.edges) {
             let (low, high) = (shared.low as usize, shared.high as usize);
             if shared.factor.is_nan() {
                 continue;
             }
-            let (first, last) = (values[low], values[high - 1]);
+            let (first, last) = (of.firsts[low], of.lasts[high - 1]);
             let mut change = last - first;
-            if self.kind.counter && !resets.is_empty() {
-                let from = resets.partition_point(|(at, _)| *at <= low);
-                for (_, lost) in resets[from..].iter().take_while(|(at, _)| *at < high) {
+            if self.kind.counter && !of.falls.is_empty() {
+                let from = of.falls.partition_point(|(at, _)| *at <= low * of.places);
+                let until = high * of.places;
+                for (_, lost) in of.falls[from..].iter().take_while(|(at, _)| *at < until) {
                     change += lost;
                 }
             }
@@ -309,10 +335,10 @@ impl RateWindows {
             let near_zero = self.kind.counter
                 && change > 0.0
                 && first >= 0.0
-                && !(first >= change && shared.spacing.gaps > 1);
+                && !(first >= change && shared.several);
             let factor = if near_zero {
                 let change = Change { first, change };
-                extrapolate(shared.spacing, None, change, shared.window, self.kind)
+                extrapolate(edges.0, None, change, edges.1, self.kind)
                     .map_or(f64::NAN, |extrapolation| extrapolation.factor)
             } else {
                 shared.factor
@@ -468,9 +494,10 @@ mod tests {
             prop_assert_eq!(found, naive(&times[low..high], &values[low..high], window));
 
             let bounds = (u32::try_from(low).unwrap(), u32::try_from(high).unwrap());
-            let shared = RateWindows::new(&times, std::iter::once((window, bounds)), RATE);
+            let shared = RateWindows::new(std::iter::once((window, bounds, Spacing::of(&times[low..high]))), RATE);
             let mut rates = [f64::INFINITY];
-            shared.rates(&values, &resets(points, (low, high)), &mut rates);
+            let falls = resets(points, (low, high));
+            shared.rates(Changes { firsts: &values, lasts: &values, falls: &falls, places: 1 }, &mut rates);
             prop_assert_eq!(rates[0], found.unwrap_or(f64::INFINITY));
         }
     }

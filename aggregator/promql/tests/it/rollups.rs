@@ -27,6 +27,8 @@ struct Tiered {
     until: TimestampMs,
     /// Whether the samples before are gone, and summaries must do for every query.
     gone: bool,
+    /// Whether files keep to themselves: a bucket that two of them have parts of comes twice.
+    parted: bool,
 }
 
 impl Queryable for Tiered {
@@ -44,11 +46,11 @@ fn length() -> BucketLength {
 
 impl Tiered {
     /// Returns the summaries of the samples before `until`, file by file, over all ends that any series has.
-    fn summarised(&self, series: &SeriesData, columns: RollupColumns) -> Segment {
-        let mut buckets: BTreeMap<TimestampMs, Rollup> = BTreeMap::new();
+    fn summarised(&self, series: &SeriesData, columns: RollupColumns) -> Vec<Segment> {
+        let mut files: Vec<BTreeMap<TimestampMs, Rollup>> = vec![BTreeMap::new()];
         let mut builder = RollupBuilder::new(length());
         let mut file = None;
-        let mut take = |bucket: Option<(TimestampMs, Rollup)>| {
+        let take = |buckets: &mut BTreeMap<_, Rollup>, bucket: Option<(TimestampMs, Rollup)>| {
             if let Some((end, rollup)) = bucket {
                 let held = buckets.get(&end).copied();
                 buckets.insert(end, held.map_or(rollup, |held| held.joined(rollup)));
@@ -62,12 +64,28 @@ impl Tiered {
                 panic!("floats only");
             };
             let own = sample.at.0.div_euclid(FILE_MS);
+            let buckets = files.last_mut().expect("one at least");
             if file.replace(own).is_some_and(|file| file != own) {
-                take(builder.finish());
+                take(buckets, builder.finish());
+                if self.parted {
+                    files.push(BTreeMap::new());
+                }
             }
-            take(builder.push(sample.at, value));
+            let buckets = files.last_mut().expect("one at least");
+            take(buckets, builder.push(sample.at, value));
         }
-        take(builder.finish());
+        take(files.last_mut().expect("one at least"), builder.finish());
+        let segments = files
+            .iter()
+            .map(|buckets| self.segment_of(buckets, columns));
+        segments.collect()
+    }
+
+    fn segment_of(
+        &self,
+        buckets: &BTreeMap<TimestampMs, Rollup>,
+        columns: RollupColumns,
+    ) -> Segment {
         let first = buckets.keys().next().map_or(MINUTE, |end| end.0);
         let last = buckets.keys().next_back().map_or(MINUTE, |end| end.0);
         let ends: Vec<TimestampMs> = (first / MINUTE..=last / MINUTE)
@@ -125,11 +143,10 @@ impl Selecting for Tiered {
                     })
                     .collect();
                 let (times, values): (Vec<_>, Vec<f64>) = after.into_iter().unzip();
+                let mut segments = self.summarised(&series, rollups.columns);
+                segments.push(Segment::floats(Times::new(times), values));
                 SeriesData {
-                    segments: vec![
-                        self.summarised(&series, rollups.columns),
-                        Segment::floats(Times::new(times), values),
-                    ],
+                    segments,
                     labels: series.labels,
                 }
             })
@@ -300,10 +317,10 @@ proptest! {
     #[test]
     fn aligned_windows_give_what_samples_give(
         all in prop::collection::vec(series(), 1..3), until in 0_i64..40, grid in aligned_grid(), options in lookback(),
-        range in 1_i64..8, offset in -2_i64..4,
+        range in 1_i64..8, offset in -2_i64..4, parted in any::<bool>(),
     ) {
         let store = store_of(&all);
-        let tiered = Tiered { store: store.clone(), until: TimestampMs(until * MINUTE), gone: false };
+        let tiered = Tiered { store: store.clone(), until: TimestampMs(until * MINUTE), gone: false, parted };
         for function in RANGED.iter().chain(&UNSUPPORTED) {
             let text = format!("{function}(m_total[{range}m] offset {offset}m)");
             let raw = values(&store, &text, grid, &options);
@@ -323,6 +340,7 @@ proptest! {
     #[test]
     fn fractions_differ_by_rounding_alone(
         increments in prop::collection::vec((1_i64..40_000, 0.0_f64..1e6), 2..60), grid in aligned_grid(), range in 1_i64..8, until in 0_i64..40,
+        parted in any::<bool>(),
     ) {
         let store = MemoryStore::new();
         let labels = Labels::from_pairs([("__name__", "m_total")]).expect("names are unique");
@@ -332,7 +350,7 @@ proptest! {
             total = if more < 3e5 { more } else { total + more };
             store.insert(&labels, TimestampMs(at), Value::Float(total));
         }
-        let tiered = Tiered { store: store.clone(), until: TimestampMs(until * MINUTE), gone: false };
+        let tiered = Tiered { store: store.clone(), until: TimestampMs(until * MINUTE), gone: false, parted };
         for function in RANGED {
             let text = format!("{function}(m_total[{range}m])");
             let options = QueryOptions::default();
@@ -347,9 +365,10 @@ proptest! {
     #[test]
     fn other_windows_are_made_of_the_buckets_within(
         all in prop::collection::vec(series(), 1..3), start in 0_i64..1_500_000, range in 1_i64..600_000, step in 1_i64..200_000,
+        parted in any::<bool>(),
     ) {
         let store = store_of(&all);
-        let tiered = Tiered { store: store.clone(), until: TimestampMs::MAX, gone: true };
+        let tiered = Tiered { store: store.clone(), until: TimestampMs::MAX, gone: true, parted };
         let options = QueryOptions::default();
         for index in 0..5 {
             let at = start + index * step;
@@ -372,10 +391,10 @@ proptest! {
     }
 
     #[test]
-    fn instants_after_the_last_bucket_see_what_samples_show(all in prop::collection::vec(series(), 1..3), until in 1_i64..20, after in 1_i64..400_000) {
+    fn instants_after_the_last_bucket_see_what_samples_show(all in prop::collection::vec(series(), 1..3), until in 1_i64..20, after in 1_i64..400_000, parted in any::<bool>()) {
         let store = store_of(&all);
         let until = until * MINUTE;
-        let tiered = Tiered { store: store.clone(), until: TimestampMs(until), gone: true };
+        let tiered = Tiered { store: store.clone(), until: TimestampMs(until), gone: true, parted };
         let options = QueryOptions::default();
         let grid = Grid::instant(TimestampMs(until + after));
         for text in ["m_total", "timestamp(m_total)"] {
@@ -391,6 +410,7 @@ fn a_query_can_ask_for_samples() {
         store,
         until: TimestampMs::MAX,
         gone: true,
+        parted: false,
     };
     let raw = QueryOptions {
         raw_only: true,

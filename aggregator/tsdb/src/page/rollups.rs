@@ -6,16 +6,17 @@
 //!
 //! The layout is drawn in FORMAT.md, section "Rollups".
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::TimestampMs;
 use rows::Presence;
-use storage::{BucketLength, Rollup, RollupColumn, RollupColumns, Rollups};
+use storage::{BucketLength, BucketShape, Rollup, RollupColumn, RollupColumns, Rollups};
 
-use super::floats::{decode_floats, encode_floats};
+use super::floats::encode_floats;
 use super::ints::{Differences, decode_ints, encode_ints};
 use super::varint::{put_length, put_varint, take_length, take_varint};
-use super::{Scratch, spread};
+use super::{Scratch, spread, take_floats};
 use crate::bytes::{Malformed, Reader};
 
 /// A column that another may stand for.
@@ -66,7 +67,8 @@ pub(super) fn encode_rollups(
     let rollups = Rollups::from_rows(length, TimestampMs::MAX, rows, RollupColumns::ALL);
     let aliases = aliases_of(&rollups);
     out.push(aliases);
-    for column in [&rollups.counts, &rollups.first_after, &rollups.last_before] {
+    let shape = &rollups.shape;
+    for column in [&shape.counts, &shape.first_after, &shape.last_before] {
         put_ints(column.iter().map(|value| i64::from(*value)), scratch, out);
     }
     let ended = rows.iter().map(|(_, rollup)| i64::from(rollup.ended));
@@ -137,15 +139,18 @@ pub(super) fn decode_rollups(
         .ok()
         .and_then(BucketLength::from_ms)
         .ok_or(Malformed("bad length of buckets"))?;
-    let mut rollups = Rollups::from_rows(length, TimestampMs::MAX, &[], RollupColumns::NONE);
-    let zeros = || vec![0.0; rows];
+    let of_shape = |shape| Rollups::new(length, TimestampMs::MAX, shape);
     if count == 0 {
-        let none: Arc<[u32]> = vec![0; rows].into();
-        rollups.counts = Arc::clone(&none);
-        rollups.first_after = Arc::clone(&none);
-        rollups.last_before = none;
+        let none = || vec![0; rows];
+        let mut rollups = of_shape(Arc::new(BucketShape {
+            counts: none(),
+            first_after: none(),
+            last_before: none(),
+            ended: None,
+        }));
+        let zeros: Arc<[f64]> = vec![0.0; rows].into();
         for column in wanted_of(wanted) {
-            rollups.set_column(column, zeros().into());
+            rollups.set_column(column, Arc::clone(&zeros));
         }
         return Ok(rollups);
     }
@@ -153,29 +158,8 @@ pub(super) fn decode_rollups(
     if !is_known(aliases) {
         return Err(Malformed("unknown form of summaries"));
     }
-    let whole = u32::MAX;
-    let distance = u32::try_from(length.as_ms()).unwrap_or(whole);
-    let mut take = |max: u32, from: &mut Reader<'_>| {
-        decode_ints(from, count, &mut scratch.floats.ints, &mut scratch.whole)?;
-        let values = scratch.whole.iter().map(|value| {
-            let value = u32::try_from(*value).ok();
-            value.filter(|value| *value <= max)
-        });
-        let values: Option<Vec<u32>> = values.collect();
-        let values = values.ok_or(Malformed("summary that cannot be"))?;
-        Ok(spread(values, rows, presence, || 0))
-    };
-    rollups.counts = take(whole, from)?.into();
-    rollups.first_after = take(distance, from)?.into();
-    rollups.last_before = take(distance, from)?.into();
-    let ended = take(1, from)?;
-    if ended.contains(&1) {
-        let mut marks = Presence::filled(rows, false);
-        for (row, _) in ended.iter().enumerate().filter(|(_, ended)| **ended == 1) {
-            marks.set(row, true);
-        }
-        rollups.ended = Some(Arc::new(marks));
-    }
+    let shape = take_shape(from, length, (rows, count), presence, scratch)?;
+    let mut rollups = of_shape(shape);
     // What stands for a column that is wanted is wanted too.
     let stands = |column: RollupColumn| {
         let once = alias_of(aliases, column)?;
@@ -195,15 +179,10 @@ pub(super) fn decode_rollups(
             continue;
         }
         let mut stream = Reader::new(bytes);
-        scratch.values.clear();
-        decode_floats(&mut stream, count, &mut scratch.floats, &mut scratch.values)?;
+        let values = take_floats(&mut stream, rows, count, presence, scratch)?;
         if !stream.rest().is_empty() {
             return Err(Malformed("column goes on after its values"));
         }
-        let values = match presence {
-            None => Arc::from(scratch.values.as_slice()),
-            Some(_) => spread(scratch.values.iter().copied(), rows, presence, || 0.0).into(),
-        };
         columns[column as usize] = Some(values);
     }
     for column in wanted_of(wanted) {
@@ -213,6 +192,114 @@ pub(super) fn decode_rollups(
         }
     }
     Ok(rollups)
+}
+
+/// Reads the shape of buckets that are no longer than `length`.
+fn take_shape(
+    from: &mut Reader<'_>,
+    length: BucketLength,
+    (rows, count): (usize, usize),
+    presence: Option<&Presence>,
+    scratch: &mut Scratch,
+) -> Result<Arc<BucketShape>, Malformed> {
+    let bytes = from.rest();
+    if presence.is_none()
+        && let Some((taken, shape)) = scratch.shapes.find(length, count, bytes)
+    {
+        from.take(taken, "shape is cut off")?;
+        return Ok(shape);
+    }
+    let distance = u32::try_from(length.as_ms()).unwrap_or(u32::MAX);
+    let mut take = |max: u32, from: &mut Reader<'_>| {
+        decode_ints(from, count, &mut scratch.floats.ints, &mut scratch.whole)?;
+        let values = scratch.whole.iter().map(|value| {
+            let value = u32::try_from(*value).ok();
+            value.filter(|value| *value <= max)
+        });
+        let values: Option<Vec<u32>> = values.collect();
+        let values = values.ok_or(Malformed("summary that cannot be"))?;
+        Ok(spread(values, rows, presence, || 0))
+    };
+    let mut shape = BucketShape {
+        counts: take(u32::MAX, from)?,
+        first_after: take(distance, from)?,
+        last_before: take(distance, from)?,
+        ended: None,
+    };
+    let ended = take(1, from)?;
+    if ended.contains(&1) {
+        let mut marks = Presence::filled(rows, false);
+        for (row, _) in ended.iter().enumerate().filter(|(_, ended)| **ended == 1) {
+            marks.set(row, true);
+        }
+        shape.ended = Some(marks);
+    }
+    let shape = Arc::new(shape);
+    if presence.is_none() {
+        let taken = bytes.len() - from.rest().len();
+        scratch
+            .shapes
+            .remember(length, count, &bytes[..taken], &shape);
+    }
+    Ok(shape)
+}
+
+/// Shapes that were read, by their bytes: series that are sampled together share one, and it is read once.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    known: HashMap<ShapeKey, Vec<KnownShape>>,
+    count: usize,
+}
+
+/// Length and number of the buckets, and the bytes that even the shortest shape has: four streams of constants.
+type ShapeKey = (BucketLength, usize, [u8; 8]);
+
+#[derive(Debug)]
+struct KnownShape {
+    bytes: Vec<u8>,
+    shape: Arc<BucketShape>,
+}
+
+/// Shapes that are remembered, some 4 KB each for a day of five minutes.
+const SHAPES_MAX: usize = 512;
+
+impl Shapes {
+    fn key(length: BucketLength, count: usize, bytes: &[u8]) -> Option<ShapeKey> {
+        Some((length, count, *bytes.first_chunk()?))
+    }
+
+    /// Returns the shape that `bytes` begin with, and how many of them it takes.
+    fn find(
+        &self,
+        length: BucketLength,
+        count: usize,
+        bytes: &[u8],
+    ) -> Option<(usize, Arc<BucketShape>)> {
+        let known = self.known.get(&Self::key(length, count, bytes)?)?;
+        let found = known.iter().find(|known| bytes.starts_with(&known.bytes))?;
+        Some((found.bytes.len(), Arc::clone(&found.shape)))
+    }
+
+    fn remember(
+        &mut self,
+        length: BucketLength,
+        count: usize,
+        bytes: &[u8],
+        shape: &Arc<BucketShape>,
+    ) {
+        let Some(key) = Self::key(length, count, bytes) else {
+            return;
+        };
+        if self.count >= SHAPES_MAX {
+            self.known.clear();
+            self.count = 0;
+        }
+        self.count += 1;
+        self.known.entry(key).or_default().push(KnownShape {
+            bytes: bytes.to_vec(),
+            shape: Arc::clone(shape),
+        });
+    }
 }
 
 fn wanted_of(wanted: RollupColumns) -> impl Iterator<Item = RollupColumn> {
@@ -369,6 +456,37 @@ mod tests {
             page_summary(&bytes).ok();
             decode_page(&bytes, &mut Scratch::default()).ok();
         }
+    }
+
+    #[test]
+    fn series_sampled_together_share_their_shape() {
+        let rows = |step: f64, last: f64| {
+            let mut builder = RollupBuilder::new(LENGTH);
+            let mut rows: Rows = (1_i32..=100)
+                .filter_map(|tick| {
+                    let at = i64::from(tick) * 15_000 + i64::from(tick % 7);
+                    builder.push(TimestampMs(at), f64::from(tick) * step)
+                })
+                .collect();
+            rows.extend(builder.push(TimestampMs(1_600_000), last));
+            rows.extend(builder.finish());
+            rows
+        };
+        let mut scratch = Scratch::default();
+        let mut shape = |rows: &Rows| {
+            let page = decode_page(&encode(rows, None), &mut scratch).unwrap();
+            let SegmentValues::Rollup(rollups) = page.values else {
+                panic!("summaries");
+            };
+            rollups.shape
+        };
+        let one = shape(&rows(1.0, 3.0));
+        assert!(Arc::ptr_eq(&one, &shape(&rows(0.37, 1e9))));
+        // A stale mark is another shape, though it begins with the same bytes.
+        let other = shape(&rows(1.0, model::STALE_NAN));
+        assert!(!Arc::ptr_eq(&one, &other));
+        assert!(other.has_ended(other.counts.len() - 1));
+        assert!(Arc::ptr_eq(&one, &shape(&rows(-2.0, 0.0))));
     }
 
     #[test]

@@ -223,9 +223,11 @@ proptest! {
         for ends in columns_of_ends(plan::day_range(0), length) {
             prop_assert!(ends.len() <= ENDS_MAX);
             let mut page = Vec::new();
-            if encode_tier_page(&ends, &buckets, length, &mut Scratch::default(), &mut page) {
+            if let Some(first) = encode_tier_page(&ends, &buckets, length, &mut Scratch::default(), &mut page) {
                 let page = crate::page::decode_page(&page, &mut Scratch::default()).unwrap();
-                let segment = page.into_segment(Times::new(ends.clone()));
+                let ends = &ends[first..first + page.rows()];
+                let segment = page.into_segment(Times::new(ends));
+                prop_assert!(segment.is_present(0) && segment.is_present(ends.len() - 1));
                 let SegmentValues::Rollup(rollups) = &segment.values else { panic!("summaries") };
                 for (row, end) in ends.iter().enumerate().filter(|(row, _)| segment.is_present(*row)) {
                     let rollup = rollups.row(row, *end).unwrap();
