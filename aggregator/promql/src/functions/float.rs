@@ -15,16 +15,17 @@ impl KahanSum {
         }
     }
 
-    /// Returns the sum with `value` added.
+    /// Returns the sum with `value` added: Neumaier's, whose error of an addition is found without looking which operand is the greater
+    /// (Knuth's two-sum), so that many are added at once.
     #[must_use]
     pub(crate) fn plus(self, value: f64) -> Self {
         let total = self.sum + value;
+        let added = total - self.sum;
+        let error = (self.sum - (total - added)) + (value - added);
         let compensation = if total.is_infinite() {
             0.0
-        } else if self.sum.abs() >= value.abs() {
-            self.compensation + ((self.sum - total) + value)
         } else {
-            self.compensation + ((value - total) + self.sum)
+            self.compensation + error
         };
         Self {
             sum: total,
@@ -167,6 +168,26 @@ pub(crate) fn simple(name: &str) -> Option<fn(f64) -> f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_error_of_an_addition_is_what_neumaier_finds(values in proptest::collection::vec((-1.0_f64..1.0, -80_i32..80), 1..30)) {
+            let mut held = KahanSum::default();
+            let (mut sum, mut compensation) = (0.0_f64, 0.0_f64);
+            for (mantissa, exponent) in values {
+                let value = mantissa * 2.0_f64.powi(exponent);
+                held = held.plus(value);
+                let total = sum + value;
+                compensation += if sum.abs() >= value.abs() {
+                    (sum - total) + value
+                } else {
+                    (value - total) + sum
+                };
+                sum = total;
+                proptest::prop_assert_eq!((held.sum.to_bits(), held.compensation.to_bits()), (sum.to_bits(), compensation.to_bits()));
+            }
+        }
+    }
 
     #[test]
     fn sums_keep_what_is_small() {

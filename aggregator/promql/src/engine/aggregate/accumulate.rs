@@ -259,8 +259,7 @@ impl Accumulation<'_> {
 
 /// The floats of a group, instant by instant.
 enum Floats {
-    /// The sum, absent before the first.
-    Sum(Vec<KahanSum>),
+    Sum(Sums),
     Mean(Vec<Option<Mean>>),
     /// The least (`false`) or the greatest (`true`).
     Extreme(bool, Vec<f64>),
@@ -284,14 +283,14 @@ impl Floats {
             AggregateOp::Stddev => Self::Variance(true, vec![Variance::default(); instants]),
             AggregateOp::Quantile => Self::Quantile(instants, Vec::new()),
             // The others are ranks and values counted, which are not accumulated.
-            _ => Self::Sum(vec![KahanSum::starting_at(ABSENT); instants]),
+            _ => Self::Sum(Sums::new(instants)),
         }
     }
 
     /// Returns the bytes held.
     fn bytes(&self) -> u64 {
         let bytes = match self {
-            Self::Sum(sums) => size_of_val(sums.as_slice()),
+            Self::Sum(sums) => 2 * size_of_val(sums.totals.as_slice()),
             Self::Mean(means) => size_of_val(means.as_slice()),
             Self::Extreme(_, values) | Self::Count(_, values) => size_of_val(values.as_slice()),
             Self::Variance(_, variances) => size_of_val(variances.as_slice()),
@@ -303,15 +302,7 @@ impl Floats {
     /// Takes the floats of a series; returns the bytes that it keeps of them.
     fn add(&mut self, values: &[f64]) -> Option<u64> {
         match self {
-            Self::Sum(sums) => {
-                for (sum, value) in present(sums, values) {
-                    *sum = if is_stale(sum.sum) {
-                        KahanSum::starting_at(value)
-                    } else {
-                        sum.plus(value)
-                    };
-                }
-            }
+            Self::Sum(sums) => sums.add(values),
             Self::Mean(means) => {
                 for (mean, value) in present(means, values) {
                     match mean {
@@ -358,16 +349,7 @@ impl Floats {
         param: &[f64],
     ) -> Result<Vec<f64>, QueryError> {
         Ok(match self {
-            Self::Sum(sums) => {
-                let total = |sum: KahanSum| {
-                    if is_stale(sum.sum) {
-                        ABSENT
-                    } else {
-                        sum.sum + sum.compensation
-                    }
-                };
-                sums.into_iter().map(total).collect()
-            }
+            Self::Sum(sums) => sums.into_values(),
             Self::Mean(means) => {
                 let value = |mean: Option<Mean>| mean.map_or(ABSENT, Mean::value);
                 means.into_iter().map(value).collect()
@@ -417,6 +399,64 @@ impl Floats {
 fn present<'a, T>(cells: &'a mut [T], values: &'a [f64]) -> impl Iterator<Item = (&'a mut T, f64)> {
     let pairs = cells.iter_mut().zip(values.iter().copied());
     pairs.filter(|(_, value)| !is_stale(*value))
+}
+
+/// Sums, instant by instant.
+struct Sums {
+    /// Absent before the first value.
+    totals: Vec<f64>,
+    compensations: Vec<f64>,
+}
+
+impl Sums {
+    fn new(instants: usize) -> Self {
+        Self {
+            totals: vec![ABSENT; instants],
+            compensations: vec![0.0; instants],
+        }
+    }
+
+    fn add(&mut self, values: &[f64]) {
+        // Absence is NaN, and nearly always there is none: then several instants are added at a time.
+        let any_nan = |values: &[f64]| values.iter().fold(false, |any, value| any | value.is_nan());
+        let all_there = !any_nan(values) && !any_nan(&self.totals);
+        let cells = self.totals.iter_mut().zip(&mut self.compensations);
+        let cells = cells.zip(values.iter().copied());
+        let plus = |total: &mut f64, compensation: &mut f64, value: f64| {
+            let sum = KahanSum {
+                sum: *total,
+                compensation: *compensation,
+            };
+            let sum = sum.plus(value);
+            (*total, *compensation) = (sum.sum, sum.compensation);
+        };
+        if all_there {
+            for ((total, compensation), value) in cells {
+                plus(total, compensation, value);
+            }
+            return;
+        }
+        for ((total, compensation), value) in cells {
+            if is_stale(value) {
+                continue;
+            }
+            if is_stale(*total) {
+                *total = value;
+            } else {
+                plus(total, compensation, value);
+            }
+        }
+    }
+
+    fn into_values(self) -> Vec<f64> {
+        let mut values = self.totals;
+        for (total, compensation) in values.iter_mut().zip(self.compensations) {
+            if !is_stale(*total) {
+                *total += compensation;
+            }
+        }
+        values
+    }
 }
 
 /// A variance on its way, by Welford's recurrence.
