@@ -1,6 +1,7 @@
 //! From settings to the configurations of the parts.
 
 use std::num::NonZeroU16;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use api::{ApiConfig, Build, QueryLimits};
@@ -68,8 +69,15 @@ pub(crate) fn engine(settings: &Settings) -> EngineConfig {
     EngineConfig {
         lookback: settings.duration("query.lookback-delta"),
         samples_max: settings.number("query.max-samples"),
+        helper_threads: helper_threads(settings),
         ..EngineConfig::default()
     }
+}
+
+fn helper_threads(settings: &Settings) -> usize {
+    let beside_its_own = || available_parallelism().map_or(0, |processors| processors.get() - 1);
+    let set = settings.optional_number("query.helper-threads");
+    set.map_or_else(beside_its_own, |count| usize::try_from(count).unwrap_or(0))
 }
 
 /// Returns the configuration of the API of a process that may use so much memory.

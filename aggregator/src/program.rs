@@ -164,6 +164,13 @@ const QUERY: &[Setting] = &[
         help: "Samples that one query may read.",
     },
     Setting {
+        name: "query.helper-threads",
+        kind: Kind::Integer(0, 1_024),
+        default: None,
+        value_name: "N",
+        help: "Threads that queries over many series may have beside their own, all queries together; without it, one less than there are processors.",
+    },
+    Setting {
         name: "query.max-memory",
         kind: Kind::Size(MIB, 1024 * GIB),
         default: Some("256MiB"),

@@ -85,6 +85,13 @@ impl Annotations {
         self.list.iter().filter(inside).cloned().collect()
     }
 
+    /// Adds the notes of a part of the query.
+    pub(crate) fn append(&mut self, part: Self) {
+        for Annotation { note, range } in part.list {
+            self.add(note, range);
+        }
+    }
+
     /// Adds a note, unless it is there already.
     pub(crate) fn add(&mut self, note: Note, range: TextRange) {
         if let Note::QuantileForcedMonotonicity { .. } = note {
@@ -108,10 +115,10 @@ impl Annotations {
             metric: name,
             first: from,
             last: to,
+            times: more,
             bucket_min: low,
             bucket_max: high,
             difference_max: difference,
-            ..
         } = &note
         else {
             return;
@@ -131,7 +138,7 @@ impl Annotations {
             {
                 *first = (*first).min(*from);
                 *last = (*last).max(*to);
-                *times += 1;
+                *times += more;
                 *bucket_min = bucket_min.min(*low);
                 *bucket_max = bucket_max.max(*high);
                 *difference_max = difference_max.max(*difference);

@@ -9,6 +9,7 @@ mod evaluator;
 mod histogram_extended;
 mod histogram_range;
 mod matching;
+mod parallel;
 mod range_call;
 mod range_function;
 mod repeats;
@@ -21,6 +22,7 @@ mod track;
 mod value;
 mod window;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Labels, TimestampMs};
@@ -28,6 +30,7 @@ use storage::{Budget, Queryable};
 
 pub(crate) use self::call::parse_bound;
 use self::evaluator::{Evaluator, Reading, Scope};
+use self::parallel::Helpers;
 use self::sorted::sorted;
 use self::value::{Series, Value, merge_same_labels, without_metadata};
 use crate::ast::{Expr, ExprKind, ValueType};
@@ -48,6 +51,10 @@ pub struct EngineConfig {
     pub subquery_step: Duration,
     /// Samples that one query may hold at once (50 million).
     pub samples_max: u64,
+    /// Threads that queries may have beside their own, all queries together (none).
+    pub helper_threads: usize,
+    /// Series from which on a selector is worked on by several threads (4,096).
+    pub parallel_from: usize,
     /// Remove `__name__` at the end of a query instead of in each function (off).
     pub delayed_name_removal: bool,
     /// Let rates use the start times of counters (off).
@@ -64,6 +71,8 @@ impl Default for EngineConfig {
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             samples_max: 50_000_000,
+            helper_threads: 0,
+            parallel_from: 4_096,
             delayed_name_removal: false,
             start_timestamps: false,
             type_and_unit_labels: false,
@@ -89,12 +98,14 @@ pub struct QueryOptions {
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     config: EngineConfig,
+    helpers: Arc<Helpers>,
 }
 
 impl Engine {
     /// Returns an engine with these settings.
     pub fn new(config: EngineConfig) -> Self {
-        Self { config }
+        let helpers = Arc::new(Helpers::new(config.helper_threads));
+        Self { config, helpers }
     }
 
     /// Returns the settings.
@@ -231,7 +242,13 @@ impl Engine {
             raw_only: options.raw_only,
         };
         let when = (grid, is_instant);
-        let mut evaluator = Evaluator::new(&self.config, store.querier()?, budget, when, reading);
+        let mut evaluator = Evaluator::new(
+            (&self.config, &self.helpers),
+            store.querier()?,
+            budget,
+            when,
+            reading,
+        );
         evaluator.plan = options.explain.then(Plan::default);
         if options.per_step {
             evaluator.check_room(grid.len())?;

@@ -256,6 +256,26 @@ pub struct QueryStats {
 }
 
 impl QueryStats {
+    /// Returns those of a query that counts samples by so many instants.
+    pub(crate) fn of_steps(steps: usize) -> Self {
+        Self {
+            samples_per_step: vec![0; steps],
+            ..Self::default()
+        }
+    }
+
+    /// Adds those of a part of the query that another thread went through.
+    pub(crate) fn add(&mut self, part: &Self) {
+        self.samples_queryable += part.samples_queryable;
+        self.samples_read += part.samples_read;
+        self.series_read += part.series_read;
+        self.points_peak = self.points_peak.max(part.points_peak);
+        let steps = self.samples_per_step.iter_mut();
+        for (sum, samples) in steps.zip(&part.samples_per_step) {
+            *sum += samples;
+        }
+    }
+
     /// Counts samples that an instant of `grid` looked at, for the instant of the whole query that this was for: `grid` may be a
     /// subquery's, or one instant for all.
     pub(crate) fn looked(&mut self, query: Grid, grid: Grid, index: usize, samples: u64) {

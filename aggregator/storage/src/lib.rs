@@ -21,7 +21,7 @@ pub use budget::{Budget, BudgetExceeded, Unlimited};
 pub use memory::MemoryStore;
 pub use query::{
     ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Queryable, RollupUse, Select,
-    SelectHints, Visit, WantedLabels,
+    SelectHints, Selection, SelectionReader, Visit, WantedLabels,
 };
 pub use refusal::{RefusalReason, Refusals};
 pub use rollup::{

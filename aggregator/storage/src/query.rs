@@ -1,7 +1,7 @@
 //! The way out.
 
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +117,27 @@ pub struct FamilyMetadata {
 }
 
 /// Takes a series with its samples, and says whether it wants more.
-pub type Visit<'a> = dyn FnMut(Labels, Samples<'_>) -> ControlFlow<()> + 'a;
+pub type Visit<'a> = dyn FnMut(&Labels, Samples<'_>) -> ControlFlow<()> + 'a;
+
+/// Series that were found, to be read: by several threads at once, stretch by stretch. Numbered in the order of [`Querier::select_each`].
+pub trait Selection: Send + Sync {
+    /// Returns how many there are.
+    fn len(&self) -> usize;
+
+    /// Returns whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns a reader, for one thread.
+    fn reader(&self) -> Box<dyn SelectionReader + '_>;
+}
+
+/// Reads series of a selection, quickest in their order.
+pub trait SelectionReader {
+    /// Calls `visit` with each of these series that has samples in the range, until it breaks.
+    fn read(&mut self, series: Range<usize>, visit: &mut Visit<'_>) -> Result<(), QueryError>;
+}
 
 /// Something that can be asked.
 pub trait Queryable: Send + Sync + fmt::Debug {
@@ -137,9 +157,25 @@ pub trait Querier: Send + Sync + fmt::Debug {
         budget: &dyn Budget,
     ) -> Result<Vec<SeriesData>, QueryError>;
 
-    /// Calls `visit` with each series that matches, each once, with the labels that are wanted and its samples in the range, until `visit`
-    /// breaks: sorted by labels when all are wanted, else in no order. Samples are given back to the budget behind each visit, so that
-    /// whoever makes less of them can go through more of them than fit.
+    /// Returns the series that match, each once, with the labels that are wanted, to be read: sorted by labels when all are wanted, else in
+    /// no order. Samples are given back to the budget behind each visit, so that whoever makes less of them can go through more of them
+    /// than fit.
+    fn selection<'a>(
+        &'a self,
+        select: &Select<'_>,
+        wanted: WantedLabels<'_>,
+        budget: &'a dyn Budget,
+    ) -> Result<Box<dyn Selection + 'a>, QueryError> {
+        let mut series = self.select(select, budget)?;
+        if let WantedLabels::Only(_) = wanted {
+            for one in &mut series {
+                one.labels = one.labels.filtered(|name| wanted.contains(name));
+            }
+        }
+        Ok(Box::new(Held(series)))
+    }
+
+    /// Calls `visit` with each series of a [selection](Self::selection) that has samples in the range, until it breaks.
     fn select_each(
         &self,
         select: &Select<'_>,
@@ -147,16 +183,9 @@ pub trait Querier: Send + Sync + fmt::Debug {
         budget: &dyn Budget,
         visit: &mut Visit<'_>,
     ) -> Result<(), QueryError> {
-        for SeriesData { labels, segments } in self.select(select, budget)? {
-            let labels = match wanted {
-                WantedLabels::All => labels,
-                WantedLabels::Only(_) => labels.filtered(|name| wanted.contains(name)),
-            };
-            if visit(labels, Samples::Segments(&segments)).is_break() {
-                break;
-            }
-        }
-        Ok(())
+        let selection = self.selection(select, wanted, budget)?;
+        let mut reader = selection.reader();
+        reader.read(0..selection.len(), visit)
     }
 
     /// Returns the label sets that match any of the sets, sorted; the flag tells whether `limit` cut them.
@@ -201,4 +230,30 @@ pub trait Querier: Send + Sync + fmt::Debug {
         metric: Option<&str>,
         limit: usize,
     ) -> Result<Vec<FamilyMetadata>, QueryError>;
+}
+
+/// Series that are held with their samples.
+struct Held(Vec<SeriesData>);
+
+impl Selection for Held {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn reader(&self) -> Box<dyn SelectionReader + '_> {
+        Box::new(HeldReader(&self.0))
+    }
+}
+
+struct HeldReader<'a>(&'a [SeriesData]);
+
+impl SelectionReader for HeldReader<'_> {
+    fn read(&mut self, series: Range<usize>, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        for one in self.0.get(series).unwrap_or_default() {
+            if visit(&one.labels, Samples::Segments(&one.segments)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }

@@ -25,7 +25,7 @@ use storage::Times;
 
 pub(crate) use self::gathering::Gathering;
 pub(crate) use self::pages::{Columns, OwnedValues, sample_columns};
-pub(crate) use self::reader::SeriesReader;
+pub(crate) use self::reader::{HeadSeries, SeriesReader};
 pub(crate) use self::writer::HeadWriter;
 
 use self::chunk::{Chunk, Tile};

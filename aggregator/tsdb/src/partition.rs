@@ -20,7 +20,7 @@ mod extras;
 mod figures;
 pub(crate) mod fuzzing;
 mod header;
-mod plain_reader;
+mod reader;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -43,7 +43,7 @@ pub(crate) use self::error::PartitionError;
 use self::error::Place;
 use self::extras::{ExemplarLists, offsets, take_exemplar_lists, take_exemplars, take_metadata};
 use self::header::{FILE_VERSION, Header};
-pub(crate) use self::plain_reader::PlainReader;
+pub(crate) use self::reader::PartitionReader;
 pub(crate) use self::verify::Verified;
 pub(crate) use self::writer::{PartitionWriter, TimesId};
 use crate::bytes::{Malformed, Reader};
@@ -180,21 +180,11 @@ impl Partition {
         series: SeriesId,
         range: TimeRange,
     ) -> Result<Vec<Arrived>, PartitionError> {
-        self.read_columns(series, range, RollupColumns::ALL, &mut Scratch::default())
-    }
-
-    /// The same; of summaries only the columns of values in `wanted`.
-    pub(crate) fn read_columns(
-        &self,
-        series: SeriesId,
-        range: TimeRange,
-        wanted: RollupColumns,
-        scratch: &mut Scratch,
-    ) -> Result<Vec<Arrived>, PartitionError> {
+        let mut scratch = Scratch::default();
         let mut runs = Vec::new();
         for page in self.pages_of(series)?.iter() {
             if self.column_of(page)?.span.overlaps(range) && self.span_of(page)?.overlaps(range) {
-                runs.push(self.decode_columns(page, wanted, scratch)?);
+                runs.push(self.decode(page, &mut scratch)?);
             }
         }
         Ok(runs)
@@ -216,17 +206,8 @@ impl Partition {
         page: &PagePlace,
         scratch: &mut Scratch,
     ) -> Result<Arrived, PartitionError> {
-        self.decode_columns(page, RollupColumns::ALL, scratch)
-    }
-
-    fn decode_columns(
-        &self,
-        page: &PagePlace,
-        wanted: RollupColumns,
-        scratch: &mut Scratch,
-    ) -> Result<Arrived, PartitionError> {
         let times = self.times_of(page)?;
-        let segment = self.values_of(page, wanted, scratch)?;
+        let segment = self.decode_values(page, scratch)?;
         Ok(Arrived {
             arrival: page.arrival,
             segment: Segment { times, ..segment },
@@ -239,18 +220,20 @@ impl Partition {
         page: &PagePlace,
         scratch: &mut Scratch,
     ) -> Result<Segment, PartitionError> {
-        self.values_of(page, RollupColumns::ALL, scratch)
+        let block = self.blocks().read(BlockKind::Pages, page.block)?;
+        self.values_in(&block, page, RollupColumns::ALL, scratch)
     }
 
-    fn values_of(
+    /// Returns the content of a page, without its times, of the block that it lies in.
+    fn values_in(
         &self,
+        block: &[u8],
         page: &PagePlace,
         wanted: RollupColumns,
         scratch: &mut Scratch,
     ) -> Result<Segment, PartitionError> {
         let malformed = |what| PartitionError::malformed(self.path(), page.block, Malformed(what));
-        let block = self.blocks().read(BlockKind::Pages, page.block)?;
-        let bytes = slice(&block, page.offset, page.bytes)
+        let bytes = slice(block, page.offset, page.bytes)
             .ok_or_else(|| malformed("page past the end of its block"))?;
         let decoded = decode_page_of(bytes, wanted, scratch).map_err(|what| malformed(what.0))?;
         if decoded.rows() != page.rows as usize {

@@ -12,10 +12,10 @@ use model::{Exemplar, Labels, Matcher, Metadata, TimeRange};
 use roaring::RoaringBitmap;
 use storage::{
     Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, RollupColumn, Segment,
-    SegmentValues, Select, SeriesData, Unlimited, Visit, WantedLabels,
+    SegmentValues, Select, Selection, SeriesData, Unlimited, WantedLabels,
 };
 
-use self::selection::Selection;
+use self::selection::Selected;
 use crate::catalogue::Tier;
 use crate::counters::Counters;
 use crate::deletes::{Mask, cut};
@@ -420,10 +420,10 @@ impl Querier for Snapshot {
     ) -> Result<Vec<SeriesData>, QueryError> {
         let mut out = Vec::new();
         if select.range.start <= select.range.end {
-            let mut selection = Selection::gather(self, select, WantedLabels::All, budget)?;
-            selection.sort();
-            selection.read(true, &mut |labels, samples| {
-                let segments = samples.to_segments();
+            let selected = Selected::gather(self, select, WantedLabels::All, (budget, true))?;
+            let mut reader = selected.reader();
+            reader.read(0..selected.len(), &mut |labels, samples| {
+                let (labels, segments) = (labels.clone(), samples.to_segments());
                 out.push(SeriesData { labels, segments });
                 ControlFlow::Continue(())
             })?;
@@ -431,21 +431,14 @@ impl Querier for Snapshot {
         Ok(out)
     }
 
-    fn select_each(
-        &self,
+    fn selection<'a>(
+        &'a self,
         select: &Select<'_>,
         wanted: WantedLabels<'_>,
-        budget: &dyn Budget,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), QueryError> {
-        if select.range.start > select.range.end {
-            return Ok(());
-        }
-        let mut selection = Selection::gather(self, select, wanted, budget)?;
-        if let WantedLabels::All = wanted {
-            selection.sort();
-        }
-        selection.read(false, visit)
+        budget: &'a dyn Budget,
+    ) -> Result<Box<dyn Selection + 'a>, QueryError> {
+        let selected = Selected::gather(self, select, wanted, (budget, false))?;
+        Ok(Box::new(selected))
     }
 
     fn series(

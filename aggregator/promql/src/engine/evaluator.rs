@@ -7,6 +7,7 @@ use storage::{Budget, BudgetExceeded, Querier};
 
 use super::EngineConfig;
 use super::duration::{self, QuerySpan};
+use super::parallel::Helpers;
 use super::repeats::{Asked, Repeats};
 use super::value::{Evaluated, Series, Value, merge_same_labels, without_metadata};
 use super::window::LookTimes;
@@ -70,6 +71,7 @@ const COLUMN_BYTES: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Evaluator<'a> {
     pub(crate) config: &'a EngineConfig,
+    pub(crate) helpers: &'a Helpers,
     pub(crate) querier: Arc<dyn Querier>,
     pub(crate) budget: &'a dyn Budget,
     /// The grid of the whole query: what `start()`, `end()`, `step()` and `range()` speak of.
@@ -92,7 +94,7 @@ const WORK_UNIT: usize = 8_192;
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(
-        config: &'a EngineConfig,
+        (config, helpers): (&'a EngineConfig, &'a Helpers),
         querier: Arc<dyn Querier>,
         budget: &'a dyn Budget,
         (query, is_instant): (Grid, bool),
@@ -100,6 +102,7 @@ impl<'a> Evaluator<'a> {
     ) -> Self {
         Self {
             config,
+            helpers,
             querier,
             budget,
             query,
@@ -112,6 +115,21 @@ impl<'a> Evaluator<'a> {
             held_points: 0,
             held_bytes: 0,
             work: 0,
+        }
+    }
+
+    /// Returns one for a part of the query that another thread goes through.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            stats: QueryStats::of_steps(self.stats.samples_per_step.len()),
+            held_points: self.held_points,
+            ..Self::new(
+                (self.config, self.helpers),
+                Arc::clone(&self.querier),
+                self.budget,
+                (self.query, self.is_instant),
+                self.reading,
+            )
         }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use model::{Histogram, TimestampMs, Value};
-use storage::{RollupColumns, WantedLabels};
+use storage::{RollupColumns, Samples, WantedLabels};
 
 use super::evaluator::{Evaluator, Scope, metric_name};
+use super::parallel::SeriesWork;
 use super::range_function::{self, Arguments, Context, RangeFunction};
 use super::rollup::{self, ElementAxes, Elements};
 use super::select::{Asked, Purpose, range_read};
@@ -13,7 +14,7 @@ use super::sorted::sorted;
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
 use super::value::{Emit, Evaluated, Series, without_metadata};
 use super::window::{LookTimes, Reach};
-use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery};
+use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery, VectorSelector};
 use crate::functions::rate::{self, Changes, Points};
 use crate::{Column, Grid, Note, QueryError};
 
@@ -147,14 +148,21 @@ impl<'q> Evaluator<'q> {
             ExprKind::Matrix(matrix) => {
                 let ranges = self.matrix_ranges(matrix, Some(name), scope)?;
                 let node = self.begin_node(arg);
-                let (mut series_read, read) = (0, self.stats.samples_read);
-                let mut workspace = Workspace::new(&ranges);
-                self.each_track(matrix, &ranges, scope, wanted, |evaluator, series| {
-                    series_read += 1;
-                    evaluator.apply_to(&applied, &series, &ranges, &mut workspace, emit)
-                })?;
+                let (series_read, read) = (self.stats.series_read, self.stats.samples_read);
+                let make = || -> Box<dyn SeriesWork<'q> + '_> {
+                    Box::new(RangeWork {
+                        maker: ranges.track_maker(self.config.start_timestamps),
+                        applied: &applied,
+                        ranges: &ranges,
+                        workspace: Workspace::new(&ranges),
+                        scope,
+                    })
+                };
+                let asked = ranges.asked(&matrix.selector);
+                self.each_worked(asked, wanted, true, &make, emit)?;
+                let series = self.stats.series_read - series_read;
                 let samples = self.stats.samples_read - read;
-                self.end_node(node, || (series_read, samples, 0));
+                self.end_node(node, || (series, samples, 0));
                 Ok(())
             }
             _ => {
@@ -505,31 +513,10 @@ impl<'q> Evaluator<'q> {
         wanted: WantedLabels<'_>,
         mut visit: impl FnMut(&mut Self, RangeSeries<'_>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
-        let (look, reach) = (ranges.look, ranges.reach);
-        let starts = self.config.start_timestamps;
-        let mut maker = TrackMaker::new(look, reach, Stale::Drop, starts);
-        let asked = Asked {
-            selector: &matrix.selector,
-            look,
-            reach,
-            purpose: Purpose {
-                function: ranges.function.as_deref(),
-                rollups: ranges.rollups,
-                aligned_to_ms: look.common_divisor(ranges.range_ms),
-                newest: false,
-            },
-        };
+        let mut maker = ranges.track_maker(self.config.start_timestamps);
+        let asked = ranges.asked(&matrix.selector);
         self.each_series(asked, wanted, |evaluator, labels, samples| {
-            let mut tracks = maker.tracks(samples);
-            if scope.detects_resets() {
-                detect_resets(&mut tracks.histograms, range_read(look, reach).start);
-            }
-            let series = RangeSeries {
-                labels,
-                drop_name: false,
-                tracks,
-            };
-            visit(evaluator, series)
+            visit(evaluator, ranges.series(&mut maker, scope, labels, samples))
         })
     }
 
@@ -591,6 +578,70 @@ impl<'q> Evaluator<'q> {
             })
             .collect();
         Ok(source)
+    }
+}
+
+impl Ranges {
+    fn track_maker(&self, with_starts: bool) -> TrackMaker {
+        TrackMaker::new(self.look, self.reach, Stale::Drop, with_starts)
+    }
+
+    /// Returns what is asked of a store for a selector.
+    fn asked<'a>(&'a self, selector: &'a VectorSelector) -> Asked<'a> {
+        Asked {
+            selector,
+            look: self.look,
+            reach: self.reach,
+            purpose: Purpose {
+                function: self.function.as_deref(),
+                rollups: self.rollups,
+                aligned_to_ms: self.look.common_divisor(self.range_ms),
+                newest: false,
+            },
+        }
+    }
+
+    /// Returns a series that was asked for.
+    fn series<'s>(
+        &self,
+        maker: &mut TrackMaker,
+        scope: Scope,
+        labels: &model::Labels,
+        samples: Samples<'s>,
+    ) -> RangeSeries<'s> {
+        let mut tracks = maker.tracks(samples);
+        if scope.detects_resets() {
+            let from = range_read(self.look, self.reach).start;
+            detect_resets(&mut tracks.histograms, from);
+        }
+        RangeSeries {
+            labels: labels.clone(),
+            drop_name: false,
+            tracks,
+        }
+    }
+}
+
+/// What a function makes of series.
+struct RangeWork<'a> {
+    maker: TrackMaker,
+    applied: &'a Applied<'a>,
+    ranges: &'a Ranges,
+    workspace: Workspace,
+    scope: Scope,
+}
+
+impl<'q> SeriesWork<'q> for RangeWork<'_> {
+    fn visit(
+        &mut self,
+        evaluator: &mut Evaluator<'q>,
+        labels: &model::Labels,
+        samples: Samples<'_>,
+        emit: &mut Emit<'_, 'q>,
+    ) -> Result<(), QueryError> {
+        let (ranges, workspace) = (self.ranges, &mut self.workspace);
+        let series = ranges.series(&mut self.maker, self.scope, labels, samples);
+        evaluator.apply_to(self.applied, &series, ranges, workspace, emit)
     }
 }
 

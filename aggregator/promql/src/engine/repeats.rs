@@ -185,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::engine::evaluator::{Evaluator, Reading};
+    use crate::engine::parallel::Helpers;
     use crate::generator::{Choices, Generator, Grammar, QueryBounds, Vocabulary, random_store};
     use crate::{EngineConfig, Grid, ParserOptions, parse};
 
@@ -234,13 +235,19 @@ mod tests {
 
     /// Returns what an expression comes to, in lines that can be compared; `whole`: as the query that it is.
     fn value_of(store: &dyn Queryable, expr: &Expr, grid: Grid, whole: bool) -> Vec<String> {
-        let config = EngineConfig::default();
+        let (config, helpers) = (EngineConfig::default(), Helpers::default());
         let reading = Reading {
             lookback_ms: 300_000,
             raw_only: false,
         };
         let querier = store.querier().unwrap();
-        let mut evaluator = Evaluator::new(&config, querier, &Unlimited, (grid, false), reading);
+        let mut evaluator = Evaluator::new(
+            (&config, &helpers),
+            querier,
+            &Unlimited,
+            (grid, false),
+            reading,
+        );
         let scope = Scope::new(grid);
         let value = if whole {
             evaluator.eval_query(expr, scope)

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use model::{Histogram, Labels, TimeRange, TimestampMs};
 use storage::{
-    RollupColumn, RollupColumns, RollupUse, Samples, SegmentValues, Select, SelectHints,
+    RollupColumn, RollupColumns, RollupUse, Samples, SegmentValues, Select, SelectHints, Selection,
     WantedLabels,
 };
 
 use super::evaluator::{Evaluator, Scope};
+use super::parallel::{MakeWork, SeriesWork};
 use super::rollup;
 use super::track::{Stale, Track, TrackMaker, Tracks, detect_resets};
 use super::value::{Emit, Evaluated, Series};
@@ -51,6 +52,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) reach: Reach,
     pub(crate) purpose: Purpose<'a>,
 }
+
+/// Instants from which on what a selector comes to is worth the work of several threads.
+const PARALLEL_INSTANTS: usize = 16;
 
 impl<'q> Evaluator<'q> {
     pub(crate) fn instant_selector(
@@ -106,53 +110,39 @@ impl<'q> Evaluator<'q> {
             // What is known of a histogram's reset comes of the one before it.
             newest: look.len() == 1 && !scope.detects_resets(),
         };
-        let mut maker = TrackMaker::new(look, reach, Stale::Keep, starts);
         let asked = Asked {
             selector,
             look,
             reach,
             purpose,
         };
-        let mut column = Column::default();
-        self.each_series(asked, wanted, |evaluator, labels, samples| {
-            column.reset(look.len());
-            match samples {
-                // Most queries are for one instant: nothing that is made once per cohort pays.
-                Samples::Plain { times, values } if look.len() == 1 => {
-                    let seen = last_plain(times.as_slice(), values, (look.first(), reach), take);
-                    column.floats[0] = seen.unwrap_or(ABSENT);
-                }
-                samples => {
-                    let mut tracks = maker.tracks(samples);
-                    if scope.detects_resets() {
-                        detect_resets(&mut tracks.histograms, range_read(look, reach).start);
-                    }
-                    last_of(&tracks, take, &mut column);
-                    if !tracks.rollups.is_empty() {
-                        let newest = |index| time_of_newest(&tracks, index);
-                        let looks = (look, reach.back_ms);
-                        rollup::see_buckets(&mut column, &tracks.rollups, newest, looks, take);
-                    }
-                }
-            }
-            if column.has_any() {
-                let points = column.present() as u64;
-                evaluator.stats.samples_queryable += points;
-                if evaluator.stats.is_per_step() {
-                    for index in (0..column.len()).filter(|index| column.is_present(*index)) {
-                        let query = evaluator.query;
-                        evaluator.stats.looked(query, scope.grid, index, 1);
-                    }
-                }
-                let found = Evaluated {
-                    labels: &labels,
-                    renamed: false,
-                    drop_name: false,
-                    column: &mut column,
-                };
-                emit(evaluator, found)?;
-            }
-            Ok(())
+        let make = || -> Box<dyn SeriesWork<'q>> {
+            Box::new(InstantWork {
+                maker: TrackMaker::new(look, reach, Stale::Keep, starts),
+                column: Column::default(),
+                look,
+                reach,
+                take,
+                scope,
+            })
+        };
+        // Of a few instants less is made than handing it over costs.
+        let heavy = look.len() >= PARALLEL_INSTANTS;
+        self.each_worked(asked, wanted, heavy, &make, emit)
+    }
+
+    /// Works on each series that a selector selects, on several threads if there are many and the work is `heavy`, and emits what it comes to
+    /// in the order of [`storage::Querier::select_each`].
+    pub(crate) fn each_worked(
+        &mut self,
+        asked: Asked<'_>,
+        wanted: WantedLabels<'_>,
+        heavy: bool,
+        make: &MakeWork<'_, 'q>,
+        emit: &mut Emit<'_, 'q>,
+    ) -> Result<(), QueryError> {
+        self.with_selection(asked, wanted, |evaluator, selection, with_rollups| {
+            evaluator.work_on((selection, with_rollups), heavy, make, emit)
         })
     }
 
@@ -161,7 +151,30 @@ impl<'q> Evaluator<'q> {
         &mut self,
         asked: Asked<'_>,
         wanted: WantedLabels<'_>,
-        mut visit: impl FnMut(&mut Self, Labels, Samples<'_>) -> Result<(), QueryError>,
+        mut visit: impl FnMut(&mut Self, &Labels, Samples<'_>) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        self.with_selection(asked, wanted, |evaluator, selection, with_rollups| {
+            let mut visited = Ok(());
+            let mut reader = selection.reader();
+            reader.read(0..selection.len(), &mut |labels, samples| {
+                visited = evaluator
+                    .count_read(samples, with_rollups)
+                    .and_then(|()| visit(evaluator, labels, samples));
+                match visited {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            })?;
+            visited
+        })
+    }
+
+    /// Calls `read` with the series that a selector selects, and whether summaries may be among them.
+    fn with_selection(
+        &mut self,
+        asked: Asked<'_>,
+        wanted: WantedLabels<'_>,
+        read: impl FnOnce(&mut Self, &dyn Selection, bool) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let Asked {
             selector,
@@ -188,22 +201,19 @@ impl<'q> Evaluator<'q> {
         };
         self.budget.check()?;
         let (querier, budget) = (Arc::clone(&self.querier), self.budget);
-        let mut visited = Ok(());
-        querier.select_each(&select, wanted, budget, &mut |labels, samples| {
-            visited = self
-                .count_read(samples, rollups.is_some())
-                .and_then(|()| visit(self, labels, samples));
-            match visited {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        })?;
+        let selection = querier.selection(&select, wanted, budget)?;
+        let done = read(self, &*selection, rollups.is_some());
+        drop(selection);
         self.budget
             .release(matchers.iter().map(model::Matcher::memory_bytes).sum());
-        visited
+        done
     }
 
-    fn count_read(&mut self, samples: Samples<'_>, with_rollups: bool) -> Result<(), QueryError> {
+    pub(super) fn count_read(
+        &mut self,
+        samples: Samples<'_>,
+        with_rollups: bool,
+    ) -> Result<(), QueryError> {
         if let Samples::Segments(segments) = samples
             && !with_rollups
             && segments
@@ -255,7 +265,7 @@ impl<'q> Evaluator<'q> {
             if column.has_any() {
                 evaluator.hold(column.present() as u64, column.bytes())?;
                 out.push(Series {
-                    labels,
+                    labels: labels.clone(),
                     drop_name: false,
                     column,
                 });
@@ -263,6 +273,74 @@ impl<'q> Evaluator<'q> {
             Ok(())
         })?;
         Ok(out)
+    }
+}
+
+/// What instants see of series.
+struct InstantWork {
+    maker: TrackMaker,
+    column: Column,
+    look: LookTimes,
+    reach: Reach,
+    take: Take,
+    scope: Scope,
+}
+
+impl<'q> SeriesWork<'q> for InstantWork {
+    fn visit(
+        &mut self,
+        evaluator: &mut Evaluator<'q>,
+        labels: &Labels,
+        samples: Samples<'_>,
+        emit: &mut Emit<'_, 'q>,
+    ) -> Result<(), QueryError> {
+        let Self {
+            maker,
+            column,
+            look,
+            reach,
+            take,
+            scope,
+        } = self;
+        let (look, reach, take) = (*look, *reach, *take);
+        column.reset(look.len());
+        match samples {
+            // Most queries are for one instant: nothing that is made once per cohort pays.
+            Samples::Plain { times, values } if look.len() == 1 => {
+                let seen = last_plain(times.as_slice(), values, (look.first(), reach), take);
+                column.floats[0] = seen.unwrap_or(ABSENT);
+            }
+            samples => {
+                let mut tracks = maker.tracks(samples);
+                if scope.detects_resets() {
+                    detect_resets(&mut tracks.histograms, range_read(look, reach).start);
+                }
+                last_of(&tracks, take, column);
+                if !tracks.rollups.is_empty() {
+                    let newest = |index| time_of_newest(&tracks, index);
+                    let looks = (look, reach.back_ms);
+                    rollup::see_buckets(column, &tracks.rollups, newest, looks, take);
+                }
+            }
+        }
+        if !column.has_any() {
+            return Ok(());
+        }
+        let points = column.present() as u64;
+        evaluator.stats.samples_queryable += points;
+        if evaluator.stats.is_per_step() {
+            for index in (0..column.len()).filter(|index| column.is_present(*index)) {
+                let query = evaluator.query;
+                evaluator.stats.looked(query, scope.grid, index, 1);
+            }
+        }
+        let found = Evaluated {
+            labels,
+            renamed: false,
+            drop_name: false,
+            column,
+        };
+        emit(evaluator, found)
     }
 }
 

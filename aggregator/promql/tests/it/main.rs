@@ -1,6 +1,7 @@
 //! The engine as a whole, over stores in memory: scripts, properties, and the shapes data come in.
 
 mod conformance;
+mod parallel;
 mod properties;
 mod ranges;
 mod rollups;

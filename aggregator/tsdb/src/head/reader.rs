@@ -20,23 +20,19 @@ enum Spot {
     Several,
 }
 
-/// Reads series of a head in a range, of rows up to a log position. Where the series lie is looked up once, under one hold of the locks; what
-/// series of a cohort have in common, once per cohort.
+/// Series of a head, to be read in a range, of rows up to a log position. Where they lie is looked up once, under one hold of the locks.
 #[derive(Debug)]
-pub(crate) struct SeriesReader<'a> {
+pub(crate) struct HeadSeries<'a> {
     head: &'a Head,
     until: u64,
     range: TimeRange,
-    cache: ReadCache,
     series: Vec<SeriesId>,
     /// By series.
     spots: Vec<Spot>,
-    /// The cohort that was read last.
-    last: Option<(u32, Arc<Vec<View>>)>,
 }
 
-impl<'a> SeriesReader<'a> {
-    /// Returns a reader of these series.
+impl<'a> HeadSeries<'a> {
+    /// Returns these series.
     pub(crate) fn new(head: &'a Head, until: u64, range: TimeRange, series: Vec<SeriesId>) -> Self {
         let places = lock(&head.places);
         let loose = lock(&head.loose);
@@ -54,18 +50,37 @@ impl<'a> SeriesReader<'a> {
             head,
             until,
             range,
-            cache: ReadCache::default(),
             series,
             spots,
+        }
+    }
+}
+
+/// Reads such series one after the other; what those of a cohort have in common, once per cohort.
+#[derive(Debug)]
+pub(crate) struct SeriesReader<'a> {
+    of: &'a HeadSeries<'a>,
+    cache: ReadCache,
+    /// The cohort that was read last.
+    last: Option<(u32, Arc<Vec<View>>)>,
+}
+
+impl<'a> SeriesReader<'a> {
+    /// Returns a reader of these series.
+    pub(crate) fn new(of: &'a HeadSeries<'a>) -> Self {
+        Self {
+            of,
+            cache: ReadCache::default(),
             last: None,
         }
     }
 
     /// Returns what the series of this number, in the order that they were given, has: whole stretches of closed rows.
     pub(crate) fn read(&mut self, number: usize) -> Vec<Arrived> {
-        self.series.get(number).map_or_else(Vec::new, |series| {
-            self.head
-                .read(*series, self.until, self.range, &mut self.cache)
+        self.of.series.get(number).map_or_else(Vec::new, |series| {
+            self.of
+                .head
+                .read(*series, self.of.until, self.of.range, &mut self.cache)
         })
     }
 
@@ -74,7 +89,7 @@ impl<'a> SeriesReader<'a> {
         let Some((place, views)) = self.place(number) else {
             return self.read(number);
         };
-        match newest_of(&views, place, self.range, &mut self.cache) {
+        match newest_of(&views, place, self.of.range, &mut self.cache) {
             Some((view, row, value)) => vec![view.only(row, value)],
             None => self.read(number),
         }
@@ -82,13 +97,13 @@ impl<'a> SeriesReader<'a> {
 
     /// Appends what [`read`](Self::read) returns, if it is plain.
     pub(crate) fn append_plain(&mut self, number: usize, out: &mut PlainSeries) -> Appended {
-        if let Some(Spot::Loose) = self.spots.get(number) {
-            let loose = lock(&self.head.loose);
+        if let Some(Spot::Loose) = self.of.spots.get(number) {
+            let loose = lock(&self.of.head.loose);
             let ReadCache { axes, scratch, .. } = &mut self.cache;
             return loose
-                .get(self.series[number])
+                .get(self.of.series[number])
                 .map_or(Appended::Nothing, |series| {
-                    series.append_plain(self.until, self.range, (axes, scratch), out)
+                    series.append_plain(self.of.until, self.of.range, (axes, scratch), out)
                 });
         }
         let Some((place, views)) = self.place(number) else {
@@ -96,7 +111,7 @@ impl<'a> SeriesReader<'a> {
         };
         let slot = usize::from(place.slot);
         let mut appended = Appended::Nothing;
-        for view in views.iter().filter(|view| view.is_of(place, self.range)) {
+        for view in views.iter().filter(|view| view.is_of(place, self.of.range)) {
             let ReadCache { scratch, tile, .. } = &mut self.cache;
             match view.append(slot, scratch, Some(tile), out.values()) {
                 Appended::Plain => {
@@ -117,7 +132,7 @@ impl<'a> SeriesReader<'a> {
         out: &mut PlainSeries,
     ) -> Option<TimestampMs> {
         let (place, views) = self.place(number)?;
-        let (view, row, value) = newest_of(&views, place, self.range, &mut self.cache)?;
+        let (view, row, value) = newest_of(&views, place, self.of.range, &mut self.cache)?;
         out.values().push(value);
         out.took(&view.time_of(row));
         view.times.as_slice().get(row).copied()
@@ -125,7 +140,7 @@ impl<'a> SeriesReader<'a> {
 
     /// Returns the one place of a series, and the rows of its cohort.
     fn place(&mut self, number: usize) -> Option<(Place, Arc<Vec<View>>)> {
-        let Spot::Row(place) = *self.spots.get(number)? else {
+        let Spot::Row(place) = *self.of.spots.get(number)? else {
             return None;
         };
         if let Some((cohort, views)) = &self.last
@@ -134,8 +149,9 @@ impl<'a> SeriesReader<'a> {
             return Some((place, Arc::clone(views)));
         }
         let views = self
+            .of
             .head
-            .views(place.cohort, self.until, self.range, &mut self.cache);
+            .views(place.cohort, self.of.until, self.of.range, &mut self.cache);
         self.last = Some((place.cohort, Arc::clone(&views)));
         Some((place, views))
     }

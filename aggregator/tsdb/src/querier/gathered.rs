@@ -250,9 +250,9 @@ impl Gathered {
         }
     }
 
-    /// Returns the labels of a series, once; `None`: they could not be read.
-    pub(super) fn take_labels(&mut self, number: usize) -> Option<Labels> {
-        self.labels.get_mut(number).and_then(Option::take)
+    /// Returns the labels of a series; `None`: they could not be read.
+    pub(super) fn labels(&self, number: usize) -> Option<&Labels> {
+        self.labels.get(number)?.as_ref()
     }
 
     /// Returns the number of places.
@@ -313,7 +313,7 @@ mod tests {
     }
 
     /// Returns, in order of the series, which of `all` it is, and its numbers in the sources.
-    fn listed(gathered: &mut Gathered) -> Vec<(usize, Vec<u32>)> {
+    fn listed(gathered: &Gathered) -> Vec<(usize, Vec<u32>)> {
         (0..gathered.len())
             .map(|index| {
                 let number = gathered.at(index);
@@ -323,7 +323,7 @@ mod tests {
                     .inspect(|place| assert_eq!(place.source, place.series as usize % 10))
                     .map(|place| place.series)
                     .collect();
-                let labels = gathered.take_labels(number).unwrap();
+                let labels = gathered.labels(number).unwrap();
                 (labels.value_or_empty("id").parse().unwrap(), series)
             })
             .collect()
@@ -335,9 +335,9 @@ mod tests {
         let all = [7 << 64, 7 << 64 | 1, 8 << 64, 9 << 64];
         let sources = [&[1, 0, 2][..], &[0, 1, 3], &[1]]
             .map(|list| list.iter().map(|which| all[*which]).collect::<Vec<_>>());
-        let mut gathered = gather(&sources, &all);
+        let gathered = gather(&sources, &all);
         assert_eq!(
-            listed(&mut gathered),
+            listed(&gathered),
             [
                 (1, vec![12, 11, 10]),
                 (0, vec![1, 0]),
@@ -373,20 +373,20 @@ mod tests {
                 }
             }
         }
-        let mut gathered = gather(&sources, &all);
-        assert_eq!(listed(&mut gathered), expected);
+        let gathered = gather(&sources, &all);
+        assert_eq!(listed(&gathered), expected);
         let mut gathered = gather(&sources, &all);
         gathered.sort();
         expected.sort_by_key(|(which, _)| which.to_string());
-        assert_eq!(listed(&mut gathered), expected);
+        assert_eq!(listed(&gathered), expected);
     }
 
     #[test]
     fn a_single_source_is_as_it_came() {
         let all = [3, 1, 2].map(|half: Identity| half << 64);
-        let mut gathered = gather(&[Vec::new(), all.to_vec()], &all);
+        let gathered = gather(&[Vec::new(), all.to_vec()], &all);
         assert_eq!(
-            listed(&mut gathered),
+            listed(&gathered),
             [(0, vec![1]), (1, vec![11]), (2, vec![21])]
         );
     }

@@ -8,11 +8,14 @@
 //!    (Of more than [`HELD_MAX`] partitions not all are kept open for that: those are read one after the other, and their runs held.)
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::ops::{ControlFlow, Range};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use model::{TimeRange, TimestampMs};
-use storage::{Budget, QueryError, RollupColumns, Samples, Segment, Select, Visit, WantedLabels};
+use storage::{
+    Budget, QueryError, RollupColumns, Samples, Segment, Select, Selection, SelectionReader, Visit,
+    WantedLabels,
+};
 
 use super::gathered::{Gathered, Gathering, Located, PLACE_BYTES};
 use super::{
@@ -21,11 +24,11 @@ use super::{
 };
 use crate::catalogue::Tier;
 use crate::deletes::Mask;
-use crate::head::SeriesReader;
+use crate::head::{HeadSeries, SeriesReader};
 use crate::index::{self, Identities, Named, Naming, SeriesId, Watched};
 use crate::merge_runs::{Arrived, merge_runs};
 use crate::page::Scratch;
-use crate::partition::{Partition, PartitionError, PlainReader};
+use crate::partition::{Partition, PartitionError, PartitionReader};
 use crate::partitions::PartitionHandle;
 use crate::plain::{Appended, NotPlain, PlainSeries};
 
@@ -45,16 +48,21 @@ enum Source<'a> {
         handle: &'a Arc<PartitionHandle>,
         /// `None`: opened when it is read.
         open: Option<Opened>,
-        plain: PlainReader,
         /// When each of its series that were gathered ends, in that order, once somebody asked.
-        ends: Option<Vec<TimestampMs>>,
+        ends: OnceLock<Vec<TimestampMs>>,
     },
     Head {
         part: &'a HeadPart,
         hidden: Vec<TimeRange>,
-        /// Of its series that were gathered, in that order.
-        reader: Box<SeriesReader<'a>>,
+        /// Those of its series that were gathered, in that order.
+        series: HeadSeries<'a>,
     },
+}
+
+/// Reads a source.
+enum SourceReader<'s> {
+    Partition(PartitionReader),
+    Head(Box<SeriesReader<'s>>),
 }
 
 impl Source<'_> {
@@ -71,22 +79,31 @@ impl Source<'_> {
 
     /// Returns whether it is known that all it has of one of its `series` is older than `time`. In a partition all are looked at together, in
     /// its own order: one by one, in another, was a third of the time of counting them.
-    fn ends_before(&mut self, nth: usize, series: &[SeriesId], time: TimestampMs) -> bool {
+    fn ends_before(&self, nth: usize, series: &[SeriesId], time: TimestampMs) -> bool {
         match self {
             Self::Partition {
                 open: Some((partition, _)),
-                plain,
                 ends,
                 ..
             } => {
-                let end_of = |id: &SeriesId| {
-                    let end = plain.end_of(partition, *id);
-                    end.unwrap_or(TimestampMs::MAX)
-                };
-                let ends = ends.get_or_insert_with(|| series.iter().map(end_of).collect());
+                let ends = ends.get_or_init(|| {
+                    let mut reader = PartitionReader::default();
+                    let mut end_of = |id: &SeriesId| {
+                        let end = reader.end_of(partition, *id);
+                        end.unwrap_or(TimestampMs::MAX)
+                    };
+                    series.iter().map(&mut end_of).collect()
+                });
                 ends.get(nth).is_some_and(|end| *end < time)
             }
             Self::Partition { .. } | Self::Head { .. } => false,
+        }
+    }
+
+    fn reader(&self) -> SourceReader<'_> {
+        match self {
+            Self::Partition { .. } => SourceReader::Partition(PartitionReader::default()),
+            Self::Head { series, .. } => SourceReader::Head(Box::new(SeriesReader::new(series))),
         }
     }
 }
@@ -124,18 +141,22 @@ impl Passing<'_> {
     }
 }
 
-/// A selection on its way.
-pub(super) struct Selection<'a> {
+/// Series that were found, and where they lie.
+pub(super) struct Selected<'a> {
     snapshot: &'a Snapshot,
     range: TimeRange,
     columns: RollupColumns,
     newest: bool,
     budget: &'a dyn Budget,
+    /// Whether what is read stays charged.
+    kept: bool,
     sources: Vec<Source<'a>>,
     /// By source: the time of the last sample that it may have.
     ends: Vec<TimestampMs>,
     series: Gathered,
-    /// What the label sets and tables take.
+    /// What lies in partitions that are not kept open, by place, until it is read.
+    unheld: Mutex<HashMap<u32, Vec<Arrived>>>,
+    /// What the label sets, tables and runs of those partitions take.
     charged: u64,
 }
 
@@ -172,18 +193,19 @@ struct Gatherer<'a, 's> {
     charged: Charged<'a>,
 }
 
-impl<'a> Selection<'a> {
-    /// Finds out which series match.
+impl<'a> Selected<'a> {
+    /// Finds out which series match. `kept`: what is read stays charged.
     pub(super) fn gather(
         snapshot: &'a Snapshot,
         select: &Select<'_>,
         wanted: WantedLabels<'_>,
-        budget: &'a dyn Budget,
+        (budget, kept): (&'a dyn Budget, bool),
     ) -> Result<Self, QueryError> {
+        let any = select.range.start <= select.range.end;
         let choice = snapshot.choose(select);
         let chosen = snapshot.partitions.iter().zip(&choice.read);
         let mut chosen: Vec<_> = chosen
-            .filter(|(handle, read)| **read && handle.times().overlaps(select.range))
+            .filter(|(handle, read)| **read && any && handle.times().overlaps(select.range))
             .map(|(handle, _)| handle)
             .collect();
         chosen.sort_by_key(|handle| handle.times().start);
@@ -204,7 +226,7 @@ impl<'a> Selection<'a> {
         let mut sources = Vec::new();
         // From the youngest on, so that series without an order of their own come in that of the rows in memory: neighbours lie together.
         let heads = snapshot.heads.iter().rev();
-        for part in heads.filter(|part| touches(part, select.range)) {
+        for part in heads.filter(|part| any && touches(part, select.range)) {
             let own = choice
                 .closed
                 .iter()
@@ -217,8 +239,7 @@ impl<'a> Selection<'a> {
             sources.push(Source::Partition {
                 handle,
                 open: open.filter(|_| held),
-                plain: PlainReader::default(),
-                ends: None,
+                ends: OnceLock::new(),
             });
         }
         let mut charged = gatherer.charged;
@@ -244,234 +265,31 @@ impl<'a> Selection<'a> {
         }
         charged.charge_up()?;
         let columns = select.hints.rollups.map(|rollups| rollups.columns);
-        Ok(Self {
+        if let WantedLabels::All = wanted {
+            series.sort();
+        }
+        let mut selected = Self {
             snapshot,
             range: select.range,
             columns: columns.unwrap_or(RollupColumns::ALL),
             newest,
             budget,
+            kept,
             ends: sources.iter().map(Source::end).collect(),
             sources,
             series,
+            unheld: Mutex::default(),
             charged: charged.charged,
-        })
-    }
-
-    /// Puts the series in order of their labels.
-    pub(super) fn sort(&mut self) {
-        self.series.sort();
-    }
-
-    /// Reads the series one after the other, until `visit` breaks. `kept`: what is visited stays charged.
-    pub(super) fn read(mut self, kept: bool, visit: &mut Visit<'_>) -> Result<(), QueryError> {
-        let mut scratch = Scratch::default();
-        let mut before = self.read_unheld(&mut scratch)?;
-        let mut plain = PlainSeries::new(self.range);
-        let mut passing = Passing {
-            budget: self.budget,
-            kept,
-            samples: 0,
-            bytes: 0,
         };
-        for index in 0..self.series.len() {
-            if index % CHECK_EVERY == 0 {
-                self.budget.check()?;
-            }
-            let number = self.series.at(index);
-            let Some(labels) = self.series.take_labels(number) else {
-                continue;
-            };
-            let found = match self.append_plain(number, &mut scratch, &mut plain) {
-                Appended::Plain => plain.finish(),
-                Appended::Nothing => Ok(None),
-                Appended::Other => Err(NotPlain),
-            };
-            let flow = match found {
-                Ok(Some((times, values))) => {
-                    let rows = values.len() as u64;
-                    passing.pass(rows, rows * SAMPLE_BYTES)?;
-                    visit(labels, Samples::Plain { times, values })
-                }
-                Ok(None) => ControlFlow::Continue(()),
-                Err(NotPlain) => {
-                    let runs = self.runs_of(number, &mut scratch, &mut before)?;
-                    passing.pass(rows_of(&runs), runs.iter().map(bytes_of).sum())?;
-                    let mut segments = merge_runs(runs);
-                    segments.retain(has_rows);
-                    if any_within(&segments, self.range) {
-                        visit(labels, Samples::Segments(&segments))
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                }
-            };
-            if flow.is_break() {
-                break;
-            }
-        }
-        self.budget.charge(passing.samples, 0)?;
-        if !kept {
-            self.budget.release(self.charged);
-        }
-        Ok(())
-    }
-
-    /// Appends what all places of a series have, if all of it is plain; for whoever looks at the newest sample only, that one alone where
-    /// it is found without reading others.
-    fn append_plain(
-        &mut self,
-        number: usize,
-        scratch: &mut Scratch,
-        out: &mut PlainSeries,
-    ) -> Appended {
-        out.begin();
-        if self.newest && self.append_newest(number, out) {
-            return Appended::Plain;
-        }
-        out.begin();
-        let mut appended = Appended::Nothing;
-        for at in self.series.places_of(number) {
-            let place = self.series.place(*at);
-            let here = match &mut self.sources[place.source] {
-                Source::Partition {
-                    open: Some((partition, mask)),
-                    plain,
-                    ..
-                } if !mask.hides(place.series) => {
-                    plain.append(partition, place.series, self.range, scratch, out)
-                }
-                Source::Head { hidden, reader, .. } if hidden.is_empty() => {
-                    reader.append_plain(place.nth, out)
-                }
-                Source::Partition { .. } | Source::Head { .. } => Appended::Other,
-            };
-            match here {
-                Appended::Other => return Appended::Other,
-                Appended::Plain => appended = Appended::Plain,
-                Appended::Nothing => {}
-            }
-        }
-        appended
-    }
-
-    /// Appends the newest sample of a series, if it is plain, in the youngest source, and newer than all that the others may have.
-    fn append_newest(&mut self, number: usize, out: &mut PlainSeries) -> bool {
-        let Self {
-            series,
-            sources,
-            ends,
-            ..
-        } = self;
-        let Some((youngest, others)) = series.places_of(number).split_last() else {
-            return false;
-        };
-        let place = series.place(*youngest);
-        let newest = match &mut sources[place.source] {
-            Source::Head { hidden, reader, .. } if hidden.is_empty() => {
-                reader.append_newest(place.nth, out)
-            }
-            Source::Partition { .. } | Source::Head { .. } => None,
-        };
-        newest.is_some_and(|newest| {
-            others.iter().all(|at| {
-                let source = series.source_of(*at);
-                // Most sources end before; few files end with a row that others have not come to yet.
-                ends[source] < newest
-                    || sources[source].ends_before(
-                        series.place(*at).nth,
-                        series.of_source(source),
-                        newest,
-                    )
-            })
-        })
-    }
-
-    /// Returns what all places of a series have.
-    fn runs_of(
-        &mut self,
-        number: usize,
-        scratch: &mut Scratch,
-        before: &mut HashMap<u32, Vec<Arrived>>,
-    ) -> Result<Vec<Arrived>, QueryError> {
-        if self.newest {
-            return self.newest_of(number, scratch, before);
-        }
-        let mut runs = Vec::new();
-        for nth in 0..self.series.places_of(number).len() {
-            let at = self.series.places_of(number)[nth];
-            runs.extend(self.runs_at(at, scratch, before)?);
-        }
-        Ok(runs)
-    }
-
-    /// The same, for whoever looks at the newest sample only: from the youngest source on, as long as one may have a newer sample than those
-    /// before.
-    fn newest_of(
-        &mut self,
-        number: usize,
-        scratch: &mut Scratch,
-        before: &mut HashMap<u32, Vec<Arrived>>,
-    ) -> Result<Vec<Arrived>, QueryError> {
-        let mut runs: Vec<Arrived> = Vec::new();
-        let mut newest = TimestampMs::MIN;
-        for nth in (0..self.series.places_of(number).len()).rev() {
-            let at = self.series.places_of(number)[nth];
-            if self.ends[self.series.source_of(at)] < newest {
-                continue;
-            }
-            let read = self.runs_at(at, scratch, before)?;
-            let segments = read.iter().map(|run| &run.segment);
-            newest = segments
-                .filter_map(|segment| last_present(segment, self.range.end))
-                .fold(newest, Ord::max);
-            runs.extend(read);
-        }
-        Ok(runs)
-    }
-
-    /// Returns what one place of a series has.
-    fn runs_at(
-        &mut self,
-        at: u32,
-        scratch: &mut Scratch,
-        before: &mut HashMap<u32, Vec<Arrived>>,
-    ) -> Result<Vec<Arrived>, QueryError> {
-        let Located {
-            source,
-            series,
-            nth,
-        } = self.series.place(at);
-        let range = self.range;
-        Ok(match &mut self.sources[source] {
-            Source::Partition {
-                handle,
-                open: Some((partition, mask)),
-                ..
-            } => match partition.read_columns(series, range, self.columns, scratch) {
-                Ok(read) => mask.apply(series, read),
-                Err(error) => {
-                    self.snapshot.series_damaged(handle, partition, &error)?;
-                    Vec::new()
-                }
-            },
-            Source::Partition { open: None, .. } => before.remove(&at).unwrap_or_default(),
-            Source::Head { hidden, reader, .. } => {
-                if self.newest && hidden.is_empty() {
-                    reader.read_newest(nth)
-                } else {
-                    without(reader.read(nth), hidden)
-                }
-            }
-        })
+        selected.read_unheld()?;
+        Ok(selected)
     }
 
     /// Reads what lies in partitions that are not kept open, by place.
-    fn read_unheld(
-        &mut self,
-        scratch: &mut Scratch,
-    ) -> Result<HashMap<u32, Vec<Arrived>>, QueryError> {
+    fn read_unheld(&mut self) -> Result<(), QueryError> {
+        let mut scratch = Scratch::default();
         let mut read = HashMap::new();
-        let mut held: Option<(usize, Option<Opened>)> = None;
+        let mut held: Option<(usize, Option<Opened>, PartitionReader)> = None;
         for at in 0..self.series.places() {
             let Located { source, series, .. } = self.series.place(at);
             let Source::Partition {
@@ -489,12 +307,12 @@ impl<'a> Selection<'a> {
                         None
                     }
                 };
-                held = Some((source, opened));
+                held = Some((source, opened, PartitionReader::default()));
             }
-            let Some((_, Some((partition, mask)))) = &held else {
+            let Some((_, Some((partition, mask)), reader)) = &mut held else {
                 continue;
             };
-            match partition.read_columns(series, self.range, self.columns, scratch) {
+            match reader.read(partition, series, self.range, self.columns, &mut scratch) {
                 Ok(runs) => {
                     let runs = mask.apply(series, runs);
                     let bytes: u64 = runs.iter().map(bytes_of).sum();
@@ -505,7 +323,232 @@ impl<'a> Selection<'a> {
                 Err(error) => self.snapshot.series_damaged(handle, partition, &error)?,
             }
         }
-        Ok(read)
+        self.unheld = Mutex::new(read);
+        Ok(())
+    }
+}
+
+impl Drop for Selected<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.budget.release(self.charged);
+        }
+    }
+}
+
+impl Selection for Selected<'_> {
+    fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    fn reader(&self) -> Box<dyn SelectionReader + '_> {
+        Box::new(Reader {
+            of: self,
+            sources: self.sources.iter().map(Source::reader).collect(),
+            scratch: Scratch::default(),
+            plain: PlainSeries::new(self.range),
+        })
+    }
+}
+
+/// Reads series of a selection, on one thread.
+struct Reader<'s, 'a> {
+    of: &'s Selected<'a>,
+    /// By source.
+    sources: Vec<SourceReader<'s>>,
+    scratch: Scratch,
+    plain: PlainSeries,
+}
+
+impl SelectionReader for Reader<'_, '_> {
+    fn read(&mut self, series: Range<usize>, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        let of = self.of;
+        let mut passing = Passing {
+            budget: of.budget,
+            kept: of.kept,
+            samples: 0,
+            bytes: 0,
+        };
+        for index in series {
+            if index % CHECK_EVERY == 0 {
+                of.budget.check()?;
+            }
+            let number = of.series.at(index);
+            let Some(labels) = of.series.labels(number) else {
+                continue;
+            };
+            let found = match self.append_plain(number) {
+                Appended::Plain => self.plain.finish(),
+                Appended::Nothing => Ok(None),
+                Appended::Other => Err(NotPlain),
+            };
+            let flow = match found {
+                Ok(Some((times, values))) => {
+                    let rows = values.len() as u64;
+                    passing.pass(rows, rows * SAMPLE_BYTES)?;
+                    visit(labels, Samples::Plain { times, values })
+                }
+                Ok(None) => ControlFlow::Continue(()),
+                Err(NotPlain) => {
+                    let runs = self.runs_of(number)?;
+                    passing.pass(rows_of(&runs), runs.iter().map(bytes_of).sum())?;
+                    let mut segments = merge_runs(runs);
+                    segments.retain(has_rows);
+                    if any_within(&segments, of.range) {
+                        visit(labels, Samples::Segments(&segments))
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                }
+            };
+            if flow.is_break() {
+                break;
+            }
+        }
+        of.budget.charge(passing.samples, 0)?;
+        Ok(())
+    }
+}
+
+impl Reader<'_, '_> {
+    /// Appends what all places of a series have, if all of it is plain; for whoever looks at the newest sample only, that one alone where
+    /// it is found without reading others.
+    fn append_plain(&mut self, number: usize) -> Appended {
+        self.plain.begin();
+        if self.of.newest && self.append_newest(number) {
+            return Appended::Plain;
+        }
+        self.plain.begin();
+        let mut appended = Appended::Nothing;
+        for at in self.of.series.places_of(number) {
+            let place = self.of.series.place(*at);
+            let source = &self.of.sources[place.source];
+            let out = &mut self.plain;
+            let here = match (source, &mut self.sources[place.source]) {
+                (
+                    Source::Partition {
+                        open: Some((partition, mask)),
+                        ..
+                    },
+                    SourceReader::Partition(reader),
+                ) if !mask.hides(place.series) => {
+                    let range = self.of.range;
+                    reader.append(partition, place.series, range, &mut self.scratch, out)
+                }
+                (Source::Head { hidden, .. }, SourceReader::Head(reader)) if hidden.is_empty() => {
+                    reader.append_plain(place.nth, out)
+                }
+                _ => Appended::Other,
+            };
+            match here {
+                Appended::Other => return Appended::Other,
+                Appended::Plain => appended = Appended::Plain,
+                Appended::Nothing => {}
+            }
+        }
+        appended
+    }
+
+    /// Appends the newest sample of a series, if it is plain, in the youngest source, and newer than all that the others may have.
+    fn append_newest(&mut self, number: usize) -> bool {
+        let Selected {
+            series,
+            sources,
+            ends,
+            ..
+        } = self.of;
+        let Some((youngest, others)) = series.places_of(number).split_last() else {
+            return false;
+        };
+        let place = series.place(*youngest);
+        let newest = match (&sources[place.source], &mut self.sources[place.source]) {
+            (Source::Head { hidden, .. }, SourceReader::Head(reader)) if hidden.is_empty() => {
+                reader.append_newest(place.nth, &mut self.plain)
+            }
+            _ => None,
+        };
+        newest.is_some_and(|newest| {
+            others.iter().all(|at| {
+                let source = series.source_of(*at);
+                // Most sources end before; few files end with a row that others have not come to yet.
+                ends[source] < newest
+                    || sources[source].ends_before(
+                        series.place(*at).nth,
+                        series.of_source(source),
+                        newest,
+                    )
+            })
+        })
+    }
+
+    /// Returns what all places of a series have.
+    fn runs_of(&mut self, number: usize) -> Result<Vec<Arrived>, QueryError> {
+        if self.of.newest {
+            return self.newest_of(number);
+        }
+        let mut runs = Vec::new();
+        for at in self.of.series.places_of(number) {
+            runs.extend(self.runs_at(*at)?);
+        }
+        Ok(runs)
+    }
+
+    /// The same, for whoever looks at the newest sample only: from the youngest source on, as long as one may have a newer sample than those
+    /// before.
+    fn newest_of(&mut self, number: usize) -> Result<Vec<Arrived>, QueryError> {
+        let of = self.of;
+        let mut runs: Vec<Arrived> = Vec::new();
+        let mut newest = TimestampMs::MIN;
+        for at in of.series.places_of(number).iter().rev() {
+            if of.ends[of.series.source_of(*at)] < newest {
+                continue;
+            }
+            let read = self.runs_at(*at)?;
+            let segments = read.iter().map(|run| &run.segment);
+            newest = segments
+                .filter_map(|segment| last_present(segment, of.range.end))
+                .fold(newest, Ord::max);
+            runs.extend(read);
+        }
+        Ok(runs)
+    }
+
+    /// Returns what one place of a series has.
+    fn runs_at(&mut self, at: u32) -> Result<Vec<Arrived>, QueryError> {
+        let of = self.of;
+        let Located {
+            source,
+            series,
+            nth,
+        } = of.series.place(at);
+        let (range, columns) = (of.range, of.columns);
+        Ok(match (&of.sources[source], &mut self.sources[source]) {
+            (
+                Source::Partition {
+                    handle,
+                    open: Some((partition, mask)),
+                    ..
+                },
+                SourceReader::Partition(reader),
+            ) => match reader.read(partition, series, range, columns, &mut self.scratch) {
+                Ok(read) => mask.apply(series, read),
+                Err(error) => {
+                    of.snapshot.series_damaged(handle, partition, &error)?;
+                    Vec::new()
+                }
+            },
+            (Source::Head { hidden, .. }, SourceReader::Head(reader)) => {
+                if of.newest && hidden.is_empty() {
+                    reader.read_newest(nth)
+                } else {
+                    without(reader.read(nth), hidden)
+                }
+            }
+            _ => {
+                let mut unheld = of.unheld.lock().unwrap_or_else(PoisonError::into_inner);
+                unheld.remove(&at).unwrap_or_default()
+            }
+        })
     }
 }
 
@@ -530,11 +573,10 @@ impl<'a> Gatherer<'a, '_> {
         part.index
             .each_identity(&matching, |id, identity| self.series.add(id, identity));
         let ids = self.series.of_source().to_vec();
-        let reader = SeriesReader::new(&part.head, part.until, self.select.range, ids);
         Ok(Source::Head {
             part,
             hidden,
-            reader: Box::new(reader),
+            series: HeadSeries::new(&part.head, part.until, self.select.range, ids),
         })
     }
 

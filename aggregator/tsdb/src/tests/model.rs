@@ -453,7 +453,10 @@ fn check_newest(store: &Tsdb, range: TimeRange) {
     querier
         .select_each(&select, wanted, &Unlimited, &mut |labels, samples| {
             let segments = samples.to_segments();
-            let series = SeriesData { labels, segments };
+            let series = SeriesData {
+                labels: labels.clone(),
+                segments,
+            };
             let samples = series.samples(range).last();
             found.extend(samples.map(|sample| {
                 let sample = (sample.at.0, text_of(&sample.value));

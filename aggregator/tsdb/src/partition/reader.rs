@@ -1,4 +1,4 @@
-//! Plain series of a partition, read one after the other.
+//! Series of a partition, read one after the other.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,7 +6,7 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use model::{TimeRange, TimestampMs};
-use storage::Times;
+use storage::{RollupColumns, Segment, Times};
 
 use super::block::BlockKind;
 use super::directory::{LISTED_SERIES, PagePlace};
@@ -14,6 +14,7 @@ use super::{Partition, PartitionError, slice};
 use crate::bytes::Malformed;
 use crate::hashing::Spread;
 use crate::index::SeriesId;
+use crate::merge_runs::Arrived;
 use crate::page::{Scratch, append_plain_floats};
 use crate::plain::{Appended, PlainSeries};
 
@@ -22,7 +23,7 @@ const TIMES_MAX: usize = 4_096;
 
 /// What neighbours in a partition have in common: looked up once, not series by series in the cache that all queries share.
 #[derive(Debug, Default)]
-pub(crate) struct PlainReader {
+pub(crate) struct PartitionReader {
     /// The list of pages read last, and its number.
     list: Option<(usize, Arc<Vec<Vec<PagePlace>>>)>,
     /// The block read last, and its number.
@@ -31,7 +32,7 @@ pub(crate) struct PlainReader {
     times: HashMap<u64, (Times, TimeRange), BuildHasherDefault<Spread>>,
 }
 
-impl PlainReader {
+impl PartitionReader {
     /// Appends the pages of a series that touch `range`, whole, if all of them are plain. What is damaged is [`Appended::Other`]: whoever
     /// reads it otherwise learns what is wrong.
     pub(crate) fn append(
@@ -63,14 +64,7 @@ impl PlainReader {
                 continue;
             }
             let times = times.clone();
-            let block = match &self.block {
-                Some((number, block)) if *number == page.block => Arc::clone(block),
-                _ => {
-                    let block = partition.blocks().read(BlockKind::Pages, page.block)?;
-                    self.block = Some((page.block, Arc::clone(&block)));
-                    block
-                }
-            };
+            let block = self.block_of(partition, page)?;
             let malformed =
                 |what| PartitionError::malformed(partition.path(), page.block, Malformed(what));
             let bytes = slice(&block, page.offset, page.bytes)
@@ -85,6 +79,35 @@ impl PlainReader {
             appended = Appended::Plain;
         }
         Ok(appended)
+    }
+
+    /// Returns the pages of a series that touch `range`, whole, in the order in which they were written; of summaries only the columns of values
+    /// in `wanted`.
+    pub(crate) fn read(
+        &mut self,
+        partition: &Partition,
+        series: SeriesId,
+        range: TimeRange,
+        wanted: RollupColumns,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Arrived>, PartitionError> {
+        let listed = self.list_of(partition, series)?;
+        let pages = listed.get(series as usize % LISTED_SERIES);
+        let mut runs = Vec::new();
+        for page in pages.into_iter().flatten() {
+            let (times, span) = self.times_of(partition, page)?;
+            if !span.overlaps(range) {
+                continue;
+            }
+            let times = times.clone();
+            let block = self.block_of(partition, page)?;
+            let segment = partition.values_in(&block, page, wanted, scratch)?;
+            runs.push(Arrived {
+                arrival: page.arrival,
+                segment: Segment { times, ..segment },
+            });
+        }
+        Ok(runs)
     }
 
     /// Returns the time of the last row of a series' pages.
@@ -117,6 +140,22 @@ impl PlainReader {
         let list = partition.pages_of(series)?.list;
         self.list = Some((number, Arc::clone(&list)));
         Ok(list)
+    }
+
+    /// Returns the block that a page lies in.
+    fn block_of(
+        &mut self,
+        partition: &Partition,
+        page: &PagePlace,
+    ) -> Result<Arc<Vec<u8>>, PartitionError> {
+        if let Some((number, block)) = &self.block
+            && *number == page.block
+        {
+            return Ok(Arc::clone(block));
+        }
+        let block = partition.blocks().read(BlockKind::Pages, page.block)?;
+        self.block = Some((page.block, Arc::clone(&block)));
+        Ok(block)
     }
 
     /// Returns the times of a page's rows, and those of them at either end.
