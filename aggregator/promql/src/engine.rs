@@ -94,7 +94,7 @@ pub struct QueryOptions {
     pub explain: bool,
 }
 
-/// Evaluates PromQL over anything [`Queryable`]. Holds no data, no threads and no clock; share it freely.
+/// Evaluates PromQL over anything [`Queryable`]. Holds no data and no clock, and threads no longer than a query takes; share it freely.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     config: EngineConfig,

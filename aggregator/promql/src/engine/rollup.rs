@@ -22,7 +22,7 @@ use super::window::{LookTimes, Reach};
 use crate::functions::float::KahanSum;
 use crate::functions::over_time;
 use crate::functions::rate::{
-    Change, Changes, RateKind, RateWindow, RateWindows, Spacing, extrapolate,
+    Change, Changes, RateKind, RateWindow, RateWindows, Spacing, extrapolate, falls,
 };
 use crate::result::ABSENT;
 use crate::{Column, Note};
@@ -394,8 +394,7 @@ impl Elements {
         let [firsts, lasts, lost] = [RollupColumn::First, RollupColumn::Last, RollupColumn::Lost]
             .map(|column| self.columns[column as usize].as_slice());
         // Nearly always there are none, and that is found out several values at a time.
-        let pairs = firsts.iter().skip(1).zip(lasts);
-        let between = pairs.fold(false, |falls, (first, last)| falls | (first < last));
+        let between = falls(lasts, firsts.get(1..).unwrap_or_default());
         let inside = lost
             .iter()
             .fold(false, |falls, lost| falls | (*lost != 0.0));

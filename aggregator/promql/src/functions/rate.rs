@@ -205,17 +205,21 @@ fn seconds(ms: i64) -> f64 {
 pub(crate) fn resets(points: Points<'_, f64>, (from, to): (usize, usize)) -> Vec<(usize, f64)> {
     let values = points.values;
     // Nearly always there are none, and that is found out several values at a time.
-    let falls = |values: &[f64]| {
-        let pairs = values.iter().zip(values.iter().skip(1));
-        pairs.fold(false, |falls, (before, now)| falls | (now < before))
-    };
-    if points.starts.is_empty() && !falls(&values[from..to]) {
+    let earlier = &values[from..to.saturating_sub(1).max(from)];
+    let later = &values[(from + 1).min(to)..to];
+    if points.starts.is_empty() && !falls(earlier, later) {
         return Vec::new();
     }
     (from + 1..to)
         .filter(|index| values[*index] < values[*index - 1] || points.start_time_reset(*index))
         .map(|index| (index, values[index - 1]))
         .collect()
+}
+
+/// Returns whether any value is below the one before it, which stands at the same place of the other slice.
+pub(crate) fn falls(before: &[f64], now: &[f64]) -> bool {
+    let pairs = before.iter().zip(now);
+    pairs.fold(false, |falls, (before, now)| falls | (now < before))
 }
 
 /// Returns rate, increase or delta over one window of floats: `low..high` of the series' samples; `resets` are those of the series.
