@@ -53,7 +53,8 @@ pub struct EngineConfig {
     pub samples_max: u64,
     /// Threads that queries may have beside their own, all queries together (none).
     pub helper_threads: usize,
-    /// Series from which on a selector is worked on by several threads (4,096).
+    /// Work from which on a selector is shared out to several threads: its series times the instants, and as much as 15 instants for reading
+    /// each (1.5 million: some 100 ms of one thread, where a fifth more of processor time is worth the half of waiting).
     pub parallel_from: usize,
     /// Remove `__name__` at the end of a query instead of in each function (off).
     pub delayed_name_removal: bool,
@@ -72,7 +73,7 @@ impl Default for EngineConfig {
             subquery_step: Duration::from_secs(60),
             samples_max: 50_000_000,
             helper_threads: 0,
-            parallel_from: 4_096,
+            parallel_from: 1_500_000,
             delayed_name_removal: false,
             start_timestamps: false,
             type_and_unit_labels: false,

@@ -25,6 +25,8 @@ const AHEAD_PER_THREAD: usize = 2;
 /// Points that a stretch comes to, and its series, at most.
 const POINTS_OF_STRETCH: usize = 64 << 10;
 const SERIES_OF_STRETCH: usize = 512;
+/// What reading a series costs, in instants.
+const INSTANTS_OF_READING: usize = 15;
 
 /// What is done with each series of a selector; holds what one thread needs for that.
 pub(crate) trait SeriesWork<'q> {
@@ -96,7 +98,8 @@ impl<'q> Evaluator<'q> {
         let stretch = (POINTS_OF_STRETCH / self.query.len().max(1)).clamp(1, SERIES_OF_STRETCH);
         let stretch = stretch.min(self.config.parallel_from.max(1));
         let stretches = count.div_ceil(stretch);
-        let taken = if count < self.config.parallel_from || !heavy {
+        let work = count.saturating_mul(self.query.len() + INSTANTS_OF_READING);
+        let taken = if work < self.config.parallel_from || !heavy {
             helpers.take(0)
         } else {
             helpers.take(stretches.saturating_sub(1))
