@@ -34,8 +34,9 @@ pub(crate) struct HeadSeries<'a> {
 impl<'a> HeadSeries<'a> {
     /// Returns these series.
     pub(crate) fn new(head: &'a Head, until: u64, range: TimeRange, series: Vec<SeriesId>) -> Self {
-        let places = lock(&head.places);
+        // In the order of the writer, which finds places while it holds the loose series: the other way round both would wait for ever.
         let loose = lock(&head.loose);
+        let places = lock(&head.places);
         let spot = |series: &SeriesId| {
             let placed = places.get(*series as usize);
             match (placed, loose.get(*series).is_some()) {
@@ -174,4 +175,35 @@ fn newest_of<'v>(
     let at = *view.times.as_slice().get(row)?;
     let newest = range.contains(at) && of_place.all(|view| view.range().end < at);
     newest.then_some((view, row, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_loose_series_holds_nothing_that_their_writer_needs() {
+        let head = Head::new(0);
+        let held = lock(&head.loose);
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                HeadSeries::new(&head, 1, TimeRange::ALL, vec![0])
+                    .spots
+                    .len()
+            });
+            // It waits for what is held here, in whatever moment this looks.
+            for _ in 0..1_000 {
+                drop(
+                    head.places
+                        .try_lock()
+                        .expect("nobody holds places and waits"),
+                );
+                thread::yield_now();
+            }
+            drop(held);
+            assert_eq!(reading.join().expect("it ends"), 1);
+        });
+    }
 }
