@@ -14,6 +14,10 @@ pub enum Lane {
     Live,
     /// A backlog that drains beside it.
     CatchUp,
+    /// Samples with times of their own that take the place of what is stored at these times, be it there already or yet to come on another
+    /// lane; where the value is [`VOID_NAN`](model::VOID_NAN), of nothing. Of several the last in the log stands. A batch of them is
+    /// seen as a whole or not at all, as any other; it has no rows. For writers inside the aggregator: agents cannot change what is said.
+    Correction,
 }
 
 /// Who brings data.

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{Exemplar, Histogram, Labels, Matcher, Metadata, TimeRange, TimestampMs, Value};
+use model::{
+    Exemplar, Histogram, Labels, Matcher, Metadata, TimeRange, TimestampMs, Value, is_void,
+};
 use rows::{
     AgentId, Batch, BatchNumber, CohortDefinition, CohortId, Epoch, MetricMetadata, NumberSet,
     Slot, StoreId,
 };
 
 use crate::{
-    AppendOutcome, Appender, Budget, Busy, Done, ExemplarSeries, FamilyMetadata, Names, Querier,
-    QueryError, Queryable, RefusalReason, Refusals, Segment, SegmentValues, Select, SeriesData,
-    Source, Times,
+    AppendOutcome, Appender, Budget, Busy, Done, ExemplarSeries, FamilyMetadata, Lane, Names,
+    Querier, QueryError, Queryable, RefusalReason, Refusals, Segment, SegmentValues, Select,
+    SeriesData, Source, Times,
 };
 
 /// A store in memory. Cloning shares it.
@@ -35,6 +37,8 @@ struct Contents {
 struct Stored {
     value: Value,
     start: TimestampMs,
+    /// A correction says that there is no sample.
+    is_void: bool,
 }
 
 impl MemoryStore {
@@ -57,6 +61,11 @@ impl MemoryStore {
         start: TimestampMs,
     ) -> bool {
         Arc::make_mut(&mut self.contents()).insert(labels, at, value, start)
+    }
+
+    /// Puts one sample in the place of whatever there is; [`VOID_NAN`](model::VOID_NAN): of nothing.
+    pub fn correct(&self, labels: &Labels, at: TimestampMs, value: Value) {
+        Arc::make_mut(&mut self.contents()).correct(labels, at, value, TimestampMs(0));
     }
 
     /// Stores an exemplar.
@@ -90,8 +99,30 @@ impl Contents {
         if samples.contains_key(&at) {
             return false;
         }
-        samples.insert(at, Stored { value, start });
+        let is_void = false;
+        samples.insert(
+            at,
+            Stored {
+                value,
+                start,
+                is_void,
+            },
+        );
         true
+    }
+
+    /// Puts a sample in the place of whatever there is; a void one stays as such, so that nothing takes its place.
+    fn correct(&mut self, labels: &Labels, at: TimestampMs, value: Value, start: TimestampMs) {
+        let samples = self.series.entry(labels.clone()).or_default();
+        let is_void = matches!(value, Value::Float(value) if is_void(value));
+        samples.insert(
+            at,
+            Stored {
+                value,
+                start,
+                is_void,
+            },
+        );
     }
 
     fn has(&self, labels: &Labels, at: TimestampMs, value: &Value) -> bool {
@@ -125,6 +156,9 @@ impl Contents {
                 .cloned()
         });
         match labels {
+            Some(labels) if source.lane == Lane::Correction => {
+                self.correct(&labels, at, value, start);
+            }
             Some(labels) => {
                 if !self.insert(&labels, at, value.clone(), start) && !self.has(&labels, at, &value)
                 {
@@ -143,7 +177,11 @@ impl Contents {
         self.series
             .iter()
             .filter(move |(_, samples)| {
-                range.start <= range.end && samples.range(range.start..=range.end).next().is_some()
+                let mut within = (range.start <= range.end)
+                    .then(|| samples.range(range.start..=range.end))
+                    .into_iter()
+                    .flatten();
+                within.any(|(_, stored)| !stored.is_void)
             })
             .map(|(labels, _)| labels)
             .filter(move |labels| matches_any(matcher_sets, labels))
@@ -285,6 +323,7 @@ impl Querier for Contents {
             }
             let in_range: Vec<(TimestampMs, Stored)> = samples
                 .range(range.start..=range.end)
+                .filter(|(_, stored)| !stored.is_void)
                 .map(|(at, stored)| (*at, stored.clone()))
                 .collect();
             budget.charge(in_range.len() as u64, in_range.len() as u64 * 16)?;

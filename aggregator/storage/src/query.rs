@@ -143,6 +143,9 @@ pub trait SelectionReader {
 pub trait Queryable: Send + Sync + fmt::Debug {
     /// Returns a view of all that was readable at this moment, whole rows only; holding it does not block ingest.
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError>;
+
+    /// Waits until views show what was acknowledged before this call: some milliseconds, ten seconds at most. For whoever reads what it wrote.
+    fn catch_up(&self) {}
 }
 
 /// A fixed view of a store.

@@ -115,7 +115,7 @@ pub(crate) struct EpochState {
     /// Per cohort and lane: the last row that this segment has, so what the next one may lean on.
     bases: HashMap<(CohortId, Lane), LaneBase>,
     /// Per lane, batches since the log last wrote down all bases.
-    batches: [u32; 2],
+    batches: [u32; 3],
 }
 
 /// What the log thread knows of a cohort in an epoch.
@@ -301,11 +301,12 @@ impl EpochState {
         if self.bases_in != segment || self.bases.len() > COHORTS_PER_EPOCH_MAX {
             self.bases_in = segment;
             self.bases.clear();
-            self.batches = [0; 2];
+            self.batches = [0; 3];
         }
         let batches = &mut self.batches[match lane {
             Lane::Live => 0,
             Lane::CatchUp => 1,
+            Lane::Correction => 2,
         }];
         *batches += 1;
         if *batches > BATCHES_PER_BASE {

@@ -38,6 +38,8 @@ pub struct TsdbConfig {
     pub limits: Limits,
     /// The memory of the process that the store is part of; default: not measured, so not bounded.
     pub memory: Option<ProcessMemory>,
+    /// Which rows count as late for [`Tsdb::take_late`](crate::Tsdb::take_late).
+    pub late: LateConfig,
     /// Told how far opening has come.
     pub progress: ReplayProgress,
     /// How the log is written.
@@ -48,6 +50,25 @@ pub struct TsdbConfig {
     pub open_partitions_max: usize,
     /// What all partitions together keep decoded for the next query; default 64 MiB.
     pub cache_bytes: usize,
+}
+
+/// Which rows are late.
+#[derive(Clone, Debug)]
+pub struct LateConfig {
+    /// Those that come so long after their time on the lane for what is sampled now; default 2 s: more than rows take on their way, and not
+    /// much more. All on the lane for backlogs are.
+    pub after: Duration,
+    /// Agents whose rows never are: writers inside the process that are late on purpose.
+    pub except: Vec<AgentId>,
+}
+
+impl Default for LateConfig {
+    fn default() -> Self {
+        Self {
+            after: Duration::from_secs(2),
+            except: Vec::new(),
+        }
+    }
 }
 
 /// Series that are kept for a time of their own.
@@ -201,6 +222,7 @@ impl TsdbConfig {
             ahead_max: Duration::from_mins(10),
             limits: Limits::default(),
             memory: None,
+            late: LateConfig::default(),
             progress: ReplayProgress::default(),
             log: LogConfig::default(),
             seal: SealConfig::default(),

@@ -32,7 +32,7 @@ use self::chunk::{Chunk, Tile};
 use self::loose::{AxisReads, LooseTable};
 use self::pages::{Pages, chunk_columns};
 use crate::index::{HeadIndex, SeriesId};
-use crate::merge_runs::Arrived;
+use crate::merge_runs::{Arrival, Arrived};
 use crate::page::Scratch;
 use crate::plain::Appended;
 
@@ -136,7 +136,7 @@ pub(crate) struct View {
     /// The rows up to the end of the view, those skipped included.
     rows: usize,
     times: Times,
-    arrival: u64,
+    arrival: Arrival,
     /// The time of the row that was asked for first as a series' newest: that of nearly all.
     newest: OnceLock<(usize, Times)>,
 }
@@ -384,6 +384,7 @@ impl View {
                     )
                 };
                 let arrival = chunk.positions(rows).get(skipped).copied()?;
+                let arrival = Arrival::at(arrival);
                 (skipped, rows, Times::new(&times[skipped..rows]), arrival)
             }
             Stretch::Closed(pages) => {
@@ -394,7 +395,7 @@ impl View {
                 } else {
                     Times::new(&all.as_slice()[..rows])
                 };
-                (0, rows, times, pages.first_position())
+                (0, rows, times, Arrival::at(pages.first_position()))
             }
         };
         (rows > skipped).then_some(Self {
@@ -558,7 +559,7 @@ impl Head {
 }
 
 impl View {
-    pub(crate) const fn arrival(&self) -> u64 {
+    pub(crate) const fn arrival(&self) -> Arrival {
         self.arrival
     }
 

@@ -24,6 +24,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::catalogue::{Catalogue, ImportEntry, Level, PartitionEntry, Tier};
 use crate::config::TsdbConfig;
 use crate::head::sample_columns;
+use crate::merge_runs::Arrival;
 use crate::page::Scratch;
 use crate::partition::{PartitionError, PartitionKey, PartitionWriter, TimesId};
 use crate::report::RecoveryReport;
@@ -174,7 +175,7 @@ impl<'a> Import<'a> {
             let Some(open) = self.writers.get_mut(&(span, shard)) else {
                 continue;
             };
-            let place = (span_range(span), self.position);
+            let place = (span_range(span), Arrival::at(self.position));
             open.put(labels, part, place, &mut self.scratch)
                 .map_err(|error| failed(&open.name, &error))?;
             self.newest = part
@@ -302,7 +303,7 @@ impl SpanWriter<'_> {
         &mut self,
         labels: &Labels,
         samples: &[Sample],
-        (range, position): (TimeRange, u64),
+        (range, arrival): (TimeRange, Arrival),
         scratch: &mut Scratch,
     ) -> Result<(), PartitionError> {
         self.writer.start_series(labels)?;
@@ -312,7 +313,7 @@ impl SpanWriter<'_> {
             let times = self.column(&times)?;
             put_pages(
                 &mut self.writer,
-                (times, position),
+                (times, arrival),
                 &sample_columns(&values),
                 scratch,
             )?;

@@ -16,6 +16,8 @@
 //! - `done(Stored)` and [`Appender::known`](storage::Appender::known) speak of synced batches only.
 //! - What the log refuses (limits, time bounds) is written beside the batch, so replay decides nothing.
 //! - The log stands behind each row until a catalogue commit stands in for it; files that the catalogue does not name are removed.
+//! - At equal timestamps the first in the log stands, unless its writer corrects it (the lane for corrections; see `merge_runs`): a batch of
+//!   corrections is seen as a whole or not at all, in heads, files and summaries alike.
 //! - A query sees the heads at one position per shard and the partitions of that moment: whole rows, fixed while it is held.
 //!
 //! Formats: FORMAT.md. Never here: tokio, sockets, HTTP, query languages.
@@ -38,6 +40,7 @@ mod import;
 mod index;
 mod intake;
 mod keeper;
+mod late;
 mod layout;
 mod log;
 mod memory;
@@ -71,8 +74,8 @@ mod tier;
 mod tsdb;
 
 pub use config::{
-    Durability, Limits, LogConfig, MergeConfig, ProcessMemory, RetentionClass, SealConfig,
-    TierRetention, TsdbConfig,
+    Durability, LateConfig, Limits, LogConfig, MergeConfig, ProcessMemory, RetentionClass,
+    SealConfig, TierRetention, TsdbConfig,
 };
 pub use deletes::DeleteError;
 pub use import::{Import, ImportError, ImportSummary, Importer};

@@ -2,14 +2,15 @@
 //!
 //! The inputs' series are walked in order of their labels, all inputs side by side. Per series:
 //! 1. its pages are put in order of time; what deletes hit is cut out of them;
-//! 2. pages that overlap others become one stretch by [`merge_runs`]: at equal timestamps the first in the log stands;
-//! 3. stretches are laid end to end and cut into pages of up to so many rows.
+//! 2. pages that overlap others become one stretch by [`merge_for_file`]: at equal timestamps the first in the log stands;
+//! 3. stretches are laid end to end and cut into pages of up to so many rows; corrections make pages of their own, for they stand
+//!    before what other files have.
 //!
 //! Series of a cohort have the same rows in their inputs, so they get the same rows here and must share one time column again: a column
 //! is known by the rows it was put together from, and where these differ by its content.
 //!
 //! Of the inputs no more is held at once than one series' overlapping pages and one page of the output, beside directories and indexes.
-//! The inputs must lie together in the log: a page of the output has the earliest arrival of what it holds, and no partition that is not
+//! The inputs must lie together in the log: a page of the output has the least arrival of what it holds, and no partition that is not
 //! an input may have rows from between.
 
 use std::cmp::Reverse;
@@ -28,7 +29,7 @@ use crate::config::RetentionClass;
 use crate::deletes::{Mask, cut};
 use crate::head::{Columns, Gathering, OwnedValues};
 use crate::index::SeriesId;
-use crate::merge_runs::{Arrived, merge_runs};
+use crate::merge_runs::{Arrival, Arrived, merge_for_file};
 use crate::page::Scratch;
 use crate::partition::{
     LabelsReader, PagePlace, Partition, PartitionError, PartitionKey, PartitionSummary,
@@ -156,7 +157,7 @@ impl Merge<'_> {
             started: false,
             pieces: Vec::new(),
             rows: 0,
-            arrival: u64::MAX,
+            arrival: Arrival::LAST,
             by_rows: HashMap::new(),
             by_content: HashMap::new(),
             scratch: Scratch::default(),
@@ -318,9 +319,14 @@ fn merge_series(
             )?;
         } else {
             let runs = decode_cut(inputs, &pages[from..to], &cuts, scratch)?;
-            let arrival = runs.iter().map(|run| run.arrival).min().unwrap_or(0);
-            for segment in merge_runs(runs) {
-                let place = alone.then_some((page.input, page.place));
+            let arrivals = runs.iter().map(|run| run.arrival);
+            let arrival = arrivals.filter(|arrival| !arrival.is_correction()).min();
+            let (samples, corrections) = merge_for_file(runs);
+            let place = alone.then_some((page.input, page.place));
+            for segment in samples {
+                output.take(inputs, segment, place, arrival.unwrap_or(Arrival::LAST))?;
+            }
+            for Arrived { arrival, segment } in corrections {
                 output.take(inputs, segment, place, arrival)?;
             }
         }
@@ -438,7 +444,8 @@ struct Output<'a> {
     started: bool,
     pieces: Vec<Piece>,
     rows: usize,
-    arrival: u64,
+    /// The least of those of the pieces, which are all corrections or none.
+    arrival: Arrival,
     by_rows: HashMap<Vec<InputRows>, TimesId>,
     by_content: HashMap<u128, TimesId>,
     scratch: Scratch,
@@ -464,14 +471,17 @@ impl Output<'_> {
         added.map_err(MergeError::Output)
     }
 
-    /// Takes a stretch that is later than all before it; `place`: the page that it is, row by row.
+    /// Takes a stretch that is later than all of its kind before it; `place`: the page that it is, row by row.
     fn take(
         &mut self,
         inputs: &[Input],
         segment: Segment,
         place: Option<(usize, PagePlace)>,
-        arrival: u64,
+        arrival: Arrival,
     ) -> Result<(), MergeError> {
+        if arrival.is_correction() != self.arrival.is_correction() {
+            self.flush(inputs)?;
+        }
         let end = match place {
             Some((_, place)) => place.rows as usize,
             None => segment.times.as_slice().len(),
@@ -499,7 +509,7 @@ impl Output<'_> {
     fn flush(&mut self, inputs: &[Input]) -> Result<(), MergeError> {
         let pieces = std::mem::take(&mut self.pieces);
         let rows = std::mem::take(&mut self.rows);
-        let arrival = std::mem::replace(&mut self.arrival, u64::MAX);
+        let arrival = std::mem::replace(&mut self.arrival, Arrival::LAST);
         let Some(columns) = columns(&pieces, rows) else {
             return Ok(());
         };

@@ -4,13 +4,26 @@
 //! they become one segment with a column of its own: at equal timestamps the sample that came first in the log stands, and an absence
 //! is no sample, so it hides nothing.
 //!
+//! # Corrections
+//! Whoever was wrong about the past, as a rule is that was evaluated while an agent could not be reached, says it again on the lane for
+//! corrections. A corrected sample stands before everything that came otherwise, whenever that came; of several the last does; a void
+//! one stands too, and then there is no sample. All of it is a matter of [`Arrival`]: places in the log of corrections count backwards,
+//! below all others. So they need no look at what they correct, in no head and no file, and the rest of the store knows nothing of them.
+//!
+//! Rejected: a delete of series and span, followed by the new samples. A delete is known by its place between whole partitions, so each
+//! would seal every head, and hides from every query of the files that it hits until these are merged; their number is bounded for that
+//! reason, and corrections would use it up in a bad night. Rejected as well: rewriting what is corrected; pages do not change.
+//!
+//! What it costs: a correction is a sample more until the next merge, which drops what it hides, so of any number of corrections of a
+//! sample each file has one at most. Voids stay as long as their file: whatever they hide may lie in another one.
+//!
 //! Summaries of a downsampling tier are merged apart. Parts of one bucket that follow one another (in the files of two days) stay in their
 //! runs, one behind the other; what overlaps more than that (of two shards) is joined bucket by bucket. A bucket
 //! and samples next to it, even at its very end, go together, for whoever read them read each sample once; only where a sample
 //! lies between the first and the last of a bucket was the same time read twice, and there the bucket gives way.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use model::{Histogram, TimestampMs, Value};
@@ -20,10 +33,47 @@ use storage::{Rollup, Rollups, Segment, SegmentValues, Times};
 /// A segment and its place in the log: where two runs have a sample at the same time, the smaller arrival stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
-    /// The log position of the segment's first row.
-    pub(crate) arrival: u64,
+    /// That of the segment's first row.
+    pub(crate) arrival: Arrival,
     /// What arrived.
     pub(crate) segment: Segment,
+}
+
+/// A place in the log, as far as it decides which of two samples at one time stands: the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arrival(i64);
+
+impl Arrival {
+    /// After all others.
+    pub(crate) const LAST: Self = Self(i64::MAX);
+
+    /// Returns that of samples with this position.
+    pub(crate) const fn at(position: u64) -> Self {
+        Self(position.cast_signed())
+    }
+
+    /// Returns that of corrections with this position.
+    pub(crate) const fn of_correction(position: u64) -> Self {
+        Self(-position.cast_signed())
+    }
+
+    pub(crate) const fn is_correction(self) -> bool {
+        self.0 < 0
+    }
+
+    /// Returns the log position.
+    pub(crate) const fn position(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+
+    /// Returns it as files have it.
+    pub(crate) const fn to_stored(self) -> i64 {
+        self.0
+    }
+
+    pub(crate) const fn from_stored(stored: i64) -> Self {
+        Self(stored)
+    }
 }
 
 /// Returns the runs as segments in order of time, timestamps strictly rising over all of them. Of runs with equal arrival the one that
@@ -49,7 +99,7 @@ fn merge_samples(mut runs: Vec<Arrived>) -> Vec<Segment> {
     // Nearly always they follow one another.
     let follow = |pair: &[Arrived]| span_of(&pair[0].segment).1 < span_of(&pair[1].segment).0;
     if runs.windows(2).all(follow) {
-        return runs.into_iter().map(|run| run.segment).collect();
+        return runs.into_iter().filter_map(standing).collect();
     }
     // With their ranks, which sorting by time must not lose.
     runs.sort_by_key(|run| run.arrival);
@@ -82,9 +132,13 @@ fn merge_cluster(mut ranked: Vec<(usize, Arrived)>) -> Option<Segment> {
     ranked.sort_by_key(|(rank, _)| *rank);
     let mut runs: Vec<Arrived> = ranked.into_iter().map(|(_, run)| run).collect();
     if runs.len() <= 1 {
-        return runs.pop().map(|run| run.segment);
+        return runs.pop().and_then(standing);
     }
-    let picks = pick(&runs);
+    let mut picks = pick(&runs);
+    picks.retain(|pick| !runs[pick.run].is_void(pick.row));
+    if picks.is_empty() {
+        return None;
+    }
     let times: Vec<TimestampMs> = picks.iter().map(|pick| pick.at).collect();
     let started = runs.iter().any(|run| run.segment.start_times.is_some());
     let start_times = started.then(|| {
@@ -105,6 +159,70 @@ fn merge_cluster(mut ranked: Vec<(usize, Arrived)>) -> Option<Segment> {
         values: picked_values(&runs, &picks),
         start_times,
     })
+}
+
+impl Arrived {
+    fn is_void(&self, row: usize) -> bool {
+        let value = |row| self.segment.value(row);
+        self.arrival.is_correction()
+            && matches!(value(row), Some(Value::Float(value)) if model::is_void(value))
+    }
+}
+
+/// Returns what of a run that no other overlaps stands: all but voids.
+fn standing(run: Arrived) -> Option<Segment> {
+    if !run.arrival.is_correction() {
+        return Some(run.segment);
+    }
+    keep_rows(&run.segment, |row| !run.is_void(row))
+}
+
+/// Returns the segment, over the same time column, with those of its rows that `keep` names; `None`: none.
+fn keep_rows(segment: &Segment, keep: impl Fn(usize) -> bool) -> Option<Segment> {
+    let rows = segment.times.as_slice().len();
+    let mut presence = Presence::filled(rows, false);
+    for row in (0..rows).filter(|row| segment.is_present(*row) && keep(*row)) {
+        presence.set(row, true);
+    }
+    (presence.count() > 0).then(|| Segment {
+        presence: (presence.count() < rows).then(|| Arc::new(presence)),
+        ..segment.clone()
+    })
+}
+
+/// Merges runs into what files have of them: samples without those that are corrected, and corrections, voids among them, with the
+/// least of their arrivals.
+pub(crate) fn merge_for_file(runs: Vec<Arrived>) -> (Vec<Segment>, Vec<Arrived>) {
+    let (corrections, samples): (Vec<Arrived>, Vec<Arrived>) =
+        (runs.into_iter()).partition(|run| run.arrival.is_correction());
+    let samples = merge_samples(samples);
+    let Some(least) = corrections.iter().map(|run| run.arrival).min() else {
+        return (samples, Vec::new());
+    };
+    // To each other they are samples: the one that came last is the first in order of arrival.
+    let alike = corrections.into_iter().map(|run| Arrived {
+        arrival: Arrival(run.arrival.0.wrapping_sub(i64::MIN)),
+        ..run
+    });
+    let corrections = merge_samples(alike.collect());
+    let corrected: BTreeSet<TimestampMs> = (corrections.iter())
+        .flat_map(|segment| {
+            let times = segment.times.as_slice().iter().enumerate();
+            times.filter_map(|(row, at)| segment.is_present(row).then_some(*at))
+        })
+        .collect();
+    let samples = samples.into_iter().filter_map(|segment| {
+        let times = segment.times.clone();
+        keep_rows(&segment, |row| !corrected.contains(&times.as_slice()[row]))
+    });
+    let arrived = |segment| Arrived {
+        arrival: least,
+        segment,
+    };
+    (
+        samples.collect(),
+        corrections.into_iter().map(arrived).collect(),
+    )
 }
 
 /// A sample that stands.
@@ -284,7 +402,7 @@ mod tests {
 
     use super::*;
 
-    fn run(arrival: u64, samples: &[(i64, Option<f64>)]) -> Arrived {
+    fn run(arrival: i64, samples: &[(i64, Option<f64>)]) -> Arrived {
         let times: Vec<TimestampMs> = samples.iter().map(|(at, _)| TimestampMs(*at)).collect();
         let mut presence = Presence::filled(samples.len(), true);
         for (row, (_, value)) in samples.iter().enumerate() {
@@ -296,7 +414,10 @@ mod tests {
             .collect();
         let mut segment = Segment::floats(Times::new(times), values);
         segment.presence = Some(Arc::new(presence));
-        Arrived { arrival, segment }
+        Arrived {
+            arrival: Arrival(arrival),
+            segment,
+        }
     }
 
     fn samples(segments: &[Segment]) -> Vec<(i64, f64)> {
@@ -347,7 +468,7 @@ mod tests {
         let merged = merge_runs(vec![
             run(1, &[(10, Some(1.0)), (20, Some(2.0))]),
             Arrived {
-                arrival: 2,
+                arrival: Arrival(2),
                 segment: other,
             },
         ]);
@@ -373,7 +494,7 @@ mod tests {
         let until = TimestampMs(ends.last().map_or(0, |end| end.0));
         let rollups = Rollups::from_rows(LENGTH, until, &rows, RollupColumns::ALL);
         Arrived {
-            arrival: 0,
+            arrival: Arrival(0),
             segment: Segment {
                 times: Times::new(ends),
                 presence: None,
@@ -436,8 +557,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_in_the_log_stands(runs in prop::collection::vec((0u64..4, prop::collection::btree_map(0i64..60, prop::option::of(0u8..200), 0..12)), 0..7)) {
-            let mut expected: BTreeMap<i64, (u64, usize, f64)> = BTreeMap::new();
+        fn files_have_what_is_corrected_once(runs in prop::collection::vec((prop_oneof![1i64..9, -8i64..0], prop::collection::btree_map(0i64..40, prop::option::weighted(0.8, 0u8..9), 1..12)), 0..7), split in 0u64..9) {
+            let void = |arrival: i64, value: f64| if arrival < 0 && value == 0.0 { model::VOID_NAN } else { value };
+            let input: Vec<Arrived> = runs
+                .iter()
+                .map(|(arrival, samples)| run(*arrival, &samples.iter().map(|(at, value)| (*at, value.map(|value| void(*arrival, f64::from(value))))).collect::<Vec<_>>()))
+                .collect();
+            let expected = samples(&merge_runs(input.clone()));
+            // Some of the runs are merged into a file first, all of which came before the others.
+            let (early, late): (Vec<Arrived>, Vec<Arrived>) = input.into_iter().partition(|run| run.arrival.position() <= split);
+            let least = early.iter().map(|run| run.arrival).filter(|arrival| !arrival.is_correction()).min();
+            let (plain, corrections) = merge_for_file(early);
+            let mut times: Vec<i64> = samples(&plain).iter().map(|(at, _)| *at).collect();
+            times.extend(corrections.iter().flat_map(|run| samples(std::slice::from_ref(&run.segment))).map(|(at, _)| at));
+            times.sort_unstable();
+            prop_assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "each time once");
+            let arrived = |segment| Arrived { arrival: least.unwrap_or(Arrival::LAST), segment };
+            let all = plain.into_iter().map(arrived).chain(corrections).chain(late);
+            prop_assert_eq!(samples(&merge_runs(all.collect())), expected);
+        }
+
+        #[test]
+        fn the_first_in_the_log_stands(runs in prop::collection::vec((-3i64..4, prop::collection::btree_map(0i64..60, prop::option::of(0u8..200), 0..12)), 0..7)) {
+            let mut expected: BTreeMap<i64, (i64, usize, f64)> = BTreeMap::new();
             for (place, (arrival, samples)) in runs.iter().enumerate() {
                 for (at, value) in samples {
                     if let Some(value) = value {

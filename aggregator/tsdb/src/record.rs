@@ -258,6 +258,7 @@ fn put_source(out: &mut Vec<u8>, source: &LogSource) {
     out.push(match source.lane {
         Lane::Live => 0,
         Lane::CatchUp => 1,
+        Lane::Correction => 2,
     });
 }
 
@@ -327,6 +328,7 @@ fn read_source(from: &mut Reader<'_>) -> Result<LogSource, Malformed> {
     let lane = match from.u8("lane")? {
         0 => Lane::Live,
         1 => Lane::CatchUp,
+        2 => Lane::Correction,
         _ => return Err(Malformed("lane")),
     };
     Ok(LogSource { agent, epoch, lane })

@@ -20,6 +20,7 @@ use storage::{Lane, RefusalReason};
 
 use self::decoding::{Decoded, DecodedBatch, Planned, Taking, Told, decoders, read_and_decode};
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
+use crate::late::LateRows;
 use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
 use crate::progress::ReplayProgress;
 use crate::record::{self, Definition, Record};
@@ -47,6 +48,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) shards: &'a [SyncSender<ShardMessage>],
     pub(crate) report: &'a mut RecoveryReport,
     pub(crate) progress: &'a ReplayProgress,
+    pub(crate) late: &'a LateRows,
 }
 
 /// Where the log ends.
@@ -366,7 +368,7 @@ impl Replay<'_> {
         } = decoded;
         let number = batch.number;
         let live = source.lane == Lane::Live;
-        let key = (source.agent, source.epoch);
+        let key = (source.agent.clone(), source.epoch);
         // A batch is in the log once; were it there twice, the first would stand.
         let seen = state.seen.get(&key);
         if seen.is_some_and(|seen| seen.contains(number)) {
@@ -384,10 +386,11 @@ impl Replay<'_> {
         }
         let now = self.clock.monotonic();
         let cohorts = &mut *self.cohorts;
-        let (items, refused, stored) = shard_items(&batch, position, taken, &mut |cohort| {
-            let cohort = cohorts.used(&key, cohort, now)?;
-            Some(Arc::clone(&cohort.layout))
-        });
+        let (items, refused, stored) =
+            shard_items(&batch, (position, source.lane), taken, &mut |cohort| {
+                let cohort = cohorts.used(&key, cohort, now)?;
+                Some(Arc::clone(&cohort.layout))
+            });
         let undefined = refused
             .iter()
             .find(|(reason, _)| *reason == RefusalReason::Undefined);
@@ -424,6 +427,7 @@ impl Replay<'_> {
             }
         }
         if new {
+            self.late.note(&source, &batch, taken);
             self.report.batches += 1;
             self.report.samples += stored;
         }

@@ -15,6 +15,7 @@ use rows::Slot;
 
 use crate::head::{Columns, Gathering, Head, ReadCache, View};
 use crate::index::{IndexRead as _, SeriesId};
+use crate::merge_runs::Arrival;
 use crate::page::Scratch;
 use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};
 
@@ -190,7 +191,7 @@ impl Sealing {
 struct Band {
     generation: u32,
     late: bool,
-    arrival: u64,
+    arrival: Arrival,
     times: Vec<TimestampMs>,
     parts: Vec<Part>,
 }
@@ -272,7 +273,7 @@ impl Band {
 /// Writes a column as one page, or, where its histograms are too many for one, as several.
 pub(crate) fn put_pages(
     writer: &mut PartitionWriter<'_>,
-    (times, arrival): (TimesId, u64),
+    (times, arrival): (TimesId, Arrival),
     columns: &Columns,
     scratch: &mut Scratch,
 ) -> Result<(), PartitionError> {

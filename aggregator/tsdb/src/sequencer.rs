@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -29,9 +30,11 @@ use storage::{AppendOutcome, Done, Lane, RefusalReason, Refusals, Source};
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::counters::Counters;
 use crate::intake::{Command, Intake, OnTheirWay};
+use crate::late::LateRows;
 use crate::layout::Layout;
 use crate::log::{Log, Target};
 use crate::memory::Memory;
+use crate::merge_runs::Arrival;
 use crate::record::{self, LogSource};
 use crate::segment::put_record;
 use crate::shard::{Samples, ShardGroup, ShardItem, ShardMessage};
@@ -53,6 +56,9 @@ pub(crate) struct Sequencer {
     pub(crate) shards: Vec<SyncSender<ShardMessage>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) late: Arc<LateRows>,
+    /// The position up to which the shards were sent everything.
+    pub(crate) published: Arc<AtomicU64>,
     pub(crate) retention: Duration,
     pub(crate) ahead_max: Duration,
     /// The least time between the starts of two groups, and when the last one started.
@@ -273,7 +279,8 @@ impl Sequencer {
             let cohort = self.cohorts.used(&key, cohort, now)?;
             Some(Arc::clone(&cohort.layout))
         };
-        let (items, refused, stored) = shard_items(&batch, position, taken, &mut place);
+        let (items, refused, stored) =
+            shard_items(&batch, (position, decided.source.lane), taken, &mut place);
         decided.items = items;
         decided.refused = refused;
         decided.stored = stored;
@@ -410,6 +417,8 @@ impl Sequencer {
             self.counters.batches_stored.add(1);
             self.counters.samples_stored.add(decided.stored);
             self.counters.refused(&decided.refused);
+            self.late
+                .note(&decided.source, &decided.batch, decided.taken);
             for (shard, item) in decided.items {
                 if let Some(items) = by_shard.get_mut(usize::from(shard)) {
                     items.push(item);
@@ -431,6 +440,7 @@ impl Sequencer {
                 );
             }
         }
+        self.published.store(position, Ordering::Release);
         for (done, outcome) in answers {
             done(outcome);
         }
@@ -517,7 +527,7 @@ impl RecordBuffer {
 /// Sorts a batch's contents by shard, leaving out and counting what is refused; also returns how many samples stay.
 pub(crate) fn shard_items(
     batch: &Arc<Batch>,
-    position: u64,
+    (position, lane): (u64, Lane),
     taken: TimeRange,
     layout_of: &mut dyn FnMut(CohortId) -> Option<Arc<Layout>>,
 ) -> (Vec<(u16, ShardItem)>, Refusals, u64) {
@@ -581,7 +591,10 @@ pub(crate) fn shard_items(
                 ShardItem::Samples {
                     layout,
                     samples,
-                    position,
+                    arrival: match lane {
+                        Lane::Live | Lane::CatchUp => Arrival::at(position),
+                        Lane::Correction => Arrival::of_correction(position),
+                    },
                 },
             ));
         }

@@ -19,6 +19,7 @@ use crate::intake::OnTheirWay;
 use crate::keeper::KeeperRequest;
 use crate::layout::Layout;
 use crate::memory::Memory;
+use crate::merge_runs::Arrival;
 use crate::partitions::PartitionHandle;
 
 /// How long a shard waits for rows before it looks at the age of its head.
@@ -61,7 +62,7 @@ pub(crate) enum ShardItem {
     Samples {
         layout: Arc<Layout>,
         samples: Samples,
-        position: u64,
+        arrival: Arrival,
     },
     /// Of a series that has loose samples.
     Exemplar {
@@ -76,6 +77,17 @@ pub(crate) enum ShardItem {
         layout: Arc<Layout>,
         starts: Vec<(Slot, TimestampMs)>,
     },
+}
+
+impl ShardItem {
+    /// Returns the log position of samples.
+    const fn position(&self) -> Option<u64> {
+        match self {
+            Self::Row { position, .. } => Some(*position),
+            Self::Samples { arrival, .. } => Some(arrival.position()),
+            Self::Exemplar { .. } | Self::Metadata { .. } | Self::Starts { .. } => None,
+        }
+    }
 }
 
 /// Samples with times of their own that go to a shard together.
@@ -266,14 +278,12 @@ impl ShardThread {
         }
         let mut under_way = 0;
         for item in group.items {
-            if let ShardItem::Row { position, .. } | ShardItem::Samples { position, .. } = &item
-                && *position > under_way
-            {
+            if let Some(position) = item.position().filter(|position| *position > under_way) {
                 // Batch by batch: a large group must not keep its first rows from sight until its last.
                 if under_way > 0 {
                     self.shard.applied.store(under_way, Ordering::Release);
                 }
-                under_way = *position;
+                under_way = position;
             }
             self.push(item);
         }
@@ -295,10 +305,10 @@ impl ShardThread {
             ShardItem::Samples {
                 layout,
                 samples,
-                position,
+                arrival,
             } => self
                 .writer
-                .push_samples(&layout, samples.as_slice(), position),
+                .push_samples(&layout, samples.as_slice(), arrival),
             ShardItem::Exemplar { layout, exemplar } => {
                 let SeriesExemplar { slot, exemplar, .. } = exemplar;
                 self.writer.push_loose_exemplar(&layout, slot, &exemplar);

@@ -28,6 +28,7 @@ use storage::{BucketLength, Rollup, RollupBuilder, Segment, SegmentValues};
 pub(crate) use self::choice::{Choice, Source, choose};
 pub(crate) use self::make::make_tier;
 pub(crate) use self::plan::{TierPlan, plan_tiers};
+use crate::merge_runs::Arrival;
 use crate::page::{Column, ColumnValues, ROWS_MAX, Scratch, encode_page};
 use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};
 
@@ -169,7 +170,7 @@ impl<'a> TierWriter<'a> {
             let (length, page) = (self.length, &mut self.page);
             let first = encode_tier_page(ends, &buckets, length, &mut self.scratch, page);
             if let Some(first) = first {
-                self.writer.add_page(*times, first, 0, page)?;
+                self.writer.add_page(*times, first, Arrival::at(0), page)?;
             }
         }
         Ok(())
@@ -198,7 +199,7 @@ impl<'a> TierWriter<'a> {
             if self.columns.len() < COLUMNS_MAX {
                 self.columns.insert(rows[from..to].to_vec(), times);
             }
-            self.writer.add_page(times, 0, 0, &self.page)?;
+            self.writer.add_page(times, 0, Arrival::at(0), &self.page)?;
             (from, most) = (to, ROWS);
         }
         Ok(())

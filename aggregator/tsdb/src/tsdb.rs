@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use files::{FolderLock, FolderLockError, SharedFileSystem};
-use model::{Matcher, TimeRange};
+use model::{Matcher, Spans, TimeRange};
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
 use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 
@@ -23,6 +23,7 @@ use crate::deletes::{Delete, DeleteError};
 use crate::head::HeadWriter;
 use crate::intake::{Command, Intake};
 use crate::keeper::{Keeper, KeeperRequest, REQUESTS};
+use crate::late::LateRows;
 use crate::log::Log;
 use crate::memory::Memory;
 use crate::merger::{self, MergeRequest, Merger};
@@ -46,6 +47,9 @@ pub(crate) const PARTITION_FOLDER: &str = "partitions";
 const SHARD_QUEUE: usize = 16;
 /// How often a delete tries to freeze all heads at one position; in between it waits up to a second for a seal that is under way.
 const FREEZE_TRIES: usize = 30;
+/// How often it is looked whether the shards have caught up, and the pause between.
+const CATCH_UP_LOOKS: usize = 10_000;
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(1);
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,8 @@ pub struct Tsdb {
     store_id: StoreId,
     intake: Arc<Intake>,
     numbers: Arc<DurableNumbers>,
+    late: Arc<LateRows>,
+    published: Arc<AtomicU64>,
     shards: Vec<Arc<Shard>>,
     counters: Arc<Counters>,
     partitions: Arc<OpenPartitions>,
@@ -273,6 +279,12 @@ impl Tsdb {
             .unwrap_or(Err(SnapshotError::Closing))
     }
 
+    /// Returns the spans of which late rows have come ([`LateConfig`](crate::LateConfig)) since the last call, or since opening, with those
+    /// of all that opening had to replay; of any series. Queries that begin a moment later find the rows.
+    pub fn take_late(&self) -> Spans {
+        self.late.take()
+    }
+
     /// Deletes the samples within `range` of all series that satisfy every matcher of any set (no set: of all series), as far as they came
     /// before this call. Queries that begin after it has returned do not find them, nor labels of series of which nothing is left; the
     /// space is freed by merges, or by [`clean_deletes`](Self::clean_deletes). Heads are sealed first, so it takes about a second.
@@ -426,6 +438,18 @@ impl Appender for Tsdb {
 impl Queryable for Tsdb {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
         Ok(Arc::new(self.view()))
+    }
+
+    fn catch_up(&self) {
+        let published = self.published.load(Ordering::Acquire);
+        let is_behind = || (self.shards.iter()).any(|shard| shard.view().1 < published);
+        // Shards are some milliseconds behind, unless one of them waits for a seal, or its thread is gone.
+        for _ in 0..CATCH_UP_LOOKS {
+            if !is_behind() {
+                return;
+            }
+            thread::park_timeout(CATCH_UP_PAUSE);
+        }
     }
 }
 
@@ -583,6 +607,11 @@ impl Opening {
         let mut cohorts = Cohorts::new(shard_count, admission);
         let log_folder = self.config.folder.join(LOG_FOLDER);
         let unsealed = sealed.iter().min().copied().unwrap_or(0);
+        let late = Arc::new(LateRows::new(
+            self.config.late.clone(),
+            self.config.ahead_max,
+        ));
+        let published = Arc::new(AtomicU64::new(0));
         let replayed = Replay {
             files: Arc::clone(&self.files),
             folder: log_folder.clone(),
@@ -594,6 +623,7 @@ impl Opening {
             shards: &senders,
             report,
             progress: &self.config.progress,
+            late: &late,
         }
         .run();
         let Replayed { end, next_position } = match replayed {
@@ -637,6 +667,8 @@ impl Opening {
             shards: senders,
             counters: Arc::clone(&counters),
             memory,
+            late: Arc::clone(&late),
+            published: Arc::clone(&published),
             retention: retention.longest(),
             ahead_max: self.config.ahead_max,
             spacing: self.config.log.spacing,
@@ -651,6 +683,8 @@ impl Opening {
             store_id,
             intake,
             numbers,
+            late,
+            published,
             shards,
             counters,
             partitions,

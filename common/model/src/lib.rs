@@ -14,6 +14,7 @@ mod matcher;
 mod metadata;
 mod re2;
 mod sample;
+mod spans;
 mod time;
 
 pub use duration::{DurationError, format_duration, parse_duration};
@@ -28,5 +29,6 @@ pub use matcher::{
     unanchored_regex,
 };
 pub use metadata::{Metadata, MetricType};
-pub use sample::{STALE_NAN, Sample, Value, is_stale};
+pub use sample::{STALE_NAN, Sample, VOID_NAN, Value, is_stale, is_void};
+pub use spans::Spans;
 pub use time::{TimeRange, TimestampMs};

@@ -7,9 +7,17 @@ use crate::{Histogram, TimestampMs};
 /// The NaN that marks a series as ended; told from other NaNs by its bits (`0x7ff0000000000002`, as in Prometheus).
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
+/// Among samples that correct others: there is none at this time, whatever was said before. Elsewhere a NaN like any other.
+pub const VOID_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0004);
+
 /// Returns whether `value` is the staleness mark, not merely a NaN.
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN.to_bits()
+}
+
+/// Returns whether `value`, of a sample that corrects others, says that there is none.
+pub const fn is_void(value: f64) -> bool {
+    value.to_bits() == VOID_NAN.to_bits()
 }
 
 /// What a series has at one instant.

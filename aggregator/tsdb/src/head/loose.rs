@@ -9,6 +9,9 @@
 //! late page counts as arrived with its *last* sample, a main page with its first: then the first in the log stands. One that meets its
 //! predecessor in the open run is dropped at once, for it would never be seen.
 //!
+//! **Corrections** gather in runs of their own, series within the series: each is read out as it came, rising in time, and one that goes
+//! back in time begins the next. So runs come in the order of the log, and those who correct often go through a span as a whole.
+//!
 //! A reader sees the samples whose position is `until` or an earlier one, whatever closed since.
 
 mod axis;
@@ -23,7 +26,7 @@ pub(crate) use self::axis::AxisReads;
 
 use self::axis::{Axes, Axis};
 use super::pages::{Columns, OwnedValues, unmixed};
-use crate::merge_runs::Arrived;
+use crate::merge_runs::{Arrival, Arrived};
 use crate::page::ints::Effort;
 use crate::page::{Scratch, append_plain_floats, decode_page};
 use crate::plain::{Appended, PlainSeries};
@@ -110,6 +113,8 @@ struct Rare {
     histograms: Vec<(u8, Arc<Histogram>)>,
     starts: Vec<(u8, TimestampMs)>,
     late: Late,
+    /// None of them has late samples.
+    corrections: Vec<LooseSeries>,
 }
 
 #[derive(Debug, Default)]
@@ -163,13 +168,29 @@ impl LooseSeries {
     pub(super) fn push(
         &mut self,
         sample: &SeriesSample,
+        arrival: Arrival,
+        tools: &mut Tools,
+        scratch: &mut Scratch,
+    ) -> i64 {
+        let position = arrival.position();
+        if arrival.is_correction() {
+            return self.push_correction(sample, position, tools, scratch);
+        }
+        if sample.at <= self.newest {
+            return self.push_late(sample, position, tools, scratch);
+        }
+        self.push_next(sample, position, tools, scratch)
+    }
+
+    /// Takes a sample that is newer than the newest.
+    #[inline]
+    fn push_next(
+        &mut self,
+        sample: &SeriesSample,
         position: u64,
         tools: &mut Tools,
         scratch: &mut Scratch,
     ) -> i64 {
-        if sample.at <= self.newest {
-            return self.push_late(sample, position, tools, scratch);
-        }
         let mut grown = 0;
         let mut cell = self.cell_of(sample.at, position);
         if usize::from(self.open_len) == OPEN || cell.is_none() {
@@ -260,6 +281,26 @@ impl LooseSeries {
         grown
     }
 
+    #[cold]
+    fn push_correction(
+        &mut self,
+        sample: &SeriesSample,
+        position: u64,
+        tools: &mut Tools,
+        scratch: &mut Scratch,
+    ) -> i64 {
+        let runs = &mut self.rare().corrections;
+        match runs.last_mut().filter(|run| run.newest < sample.at) {
+            Some(run) => run.push_next(sample, position, tools, scratch),
+            None => {
+                let mut run = Self::default();
+                let grown = run.push_next(sample, position, tools, scratch);
+                runs.push(run);
+                grown + signed(size_of::<Self>())
+            }
+        }
+    }
+
     /// Makes a page of the open run, and larger pages of smaller ones.
     fn close(&mut self, tools: &mut Tools, scratch: &mut Scratch) -> i64 {
         if self.open_len == 0 {
@@ -315,6 +356,13 @@ impl LooseSeries {
             page.read(until, range, true, (axes, scratch), out);
         }
         out.extend(rare.late.read_open(until, range));
+        for correction in &rare.corrections {
+            let from = out.len();
+            correction.read(until, range, (axes, scratch), out);
+            for run in &mut out[from..] {
+                run.arrival = Arrival::of_correction(run.arrival.position());
+            }
+        }
     }
 
     /// Appends what [`read`](Self::read) returns, if it is plain.
@@ -358,7 +406,7 @@ impl LooseSeries {
         }
         let times: Vec<TimestampMs> = cells.iter().map(|cell| self.time_of(cell)).collect();
         Some(Arrived {
-            arrival: self.base_position + u64::from(first.position),
+            arrival: Arrival::at(self.base_position + u64::from(first.position)),
             segment: open_columns(cells, self.rare.as_deref()).into_segment(Times::new(times)),
         })
     }
@@ -412,6 +460,7 @@ impl LooseSeries {
                     .open
                     .iter()
                     .any(|late| late.position <= until && range.contains(late.at))
+                || (rare.corrections.iter()).any(|run| run.touches(until, range))
         })
     }
 }
@@ -592,6 +641,7 @@ impl Page {
                 .collect();
             segment = picked(&segment, &seen);
         }
+        let arrival = Arrival::at(arrival);
         out.push(Arrived { arrival, segment });
     }
 }
@@ -630,10 +680,10 @@ impl Late {
         if !TimeRange::new(first.at, last.at).overlaps(range) {
             return None;
         }
-        let arrival = samples.iter().map(|sample| sample.position).max()?;
+        let last = samples.iter().map(|sample| sample.position).max()?;
         let times: Vec<TimestampMs> = samples.iter().map(|sample| sample.at).collect();
         Some(Arrived {
-            arrival,
+            arrival: Arrival::at(last),
             segment: late_columns(samples).into_segment(Times::new(times)),
         })
     }
@@ -761,7 +811,7 @@ impl Gathered {
 
 /// Main runs end to end.
 struct Joined {
-    arrival: u64,
+    arrival: Arrival,
     times: Vec<TimestampMs>,
     values: Gathered,
 }

@@ -14,6 +14,7 @@ use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Placed, Stretch, lock};
 use crate::cohorts::FORGOTTEN_AFTER;
 use crate::index::SeriesId;
 use crate::layout::{CohortKey, Layout, SlotState};
+use crate::merge_runs::Arrival;
 use crate::page::Scratch;
 
 /// Rows of an open chunk: a series holds 8 bytes for each, so few; with fewer, pages take more.
@@ -257,7 +258,7 @@ impl HeadWriter {
         &mut self,
         layout: &Layout,
         samples: &[SeriesSample],
-        position: u64,
+        arrival: Arrival,
     ) {
         let Self {
             head,
@@ -282,7 +283,7 @@ impl HeadWriter {
             };
             grown += table
                 .at(known.place)
-                .push(sample, position, loose_tools, scratch);
+                .push(sample, arrival, loose_tools, scratch);
             oldest = oldest.min(sample.at);
             newest = newest.max(sample.at);
         }

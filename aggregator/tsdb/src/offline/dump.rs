@@ -104,10 +104,11 @@ impl Offline {
                     batch,
                 } => {
                     let key = (source.agent.clone(), source.epoch);
-                    let (items, ..) = shard_items(batch, position, taken, &mut |cohort| {
-                        let cohort = cohorts.used(&key, cohort, now)?;
-                        Some(Arc::clone(&cohort.layout))
-                    });
+                    let (items, ..) =
+                        shard_items(batch, (position, source.lane), taken, &mut |cohort| {
+                            let cohort = cohorts.used(&key, cohort, now)?;
+                            Some(Arc::clone(&cohort.layout))
+                        });
                     for (shard, item) in items {
                         let sealed = contents.sealed.get(usize::from(shard));
                         if sealed.is_some_and(|sealed| position > *sealed) {

@@ -7,6 +7,7 @@
 use model::{TimeRange, TimestampMs};
 
 use crate::bytes::{Malformed, Reader};
+use crate::merge_runs::Arrival;
 use crate::page::ROWS_MAX;
 use crate::page::ints::{Differences, IntScratch, decode_ints, encode_ints};
 use crate::page::varint::{put_length, put_varint, take_length, take_varint};
@@ -36,7 +37,7 @@ pub(crate) struct PagePlace {
     pub(crate) times: u32,
     pub(crate) first_row: u32,
     pub(crate) rows: u32,
-    pub(crate) arrival: u64,
+    pub(crate) arrival: Arrival,
     pub(crate) block: u32,
     pub(crate) offset: u32,
     pub(crate) bytes: u32,
@@ -107,7 +108,7 @@ pub(super) fn encode_pages(series: &[Vec<PagePlace>], out: &mut Vec<u8>) {
     columns.put(&pages, out, |page| i64::from(page.times));
     columns.put(&pages, out, |page| i64::from(page.first_row));
     columns.put(&pages, out, |page| i64::from(page.rows));
-    columns.put(&pages, out, |page| page.arrival.cast_signed());
+    columns.put(&pages, out, |page| page.arrival.to_stored());
     columns.put(&pages, out, |page| i64::from(page.block));
     columns.put(&pages, out, |page| i64::from(page.bytes));
 }
@@ -148,7 +149,7 @@ pub(super) fn decode_pages(src: &[u8], series: usize) -> Result<Vec<Vec<PagePlac
                 return Err(Malformed("page past the end of its time column"));
             }
             let offset = end.place(block, bytes)?;
-            let arrival = arrivals[at].cast_unsigned();
+            let arrival = Arrival::from_stored(arrivals[at]);
             pages.push(PagePlace {
                 times: to_u32(times[at])?,
                 first_row,
@@ -235,7 +236,7 @@ mod tests {
     proptest! {
         #[test]
         fn directories_survive(
-            series in prop::collection::vec(prop::collection::vec((any::<u32>(), 0u32..2_000, 1u32..2_000, any::<u64>(), prop::bool::weighted(0.1), 1u32..5_000), 0..4), 0..20),
+            series in prop::collection::vec(prop::collection::vec((any::<u32>(), 0u32..2_000, 1u32..2_000, any::<i64>(), prop::bool::weighted(0.1), 1u32..5_000), 0..4), 0..20),
             first_offset in 0u32..60_000,
         ) {
             let (mut block, mut offset) = (9, first_offset);
@@ -247,7 +248,7 @@ mod tests {
                         (block, offset) = (block + 3, 0);
                     }
                     first = false;
-                    let place = PagePlace { times, first_row, rows, arrival, block, offset, bytes };
+                    let place = PagePlace { times, first_row, rows, arrival: Arrival::from_stored(arrival), block, offset, bytes };
                     offset += bytes;
                     place
                 }).collect())

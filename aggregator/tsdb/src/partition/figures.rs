@@ -11,6 +11,7 @@ use storage::SegmentValues;
 use tempfile::TempDir;
 
 use super::*;
+use crate::merge_runs::Arrival;
 use crate::page::{Column, ColumnValues, encode_page};
 
 const HOSTS: usize = 20;
@@ -208,7 +209,7 @@ fn partition_figures(columns: &[(&String, &Vec<f64>)], rows: usize) {
                 };
                 encode_page(&column, &mut scratch, &mut page).unwrap();
                 writer
-                    .add_page(ids[host][number], 0, number as u64, &page)
+                    .add_page(ids[host][number], 0, Arrival::at(number as u64), &page)
                     .unwrap();
             }
         }
@@ -364,7 +365,9 @@ fn merge_figures_of(what: &str, all: &[(Labels, usize, Vec<f64>)], times: &[Vec<
                     start_times: None,
                 };
                 encode_page(&column, &mut scratch, &mut page).unwrap();
-                writer.add_page(ids[*host], 0, 1, &page).unwrap();
+                writer
+                    .add_page(ids[*host], 0, Arrival::at(1), &page)
+                    .unwrap();
             }
             bytes += writer.finish().unwrap().bytes;
             paths.push(path);

@@ -133,7 +133,12 @@ fn valid() -> Simulated {
         };
         encode_page(&values, &mut scratch, &mut page).expect("a small page");
         writer
-            .add_page(column, 0, u64::from(id) + 1, &page)
+            .add_page(
+                column,
+                0,
+                crate::merge_runs::Arrival::at(u64::from(id) + 1),
+                &page,
+            )
             .expect("a page of its column");
     }
     let exemplar = Exemplar {

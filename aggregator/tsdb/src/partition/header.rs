@@ -10,8 +10,10 @@ use crate::page::varint::{put_varint, put_zigzag, take_varint, take_zigzag};
 
 /// The version of the file, the first byte of the header's content.
 ///
-/// Version 1 had pages of up to 4,096 rows and no compressed blocks; it is read like the present one.
-pub(super) const FILE_VERSION: u8 = 2;
+/// Version 1 had pages of up to 4,096 rows and no compressed blocks; it is read like the present ones. Version 3 has corrections, whose
+/// arrivals a reader of version 2 would misunderstand; a file without any is of version 2.
+pub(super) const FILE_VERSION: u8 = 3;
+const FILE_VERSION_UNCORRECTED: u8 = 2;
 const FILE_VERSION_OLDEST: u8 = 1;
 
 /// What a partition file says of itself.
@@ -19,6 +21,8 @@ const FILE_VERSION_OLDEST: u8 = 1;
 pub(super) struct Header {
     pub(super) key: PartitionKey,
     pub(super) summary: PartitionSummary,
+    /// Whether there are corrections.
+    pub(super) corrected: bool,
     pub(super) blocks: u32,
     pub(super) index: IndexAreas,
     /// The directory of time columns.
@@ -66,7 +70,11 @@ impl Header {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(FILE_VERSION);
+        out.push(if self.corrected {
+            FILE_VERSION
+        } else {
+            FILE_VERSION_UNCORRECTED
+        });
         put_varint(out, u64::from(self.key.shard));
         for at in [
             self.key.span.start,
@@ -113,6 +121,7 @@ impl Header {
                 samples,
                 times: TimeRange::new(first, last),
             },
+            corrected: version > FILE_VERSION_UNCORRECTED,
             blocks,
             index: IndexAreas::default(),
             times: Area::default(),

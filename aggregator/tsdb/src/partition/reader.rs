@@ -63,6 +63,10 @@ impl PartitionReader {
             if !span.overlaps(range) {
                 continue;
             }
+            if page.arrival.is_correction() {
+                // It may be void.
+                return Ok(Appended::Other);
+            }
             let times = times.clone();
             let block = self.block_of(partition, page)?;
             let malformed =

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::index::{label_values, select};
-use crate::merge_runs::merge_runs;
+use crate::merge_runs::{Arrival, merge_runs};
 use crate::page::{Column, ColumnValues, encode_page};
 
 const KEY: PartitionKey = PartitionKey {
@@ -142,7 +142,7 @@ proptest! {
                 let first_row = first_row.index(cohorts[cohort].len());
                 let rows = values.len().min(cohorts[cohort].len() - first_row);
                 let stretch = Stretch { cohort, first_row, arrival: *arrival, values: values[..rows].to_vec() };
-                writer.add_page(ids[cohort], stretch.first_row, stretch.arrival, &page_of(&stretch.values)).unwrap();
+                writer.add_page(ids[cohort], stretch.first_row, Arrival::at(stretch.arrival), &page_of(&stretch.values)).unwrap();
                 for (row, value) in stretch.values.iter().enumerate() {
                     if let Some(value) = value {
                         let stands = stood.entry(cohorts[stretch.cohort][first_row + row]).or_insert_with(|| ((*arrival, place), value.to_bits()));
@@ -188,10 +188,10 @@ fn series_of_a_cohort_share_their_times() {
             .start_series(&Labels::from_pairs([("__name__", name)]).unwrap())
             .unwrap();
         writer
-            .add_page(id, 0, 1, &page_of(&[Some(1.0); 60]))
+            .add_page(id, 0, Arrival::at(1), &page_of(&[Some(1.0); 60]))
             .unwrap();
         writer
-            .add_page(id, 60, 2, &page_of(&[Some(2.0); 40]))
+            .add_page(id, 60, Arrival::at(2), &page_of(&[Some(2.0); 40]))
             .unwrap();
     }
     writer.finish().unwrap();
@@ -205,7 +205,7 @@ fn series_of_a_cohort_share_their_times() {
     }
     assert_eq!(
         a.iter()
-            .map(|run| (run.arrival, run.segment.times.as_slice().len()))
+            .map(|run| (run.arrival.position(), run.segment.times.as_slice().len()))
             .collect::<Vec<_>>(),
         [(1, 60), (2, 40)]
     );
@@ -244,7 +244,7 @@ fn exemplars_metadata_and_histograms_come_back() {
     };
     let mut page = Vec::new();
     encode_page(&column, &mut Scratch::default(), &mut page).unwrap();
-    writer.add_page(id, 0, 9, &page).unwrap();
+    writer.add_page(id, 0, Arrival::at(9), &page).unwrap();
     let metadata = Metadata {
         kind: MetricType::Counter,
         help: "Äpfel\n".to_owned(),
@@ -285,7 +285,10 @@ fn what_breaks_the_rules_is_refused() {
     let page = page_of(&[Some(1.0), Some(2.0)]);
     let id = writer.add_times(&[TimestampMs(1), TimestampMs(2)]).unwrap();
     let labels = |name| Labels::from_pairs([("__name__", name)]).unwrap();
-    assert!(writer.add_page(id, 0, 0, &page).is_err(), "no series yet");
+    assert!(
+        writer.add_page(id, 0, Arrival::at(0), &page).is_err(),
+        "no series yet"
+    );
     writer.start_series(&labels("b")).unwrap();
     let refused = writer.start_series(&labels("a")).unwrap_err();
     assert!(
@@ -295,10 +298,13 @@ fn what_breaks_the_rules_is_refused() {
         "{refused}"
     );
     assert!(
-        writer.add_page(id, 1, 0, &page).is_err(),
+        writer.add_page(id, 1, Arrival::at(0), &page).is_err(),
         "past the end of the column"
     );
-    assert!(writer.add_page(id, 0, 0, &[255]).is_err(), "not a page");
+    assert!(
+        writer.add_page(id, 0, Arrival::at(0), &[255]).is_err(),
+        "not a page"
+    );
     assert!(writer.add_times(&[]).is_err());
     assert!(writer.add_times(&[TimestampMs(2), TimestampMs(2)]).is_err());
     assert!(
@@ -343,7 +349,7 @@ impl Small {
                 .add_page(
                     id,
                     0,
-                    number,
+                    Arrival::at(number),
                     &page_of(&values.iter().copied().map(Some).collect::<Vec<_>>()),
                 )
                 .unwrap();
@@ -485,7 +491,9 @@ fn damage_costs_one_block() {
             .start_series(&Labels::from_pairs([("n", format!("{number:02}"))]).unwrap())
             .unwrap();
         let values: Vec<Option<f64>> = (0..1_000).map(|_| Some(random.f64())).collect();
-        writer.add_page(id, 0, 0, &page_of(&values)).unwrap();
+        writer
+            .add_page(id, 0, Arrival::at(0), &page_of(&values))
+            .unwrap();
     }
     writer.finish().unwrap();
     let bytes = std::fs::read(fixture.path()).unwrap();
@@ -528,7 +536,7 @@ fn write_simulated(disk: &Simulated) -> Result<PartitionSummary, PartitionError>
     for name in ["a", "b", "c"] {
         writer.start_series(&Labels::from_pairs([("__name__", name)]).unwrap())?;
         let values: Vec<Option<f64>> = (0..500).map(|_| Some(random.f64())).collect();
-        writer.add_page(id, 0, 0, &page_of(&values))?;
+        writer.add_page(id, 0, Arrival::at(0), &page_of(&values))?;
     }
     writer.finish()
 }

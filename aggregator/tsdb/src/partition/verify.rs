@@ -182,7 +182,7 @@ impl Partition {
     /// Returns the greatest position that a readable page arrived at; 0 without pages.
     pub(crate) fn last_arrival(&self) -> u64 {
         let pages = (0..self.index.len()).filter_map(|series| self.pages_of(series).ok());
-        let last = pages.filter_map(|pages| pages.iter().map(|page| page.arrival).max());
+        let last = pages.filter_map(|pages| pages.iter().map(|page| page.arrival.position()).max());
         last.max().unwrap_or(0)
     }
 

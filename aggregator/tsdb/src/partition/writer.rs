@@ -16,6 +16,7 @@ use super::extras::{put_exemplar_lists, put_exemplars, put_metadata};
 use super::header::Header;
 use super::{PartitionKey, PartitionSummary};
 use crate::index::{AREA_BLOCK_BYTES, Area, IndexAreas, IndexBuilder, SeriesId};
+use crate::merge_runs::Arrival;
 use crate::page::{ROWS_MAX, Scratch, encode_times, page_summary};
 
 /// The number of a time column within a partition that is being written.
@@ -49,6 +50,8 @@ pub(crate) struct PartitionWriter<'a> {
     metadata: Vec<u8>,
     samples: u64,
     covered: Option<TimeRange>,
+    /// Whether there are corrections.
+    corrected: bool,
     scratch: Scratch,
     packing: Option<Packing>,
 }
@@ -122,6 +125,7 @@ impl<'a> PartitionWriter<'a> {
             metadata: Vec::new(),
             samples: 0,
             covered: None,
+            corrected: false,
             scratch: Scratch::default(),
             packing: None,
         })
@@ -177,13 +181,13 @@ impl<'a> PartitionWriter<'a> {
         Ok(())
     }
 
-    /// Stores a page of the series started last; its rows are those of `times` from `first_row` on. `arrival` is the log position of its
-    /// first row: where pages of the series overlap, the smaller stands.
+    /// Stores a page of the series started last; its rows are those of `times` from `first_row` on. `arrival` is that of its
+    /// first row: where pages of the series overlap, the lesser stands.
     pub(crate) fn add_page(
         &mut self,
         times: TimesId,
         first_row: usize,
-        arrival: u64,
+        arrival: Arrival,
         page: &[u8],
     ) -> Result<(), PartitionError> {
         let Ok(summary) = page_summary(page) else {
@@ -212,6 +216,7 @@ impl<'a> PartitionWriter<'a> {
             .into_iter()
             .for_each(|pages| pages.push(place));
         self.samples += summary.count as u64;
+        self.corrected |= arrival.is_correction();
         let covered = self.covered.unwrap_or(column.span);
         self.covered = Some(TimeRange::new(
             covered.start.min(column.span.start),
@@ -281,6 +286,7 @@ impl<'a> PartitionWriter<'a> {
         let header = Header {
             key: self.key,
             summary,
+            corrected: self.corrected,
             index,
             times: self.put_area(&times)?,
             pages: self.put_area(&pages)?,

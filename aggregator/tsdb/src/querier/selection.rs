@@ -484,11 +484,16 @@ impl Reader<'_, '_> {
     /// Returns what all places of a series have.
     fn runs_of(&mut self, number: usize) -> Result<Vec<Arrived>, QueryError> {
         if self.of.newest {
-            return self.newest_of(number);
+            self.newest_of(number)
+        } else {
+            self.all_of(number)
         }
+    }
+
+    fn all_of(&mut self, number: usize) -> Result<Vec<Arrived>, QueryError> {
         let mut runs = Vec::new();
         for at in self.of.series.places_of(number) {
-            runs.extend(self.runs_at(*at)?);
+            runs.extend(self.runs_at(*at, false)?);
         }
         Ok(runs)
     }
@@ -497,24 +502,32 @@ impl Reader<'_, '_> {
     /// before.
     fn newest_of(&mut self, number: usize) -> Result<Vec<Arrived>, QueryError> {
         let of = self.of;
-        let mut runs: Vec<Arrived> = Vec::new();
+        let mut read: Vec<(u32, Vec<Arrived>)> = Vec::new();
         let mut newest = TimestampMs::MIN;
         for at in of.series.places_of(number).iter().rev() {
             if of.ends[of.series.source_of(*at)] < newest {
                 continue;
             }
-            let read = self.runs_at(*at)?;
-            let segments = read.iter().map(|run| &run.segment);
+            let runs = self.runs_at(*at, true)?;
+            let segments = runs.iter().map(|run| &run.segment);
             newest = segments
                 .filter_map(|segment| last_present(segment, of.range.end))
                 .fold(newest, Ord::max);
-            runs.extend(read);
+            read.push((*at, runs));
         }
-        Ok(runs)
+        let mut runs = read.iter().flat_map(|(_, runs)| runs);
+        if runs.any(|run| run.arrival.is_correction()) {
+            // It may say that what seemed to be the newest is none.
+            let mut unheld = of.unheld.lock().unwrap_or_else(PoisonError::into_inner);
+            unheld.extend(read);
+            drop(unheld);
+            return self.all_of(number);
+        }
+        Ok(read.into_iter().flat_map(|(_, runs)| runs).collect())
     }
 
-    /// Returns what one place of a series has.
-    fn runs_at(&mut self, at: u32) -> Result<Vec<Arrived>, QueryError> {
+    /// Returns what one place of a series has; with `newest`, of that what has the newest sample.
+    fn runs_at(&mut self, at: u32, newest: bool) -> Result<Vec<Arrived>, QueryError> {
         let of = self.of;
         let Located {
             source,
@@ -538,7 +551,7 @@ impl Reader<'_, '_> {
                 }
             },
             (Source::Head { hidden, .. }, SourceReader::Head(reader)) => {
-                if of.newest && hidden.is_empty() {
+                if newest && hidden.is_empty() {
                     reader.read_newest(nth)
                 } else {
                     without(reader.read(nth), hidden)

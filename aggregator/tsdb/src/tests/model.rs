@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::{
     CounterReset, Histogram, Labels, MatchOp, Matcher, STALE_NAN, Span, TimeRange, TimestampMs,
-    Value,
+    VOID_NAN, Value,
 };
 use proptest::prelude::*;
 use rows::{Batch, CohortId, Row, SeriesSample};
@@ -38,6 +38,13 @@ enum Step {
     Samples {
         agent: usize,
         samples: Vec<(u16, i64, f64)>,
+    },
+    /// Says again what samples of a cohort were, between and at full seconds; `None`: there were none.
+    Correct {
+        agent: usize,
+        cohort: u32,
+        between: bool,
+        samples: BTreeMap<(u16, i64), Option<f64>>,
     },
     /// Brings an earlier batch again.
     Again(prop::sample::Index),
@@ -88,6 +95,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(agent, cohort, lane, shift, rows, histogram)| Step::Rows { agent, cohort, lane, shift, rows, histogram }),
         3 => (agent.clone(), prop::collection::vec((0u16..5, -8_000i64..8_000, any::<f64>()), 1..8))
             .prop_map(|(agent, samples)| Step::Samples { agent, samples }),
+        4 => (agent.clone(), 0..COHORTS, any::<bool>(), prop::collection::btree_map((0u16..5, -60i64..200), prop::option::of(any::<f64>()), 1..60))
+            .prop_map(|(agent, cohort, between, samples)| Step::Correct { agent, cohort, between, samples }),
         2 => any::<prop::sample::Index>().prop_map(Step::Again),
         2 => agent.clone().prop_map(|agent| Step::Hold { agent }),
         1 => agent.clone().prop_map(|agent| Step::Reconnect { agent }),
@@ -101,9 +110,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// An agent with its two lanes: numbers are one sequence, bases are per lane.
+/// An agent with its lanes: numbers are one sequence, bases are per lane.
 struct Sender {
-    lanes: [Agent; 2],
+    lanes: [Agent; 3],
     next_number: u64,
     epoch: u64,
     hold: bool,
@@ -117,6 +126,7 @@ impl Sender {
             lanes: [
                 Agent::new(&name, epoch),
                 Agent::new(&name, epoch).lane(Lane::CatchUp),
+                Agent::new(&name, epoch).lane(Lane::Correction),
             ],
             next_number: 0,
             epoch,
@@ -127,10 +137,10 @@ impl Sender {
 
     fn batch(
         &mut self,
-        lane: bool,
+        lane: usize,
         make: impl FnOnce(&mut Agent) -> Arc<Batch>,
     ) -> (Source, Arc<Batch>) {
-        let agent = &mut self.lanes[usize::from(lane)];
+        let agent = &mut self.lanes[lane];
         agent.next_number = self.next_number;
         let batch = make(agent);
         self.next_number = agent.next_number;
@@ -247,7 +257,7 @@ impl History {
                 let start = last + shift * 1_000;
                 let end = start + rows.len() as i64 * 1_000;
                 sender.last.insert(cohort, last.max(end));
-                let (source, batch) = sender.batch(lane, |agent| {
+                let (source, batch) = sender.batch(usize::from(lane), |agent| {
                     let mut at = start;
                     let rows: Vec<Arc<Row>> = rows
                         .iter()
@@ -264,7 +274,7 @@ impl History {
             Step::Samples { agent, samples } => {
                 let sender = &mut self.senders[agent];
                 let number = sender.number_of(0);
-                let (source, batch) = sender.batch(false, |agent| {
+                let (source, batch) = sender.batch(0, |agent| {
                     let samples: Vec<SeriesSample> = samples
                         .iter()
                         .map(|(slot, at, value)| SeriesSample {
@@ -277,6 +287,26 @@ impl History {
                         })
                         .collect();
                     agent.batch(&[], &samples)
+                });
+                self.offer(agent, source, batch);
+            }
+            Step::Correct {
+                agent,
+                cohort,
+                between,
+                samples,
+            } => {
+                let sender = &mut self.senders[agent];
+                let number = sender.number_of(cohort);
+                let (source, batch) = sender.batch(2, |agent| {
+                    let sample = |((slot, at), value): (&(u16, i64), &Option<f64>)| SeriesSample {
+                        cohort: CohortId(number),
+                        slot: *slot,
+                        at: TimestampMs(START_MS + at * 1_000 + if between { 7 } else { 0 }),
+                        value: Value::Float(value.unwrap_or(VOID_NAN)),
+                        start: TimestampMs(0),
+                    };
+                    agent.batch(&[], &samples.iter().map(sample).collect::<Vec<_>>())
                 });
                 self.offer(agent, source, batch);
             }
@@ -359,7 +389,16 @@ impl History {
     fn send(&mut self, source: Source, batch: Arc<Batch>) {
         let outcome = append(self.store(), &source, &batch);
         assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
-        self.samples.extend(samples_of(&source, &batch));
+        let samples = samples_of(&source, &batch);
+        if source.lane == Lane::Correction {
+            let corrected: BTreeSet<_> = (samples.iter())
+                .map(|(labels, at, _)| (labels.clone(), *at))
+                .collect();
+            (self.samples).retain(|(labels, at, _)| !corrected.contains(&(labels.clone(), *at)));
+            // They are in the store still.
+            self.merged = true;
+        }
+        self.samples.extend(samples);
         append(&self.twin, &source, &batch);
         self.sent.push((source, batch));
     }
@@ -399,6 +438,7 @@ impl History {
     }
 
     fn check_contents(&self) {
+        let void = text_of(&Value::Float(VOID_NAN));
         let mut expected: BTreeMap<Labels, BTreeMap<i64, String>> = BTreeMap::new();
         for (labels, at, value) in &self.samples {
             let of_series = expected.entry(labels.clone()).or_default();
@@ -406,7 +446,11 @@ impl History {
         }
         let expected: Contents = expected
             .into_iter()
-            .map(|(labels, samples)| (labels, samples.into_iter().collect()))
+            .map(|(labels, mut samples)| {
+                samples.retain(|_, value| *value != void);
+                (labels, samples.into_iter().collect::<Vec<_>>())
+            })
+            .filter(|(_, samples)| !samples.is_empty())
             .collect();
         // What is acknowledged is applied a moment later.
         for _ in 0..1_000 {

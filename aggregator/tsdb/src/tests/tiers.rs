@@ -3,9 +3,10 @@
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
-use model::{Labels, Matcher, TimeRange, TimestampMs};
+use model::{Labels, Matcher, TimeRange, TimestampMs, VOID_NAN, Value};
 use promql::{Engine, Grid, QueryOptions, QueryResult};
-use storage::{AppendOutcome, Appender, Refusals, Unlimited};
+use rows::{CohortId, SeriesSample};
+use storage::{AppendOutcome, Appender, Lane, Queryable as _, Refusals, Unlimited};
 
 use crate::testing::*;
 use crate::{TierRetention, Tsdb};
@@ -74,6 +75,29 @@ impl Story {
         let batch = self.agent.batch(rows, &[]);
         let outcome = append(store, &self.agent.source, &batch);
         assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+    }
+
+    /// Says anew what the gauge was in each minute of a span: something else, or nothing.
+    fn correct(&mut self, store: &Tsdb, span: std::ops::Range<i64>) {
+        let definition = definition(0, "c", &self.series);
+        store.define(&self.agent.source, definition).unwrap();
+        let minutes = span.step_by(usize::try_from(MINUTE).unwrap());
+        let samples: Vec<SeriesSample> = minutes
+            .map(|at| SeriesSample {
+                cohort: CohortId(0),
+                slot: 1,
+                at: TimestampMs(BEGIN + at),
+                value: Value::Float(match self.random.u32(0..4) {
+                    0 => VOID_NAN,
+                    value => f64::from(value * 100),
+                }),
+                start: TimestampMs(0),
+            })
+            .collect();
+        let batch = self.agent.batch(&[], &samples);
+        let outcome = append(store, &self.agent.source, &batch);
+        assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+        store.catch_up();
     }
 
     /// A row each `step`, in a file per 12 hours; rows at midnight too.
@@ -366,5 +390,51 @@ fn a_month_of_tiers() {
                 took[1]
             );
         }
+    }
+}
+
+#[test]
+fn what_is_corrected_is_gone_from_files_and_tiers() {
+    let (mut story, store) = Story::new(|_| {});
+    story.live(&store, 3, MINUTE);
+    let grids = [
+        grid(HOUR * 3, 3 * DAY - 5 * MINUTE, 5 * MINUTE),
+        grid(HOUR * 3, 3 * DAY - HOUR, 2 * HOUR),
+    ];
+    let first = answers(&store, grids[0], true);
+    let mut expected = Vec::new();
+    // The second time over the end of what the first has corrected; then back to front.
+    for (epoch, span) in [(2, 10 * HOUR..20 * HOUR), (3, 15 * HOUR..26 * HOUR)] {
+        story.agent = Agent::new("node-1", epoch).lane(Lane::Correction);
+        story.correct(&store, span);
+        expected = answers(&store, grids[0], true);
+        assert_ne!(expected, first);
+        assert_eq!(answers(&store, grids[0], false), expected, "in the head");
+        seal(&store);
+        assert_eq!(answers(&store, grids[0], false), expected, "in a file");
+    }
+    let files = store.stats().partitions;
+    assert!(store.keep());
+    story.world.clock.advance(Duration::from_hours(7));
+    assert!(store.keep());
+    let stats = store.stats();
+    assert!(stats.partitions < files && stats.tiers_made > 6, "{stats:?}");
+    for grid in grids {
+        let raw = answers(&store, grid, true);
+        for (tier, raw) in answers(&store, grid, false).iter().zip(&raw) {
+            assert_eq!(tier, raw, "made anew, {grid:?}");
+        }
+    }
+    assert_eq!(answers(&store, grids[0], true), expected, "merged");
+    drop(store);
+    let store = story.world.open().0;
+    assert_eq!(answers(&store, grids[0], true), expected, "opened again");
+    story
+        .world
+        .clock
+        .advance(YEAR + Duration::from_hours(24 * 5));
+    assert!(store.keep());
+    for (tier, raw) in answers(&store, grids[0], false).iter().zip(&expected) {
+        assert_eq!(tier, raw, "samples gone");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Histogram, STALE_NAN, TimeRange, TimestampMs, Value};
+use model::{Histogram, STALE_NAN, TimeRange, TimestampMs, VOID_NAN, Value};
 use proptest::prelude::*;
 use rows::{CohortId, SeriesSample};
 use storage::Segment;
@@ -11,7 +11,7 @@ use storage::Segment;
 use super::*;
 use crate::merge_runs::merge_runs;
 
-/// How far the time moves, what the value is, how far the log's position moves.
+/// How far the time moves, what the value is, how far the log's position moves; by 3: a correction.
 type Step = (i64, u8, u8);
 
 fn step() -> impl Strategy<Value = Step> {
@@ -21,7 +21,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => -400_000i64..0,
         1 => Just(5_000_000_000i64),
     ];
-    (time, any::<u8>(), 0u8..3)
+    (time, any::<u8>(), 0u8..4)
 }
 
 fn sample(at: i64, what: u8) -> SeriesSample {
@@ -72,7 +72,7 @@ fn check(steps: &[Step], monotone_burst: bool) {
     let mut series = LooseSeries::default();
     let (mut tools, mut scratch) = (Tools::default(), Scratch::default());
     let (mut at, mut position) = (1_700_000_000_000, 10);
-    let mut came: Vec<(u64, SeriesSample)> = Vec::new();
+    let mut came: Vec<(Arrival, SeriesSample)> = Vec::new();
     for (apart, what, advance) in steps {
         at += if monotone_burst {
             -apart.abs() - 1
@@ -80,9 +80,24 @@ fn check(steps: &[Step], monotone_burst: bool) {
             *apart
         };
         position += u64::from(*advance);
-        let sample = sample(at, *what);
-        series.push(&sample, position, &mut tools, &mut scratch);
-        came.push((position, sample));
+        let mut sample = sample(at, *what);
+        let corrected = came.len().checked_sub(1 + usize::from(*what));
+        if *advance == 3
+            && let Some(corrected) = corrected
+        {
+            let (_, earlier): &(Arrival, SeriesSample) = &came[corrected];
+            sample.at = earlier.at;
+            if what.is_multiple_of(3) {
+                sample.value = Value::Float(VOID_NAN);
+            }
+            let arrival = Arrival::of_correction(position);
+            series.push(&sample, arrival, &mut tools, &mut scratch);
+            came.push((arrival, sample));
+            continue;
+        }
+        let arrival = Arrival::at(position);
+        series.push(&sample, arrival, &mut tools, &mut scratch);
+        came.push((arrival, sample));
         at = came
             .iter()
             .map(|(_, sample)| sample.at.0)
@@ -96,16 +111,23 @@ fn check(steps: &[Step], monotone_burst: bool) {
     let mut axes = AxisReads::default();
     for until in [0, 10, 10 + position / 3, position - 1, position, u64::MAX] {
         let mut expected = Contents::new();
-        for (position, sample) in &came {
-            if *position <= until {
-                let stored = (text(&sample.value), sample.start.0);
+        let seen = came
+            .iter()
+            .filter(|(arrival, _)| arrival.position() <= until);
+        for (arrival, sample) in seen.clone() {
+            let stored = (text(&sample.value), sample.start.0);
+            if arrival.is_correction() {
+                expected.insert(sample.at.0, stored);
+            } else {
                 expected.entry(sample.at.0).or_insert(stored);
             }
         }
+        let void = text(&Value::Float(VOID_NAN));
+        expected.retain(|_, (value, _)| *value != void);
         let mut runs = Vec::new();
         series.read(until, TimeRange::ALL, (&mut axes, &mut scratch), &mut runs);
         assert_eq!(contents(&merge_runs(runs)), expected, "until {until}");
-        assert_eq!(series.touches(until, TimeRange::ALL), !expected.is_empty());
+        assert_eq!(series.touches(until, TimeRange::ALL), seen.count() > 0);
         if until == u64::MAX {
             let mut runs = Vec::new();
             series.read_joined((&mut axes, &mut scratch), &mut runs);
@@ -145,7 +167,8 @@ fn two_hours_of_scrapes_take_little_and_share_their_times() {
             // A counter with a steady rate and some noise.
             let noise = (scrape * 31 + index * 17) % 13;
             sample.value = Value::Float(f64::from(scrape * 150 + noise));
-            grown += series.push(&sample, u64::from(scrape * 50), &mut tools, &mut scratch);
+            let arrival = Arrival::at(u64::from(scrape * 50));
+            grown += series.push(&sample, arrival, &mut tools, &mut scratch);
         }
     }
     let per_series = size_of::<LooseSeries>() + usize::try_from(grown / 100).unwrap();
