@@ -24,6 +24,7 @@ mod parser;
 mod plan;
 mod position;
 mod printer;
+mod reach;
 mod result;
 mod selector;
 pub mod testscript;
@@ -41,6 +42,7 @@ pub use parser::{EXPRESSION_HEIGHT_MAX, NESTING_MAX, parse, parse_selector, pars
 pub use plan::PlanNode;
 pub use position::{LineColumn, TextRange};
 pub use printer::prettify;
+pub use reach::Reach;
 pub use result::{
     Column, Grid, GridSeries, Output, QueryResult, QueryStats, SampleSeries, VectorSample,
 };
