@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::{ApiConfig, Build, QueryLimits};
 use config::Settings;
 use http_shell::{Limits, Listen};
-use ingest::{REMOTE_WRITE_ID, RULES_ID};
+use ingest::{OWN_ID, REMOTE_WRITE_ID, RULES_ID};
 use promql::EngineConfig;
 use telemetry::{LogConfig, LogFormat, LogLevel};
 use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
@@ -51,6 +51,8 @@ pub(crate) fn tsdb(settings: &Settings, retention_classes: Vec<RetentionClass>) 
     if let Ok(writer) = RULES_ID.parse() {
         config.limits.exceptions.insert(writer, None);
     }
+    let own = [RULES_ID, OWN_ID].into_iter();
+    config.late.except = own.filter_map(|writer| writer.parse().ok()).collect();
     config
 }
 

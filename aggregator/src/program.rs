@@ -216,6 +216,13 @@ const RULES: &[Setting] = &[
         help: "How long to wait before an alert that fires is told of again.",
     },
     Setting {
+        name: "rules.late.max-age",
+        kind: Kind::Duration(Duration::ZERO, Duration::from_secs(31 * 86_400)),
+        default: Some("24h"),
+        value_name: "DURATION",
+        help: "How far back rules are evaluated again, and their results corrected, when an agent that could not be reached brings its rows late; 0: never.",
+    },
+    Setting {
         name: "rules.max-concurrent-evals",
         kind: Kind::Integer(1, 1_000),
         default: Some("4"),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use config::{Mistake, Mistakes, Node, NodeValue, Origin, Position, Settings, nearest, parse_yaml};
 use model::{Labels, LabelsBuilder, parse_duration};
-use rules::{FileOptions, RuleFile, glob};
+use rules::{FileOptions, LateSettings, RuleFile, glob};
 
 /// The key of the section with defaults.
 pub(crate) const GLOBAL: &str = "global";
@@ -89,6 +89,11 @@ impl RuleConfig {
             external_labels: self.external_labels.clone(),
             external_url: given.map_or_else(|| format!("http://{address}"), str::to_owned),
             resend_delay: settings.duration("rules.alert.resend-delay"),
+            late: LateSettings {
+                back: settings.duration("rules.late.max-age"),
+                lookback: settings.duration("query.lookback-delta"),
+                ..defaults.late
+            },
         }
     }
 }

@@ -8,9 +8,10 @@ use api::Api;
 use clock::SharedClock;
 use model::TimestampMs;
 use rows::Epoch;
-use rules::{Answer, Queries, Question, Rules, StoreRecorder};
+use rules::{Answer, LateCounts, LatePass, Queries, Question, Rules, StoreRecorder};
 use runtime::{Permits, Tasks, Timer, Token};
-use storage::Appender;
+use tsdb::Tsdb;
+use storage::{Appender, Queryable};
 use telemetry::Registry;
 use tokio::runtime::Handle;
 
@@ -31,6 +32,7 @@ pub(crate) struct RuleService {
     rules: Arc<Rules>,
     queries: Arc<RuleQueries>,
     recorder: Arc<StoreRecorder>,
+    store: Arc<Tsdb>,
     clock: SharedClock,
     tasks: Tasks,
 }
@@ -40,7 +42,7 @@ impl RuleService {
     pub(crate) fn new(
         rules: Arc<Rules>,
         (api, at_once): (Api, usize),
-        (store, epoch): (Arc<dyn Appender>, Epoch),
+        (store, epoch): (Arc<Tsdb>, Epoch),
         clock: SharedClock,
         tasks: Tasks,
     ) -> anyhow::Result<Self> {
@@ -52,7 +54,9 @@ impl RuleService {
                 waited < BUSY_PAUSES_MAX
             }
         };
-        let recorder = StoreRecorder::new(store, ingest::RULES_ID.parse()?, epoch, wait);
+        let parts: (Arc<dyn Appender>, Arc<dyn Queryable>) =
+            (Arc::<Tsdb>::clone(&store), Arc::<Tsdb>::clone(&store));
+        let recorder = StoreRecorder::new(parts, ingest::RULES_ID.parse()?, epoch, wait);
         let queries = RuleQueries {
             api,
             at_once: at_once.max(1),
@@ -64,13 +68,24 @@ impl RuleService {
             rules,
             queries: Arc::new(queries),
             recorder: Arc::new(recorder),
+            store,
             clock,
             tasks,
         })
     }
 
-    /// Evaluates what is due, until `stop`; then waits for the evaluations under way.
+    /// Evaluates what is due, and again what late rows have changed, until `stop`; then waits for the evaluations under way.
     pub(crate) async fn run(self, stop: Token) {
+        let service = Arc::new(self);
+        let late = Arc::clone(&service).correct_late(stop.clone());
+        let late = service.tasks.spawn("late rows of rules", late);
+        service.run_live(&stop).await;
+        if late.await.is_err() {
+            tracing::error!("nobody sees to late rows of rules any more");
+        }
+    }
+
+    async fn run_live(&self, stop: &Token) {
         let timer = Timer::new(Arc::clone(&self.clock));
         let permits = Permits::new("rule groups", GROUPS_AT_ONCE);
         loop {
@@ -97,6 +112,54 @@ impl RuleService {
             }
         }
         drop(permits.acquire(GROUPS_AT_ONCE).await);
+    }
+
+    /// Evaluates again what late rows have changed, one group after the other, and rests as long as it works: live evaluation and queries of
+    /// people come first.
+    async fn correct_late(self: Arc<Self>, stop: Token) {
+        let timer = Timer::new(Arc::clone(&self.clock));
+        let now = || TimestampMs::from(self.clock.wall());
+        while stop.run(timer.sleep(LOOK_EVERY)).await.is_some() {
+            let begun = tokio::task::block_in_place(|| {
+                self.rules.note_late(&self.store.take_late(), now());
+                self.rules.begin_late(now())
+            });
+            let Some(mut pass) = begun else { continue };
+            let walked = loop {
+                let began = self.clock.monotonic();
+                let (service, tasks) = (Arc::clone(&self), &self.tasks);
+                let step = tasks.spawn_blocking("late rows of a rule group", move || {
+                    let went = pass.step(&*service.queries, &*service.recorder);
+                    (pass, went)
+                });
+                let went: Result<bool, String>;
+                (pass, went) = match step.await {
+                    Ok(stepped) => stepped,
+                    Err(error) => {
+                        tracing::error!(%error, "rules are not evaluated again until the next start");
+                        return;
+                    }
+                };
+                match went {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+                let worked = self.clock.monotonic().saturating_since(began);
+                if stop.run(timer.sleep(worked)).await.is_none() {
+                    // It is owed still.
+                    return;
+                }
+            };
+            self.end_late(&pass, walked, now());
+        }
+    }
+
+    fn end_late(&self, pass: &LatePass, walked: Result<(), String>, now: TimestampMs) {
+        if let Err(error) = &walked {
+            tracing::warn!(error, "cannot evaluate rules again for late rows, it is tried again");
+        }
+        tokio::task::block_in_place(|| self.rules.end_late(pass, walked.is_ok(), now));
     }
 
     fn end_abandoned(&self, now: TimestampMs) {
@@ -204,9 +267,11 @@ pub(crate) fn show_rules(registry: &Registry, rules: &Arc<Rules>) {
         "The time between two evaluations.",
     );
     let members = gauge("promontory_rule_group_rules", "Rules of the group.");
+    let show_late = late_metrics(registry);
     let rules = Arc::downgrade(rules);
     registry.on_gather(move || {
         let Some(rules) = rules.upgrade() else { return };
+        show_late(rules.late_counts());
         for view in rules.views() {
             let group = format!("{};{}", view.key.file.display(), view.key.name);
             let (group, counts) = ([group.as_str()], view.counts);
@@ -231,4 +296,45 @@ pub(crate) fn show_rules(registry: &Registry, rules: &Arc<Rules>) {
             members.with(group).set_count(view.rules.len());
         }
     });
+}
+
+/// Returns what shows what is counted of late rows.
+fn late_metrics(registry: &Registry) -> impl Fn(LateCounts) + Send + Sync + use<> {
+    let owed = registry.gauge(
+        "promontory_rule_late_spans_owed",
+        "Spans of time of which late rows came and for which rules are still to be evaluated again.",
+    );
+    let passes = registry.counter_family(
+        "promontory_rule_late_passes_total",
+        "Walks through the past for late rows, by how they ended.",
+        ["result"],
+        2,
+    );
+    let evaluations = registry.counter(
+        "promontory_rule_late_evaluations_total",
+        "Evaluations of groups as of a time gone by.",
+    );
+    let failures = registry.counter(
+        "promontory_rule_late_evaluation_failures_total",
+        "Evaluations of rules as of a time gone by that failed and left what there was.",
+    );
+    let corrected = registry.counter(
+        "promontory_rule_late_samples_corrected_total",
+        "Results that were replaced, added or taken back because of late rows.",
+    );
+    let dropped = registry.counter_family(
+        "promontory_rule_late_spans_dropped_total",
+        "Spans, or parts of them, for which rules are not evaluated again, by reason.",
+        ["reason"],
+        1,
+    );
+    move |counts| {
+        owed.set_count(counts.owed);
+        passes.with(["done"]).raise_to(config_of::float(counts.passes));
+        passes.with(["error"]).raise_to(config_of::float(counts.broken));
+        evaluations.raise_to(config_of::float(counts.evaluations));
+        failures.raise_to(config_of::float(counts.failures));
+        corrected.raise_to(config_of::float(counts.corrected));
+        dropped.with(["too_old"]).raise_to(config_of::float(counts.too_old));
+    }
 }

@@ -10,7 +10,7 @@ pub(crate) const ALERTS: &str = "ALERTS";
 /// The series that says since when, in seconds since 1970.
 pub(crate) const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
 pub(crate) const ALERT_NAME: &str = "alertname";
-const ALERT_STATE: &str = "alertstate";
+pub(crate) const ALERT_STATE: &str = "alertstate";
 
 /// A resolved alert is kept for so long, and told again, so that a receiver that missed it hears of it.
 pub(crate) const RESOLVED_RETENTION: Duration = Duration::from_mins(15);
@@ -131,11 +131,27 @@ pub struct Notice {
     pub generator_url: String,
 }
 
+/// What an alert was at a time gone by, found out late: other than was said then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amendment {
+    /// The alert's labels.
+    pub labels: Labels,
+    /// When: the time of its samples.
+    pub at: TimestampMs,
+    /// Which state it was said to be in, or should have been.
+    pub state: AlertState,
+    /// Whether it was in that state.
+    pub holds: bool,
+}
+
 /// Whoever is told of alerts. Told again every resend delay while an alert fires, and for 15 minutes after it is over; so a notice that
 /// a crash swallows is made good, and a sink must take the same one twice.
 pub trait AlertSink: Send + Sync + fmt::Debug {
     /// Takes alerts of one evaluation of a group. Must not block for long.
     fn notify(&self, notices: Vec<Notice>);
+
+    /// Takes what alerts in truth were, late: for a history of alerts, and for nobody to be told. Who keeps no history leaves it.
+    fn amend(&self, _amendments: Vec<Amendment>) {}
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::alert::{ALERTS, ALERTS_FOR_STATE};
 use crate::file::RuleSpec;
 
 /// What a rule looks at; `None`: maybe everything.
-type Reads = Option<Vec<Vec<Matcher>>>;
+pub(crate) type Reads = Option<Vec<Vec<Matcher>>>;
 
 /// Returns the wave of each rule, from 0. Takes time in the square of the number of rules.
 pub(crate) fn waves(rules: &[RuleSpec], parser: ParserOptions) -> Vec<usize> {
@@ -34,7 +34,7 @@ pub(crate) fn waves(rules: &[RuleSpec], parser: ParserOptions) -> Vec<usize> {
     waves
 }
 
-fn reads_of(rule: &RuleSpec, parser: ParserOptions) -> Reads {
+pub(crate) fn reads_of(rule: &RuleSpec, parser: ParserOptions) -> Reads {
     let asks = |texts: &std::collections::BTreeMap<String, String>| {
         texts.values().any(|text| text.contains("query"))
     };
@@ -47,7 +47,7 @@ fn reads_of(rule: &RuleSpec, parser: ParserOptions) -> Reads {
     selectors(&rule.text, parser, &Unlimited).ok()
 }
 
-fn may_read(reads: &Reads, writer: &RuleSpec) -> bool {
+pub(crate) fn may_read(reads: &Reads, writer: &RuleSpec) -> bool {
     let Some(reads) = reads else {
         return true;
     };

@@ -3,6 +3,7 @@
 //! An evaluation goes wave by wave (see [`crate::dependencies`]): the questions of a wave are asked together, what its rules make of the
 //! answers is stored, and the next wave sees it. Time is handed in; the only effects are those of the [`World`].
 
+mod again;
 mod kept;
 mod reload;
 mod view;
@@ -12,13 +13,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Labels, TimestampMs};
-use promql::ParserOptions;
+use promql::{ParserOptions, Reach};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(crate) use self::again::Again;
 pub(crate) use self::kept::{Change, GroupId, RuleId, group_id};
 pub use self::view::{AlertView, GroupView, RuleView};
 use crate::alert::{AlertState, Notice};
-use crate::dependencies::waves;
+use crate::dependencies::{Reads, may_read, reads_of, waves};
 use crate::file::GroupSpec;
 use crate::rule::{Health, Instant, Rule, ends};
 use crate::world::{RecordedSample, Settings, World};
@@ -139,6 +141,30 @@ impl Group {
     /// Returns the first time after `now` at which the group is to be evaluated.
     pub fn due_after(&self, now: TimestampMs) -> TimestampMs {
         self.due_before(now).saturating_add(self.interval)
+    }
+
+    /// Returns the first evaluation that looks at `at` or later as its present.
+    pub(crate) fn first_looking_at(&self, at: TimestampMs) -> TimestampMs {
+        let at = at.saturating_add(self.query_offset);
+        self.due_after(TimestampMs(at.0.saturating_sub(1)))
+    }
+
+    /// Returns how far all rules look; `None`: none looks at samples.
+    pub(crate) fn reach(&self, lookback: Duration) -> Option<Reach> {
+        let reaches = (self.rules.iter()).filter_map(|rule| Reach::of(&rule.spec.expr, lookback));
+        reaches.reduce(Reach::union)
+    }
+
+    /// Returns what the rules look at.
+    pub(crate) fn reads(&self, parser: ParserOptions) -> Vec<Reads> {
+        let rules = self.rules.iter();
+        rules.map(|rule| reads_of(&rule.spec, parser)).collect()
+    }
+
+    /// Returns whether any of those reads may be of what the rules write.
+    pub(crate) fn may_feed(&self, reads: &[Reads]) -> bool {
+        let fed = |rule: &Rule| reads.iter().any(|reads| may_read(reads, &rule.spec));
+        self.rules.iter().any(fed)
     }
 
     fn interval_ms(&self) -> i64 {

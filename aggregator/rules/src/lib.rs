@@ -8,6 +8,7 @@
 //! - Evaluation is synchronous and deterministic: time is handed in, and the same answers give the same samples and alerts.
 //! - An alert's state is durable before anybody is told of it: a crash repeats a notice, and never forgets one.
 //! - A rule sees what the rules before it have recorded, whatever is evaluated at once.
+//! - What late rows have changed of the past is evaluated again, and nobody is told of it ([`LatePass`]).
 //! - A rule that fails, or has too many results, says so in its health; its series and alerts stay as they were.
 //!
 //! Never here: clocks, sockets, tasks, what becomes of an alert.
@@ -19,6 +20,7 @@ mod dependencies;
 mod file;
 mod glob;
 mod group;
+mod late;
 mod lint;
 mod recorder;
 mod rule;
@@ -27,10 +29,11 @@ mod state;
 mod unit_test;
 mod world;
 
-pub use alert::{Alert, AlertSink, AlertState, Notice};
+pub use alert::{Alert, AlertSink, AlertState, Amendment, Notice};
 pub use file::{AlertSpec, FileOptions, GroupSpec, RuleFile, RuleKind, RuleSpec};
 pub use glob::glob;
 pub use group::{AlertView, Counts, Group, GroupKey, GroupView, RuleView};
+pub use late::{LateCounts, LatePass, LateSettings};
 pub use lint::Duplicates;
 pub use recorder::{MemoryRecorder, StoreRecorder};
 pub use rule::{Evaluated, Health};

@@ -1,25 +1,31 @@
 //! Where results go: a store, by its [`Appender`], or one in memory.
 //!
 //! Results come one by one, at times that the rules choose; so they take the store's path for series outside rows. Each series is
-//! defined once, in cohorts of [`COHORT_SLOTS`]; when the book of them is full it begins anew, which costs definitions and nothing else.
+//! defined once; when the book of them is full it begins anew, which costs definitions and nothing else. A series' labels say which of
+//! [`COHORTS`] it is in, whatever the run: a cohort lives on one of the store's threads, where what is corrected and what corrects it
+//! come into the same files and summaries.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{Labels, MetricType, TimestampMs};
+use model::{Labels, Matcher, MetricType, TimeRange, TimestampMs};
 use rows::{
-    AgentId, Batch, BatchNumber, CohortDefinition, CohortId, Epoch, SampleContents,
+    AgentId, Batch, BatchNumber, CohortDefinition, CohortId, Epoch, SLOTS_MAX, SampleContents,
     SeriesDefinition, SeriesSample, Slot, encode_samples,
 };
-use storage::{AppendOutcome, Appender, Busy, Lane, MemoryStore, RefusalReason, Refusals, Source};
+use storage::{
+    AppendOutcome, Appender, Busy, Lane, MemoryStore, Queryable, RefusalReason, Refusals, Select,
+    SelectHints, SeriesData, Source, Unlimited,
+};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::world::{RecordedSample, Recorder};
 
-/// Slots of a cohort: one cohort lives on one of the store's threads.
-const COHORT_SLOTS: usize = 4_096;
-/// Series that the book knows at once.
+/// Cohorts.
+const COHORTS: u16 = 128;
+/// Series that the book knows at once: half of what the cohorts hold, so that hardly ever one of them is full before.
 const SERIES_MAX: usize = 1 << 20;
 /// Slots defined at once.
 const DEFINITION_SLOTS: usize = 1_024;
@@ -31,6 +37,7 @@ const BATCH_SAMPLES_MAX: usize = 8_192;
 /// Stores results durably.
 pub struct StoreRecorder {
     store: Arc<dyn Appender>,
+    stored: Arc<dyn Queryable>,
     source: Source,
     /// Waits a little when the store is busy; `false`: gives up. Is told how often it has waited.
     wait: Box<dyn Fn(u32) -> bool + Send + Sync>,
@@ -40,9 +47,10 @@ pub struct StoreRecorder {
 #[derive(Debug, Default)]
 struct Book {
     places: HashMap<Labels, (CohortId, Slot)>,
-    /// The cohort that is being filled, and how far.
-    cohort: u32,
-    filled: usize,
+    /// How often it began anew.
+    begun: u32,
+    /// By cohort, how far it is filled; those that are not there are empty.
+    filled: HashMap<u16, usize>,
     /// What the store has not heard.
     pending: VecDeque<CohortDefinition>,
     next: u64,
@@ -54,15 +62,16 @@ struct Book {
 
 impl StoreRecorder {
     /// Returns a recorder that stores as `writer`, an agent of its own, and numbers batches within `epoch`, which no run before has
-    /// had. `wait` is called when the store is busy.
+    /// had; `stored` is what there is in the store. `wait` is called when the store is busy.
     pub fn new(
-        store: Arc<dyn Appender>,
+        (store, stored): (Arc<dyn Appender>, Arc<dyn Queryable>),
         writer: AgentId,
         epoch: Epoch,
         wait: impl Fn(u32) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
             store,
+            stored,
             source: Source {
                 agent: writer,
                 epoch,
@@ -78,7 +87,7 @@ impl StoreRecorder {
     }
 
     /// Stores at most [`BATCH_SAMPLES_MAX`] samples; returns what was refused.
-    fn store(&self, samples: Vec<SeriesSample>) -> Result<Refusals, String> {
+    fn store(&self, samples: Vec<SeriesSample>, lane: Lane) -> Result<Refusals, String> {
         let contents = SampleContents {
             samples: &samples,
             exemplars: &[],
@@ -86,7 +95,7 @@ impl StoreRecorder {
         };
         let bytes = match encode_samples(&contents) {
             Ok(bytes) => bytes,
-            Err(_) if samples.len() > 1 => return self.store_halves(samples),
+            Err(_) if samples.len() > 1 => return self.store_halves(samples, lane),
             Err(error) => return Err(error.to_string()),
         };
         let batch = Arc::new(Batch {
@@ -97,7 +106,7 @@ impl StoreRecorder {
             exemplars: Vec::new(),
             metadata: Vec::new(),
         });
-        let outcome = self.append(&batch);
+        let outcome = self.append(&batch, lane);
         if !matches!(
             outcome,
             Ok(AppendOutcome::Stored(_) | AppendOutcome::Duplicate)
@@ -113,24 +122,32 @@ impl StoreRecorder {
         }
     }
 
-    fn store_halves(&self, mut samples: Vec<SeriesSample>) -> Result<Refusals, String> {
+    fn store_halves(
+        &self,
+        mut samples: Vec<SeriesSample>,
+        lane: Lane,
+    ) -> Result<Refusals, String> {
         let tail = samples.split_off(samples.len() / 2);
-        let mut refused = self.store(samples)?;
-        refused.merge(&self.store(tail)?);
+        let mut refused = self.store(samples, lane)?;
+        refused.merge(&self.store(tail, lane)?);
         Ok(refused)
     }
 
     /// Hands over a batch, after all definitions, and waits for its fate.
-    fn append(&self, batch: &Arc<Batch>) -> Result<AppendOutcome, String> {
+    fn append(&self, batch: &Arc<Batch>, lane: Lane) -> Result<AppendOutcome, String> {
+        let source = Source {
+            lane,
+            ..self.source.clone()
+        };
         let mut waited = 0;
         loop {
             let (said, answer) = sync_channel(1);
             let offered = self
                 .book()
-                .hand_over(&*self.store, &self.source)
+                .hand_over(&*self.store, &source)
                 .and_then(|()| {
                     let done = Box::new(move |outcome| drop(said.send(outcome)));
-                    self.store.append(&self.source, Arc::clone(batch), done)
+                    self.store.append(&source, Arc::clone(batch), done)
                 });
             match offered {
                 Ok(()) => {
@@ -141,14 +158,12 @@ impl StoreRecorder {
             }
         }
     }
-}
 
-impl Recorder for StoreRecorder {
-    fn record(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+    fn record_on(&self, samples: &[RecordedSample], lane: Lane) -> Result<u64, String> {
         let mut refused = 0;
         for part in samples.chunks(BATCH_SAMPLES_MAX) {
             let placed = self.book().place(part);
-            let of_part = self.store(placed)?;
+            let of_part = self.store(placed, lane)?;
             if (of_part.iter()).any(|(reason, _)| reason == RefusalReason::Undefined) {
                 // The store has forgotten a cohort: all are defined anew.
                 self.book().forget();
@@ -157,8 +172,52 @@ impl Recorder for StoreRecorder {
             self.book().note_refused(&of_part);
             refused += of_part.total();
         }
+        self.stored.catch_up();
         Ok(refused)
     }
+}
+
+impl Recorder for StoreRecorder {
+    fn record(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+        self.record_on(samples, Lane::Live)
+    }
+
+    fn recorded(
+        &self,
+        matchers: &[Matcher],
+        at: TimestampMs,
+    ) -> Result<Vec<RecordedSample>, String> {
+        recorded(&*self.stored, matchers, at)
+    }
+
+    fn correct(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+        self.record_on(samples, Lane::Correction)
+    }
+}
+
+fn recorded(
+    stored: &dyn Queryable,
+    matchers: &[Matcher],
+    at: TimestampMs,
+) -> Result<Vec<RecordedSample>, String> {
+    let range = TimeRange::new(at, at);
+    let select = Select {
+        matchers,
+        range,
+        hints: SelectHints::default(),
+    };
+    let found = (stored.querier())
+        .and_then(|querier| querier.select(&select, &Unlimited))
+        .map_err(|error| error.to_string())?;
+    let sample = |series: SeriesData| {
+        let sample = series.samples(range).next()?;
+        Some(RecordedSample {
+            at: sample.at,
+            value: sample.value,
+            labels: series.labels,
+        })
+    };
+    Ok(found.into_iter().filter_map(sample).collect())
 }
 
 impl Book {
@@ -195,25 +254,28 @@ impl Book {
         if let Some(place) = self.places.get(labels) {
             return *place;
         }
-        if self.filled == COHORT_SLOTS {
-            (self.cohort, self.filled) = (self.cohort.wrapping_add(1), 0);
+        let number = cohort_of(labels);
+        if self.filled.get(&number).is_some_and(|filled| *filled == SLOTS_MAX) {
+            self.forget();
         }
+        let filled = self.filled.entry(number).or_default();
         let (cohort, slot) = (
-            CohortId(self.cohort),
-            Slot::try_from(self.filled).unwrap_or(Slot::MAX),
+            CohortId(self.begun.wrapping_mul(u32::from(COHORTS)) + u32::from(number)),
+            Slot::try_from(*filled).unwrap_or(Slot::MAX),
         );
-        self.filled += 1;
+        *filled += 1;
         let series = SeriesDefinition {
             labels: labels.clone(),
             kind: MetricType::Unknown,
         };
-        match self.pending.back_mut() {
-            Some(last) if last.cohort == cohort && last.series.len() < DEFINITION_SLOTS => {
+        let mut pending = self.pending.iter_mut();
+        match pending.rfind(|definition| definition.cohort == cohort) {
+            Some(last) if last.series.len() < DEFINITION_SLOTS => {
                 last.series.push(series);
             }
             _ => self.pending.push_back(CohortDefinition {
                 cohort,
-                name: Arc::from(format!("rules/{}", self.cohort)),
+                name: Arc::from(format!("rules/{number}")),
                 first_slot: slot,
                 series: vec![series],
             }),
@@ -232,11 +294,12 @@ impl Book {
         }
     }
 
-    /// Begins anew, with a cohort not used before.
+    /// Begins anew, with cohorts not used before, of the same names.
     fn forget(&mut self) {
         self.refused = 0;
         self.places.clear();
-        (self.cohort, self.filled) = (self.cohort.wrapping_add(1), 0);
+        self.filled.clear();
+        self.begun = self.begun.wrapping_add(1);
     }
 
     fn hand_over(&mut self, store: &dyn Appender, source: &Source) -> Result<(), Busy> {
@@ -246,6 +309,12 @@ impl Book {
         }
         Ok(())
     }
+}
+
+/// Returns which cohort a series is in.
+fn cohort_of(labels: &Labels) -> u16 {
+    let hash = xxh3_64(labels.to_string().as_bytes()) % u64::from(COHORTS);
+    u16::try_from(hash).unwrap_or(0)
 }
 
 impl fmt::Debug for StoreRecorder {
@@ -268,12 +337,27 @@ impl Recorder for MemoryRecorder {
         });
         Ok((samples.len() - stored.count()) as u64)
     }
+
+    fn recorded(
+        &self,
+        matchers: &[Matcher],
+        at: TimestampMs,
+    ) -> Result<Vec<RecordedSample>, String> {
+        recorded(&self.0, matchers, at)
+    }
+
+    fn correct(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+        for sample in samples {
+            self.0
+                .correct(&sample.labels, sample.at, sample.value.clone());
+        }
+        Ok(0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use model::Value;
-    use storage::{Queryable, Unlimited};
 
     use super::*;
 
@@ -289,7 +373,9 @@ mod tests {
     fn results_reach_the_store_once_each() {
         let store = MemoryStore::new();
         let writer = "promontory-rules".parse().unwrap();
-        let recorder = StoreRecorder::new(Arc::new(store.clone()), writer, Epoch(1), |_| false);
+        let parts: (Arc<dyn Appender>, Arc<dyn Queryable>) =
+            (Arc::new(store.clone()), Arc::new(store.clone()));
+        let recorder = StoreRecorder::new(parts, writer, Epoch(1), |_| false);
         assert_eq!(
             recorder.record(&[sample("b", 1, 1.0), sample("a", 1, 2.0)]),
             Ok(0)
@@ -313,28 +399,25 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cohort_is_followed_by_another() {
-        let mut book = Book::default();
+    fn a_series_is_in_the_same_cohort_in_every_run() {
         let samples: Vec<_> = (0..5_000)
             .map(|n| sample(&format!("m{n}"), 1, 0.0))
             .collect();
-        let placed = book.place(&samples);
-        assert_eq!(placed.last().map(|one| one.cohort), Some(CohortId(1)));
-        let slots: Vec<_> = book
-            .pending
-            .iter()
-            .map(|one| (one.first_slot, one.series.len()))
+        let mut book = Book::default();
+        book.place(&samples);
+        let cohorts: HashMap<Arc<str>, usize> = (book.pending.iter())
+            .map(|one| (Arc::clone(&one.name), one.series.len()))
             .collect();
-        assert_eq!(
-            slots,
-            [
-                (0, 1_024),
-                (1_024, 1_024),
-                (2_048, 1_024),
-                (3_072, 1_024),
-                (0, 904)
-            ]
-        );
-        assert_eq!(book.place(&samples[..1])[0].cohort, CohortId(0));
+        assert_eq!(cohorts.len(), usize::from(COHORTS));
+        assert!(cohorts.values().all(|series| *series < 100));
+        let (first, ..) = book.place_of(&samples[7].labels);
+        book.forget();
+        let (again, slot) = book.place_of(&samples[7].labels);
+        assert_eq!((again.0 - first.0, slot), (u32::from(COHORTS), 0));
+        let names: Vec<_> = (book.pending.iter())
+            .filter(|one| one.cohort == first || one.cohort == again)
+            .map(|one| &one.name)
+            .collect();
+        assert_eq!(names[0], names[1]);
     }
 }

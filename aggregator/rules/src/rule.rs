@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use model::{Labels, STALE_NAN, TimestampMs, Value};
 
+pub(crate) use self::alerting::found_labels;
 use crate::alert::Alert;
 use crate::file::{RuleKind, RuleSpec};
 use crate::world::{Answer, Question, RecordedSample, World};

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use files::{KeyValue, KeyValueError};
-use model::{Labels, TimestampMs};
+use model::{Labels, Spans, TimestampMs};
 use promql::ParserOptions;
 
 use crate::alert::AlertSink;
 use crate::file::RuleFile;
 use crate::group::{Group, GroupKey, GroupView, group_id};
+use crate::late::{LateCounts, LatePass, Owed};
 use crate::rule::ends;
 use crate::state::{self, Kept};
 use crate::world::{Queries, RecordedSample, Recorder, Settings, World};
@@ -23,6 +24,7 @@ pub struct Rules {
     /// Held while groups are replaced.
     loading: Mutex<()>,
     loaded: Mutex<Loaded>,
+    late: Mutex<Owed>,
 }
 
 #[derive(Debug, Default)]
@@ -33,8 +35,9 @@ struct Loaded {
     abandoned: Vec<Labels>,
 }
 
+/// A group and when it is evaluated. Where both are locked, what is shown is first.
 #[derive(Debug)]
-struct Entry {
+pub(crate) struct Entry {
     /// Locked while it is evaluated; taken out when another takes its place.
     group: Mutex<Option<Group>>,
     shown: Mutex<Shown>,
@@ -88,6 +91,7 @@ impl Rules {
             sink,
             loading: Mutex::default(),
             loaded: Mutex::default(),
+            late: Mutex::default(),
         }
     }
 
@@ -103,6 +107,7 @@ impl Rules {
         let _loading = lock(&self.loading);
         let database = self.database.as_deref();
         let mut kept = database.map(Kept::read).transpose()?.unwrap_or_default();
+        lock(&self.late).add(&kept.owed, now);
         // Not locked meanwhile: an evaluation may take long, and others want to see what there is.
         let mut before = self.loaded().groups.clone();
         let mut groups = BTreeMap::new();
@@ -229,6 +234,63 @@ impl Rules {
         }
     }
 
+    /// Notes that rows have come late: what rules made of these spans is to be made again, as far as [`LateSettings::back`](crate::LateSettings)
+    /// goes. It is kept until that is done.
+    pub fn note_late(&self, spans: &Spans, now: TimestampMs) {
+        let back = self.loaded().settings.late.back;
+        if spans.is_empty() || back.is_zero() {
+            return;
+        }
+        let mut late = lock(&self.late);
+        late.add(spans, now);
+        late.forget_before(now.saturating_sub(back));
+        self.keep_owed(&late);
+    }
+
+    /// Returns a pass through what is owed, if it is time for one; it is to be given back to [`end_late`](Self::end_late). Waits for
+    /// evaluations under way.
+    pub fn begin_late(&self, now: TimestampMs) -> Option<LatePass> {
+        let (settings, entries) = {
+            let loaded = self.loaded();
+            let entries: Vec<Arc<Entry>> = loaded.groups.values().map(Arc::clone).collect();
+            (Arc::clone(&loaded.settings), entries)
+        };
+        let spans = {
+            let mut late = lock(&self.late);
+            late.forget_before(now.saturating_sub(settings.late.back));
+            late.begin(now, &settings.late)?
+        };
+        let afresh = |entry: Arc<Entry>| {
+            let group = lock(&entry.group).as_ref().map(Group::afresh)?;
+            Some((entry, group))
+        };
+        let groups = entries.into_iter().filter_map(afresh).collect();
+        let sink = Arc::clone(&self.sink);
+        Some(LatePass::new(spans, groups, settings, sink, self.parser))
+    }
+
+    /// Ends a pass. One that `is_done` leaves nothing owed but what came meanwhile; another one is owed as it was.
+    pub fn end_late(&self, pass: &LatePass, is_done: bool, now: TimestampMs) {
+        let mut late = lock(&self.late);
+        late.end(pass.counts(), is_done, now);
+        self.keep_owed(&late);
+    }
+
+    /// Returns what is counted of late rows.
+    pub fn late_counts(&self) -> LateCounts {
+        lock(&self.late).counts()
+    }
+
+    fn keep_owed(&self, late: &Owed) {
+        let Some(database) = &self.database else {
+            return;
+        };
+        if let Err(error) = state::write_owed(database, &late.all()) {
+            let source = &error.source;
+            tracing::error!(%error, %source, "what late rows have changed is not kept; a restart would forget it");
+        }
+    }
+
     /// Returns all groups as they were after their last evaluation, by file and name.
     pub fn views(&self) -> Vec<Arc<GroupView>> {
         let loaded = self.loaded();
@@ -253,6 +315,30 @@ impl Entry {
             }),
             group: Mutex::new(Some(group)),
         }
+    }
+}
+
+impl Entry {
+    /// Returns the last time at which the group was, or would have been, evaluated in the ordinary way.
+    pub(crate) fn evaluated_until(&self) -> TimestampMs {
+        let shown = lock(&self.shown);
+        let last = shown.next.saturating_sub(shown.view.interval);
+        if shown.is_running {
+            last.saturating_sub(shown.view.interval)
+        } else {
+            last
+        }
+    }
+
+    /// Lets the group go on from what `truth` has come to as of `at`, if that is the last time at which it was evaluated; returns whether
+    /// it was. Of a group that is no more nobody goes on.
+    pub(crate) fn learn(&self, truth: &Group, at: TimestampMs) -> bool {
+        let shown = lock(&self.shown);
+        let is_last = !shown.is_running && shown.next.saturating_sub(shown.view.interval) == at;
+        if is_last && let Some(group) = lock(&self.group).as_mut() {
+            group.learn(truth);
+        }
+        is_last
     }
 }
 

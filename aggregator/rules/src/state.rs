@@ -7,19 +7,22 @@
 //! Table `rule-alerts`: key = rule (16 bytes) and alert (16 bytes), both hashes; value = version (1), state (0 inactive, 1 pending,
 //! 2 firing), value (8 bytes, bits of the double), five times (8 bytes each: active, fired, resolved, keeps firing since, told; the
 //! smallest number where there is none), labels and annotations, each as a count (4 bytes) and as many pairs of texts, each text with
-//! its length (4 bytes) before it. Table `rule-groups`: key = group (16 bytes); value = version (1) and the time (8 bytes). All numbers
-//! are little-endian. A record of another version, or one that does not read, is left out and reported.
+//! its length (4 bytes) before it. Table `rule-groups`: key = group (16 bytes); value = version (1) and the time (8 bytes). Table `rule-late`:
+//! key = `owed`; value = version (1), then start and end (8 bytes each) of each span of which late rows came and for which rules are still to be
+//! evaluated again. All numbers are little-endian. A record of another version, or one that does not read, is left out and reported.
 
 use std::collections::HashMap;
 
 use files::{KeyValue, KeyValueError};
-use model::{Labels, LabelsBuilder, TimestampMs};
+use model::{Labels, LabelsBuilder, Spans, TimeRange, TimestampMs};
 
 use crate::alert::{Alert, AlertState};
 use crate::group::{Change, GroupId, RuleId};
 
 const ALERTS: &str = "rule-alerts";
 const GROUPS: &str = "rule-groups";
+const LATE: &str = "rule-late";
+const OWED: &[u8] = b"owed";
 const VERSION: u8 = 1;
 /// Records read at once.
 const PAGE: usize = 1_000;
@@ -31,6 +34,7 @@ const NEVER: i64 = i64::MIN;
 pub(crate) struct Kept {
     pub(crate) alerts: HashMap<RuleId, Vec<Alert>>,
     pub(crate) seen: HashMap<GroupId, TimestampMs>,
+    pub(crate) owed: Spans,
     /// The keys of all records.
     keys: Vec<(&'static str, Vec<u8>)>,
 }
@@ -59,6 +63,8 @@ impl Kept {
                 }
             }
         }
+        let owed = database.get(LATE, OWED)?;
+        kept.owed = owed.and_then(|value| read_spans(&value)).unwrap_or_default();
         Ok(kept)
     }
 
@@ -122,6 +128,29 @@ pub(crate) fn write(database: &KeyValue, changes: &[Change]) -> Result<(), KeyVa
         }
         Ok(())
     })
+}
+
+/// Writes what is owed.
+pub(crate) fn write_owed(database: &KeyValue, owed: &Spans) -> Result<(), KeyValueError> {
+    let mut value = vec![VERSION];
+    for span in owed.as_slice() {
+        value.extend(span.start.0.to_le_bytes());
+        value.extend(span.end.0.to_le_bytes());
+    }
+    database.write(|batch| batch.put(LATE, OWED, &value))
+}
+
+fn read_spans(value: &[u8]) -> Option<Spans> {
+    let mut reading = Reading(value);
+    if reading.byte()? != VERSION {
+        return None;
+    }
+    let mut spans = Spans::default();
+    while !reading.0.is_empty() {
+        let (start, end) = (reading.number()?, reading.number()?);
+        spans.add(TimeRange::new(TimestampMs(start), TimestampMs(end)));
+    }
+    Some(spans)
 }
 
 fn alert_key(rule: u128, alert: u128) -> [u8; 32] {

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Labels, TimestampMs, Value};
+use model::{Labels, Matcher, TimestampMs, Value};
 use promql::ast::Expr;
 use promql::{Engine, QueryOptions, QueryResult, VectorSample};
 use storage::{Queryable, Unlimited};
+
+use crate::late::LateSettings;
 
 /// An expression to evaluate at an instant.
 #[derive(Clone, Debug)]
@@ -50,6 +52,17 @@ pub struct RecordedSample {
 pub trait Recorder: Send + Sync + fmt::Debug {
     /// Stores samples and returns when questions see them, with the number of those refused; an error says that none is stored.
     fn record(&self, samples: &[RecordedSample]) -> Result<u64, String>;
+
+    /// Returns the samples at just `at`, stale marks among them, of the series that satisfy all matchers.
+    fn recorded(
+        &self,
+        matchers: &[Matcher],
+        at: TimestampMs,
+    ) -> Result<Vec<RecordedSample>, String>;
+
+    /// Puts samples in the place of those stored at their times; one of [`VOID_NAN`](model::VOID_NAN) in the place of which there is
+    /// nothing. Returns when questions see that, with the number of those refused; an error says that some may be as they were.
+    fn correct(&self, samples: &[RecordedSample]) -> Result<u64, String>;
 }
 
 /// What all groups have in common.
@@ -65,6 +78,8 @@ pub struct Settings {
     pub external_url: String,
     /// Between two notices of the same alert.
     pub resend_delay: Duration,
+    /// What becomes of late rows.
+    pub late: LateSettings,
 }
 
 impl Default for Settings {
@@ -76,6 +91,7 @@ impl Default for Settings {
             external_labels: Labels::empty(),
             external_url: String::new(),
             resend_delay: Duration::from_mins(1),
+            late: LateSettings::default(),
         }
     }
 }

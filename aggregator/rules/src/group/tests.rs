@@ -297,6 +297,16 @@ fn a_wave_that_is_not_stored_fails_and_wakes_people_all_the_same() {
         fn record(&self, _samples: &[RecordedSample]) -> Result<u64, String> {
             Err("disk full".to_owned())
         }
+        fn recorded(
+            &self,
+            _matchers: &[model::Matcher],
+            _at: TimestampMs,
+        ) -> Result<Vec<RecordedSample>, String> {
+            Ok(Vec::new())
+        }
+        fn correct(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+            self.record(samples)
+        }
     }
     let mut bench = Bench::new(
         &[("x", "1")],

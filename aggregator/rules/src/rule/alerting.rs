@@ -1,6 +1,6 @@
 //! Alerting rules: each element of the result is an alert that goes from pending to firing, and is resolved when it is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{Labels, LabelsBuilder, METRIC_NAME, TimestampMs, Value};
@@ -158,6 +158,20 @@ impl Tracked {
         }
         true
     }
+}
+
+/// Returns the labels of the alerts that a result stands for.
+pub(crate) fn found_labels(
+    rule: &RuleSpec,
+    elements: &[VectorSample],
+    at: TimestampMs,
+    world: &World<'_>,
+) -> Result<BTreeSet<Labels>, String> {
+    let Some(spec) = rule.alert() else {
+        return Ok(BTreeSet::new());
+    };
+    let found = found_alerts(rule, spec, elements, at, world)?;
+    Ok(found.into_keys().collect())
 }
 
 /// Returns the alerts that a result stands for, by their labels, as if they had begun now.

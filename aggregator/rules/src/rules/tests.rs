@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use storage::MemoryStore;
 
 use super::*;
-use crate::alert::{AlertState, Notice};
+use crate::alert::{AlertState, Amendment, Notice};
 use crate::file::FileOptions;
 use crate::recorder::MemoryRecorder;
 use crate::world::DirectQueries;
@@ -20,13 +20,17 @@ const RULES: &str = "groups:
       - {alert: Kept, expr: x > 1, keep_firing_for: 20m}
 ";
 
-/// Remembers what it was told.
+/// Remembers what it was told, and what came late.
 #[derive(Debug, Default)]
-struct Ledger(Mutex<Vec<Notice>>);
+struct Ledger(Mutex<Vec<Notice>>, Mutex<Vec<Amendment>>);
 
 impl AlertSink for Ledger {
     fn notify(&self, notices: Vec<Notice>) {
         lock(&self.0).extend(notices);
+    }
+
+    fn amend(&self, amendments: Vec<Amendment>) {
+        lock(&self.1).extend(amendments);
     }
 }
 
@@ -150,6 +154,60 @@ fn time_in_which_nobody_looked_does_not_count() {
         machine.evaluate(&rules, minute);
     }
     assert_eq!(active(&rules, 0)[0].0, AlertState::Firing);
+}
+
+#[test]
+fn an_outage_that_is_backfilled_counts_for_an_alert_and_pages_nobody() {
+    let machine = Machine::new();
+    let rules = machine.start(0).unwrap();
+    for minute in 1..=20 {
+        if !(5..=14).contains(&minute) {
+            machine.set(minute, 1.0);
+        }
+        machine.evaluate(&rules, minute);
+    }
+    let since = active(&rules, 0)[0].1;
+    assert!((14..=16).contains(&since), "{since}: nobody knew better");
+    (5..=14).for_each(|minute| machine.set(minute, 1.0));
+    let mut late = Spans::default();
+    late.add(TimeRange::new(
+        TimestampMs(5 * MINUTE),
+        TimestampMs(14 * MINUTE),
+    ));
+    rules.note_late(&late, TimestampMs(20 * MINUTE));
+    // What is owed survives.
+    drop(rules);
+    machine.disk.crash(3);
+    let rules = machine.start(20).unwrap();
+    machine.set(21, 1.0);
+    machine.evaluate(&rules, 21);
+    let mut pass = rules.begin_late(TimestampMs(21 * MINUTE)).unwrap();
+    let engine = Engine::new(EngineConfig::default());
+    let queries = DirectQueries {
+        engine: &engine,
+        store: &machine.store,
+    };
+    let recorder = MemoryRecorder(machine.store.clone());
+    while pass.step(&queries, &recorder).unwrap() {}
+    rules.end_late(&pass, true, TimestampMs(21 * MINUTE));
+    let counts = rules.late_counts();
+    assert_eq!((counts.owed, counts.passes, counts.failures), (0, 1, 0));
+    assert!(rules.begin_late(TimestampMs(99 * MINUTE)).is_none());
+    let said = lock(&machine.ledger.1).clone();
+    assert!(!said.is_empty() && said.iter().all(|one| one.holds));
+    for minute in 22..=29 {
+        machine.set(minute, 1.0);
+        machine.evaluate(&rules, minute);
+    }
+    assert_eq!(machine.told(), 0, "nothing was to be told");
+    for minute in 30..=32 {
+        machine.set(minute, 1.0);
+        machine.evaluate(&rules, minute);
+    }
+    let (state, since) = active(&rules, 0)[0];
+    assert_eq!(state, AlertState::Firing);
+    assert!(since <= 1, "{since}: it has held all the time");
+    assert!(machine.told() > 0);
 }
 
 #[test]
