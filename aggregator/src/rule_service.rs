@@ -10,10 +10,10 @@ use model::TimestampMs;
 use rows::Epoch;
 use rules::{Answer, LateCounts, LatePass, Queries, Question, Rules, StoreRecorder};
 use runtime::{Permits, Tasks, Timer, Token};
-use tsdb::Tsdb;
 use storage::{Appender, Queryable};
 use telemetry::Registry;
 use tokio::runtime::Handle;
+use tsdb::Tsdb;
 
 use crate::config_of;
 
@@ -157,7 +157,10 @@ impl RuleService {
 
     fn end_late(&self, pass: &LatePass, walked: Result<(), String>, now: TimestampMs) {
         if let Err(error) = &walked {
-            tracing::warn!(error, "cannot evaluate rules again for late rows, it is tried again");
+            tracing::warn!(
+                error,
+                "cannot evaluate rules again for late rows, it is tried again"
+            );
         }
         tokio::task::block_in_place(|| self.rules.end_late(pass, walked.is_ok(), now));
     }
@@ -330,11 +333,17 @@ fn late_metrics(registry: &Registry) -> impl Fn(LateCounts) + Send + Sync + use<
     );
     move |counts| {
         owed.set_count(counts.owed);
-        passes.with(["done"]).raise_to(config_of::float(counts.passes));
-        passes.with(["error"]).raise_to(config_of::float(counts.broken));
+        passes
+            .with(["done"])
+            .raise_to(config_of::float(counts.passes));
+        passes
+            .with(["error"])
+            .raise_to(config_of::float(counts.broken));
         evaluations.raise_to(config_of::float(counts.evaluations));
         failures.raise_to(config_of::float(counts.failures));
         corrected.raise_to(config_of::float(counts.corrected));
-        dropped.with(["too_old"]).raise_to(config_of::float(counts.too_old));
+        dropped
+            .with(["too_old"])
+            .raise_to(config_of::float(counts.too_old));
     }
 }

@@ -334,7 +334,10 @@ mod tests {
         assert_eq!(owed.begin(at(109), &SETTINGS), None);
         owed.add(&spans(&[(4, 5)]), at(109));
         assert_eq!(owed.begin(at(118), &SETTINGS), None);
-        assert_eq!(owed.begin(at(119), &SETTINGS), Some(spans(&[(1, 2), (4, 5)])));
+        assert_eq!(
+            owed.begin(at(119), &SETTINGS),
+            Some(spans(&[(1, 2), (4, 5)]))
+        );
         for second in 120..=185 {
             owed.add(&spans(&[(second, second)]), at(second));
             assert_eq!(owed.begin(at(second), &SETTINGS), None, "one at a time");

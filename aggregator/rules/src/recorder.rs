@@ -122,11 +122,7 @@ impl StoreRecorder {
         }
     }
 
-    fn store_halves(
-        &self,
-        mut samples: Vec<SeriesSample>,
-        lane: Lane,
-    ) -> Result<Refusals, String> {
+    fn store_halves(&self, mut samples: Vec<SeriesSample>, lane: Lane) -> Result<Refusals, String> {
         let tail = samples.split_off(samples.len() / 2);
         let mut refused = self.store(samples, lane)?;
         refused.merge(&self.store(tail, lane)?);
@@ -142,13 +138,10 @@ impl StoreRecorder {
         let mut waited = 0;
         loop {
             let (said, answer) = sync_channel(1);
-            let offered = self
-                .book()
-                .hand_over(&*self.store, &source)
-                .and_then(|()| {
-                    let done = Box::new(move |outcome| drop(said.send(outcome)));
-                    self.store.append(&source, Arc::clone(batch), done)
-                });
+            let offered = self.book().hand_over(&*self.store, &source).and_then(|()| {
+                let done = Box::new(move |outcome| drop(said.send(outcome)));
+                self.store.append(&source, Arc::clone(batch), done)
+            });
             match offered {
                 Ok(()) => {
                     return (answer.recv()).map_err(|_| "the store is closing".to_owned());
@@ -255,7 +248,11 @@ impl Book {
             return *place;
         }
         let number = cohort_of(labels);
-        if self.filled.get(&number).is_some_and(|filled| *filled == SLOTS_MAX) {
+        if self
+            .filled
+            .get(&number)
+            .is_some_and(|filled| *filled == SLOTS_MAX)
+        {
             self.forget();
         }
         let filled = self.filled.entry(number).or_default();

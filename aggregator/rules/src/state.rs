@@ -64,7 +64,9 @@ impl Kept {
             }
         }
         let owed = database.get(LATE, OWED)?;
-        kept.owed = owed.and_then(|value| read_spans(&value)).unwrap_or_default();
+        kept.owed = owed
+            .and_then(|value| read_spans(&value))
+            .unwrap_or_default();
         Ok(kept)
     }
 

@@ -69,8 +69,8 @@ impl LateRows {
 
 #[cfg(test)]
 mod tests {
-    use rows::{CohortId, SeriesSample};
     use model::Value;
+    use rows::{CohortId, SeriesSample};
 
     use super::*;
 
@@ -107,7 +107,9 @@ mod tests {
             late.note(&source, &batch, taken);
             let spans = late.take();
             let spans = spans.as_slice().iter();
-            spans.map(|span| (span.start.0, span.end.0)).collect::<Vec<_>>()
+            spans
+                .map(|span| (span.start.0, span.end.0))
+                .collect::<Vec<_>>()
         };
         let all = [5_000, 20_000, 60_000, 98_000, 99_000, 100_000, 105_000];
         assert_eq!(note("a", Lane::Live, &all), [(20_000, 98_000)]);

@@ -105,7 +105,8 @@ impl Group {
         while !open.is_empty() && before > at.saturating_sub(keeps) {
             let question = self.rules[index].question(self.looks_at(before));
             let answer = world.queries.answer(vec![question]).pop();
-            let elements = answer.map_or_else(|| Err("no answer came".to_owned()), |one| one.result)?;
+            let elements =
+                answer.map_or_else(|| Err("no answer came".to_owned()), |one| one.result)?;
             let held = found_labels(&self.rules[index].spec, &elements, before, world)?;
             open.retain(|labels| !held.contains(labels));
             for labels in &open {
@@ -160,7 +161,9 @@ impl Group {
             let corrections: Vec<RecordedSample> = corrections.into_values().collect();
             if !corrections.is_empty() {
                 again.corrected += corrections.len() as u64;
-                again.amendments.extend(corrections.iter().filter_map(amendment));
+                again
+                    .amendments
+                    .extend(corrections.iter().filter_map(amendment));
                 world.recorder.correct(&corrections)?;
             }
         }
@@ -192,7 +195,9 @@ impl Rule {
     fn learn_alerts(&mut self, truth: &BTreeMap<Labels, Tracked>) {
         let is_active = |alert: &Alert| alert.state != AlertState::Inactive;
         let truth = || {
-            let all = truth.iter().map(|(labels, tracked)| (labels, &tracked.alert));
+            let all = truth
+                .iter()
+                .map(|(labels, tracked)| (labels, &tracked.alert));
             all.filter(|(_, alert)| is_active(alert))
         };
         let active: BTreeSet<&Labels> = truth().map(|(labels, _)| labels).collect();
@@ -307,7 +312,8 @@ fn amendment(correction: &RecordedSample) -> Option<Amendment> {
     if labels.get(METRIC_NAME) != Some(ALERTS) {
         return None;
     }
-    let holds = matches!(correction.value, Value::Float(value) if value.to_bits() == 1.0_f64.to_bits());
+    let holds =
+        matches!(correction.value, Value::Float(value) if value.to_bits() == 1.0_f64.to_bits());
     let state = if state == AlertState::Firing.name() {
         AlertState::Firing
     } else {

@@ -418,7 +418,10 @@ fn what_is_corrected_is_gone_from_files_and_tiers() {
     story.world.clock.advance(Duration::from_hours(7));
     assert!(store.keep());
     let stats = store.stats();
-    assert!(stats.partitions < files && stats.tiers_made > 6, "{stats:?}");
+    assert!(
+        stats.partitions < files && stats.tiers_made > 6,
+        "{stats:?}"
+    );
     for grid in grids {
         let raw = answers(&store, grid, true);
         for (tier, raw) in answers(&store, grid, false).iter().zip(&raw) {
