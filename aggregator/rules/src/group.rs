@@ -177,6 +177,9 @@ impl Group {
     pub fn evaluate(&mut self, at: TimestampMs, world: &World<'_>) -> Vec<Notice> {
         self.settle_absence(at);
         self.count_missed(at);
+        if self.last.is_none() {
+            self.recall_written(at, world);
+        }
         let instant = Instant {
             at,
             looks_at: at.saturating_sub(self.query_offset),

@@ -55,6 +55,18 @@ impl Group {
         at.saturating_sub(self.query_offset)
     }
 
+    /// Before the first evaluation of a run: learns from the store which series the run before has left without an end, if it stopped just
+    /// now. What cannot be read is not ended.
+    pub(crate) fn recall_written(&mut self, at: TimestampMs, world: &World<'_>) {
+        let looked_at = self.looks_at(at.saturating_sub(self.interval));
+        for rule in &mut self.rules {
+            if rule.spec.alert().is_none() && rule.written.is_empty() {
+                let stored = world.recorder.recorded(&rule.writes(), looked_at);
+                rule.written = alive(stored.unwrap_or_default());
+            }
+        }
+    }
+
     /// Takes on what the rules had come to after the evaluation of `at`.
     pub(crate) fn recall(&mut self, at: TimestampMs, world: &World<'_>) -> Result<(), String> {
         let looked_at = self.looks_at(at);
@@ -65,10 +77,7 @@ impl Group {
             let begun = |seconds: f64| self.evaluated_in(seconds);
             let alerts = recalled_alerts(&stored, begun);
             let rule = &mut self.rules[index];
-            rule.written = (stored.into_iter())
-                .filter(|sample| !sample.value.is_stale())
-                .map(|sample| sample.labels)
-                .collect();
+            rule.written = alive(stored);
             if rule.spec.alert().is_some() {
                 rule.alerts = alerts;
                 self.recall_kept(index, at, world)?;
@@ -244,6 +253,12 @@ impl Rule {
         matchers.extend(plain.map(|(name, value)| Matcher::equal(name.as_str(), value.as_str())));
         matchers
     }
+}
+
+/// Returns the series that these samples do not end.
+fn alive(stored: Vec<RecordedSample>) -> BTreeSet<Labels> {
+    let alive = stored.into_iter().filter(|sample| !sample.value.is_stale());
+    alive.map(|sample| sample.labels).collect()
 }
 
 /// Returns the alerts that these samples tell of.

@@ -44,7 +44,7 @@ const FIRST: &[&str] = &[
     "{record: rate_c, expr: 'sum by (i) (rate(c[1m]))'}",
     "{record: max_g, expr: 'max by (agent) (g)'}",
     "{record: few, expr: 'g > 60', labels: {l: v}}",
-    "{record: mean_g, expr: avg_over_time(g[45s])}",
+    "{record: mean_g, expr: 'avg_over_time(g[45s])'}",
     "{record: before, expr: 'g offset 1m'}",
     "{record: count_g, expr: count(g)}",
 ];
@@ -99,12 +99,13 @@ impl Story {
             let from = random.i64(60..OUTAGES_S - 60);
             (random.u32(..agents), from, random.i64(from + 20..OUTAGES_S))
         });
+        let outages = outages.collect();
         Self {
             seed,
             agents,
             groups,
             query_offset: Duration::from_secs([0, 5][random.usize(..2)]),
-            outages: outages.collect(),
+            outages,
             rows_at_once: random.usize(1..=8),
             steps_at_once: random.u64(1..=20),
             kill_after: random.bool().then(|| random.u64(1..40)),
