@@ -382,11 +382,11 @@ mod tests {
             Ok(0)
         );
         let querier = store.querier().unwrap();
-        let all = model::Matcher::new("__name__", model::MatchOp::Regex, ".+").unwrap();
+        let all = Matcher::new("__name__", model::MatchOp::Regex, ".+").unwrap();
         let (series, _) = querier
             .series(
                 &[vec![all]],
-                model::TimeRange::new(TimestampMs(0), TimestampMs(9)),
+                TimeRange::new(TimestampMs(0), TimestampMs(9)),
                 0,
                 &Unlimited,
             )

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use files::{SharedFileSystem, Simulated};
-use model::{Labels, Value};
+use model::{Labels, TimeRange, Value};
 use promql::{Engine, EngineConfig};
 use proptest::prelude::*;
 use storage::MemoryStore;
