@@ -21,7 +21,7 @@ use crate::network::Network;
 use crate::place::Place;
 use crate::processes;
 use crate::reading::{MemoryLimits, Reading};
-use crate::tree::{Group, Tree};
+use crate::tree::{Group, Tree, Turn};
 use crate::watch::Watcher;
 
 /// A container waits so long for its names; then it is shown without.
@@ -171,7 +171,9 @@ impl Containers {
         let groups = tree.groups();
         if self.watcher.is_none() {
             for group in groups.iter().filter(|group| group.place.is_closed()) {
-                tree.check(group, now, &mut self.buffer);
+                if let Some(turn) = tree.look(group, now) {
+                    tree.wait_for_turn(group, turn, &mut self.buffer);
+                }
             }
         }
         self.name(&groups, now, patience);
@@ -276,7 +278,9 @@ impl Containers {
             let seldom = slow || !known.was_read;
             if !tree.read(&mut state, seldom, &mut self.buffer) && !tree.is_there(&group.id) {
                 drop(state);
-                tree.remove(&group.id);
+                for gone in tree.remove(&group.id) {
+                    tree.wait_for_turn(&gone, Turn::Gone, &mut self.buffer);
+                }
                 return false;
             }
             known.was_read = true;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use clock::Monotonic;
 
@@ -29,6 +29,7 @@ const ID_BYTES_MAX: usize = 4_000;
 pub(crate) struct Tree {
     layout: Arc<Layout>,
     descriptors: Descriptors,
+    descriptors_max: usize,
     groups_max: usize,
     others_max: usize,
     metrics: Metrics,
@@ -79,6 +80,41 @@ impl Group {
         // A reading that panicked half way leaves values of two moments.
         (self.state.lock()).unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Returns the state unless somebody has it.
+    fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// A turn in the life of a group.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Something runs in it (again).
+    Begun,
+    /// Nothing runs in it any more.
+    Ended(Monotonic),
+    /// Nothing runs in it any more; this was read of it then, beside its state.
+    EndedApart(Monotonic, Box<Apart>),
+    /// Its folder is gone.
+    Gone,
+}
+
+impl Turn {
+    const fn runs(&self) -> bool {
+        matches!(self, Self::Begun)
+    }
+}
+
+/// A last reading.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    reading: Reading,
+    is_recorded: bool,
 }
 
 /// What watches folders as they are found.
@@ -100,6 +136,7 @@ impl Tree {
         Self {
             layout: Arc::new(layout),
             descriptors: Descriptors::new(config.descriptors_max),
+            descriptors_max: config.descriptors_max,
             groups_max: config.groups_max,
             others_max: config.others_max,
             metrics,
@@ -110,6 +147,11 @@ impl Tree {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Returns how many descriptors may stay open.
+    pub(crate) const fn descriptors_max(&self) -> usize {
+        self.descriptors_max
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -213,8 +255,8 @@ impl Tree {
         }
     }
 
-    /// Ends the group `id` and all below it: their folders are gone.
-    pub(crate) fn remove(&self, id: &str) {
+    /// Takes out the group `id` and all below it, whose folders are gone; each has its last turn to come.
+    pub(crate) fn remove(&self, id: &str) -> Vec<Arc<Group>> {
         let mut groups = self.lock();
         let inner = format!("{id}/");
         let from = groups.by_id.range(Arc::<str>::from(id)..);
@@ -228,62 +270,105 @@ impl Tree {
             groups.workloads -= usize::from(group.place.is_workload());
         }
         groups.ended.extend(gone.iter().cloned());
-        drop(groups);
-        for group in gone {
-            let mut state = group.lock();
-            let was_running = state.is_populated && state.last.is_none();
-            if was_running && group.place.is_closed() && state.reading.cpu.is_some() {
-                self.metrics.last_missed.inc();
-            }
-            state.is_gone = true;
-            state.is_populated = false;
-            state.folders.close();
-        }
+        gone
     }
 
-    /// Looks whether something runs in a group: when that has just ended, it is read once more.
-    pub(crate) fn check(&self, group: &Group, now: Monotonic, buffer: &mut Vec<u8>) {
-        match self.is_populated(&group.id) {
-            Some(false) => self.end(group, now, buffer),
-            Some(true) => self.begin(group, buffer),
+    /// Looks whether something runs in a group, and returns what that makes of it; `None`: nothing new.
+    pub(crate) fn look(&self, group: &Group, now: Monotonic) -> Option<Turn> {
+        let is_running = match self.is_populated(&group.id) {
+            Some(is_populated) => is_populated,
             // Who cannot be asked is taken to run, while it is there.
-            None if self.is_there(&group.id) => self.begin(group, buffer),
-            None => {}
+            None if self.is_there(&group.id) => true,
+            None => return None,
+        };
+        match is_running {
+            true => (!group.is_running()).then_some(Turn::Begun),
+            false => Some(Turn::Ended(now)),
         }
     }
 
-    /// Reads a group in which nothing runs any more, for the last time, at `now`.
+    /// Lets a group take a turn: at an end, it is read for the last time.
     ///
-    /// Who reads the group at this moment may be held up, so it is not waited for: its files are opened anew.
-    pub(crate) fn end(&self, group: &Group, now: Monotonic, buffer: &mut Vec<u8>) {
-        let at_once = group.state.try_lock().ok();
-        let apart = at_once.is_none().then(|| {
-            let no_descriptors = Descriptors::new(0);
-            let (layout, id) = (Arc::clone(&self.layout), Arc::clone(&group.id));
-            let mut folders = Folders::new(layout, id, no_descriptors);
-            let mut reading = Reading::default();
-            let is_recorded = self.take_last(&mut folders, &mut reading, buffer);
-            (reading, is_recorded)
-        });
-        let mut state = at_once.unwrap_or_else(|| group.lock());
-        group.is_running.store(false, Ordering::Release);
+    /// Who reads the group at this moment may be held up, so it is not waited for: the turn comes back, to be taken later, and what
+    /// cannot wait has been read apart.
+    pub(crate) fn take_turn(
+        &self,
+        group: &Group,
+        turn: Turn,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Turn> {
+        group.is_running.store(turn.runs(), Ordering::Release);
+        let Some(mut state) = group.try_lock() else {
+            return Err(self.read_apart(group, turn, buffer));
+        };
+        self.give_turn(group, &mut state, turn, buffer);
+        Ok(())
+    }
+
+    /// Lets a group take a turn, once nobody has its state.
+    pub(crate) fn wait_for_turn(&self, group: &Group, turn: Turn, buffer: &mut Vec<u8>) {
+        group.is_running.store(turn.runs(), Ordering::Release);
+        self.give_turn(group, &mut group.lock(), turn, buffer);
+    }
+
+    fn give_turn(&self, group: &Group, state: &mut State, turn: Turn, buffer: &mut Vec<u8>) {
+        match turn {
+            Turn::Begun => self.begin(state, buffer),
+            Turn::Ended(at) => self.end(group, state, at, |state| {
+                let State {
+                    folders, reading, ..
+                } = state;
+                self.take_last(folders, reading, buffer)
+            }),
+            Turn::EndedApart(at, apart) => self.end(group, state, at, |state| {
+                state.reading.renew(apart.reading);
+                apart.is_recorded
+            }),
+            Turn::Gone => self.bury(group, state),
+        }
+    }
+
+    /// Reads at once what an end would read in its turn; its files are opened anew.
+    pub(crate) fn read_apart(&self, group: &Group, turn: Turn, buffer: &mut Vec<u8>) -> Turn {
+        group.is_running.store(turn.runs(), Ordering::Release);
+        let Turn::Ended(at) = turn else {
+            return turn;
+        };
+        let (layout, id) = (Arc::clone(&self.layout), Arc::clone(&group.id));
+        let mut folders = Folders::new(layout, id, Descriptors::new(0));
+        let mut reading = Reading::default();
+        let is_recorded = self.take_last(&mut folders, &mut reading, buffer);
+        let apart = Apart {
+            reading,
+            is_recorded,
+        };
+        Turn::EndedApart(at, Box::new(apart))
+    }
+
+    fn begin(&self, state: &mut State, buffer: &mut Vec<u8>) {
+        if state.is_gone {
+            return;
+        }
+        state.is_populated = true;
+        state.last = None;
+        if state.reading == Reading::default() {
+            self.read(state, false, buffer);
+        }
+    }
+
+    fn end(
+        &self,
+        group: &Group,
+        state: &mut State,
+        at: Monotonic,
+        read: impl FnOnce(&mut State) -> bool,
+    ) {
         if !state.is_populated || state.last.is_some() {
             return;
         }
-        let is_recorded = match apart {
-            Some((reading, is_recorded)) => {
-                state.reading.renew(reading);
-                is_recorded
-            }
-            None => {
-                let State {
-                    folders, reading, ..
-                } = &mut *state;
-                self.take_last(folders, reading, buffer)
-            }
-        };
+        let is_recorded = read(state);
         if is_recorded {
-            state.last = Some(now);
+            state.last = Some(at);
         }
         if group.place.is_closed() {
             state.is_populated = false;
@@ -293,6 +378,16 @@ impl Tree {
             };
             outcome.inc();
         }
+    }
+
+    fn bury(&self, group: &Group, state: &mut State) {
+        let was_running = state.is_populated && state.last.is_none();
+        if was_running && group.place.is_closed() && state.reading.cpu.is_some() {
+            self.metrics.last_missed.inc();
+        }
+        state.is_gone = true;
+        state.is_populated = false;
+        state.folders.close();
     }
 
     fn take_last(
@@ -305,23 +400,6 @@ impl Tree {
         let is_recorded = reading.take_last(self.version(), &mut reader);
         self.metrics.file_errors.add(reader.errors());
         is_recorded
-    }
-
-    /// Something runs in a group (again).
-    pub(crate) fn begin(&self, group: &Group, buffer: &mut Vec<u8>) {
-        if group.is_running() {
-            return;
-        }
-        let mut state = group.lock();
-        if state.is_gone {
-            return;
-        }
-        group.is_running.store(true, Ordering::Release);
-        state.is_populated = true;
-        state.last = None;
-        if state.reading == Reading::default() {
-            self.read(&mut state, false, buffer);
-        }
     }
 
     /// Reads a group; returns whether its folder is still there.
@@ -379,5 +457,54 @@ pub(crate) fn child(id: &str, name: &str) -> Arc<str> {
     match id {
         "/" => format!("/{name}").into(),
         _ => format!("{id}/{name}").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use telemetry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_read_at_once_and_noted_when_nobody_has_the_state() {
+        let root = tempfile::tempdir().unwrap();
+        let name = "c".repeat(64);
+        let (id, folder) = (format!("/{name}"), root.path().join(name));
+        let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+        fs::create_dir(&folder).unwrap();
+        fs::write(root.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        put("cgroup.events", "populated 1\n");
+        put("cpu.stat", "usage_usec 1\n");
+        let (config, registry) = (ContainersConfig::default(), Registry::new());
+        let layout = Layout::find(root.path()).unwrap();
+        let tree = Tree::new(layout, &config, Metrics::new(&registry));
+        tree.walk("/", &mut ());
+        let groups = tree.groups();
+        let group = groups.iter().find(|group| *group.id == *id).unwrap();
+        let (begun, ended) = (
+            Monotonic::from_origin(Duration::ZERO),
+            Monotonic::from_origin(Duration::from_secs(1)),
+        );
+        let mut buffer = Vec::new();
+        let turn = tree.look(group, begun).unwrap();
+        assert!(tree.take_turn(group, turn, &mut buffer).is_ok());
+        assert!(tree.look(group, begun).is_none());
+
+        put("cpu.stat", "usage_usec 7000000\n");
+        put("cgroup.events", "populated 0\n");
+        let reader = group.lock();
+        let turn = tree.look(group, ended).unwrap();
+        let turn = tree.take_turn(group, turn, &mut buffer).unwrap_err();
+        fs::remove_dir_all(&folder).unwrap();
+        let turn = tree.take_turn(group, turn, &mut buffer).unwrap_err();
+        drop(reader);
+        assert!(tree.take_turn(group, turn, &mut buffer).is_ok());
+        let state = group.lock();
+        let usage = state.reading.cpu.map(|cpu| cpu.usage);
+        assert_eq!((usage, state.last), (Some(7_000_000_000), Some(ended)));
+        assert!(!state.is_populated && !group.is_running());
     }
 }

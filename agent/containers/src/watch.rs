@@ -6,9 +6,10 @@
 //! watched for groups that come; a walk every minute finds what was missed.
 //!
 //! The thread has precedence over others, where the system grants that: what it does when a container ends takes microseconds, and the
-//! moment does not come again. While it walks, it has none.
+//! moment does not come again. While it walks, it has none. It waits for nobody meanwhile: a group whose state is being read takes its
+//! turn later, and what is to be read of it is read apart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
@@ -21,19 +22,26 @@ use std::time::Duration;
 use clock::{Deadline, SharedClock};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::files::read_whole;
 use crate::layout::below;
 use crate::precedence;
-use crate::tree::{Group, Tree, Watch, child};
+use crate::tree::{Group, Tree, Turn, Watch, child};
 
 /// How often everything is walked through.
 const WALK_EVERY: Duration = Duration::from_secs(60);
-/// Events of a thousand folders.
-const EVENT_BYTES: usize = 64 << 10;
+/// What is read of events at once.
+const EVENT_BYTES: usize = 4 << 10;
+/// Arrivals that wait; when there are more, everything is walked through.
+const ARRIVALS_MAX: usize = 4_096;
+/// How soon a turn is tried again that a group could not take.
+const TURN_PAUSE: Duration = Duration::from_millis(1);
 /// Processes that are watched at once.
 const PROCESSES_MAX: usize = 4_096;
+/// The room for descriptors that is made at once: those of a thousand containers, 64 KiB of the kernel's memory.
+const DESCRIPTORS_RESERVED: usize = 8_192;
 /// So often another process of a group is taken, when one has ended before it could be watched.
 const ATTEMPTS_MAX: usize = 16;
 
@@ -101,6 +109,10 @@ struct Lookout {
     watches: HashMap<i32, Watched>,
     /// The process that stands for a group, by the group's serial.
     processes: HashMap<u64, Process>,
+    /// Folders that have come and are to be walked through: one between two looks at what has ended.
+    arrivals: VecDeque<Arc<str>>,
+    /// Turns of groups whose state somebody had, oldest first; their order stays.
+    waiting: VecDeque<(Arc<Group>, Turn)>,
     buffer: Vec<u8>,
     walk_at: Deadline,
 }
@@ -129,6 +141,7 @@ impl fmt::Debug for Lookout {
 
 impl Lookout {
     fn new(tree: Arc<Tree>, clock: SharedClock, stop: Arc<OwnedFd>) -> io::Result<Self> {
+        reserve_descriptors(&stop, tree.descriptors_max())?;
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let inotify = inotify::init(flags)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -145,6 +158,8 @@ impl Lookout {
             _stop: stop,
             watches: HashMap::new(),
             processes: HashMap::new(),
+            arrivals: VecDeque::new(),
+            waiting: VecDeque::new(),
             buffer: Vec::new(),
         })
     }
@@ -173,7 +188,7 @@ impl Lookout {
     /// Waits for news and takes them; returns whether to go on.
     fn wait(&mut self) -> io::Result<bool> {
         const MOST: usize = 64;
-        let patience = self.walk_at.remaining(self.clock.monotonic());
+        let patience = self.patience();
         let patience = Timespec {
             tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: patience.subsec_nanos().into(),
@@ -198,12 +213,50 @@ impl Lookout {
         if sources.contains(&FOLDERS) {
             self.take_news()?;
         }
+        self.settle();
+        if let Some(id) = self.arrivals.pop_front() {
+            self.walk(&id);
+        }
         Ok(true)
+    }
+
+    /// Returns how long to wait for news.
+    fn patience(&self) -> Duration {
+        if !self.arrivals.is_empty() {
+            return Duration::ZERO;
+        }
+        let until_walk = self.walk_at.remaining(self.clock.monotonic());
+        match self.waiting.is_empty() {
+            true => until_walk,
+            false => until_walk.min(TURN_PAUSE),
+        }
+    }
+
+    /// Lets groups take the turns that they could not take before.
+    fn settle(&mut self) {
+        while let Some((group, turn)) = self.waiting.pop_front() {
+            if let Err(turn) = self.tree.take_turn(&group, turn, &mut self.buffer) {
+                self.waiting.push_front((group, turn));
+                return;
+            }
+        }
+    }
+
+    /// Lets a group take a turn, after those that wait.
+    fn turn(&mut self, group: &Arc<Group>, turn: Turn) {
+        let left = if self.waiting.is_empty() {
+            self.tree.take_turn(group, turn, &mut self.buffer).err()
+        } else {
+            Some(self.tree.read_apart(group, turn, &mut self.buffer))
+        };
+        if let Some(turn) = left {
+            self.waiting.push_back((Arc::clone(group), turn));
+        }
     }
 
     fn take_news(&mut self) -> io::Result<()> {
         let mut all = self.news()?;
-        // Ends first: they do not wait, beginnings do.
+        // Ends first: a folder that is gone says nothing any more.
         all.sort_by_key(|news| matches!(self.watches.get(&news.watch), Some(Watched::Folder(_))));
         for news in all {
             if news.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
@@ -227,7 +280,7 @@ impl Lookout {
                         .flags
                         .intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO)
                     {
-                        self.walk(&id);
+                        self.arrived(id);
                     } else {
                         self.removed(&id);
                     }
@@ -244,7 +297,7 @@ impl Lookout {
 
     /// Reads what there is at the moment, as much as fits.
     fn news(&self) -> io::Result<Vec<News>> {
-        let mut buffer = vec![MaybeUninit::uninit(); EVENT_BYTES];
+        let mut buffer = [MaybeUninit::uninit(); EVENT_BYTES];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut all = Vec::new();
         loop {
@@ -269,15 +322,25 @@ impl Lookout {
         tree.walk(id, self);
     }
 
+    fn arrived(&mut self, id: Arc<str>) {
+        if self.arrivals.len() < ARRIVALS_MAX {
+            self.arrivals.push_back(id);
+        } else {
+            self.arrivals = VecDeque::from(["/".into()]);
+        }
+    }
+
     fn removed(&mut self, id: &str) {
-        self.tree.remove(id);
-        self.processes
-            .retain(|_, process| !process.group.lock().is_gone);
+        for group in self.tree.remove(id) {
+            self.processes.remove(&group.serial);
+            self.turn(&group, Turn::Gone);
+        }
     }
 
     fn check(&mut self, group: &Arc<Group>) {
-        let now = self.clock.monotonic();
-        self.tree.check(group, now, &mut self.buffer);
+        if let Some(turn) = self.tree.look(group, self.clock.monotonic()) {
+            self.turn(group, turn);
+        }
         if group.place.is_closed() {
             self.hold_process(group, None);
         }
@@ -297,8 +360,7 @@ impl Lookout {
                 .filter(|id| *id != 0 && Some(*id) != ended);
             let Some(id) = ids.next() else {
                 if ended.is_some() {
-                    let now = self.clock.monotonic();
-                    self.tree.end(group, now, &mut self.buffer);
+                    self.turn(group, Turn::Ended(self.clock.monotonic()));
                 }
                 return;
             };
@@ -347,6 +409,14 @@ impl Lookout {
             }
         }
     }
+}
+
+/// Makes room for descriptors in the process's table. It grows by doubling otherwise, and each time waits for all processors to have
+/// passed through the scheduler: some ten milliseconds, in which this thread opens nothing.
+fn reserve_descriptors(any: &OwnedFd, most: usize) -> io::Result<()> {
+    let highest = most.clamp(1, DESCRIPTORS_RESERVED) - 1;
+    fcntl_dupfd_cloexec(any, i32::try_from(highest).unwrap_or_default())?;
+    Ok(())
 }
 
 impl Watch for Lookout {
