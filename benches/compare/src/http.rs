@@ -66,6 +66,11 @@ impl Client {
         self.ask("POST", path, headers, body)
     }
 
+    /// Puts a body.
+    pub(crate) fn put(&mut self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.ask("PUT", path, "", body)
+    }
+
     fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Result<Answer> {
         let address = self.address;
         let head = format!(

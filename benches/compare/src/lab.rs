@@ -1,8 +1,11 @@
 //! Experiments: what rows measure, each run once however many rows want it.
 
+mod containers;
+mod gateway;
 mod library;
 mod many_agents;
 mod native;
+mod node;
 mod queries;
 mod remote;
 mod streams;
@@ -23,9 +26,12 @@ use crate::server::{Engine, Programs, Server};
 use crate::waiting::{Stopwatch, wait_until};
 use crate::{http, programs, terminal};
 
+pub(crate) use containers::MadeContainers;
+pub(crate) use gateway::{GROUPS_OF_A_NODE, Gateway, PushRun};
 pub(crate) use library::{DayRun, MonthRun, SpanRun};
 pub(crate) use many_agents::ManyAgents;
 pub(crate) use native::NativeRun;
+pub(crate) use node::{NodeRun, Nodes};
 pub(crate) use queries::{Answered, Data, QueryRun, Question, When};
 pub(crate) use remote::RemoteRun;
 pub(crate) use streams::{Stream, Streams, wall};
@@ -43,6 +49,7 @@ pub(crate) struct Lab {
     remote: RefCell<BTreeMap<(Engine, bool), Found<RemoteRun>>>,
     spans: RefCell<BTreeMap<bool, Found<SpanRun>>>,
     day: RefCell<BTreeMap<(), Found<DayRun>>>,
+    nodes: RefCell<BTreeMap<(), Found<Nodes>>>,
 }
 
 /// A result that several rows look at; an error is kept as its text.
@@ -64,10 +71,11 @@ pub(crate) struct Witness {
 }
 
 impl Lab {
-    pub(crate) fn new(settings: &Settings) -> Result<Self> {
+    /// Returns a lab with our programs, those of `packages` unless their folder is given.
+    pub(crate) fn new(packages: &[&str], settings: &Settings) -> Result<Self> {
         let ours = match settings.optional_path("bin.dir") {
             Some(folder) => folder.to_owned(),
-            None => programs::build()?,
+            None => programs::build(packages)?,
         };
         let work = settings.path("work").to_owned();
         std::fs::create_dir_all(&work)
@@ -84,6 +92,7 @@ impl Lab {
             remote: RefCell::default(),
             spans: RefCell::default(),
             day: RefCell::default(),
+            nodes: RefCell::default(),
         })
     }
 

@@ -10,11 +10,13 @@
 #![forbid(unsafe_code)]
 
 mod agents;
+mod daemon;
 mod http;
 mod lab;
 mod proc;
 mod program;
 mod programs;
+mod relay;
 mod remote_write;
 mod rows;
 mod server;
@@ -29,7 +31,7 @@ use anyhow::{Context, Result, ensure};
 use config::{Environment, Information, Invocation, Refusal, Settings};
 
 use crate::lab::Lab;
-use crate::rows::{PROMQL, Row, STORAGE};
+use crate::rows::{AGENT, PROMQL, Row, STORAGE, Table};
 use crate::table::{Line, score, show_table, to_json};
 
 fn main() -> ExitCode {
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     let done = match read {
         Ok(Invocation {
             command, settings, ..
-        }) => run(rows_of(&command), &settings),
+        }) => run(table_of(&command), &settings),
         Err(Refusal::Information(Information(text))) => {
             terminal::print(&text.trim_end());
             Ok(ExitCode::SUCCESS)
@@ -55,22 +57,24 @@ fn main() -> ExitCode {
     })
 }
 
-fn rows_of(command: &[&str]) -> &'static [Row] {
+fn table_of(command: &[&str]) -> &'static Table {
     match command {
-        ["promql"] => PROMQL,
-        _ => STORAGE,
+        ["agent"] => &AGENT,
+        ["promql"] => &PROMQL,
+        _ => &STORAGE,
     }
 }
 
-fn run(rows: &'static [Row], settings: &Settings) -> Result<ExitCode> {
+fn run(table: &'static Table, settings: &Settings) -> Result<ExitCode> {
+    let Table { rows, peers, .. } = table;
     if settings.switch("list") {
-        for row in rows {
+        for row in *rows {
             terminal::print(&format!("{:<14}{}", row.name, row.method));
         }
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(rows, settings.optional_text("only"))?;
-    let lab = Lab::new(settings)?;
+    let lab = Lab::new(table.packages, settings)?;
     let mut lines: Vec<Line> = Vec::new();
     for row in chosen {
         terminal::say(&format!("measuring {}", row.name));
@@ -78,12 +82,12 @@ fn run(rows: &'static [Row], settings: &Settings) -> Result<ExitCode> {
     }
     if lab.quick {
         terminal::print(
-            &"a quick run: fewer hosts and rows, so that what is paid once for each series weighs more\n",
+            &"a quick run: fewer hosts and rows, and less time, so that what is paid once weighs more\n",
         );
     }
-    terminal::print(&show_table(&lines));
+    terminal::print(&show_table(&lines, *peers));
     if let Some(path) = settings.optional_path("json") {
-        fs::write(path, to_json(&lines))
+        fs::write(path, to_json(&lines, *peers))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let (met, all) = score(&lines);

@@ -64,7 +64,7 @@ const RUN: &[Setting] = &[
         kind: Kind::Path,
         default: None,
         value_name: "DIR",
-        help: "Where the program promontory is; built, in the profile of this program, when not given.",
+        help: "Where our programs are; built, in the profile of this program, when not given.",
     },
 ];
 
@@ -78,6 +78,13 @@ pub(crate) fn program() -> Program {
                 name: "storage",
                 about: "Ingest, disk, memory, restart and churn, beside Debian's prometheus and victoria-metrics where they are installed (benches/compare/install-peers.sh).",
                 examples: "# The whole table; takes long\ncargo run --release -p compare -- storage --json table.json\n# What a change of the ingest path did\ncargo run --release -p compare -- storage --only ingest,many-agents --quick",
+                settings: vec![RUN],
+                ..Program::default()
+            },
+            Program {
+                name: "agent",
+                about: "What an agent takes of its node, beside Debian's prometheus-node-exporter and prometheus-pushgateway where they are installed (benches/compare/install-peers.sh).",
+                examples: "# The whole table, a quarter of an hour\ncargo run --release -p compare -- agent --json agent.json\n# Ours alone, one row\ncargo run --release -p compare -- agent --ours --only wire",
                 settings: vec![RUN],
                 ..Program::default()
             },

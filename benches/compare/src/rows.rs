@@ -1,5 +1,6 @@
 //! The rows of the table: a name, how it is measured, and what has to come out.
 
+mod agent;
 mod catch_up;
 mod churn;
 mod decode;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::lab::{Lab, nanos_per};
-use crate::table::Line;
+use crate::table::{Line, PeerNames};
 
 /// A row: one measurement, or a few that belong together.
 pub(crate) struct Row {
@@ -31,11 +32,39 @@ pub(crate) struct Row {
     pub(crate) measure: fn(&Lab) -> Vec<Line>,
 }
 
-/// The rows of the command `promql`.
-pub(crate) const PROMQL: &[Row] = &[promql::WHOLE, promql::MILLION, month::ROW];
+/// A command's table: its rows, in order.
+pub(crate) struct Table {
+    pub(crate) rows: &'static [Row],
+    /// What the columns of peers are called.
+    pub(crate) peers: PeerNames,
+    /// What of ours has to be built.
+    pub(crate) packages: &'static [&'static str],
+}
 
-/// The rows of the command `storage`, in their order in the table.
-pub(crate) const STORAGE: &[Row] = &[
+const STORES: PeerNames = ["prometheus", "victoria-metrics"];
+
+/// The table of the command `agent`.
+pub(crate) const AGENT: Table = Table {
+    rows: agent::ROWS,
+    peers: ["node-exporter", "pushgateway"],
+    packages: &["aggregator", "agent"],
+};
+
+/// The table of the command `promql`.
+pub(crate) const PROMQL: Table = Table {
+    rows: &[promql::WHOLE, promql::MILLION, month::ROW],
+    peers: STORES,
+    packages: &["aggregator"],
+};
+
+/// The table of the command `storage`.
+pub(crate) const STORAGE: Table = Table {
+    rows: STORAGE_ROWS,
+    peers: STORES,
+    packages: &["aggregator"],
+};
+
+const STORAGE_ROWS: &[Row] = &[
     ingest::ROW,
     many_agents::ROW,
     remote_write::ROW,

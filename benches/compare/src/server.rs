@@ -15,7 +15,7 @@ use crate::proc::{Proc, folder_bytes};
 use crate::waiting::{pause, wait_until};
 
 /// How long a server may take to start, to stop, or to do what it is told: far more than any does.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -286,7 +286,7 @@ fn flag(name: &str, path: &Path) -> std::ffi::OsString {
 }
 
 /// Returns a loopback address that is free for TCP and UDP, below the ports that the kernel hands out.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let mut rng = fastrand::Rng::new();
     for _ in 0..1_000 {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rng.u16(12_000..30_000)));

@@ -11,6 +11,12 @@ pub(crate) enum Cell {
     Absent(String),
 }
 
+/// Peers of a table.
+const PEERS: usize = 2;
+
+/// What the columns of peers are called.
+pub(crate) type PeerNames = [&'static str; PEERS];
+
 /// What a figure has to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
@@ -27,10 +33,9 @@ pub(crate) struct Line {
     pub(crate) measure: String,
     pub(crate) unit: &'static str,
     pub(crate) ours: Cell,
-    pub(crate) prometheus: Cell,
-    pub(crate) victoria: Cell,
+    pub(crate) peers: [Cell; PEERS],
     pub(crate) bound: Option<Bound>,
-    /// The bound is on another column than ours: the peers must look as they are known to.
+    /// The bound is on the first peer's column rather than ours: peers must look as they are known to.
     pub(crate) of_peers: bool,
     /// How, and what else came out of it.
     pub(crate) note: String,
@@ -111,8 +116,7 @@ impl Line {
             measure: measure.into(),
             unit,
             ours,
-            prometheus: Cell::absent("-"),
-            victoria: Cell::absent("-"),
+            peers: [(); PEERS].map(|()| Cell::absent("-")),
             bound: None,
             of_peers: false,
             note: String::new(),
@@ -124,7 +128,7 @@ impl Line {
             return Verdict::Shown;
         };
         let judged = if self.of_peers {
-            &self.prometheus
+            &self.peers[0]
         } else {
             &self.ours
         };
@@ -145,17 +149,16 @@ impl Line {
             Cell::Absent(why) if why.chars().count() <= 16 => why.clone(),
             Cell::Absent(_) => "none, see below".to_owned(),
         };
-        let ratio = [&self.prometheus, &self.victoria].map(|peer| {
-            match (self.ours.figure(), peer.figure()) {
-                (Some(ours), Some(peer)) if ours > 0.0 && peer > 0.0 => show(peer / ours),
-                _ => "-".to_owned(),
-            }
+        let ratio = (self.peers.each_ref()).map(|peer| match (self.ours.figure(), peer.figure()) {
+            (Some(ours), Some(peer)) if ours > 0.0 && peer > 0.0 => show(peer / ours),
+            _ => "-".to_owned(),
         });
+        let [first, second] = self.peers.each_ref().map(short);
         [
             format!("{} ({})", self.measure, self.unit),
             short(&self.ours),
-            short(&self.prometheus),
-            short(&self.victoria),
+            first,
+            second,
             ratio.join(" / "),
             bound(|bound| bound.must),
             bound(|bound| bound.aim),
@@ -170,38 +173,41 @@ impl Line {
         ]
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, names: PeerNames) -> Value {
         let cell = |cell: &Cell| match cell {
             Cell::Figure(figure) => json!(figure),
             Cell::Absent(why) => json!({ "absent": why }),
         };
-        json!({
+        let mut line = json!({
             "measure": self.measure,
             "unit": self.unit,
             "ours": cell(&self.ours),
-            "prometheus": cell(&self.prometheus),
-            "victoria_metrics": cell(&self.victoria),
             "must": self.bound.map(|bound| bound.must),
             "aim": self.bound.map(|bound| bound.aim),
             "verdict": format!("{:?}", self.verdict()).to_lowercase(),
             "note": self.note,
-        })
+        });
+        for (name, peer) in names.iter().zip(&self.peers) {
+            line[name.replace('-', "_")] = cell(peer);
+        }
+        line
     }
 }
 
 /// Returns the table, the notes and the reasons below it, and how many bounds are met.
-pub(crate) fn show_table(lines: &[Line]) -> String {
-    const HEAD: [&str; 8] = [
+pub(crate) fn show_table(lines: &[Line], names: PeerNames) -> String {
+    let [first, second] = names;
+    let head = [
         "measure",
         "ours",
-        "prometheus",
-        "victoria-metrics",
+        first,
+        second,
         "peer / ours",
         "must",
         "aim",
         "",
     ];
-    let mut rows = vec![HEAD.map(str::to_owned)];
+    let mut rows = vec![head.map(str::to_owned)];
     rows.extend(lines.iter().map(Line::cells));
     let width = |column: usize| {
         rows.iter()
@@ -209,7 +215,7 @@ pub(crate) fn show_table(lines: &[Line]) -> String {
             .max()
             .unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let mut out = String::new();
     for row in &rows {
         let cells = row
@@ -225,11 +231,8 @@ pub(crate) fn show_table(lines: &[Line]) -> String {
         if !line.note.is_empty() {
             writeln!(out, "{}: {}", line.measure, line.note).unwrap_or_default();
         }
-        for (whose, cell) in [
-            ("ours", &line.ours),
-            ("prometheus", &line.prometheus),
-            ("victoria-metrics", &line.victoria),
-        ] {
+        let [of_first, of_second] = &line.peers;
+        for (whose, cell) in [("ours", &line.ours), (first, of_first), (second, of_second)] {
             match cell {
                 Cell::Absent(why) if why.chars().count() > 16 => {
                     writeln!(out, "{}: no figure of {whose}: {why}", line.measure)
@@ -257,9 +260,9 @@ pub(crate) fn score(lines: &[Line]) -> (usize, usize) {
 }
 
 /// Returns the lines as JSON.
-pub(crate) fn to_json(lines: &[Line]) -> String {
+pub(crate) fn to_json(lines: &[Line], names: PeerNames) -> String {
     let (met, all) = score(lines);
-    let lines: Vec<Value> = lines.iter().map(Line::to_json).collect();
+    let lines: Vec<Value> = lines.iter().map(|line| line.to_json(names)).collect();
     format!(
         "{:#}\n",
         json!({ "lines": lines, "musts_met": met, "musts": all })
@@ -282,7 +285,7 @@ mod tests {
 
     fn line(ours: Cell, bound: Bound) -> Line {
         Line {
-            prometheus: Cell::Figure(10.0),
+            peers: [Cell::Figure(10.0), Cell::absent("-")],
             bound: Some(bound),
             ..Line::ours("speed", "ns", ours)
         }
@@ -315,7 +318,7 @@ mod tests {
                 Bound::at_most(2.0, 1.0),
             ),
         ];
-        let table = show_table(&lines);
+        let table = show_table(&lines, ["prometheus", "victoria-metrics"]);
         assert!(table.contains("5.00 / -"), "{table}");
         assert!(table.contains("no figure of ours: a reason that is too long"));
         assert!(table.ends_with("1 of 2 musts met"));

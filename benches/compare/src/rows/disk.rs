@@ -19,8 +19,10 @@ fn measure(lab: &Lab) -> Vec<Line> {
     for (jitter, what) in [(false, "aligned"), (true, "jittered")] {
         let ours = lab.span(jitter);
         let mut line = Line {
-            prometheus: peer(lab, Engine::Prometheus, jitter),
-            victoria: peer(lab, Engine::VictoriaMetrics, jitter),
+            peers: [
+                peer(lab, Engine::Prometheus, jitter),
+                peer(lab, Engine::VictoriaMetrics, jitter),
+            ],
             ..Line::ours(
                 format!("2 h partitions, {what}"),
                 "B/sample",

@@ -29,8 +29,7 @@ fn measure(lab: &Lab) -> Vec<Line> {
         Cell::of(index)
     };
     let mut line = Line {
-        prometheus: peer(Engine::Prometheus),
-        victoria: peer(Engine::VictoriaMetrics),
+        peers: [peer(Engine::Prometheus), peer(Engine::VictoriaMetrics)],
         ..Line::ours(
             "index on disk",
             "B/series",

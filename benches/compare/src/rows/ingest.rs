@@ -18,8 +18,7 @@ fn measure(lab: &Lab) -> Vec<Line> {
         Cell::of(figure(&found, |run| nanos_per(run.ingest, run.samples))),
     );
     line.bound = Some(Bound::at_most(120.0, 80.0));
-    line.prometheus = Cell::absent("remote write");
-    line.victoria = Cell::absent("remote write");
+    line.peers = [(); 2].map(|()| Cell::absent("remote write"));
     if let Ok(run) = &*found {
         line.note = format!(
             "{} samples of {} series; by thread: {}; {} seals meanwhile, {:.1} ns/sample apart; new series {:.1} us each; {:.2} B/sample in bodies",

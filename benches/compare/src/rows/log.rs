@@ -33,8 +33,7 @@ fn measure(lab: &Lab) -> Vec<Line> {
         Cell::of(bytes)
     };
     let mut line = Line {
-        prometheus: remote(Engine::Prometheus),
-        victoria: remote(Engine::VictoriaMetrics),
+        peers: [remote(Engine::Prometheus), remote(Engine::VictoriaMetrics)],
         ..Line::ours("log, remote write", "B/sample", remote(Engine::Promontory))
     };
     line.bound = Some(Bound::at_most(5.0, 4.0));

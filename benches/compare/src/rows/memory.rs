@@ -32,8 +32,10 @@ fn measure(lab: &Lab) -> Vec<Line> {
     }
     let ours = lab.remote(Engine::Promontory, false);
     let mut line = Line {
-        prometheus: remote(&lab.remote(Engine::Prometheus, false)),
-        victoria: remote(&lab.remote(Engine::VictoriaMetrics, false)),
+        peers: [
+            remote(&lab.remote(Engine::Prometheus, false)),
+            remote(&lab.remote(Engine::VictoriaMetrics, false)),
+        ],
         ..Line::ours("memory, per-series path, 15 s", "KB/series", remote(&ours))
     };
     line.bound = Some(Bound::at_most(1.6, 1.3));

@@ -135,8 +135,7 @@ fn measure(lab: &Lab, data: Data, asked: &[Asked]) -> Vec<Line> {
             .each_ref()
             .map(|answer| Cell::of(answer.as_ref().map(|found| found.cpu.as_secs_f64() * 1e3)));
         lines.push(Line {
-            prometheus: of_prometheus,
-            victoria: of_victoria,
+            peers: [of_prometheus, of_victoria],
             bound: bound.map(|(must, aim)| Bound::at_most(must, aim)),
             note: note(&answers),
             ..Line::ours(question.name, "CPU ms", own)

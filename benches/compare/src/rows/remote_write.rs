@@ -17,8 +17,7 @@ fn measure(lab: &Lab) -> Vec<Line> {
     let line = |what: &str, unit, pick: fn(&RemoteRun) -> f64| {
         let cell = |found: &Found<RemoteRun>| Cell::of(figure(found, pick));
         Line {
-            prometheus: cell(&prometheus),
-            victoria: cell(&victoria),
+            peers: [cell(&prometheus), cell(&victoria)],
             ..Line::ours(what, unit, cell(&ours))
         }
     };

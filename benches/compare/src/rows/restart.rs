@@ -39,8 +39,7 @@ fn measure(lab: &Lab) -> Vec<Line> {
         Cell::of(restart.as_ref().map(seconds_of))
     };
     lines.push(Line {
-        prometheus: remote(Engine::Prometheus),
-        victoria: remote(Engine::VictoriaMetrics),
+        peers: [remote(Engine::Prometheus), remote(Engine::VictoriaMetrics)],
         ..Line::ours(
             "ready after SIGKILL, remote write, 15 s",
             "wall s",

@@ -14,7 +14,10 @@ pub(super) const ROW: Row = Row {
 fn measure(lab: &Lab) -> Vec<Line> {
     let lines = [(false, "aligned", 1.85, 1.9), (true, "jittered", 3.5, 3.6)];
     let lines = lines.map(|(jitter, what, must, aim)| Line {
-        prometheus: disk::peer(lab, Engine::Prometheus, jitter),
+        peers: [
+            disk::peer(lab, Engine::Prometheus, jitter),
+            Cell::absent("-"),
+        ],
         bound: Some(Bound::at_least(must, aim)),
         of_peers: true,
         ..Line::ours(
