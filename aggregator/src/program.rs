@@ -499,6 +499,7 @@ fn up() -> Program {
             agent::PATHS,
             agent::COLLECTORS,
             agent::COLLECTOR_OPTIONS,
+            agent::CONTAINERS,
             WEB,
             INGEST,
             QUERY,

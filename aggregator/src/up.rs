@@ -96,6 +96,7 @@ async fn start_agent(
         id,
         interval: settings.duration("interval"),
         host: agent::host_config(settings),
+        containers: agent::container_config(settings).map(Box::new),
         ..AgentConfig::new(aggregator.ingest_address.to_string(), folder)
     };
     let surroundings = Surroundings {
