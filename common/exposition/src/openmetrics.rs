@@ -1,8 +1,9 @@
-//! OpenMetrics 1.0, strictly.
+//! OpenMetrics 1.0: strictly, or as Prometheus takes it.
 //!
 //! Two layers: [`lexer`] knows what a line may look like, [`families`] what a line may mean after those before it. Every line
 //! passes both before it is yielded; what only shows at the end of a family (a missing bucket, a clash of names) is an error on
-//! the line that ends the family, and names the line of the family's last sample.
+//! the line that ends the family, and names the line of the family's last sample. Who takes what Prometheus takes leaves the
+//! second layer out.
 
 mod families;
 mod family;
@@ -31,17 +32,27 @@ pub use lexer::EXEMPLAR_CHARS_MAX;
 pub struct OpenMetricsParser<'a> {
     lines: Lines<'a>,
     names: Vec<Text<'a>>,
-    families: Families,
+    /// `None`: each line stands for itself.
+    families: Option<Families>,
     ended: bool,
 }
 
 impl<'a> OpenMetricsParser<'a> {
-    /// Returns a parser of `input`.
+    /// Returns a parser of `input` that refuses whatever OpenMetrics forbids.
     pub fn new(input: &'a [u8]) -> Self {
+        Self {
+            families: Some(Families::default()),
+            ..Self::lenient(input)
+        }
+    }
+
+    /// Returns a parser of `input` that takes each well-formed line for itself, as Prometheus does: families may be scattered,
+    /// histograms incomplete, series doubled. The end must be there all the same. Exemplars that are too long are left out.
+    pub fn lenient(input: &'a [u8]) -> Self {
         Self {
             lines: Lines::new(input),
             names: Vec::new(),
-            families: Families::default(),
+            families: None,
             ended: false,
         }
     }
@@ -62,17 +73,27 @@ impl<'a> OpenMetricsParser<'a> {
         let on_line = |fault: Fault| fault.on(number);
         match lexer::line(line, &mut self.names).map_err(on_line)? {
             Line::Eof => {
-                self.families.finish()?;
+                if let Some(families) = &mut self.families {
+                    families.finish()?;
+                }
                 self.ended = true;
                 self.expect_end()?;
                 Ok(Entry::Eof)
             }
             Line::Metadata(metadata) => {
-                self.families.metadata(&metadata, number)?;
+                if let Some(families) = &mut self.families {
+                    families.metadata(&metadata, number)?;
+                }
                 Ok(metadata.entry)
             }
-            Line::Sample(sample) => {
-                self.families.sample(&sample, number)?;
+            Line::Sample(mut sample) => {
+                match &mut self.families {
+                    Some(families) => families.sample(&sample, number)?,
+                    None => {
+                        let exemplar = &mut sample.entry.exemplar;
+                        exemplar.take_if(|exemplar| lexer::is_overlong(exemplar.labels));
+                    }
+                }
                 Ok(Entry::Sample(sample.entry))
             }
         }

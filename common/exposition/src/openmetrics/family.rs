@@ -6,7 +6,7 @@ use model::MetricType;
 
 use super::fingerprint::Fingerprint;
 use super::histogram::HistogramCheck;
-use super::lexer::{MetadataLine, SampleLine};
+use super::lexer::{MetadataLine, SampleLine, is_overlong};
 use crate::error::{Fault, shortened};
 use crate::{Entry, ParseError, parse_float};
 
@@ -204,6 +204,9 @@ impl Family {
     }
 
     pub(super) fn check_exemplar(&self, suffix: &str, line: &SampleLine<'_>) -> Result<(), Fault> {
+        let Some(exemplar) = &line.entry.exemplar else {
+            return Ok(());
+        };
         let may_have_one = matches!(
             (self.kind.unwrap_or_default(), suffix),
             (MetricType::Counter, "_total")
@@ -212,13 +215,17 @@ impl Family {
                     "_bucket"
                 )
         );
-        if may_have_one || line.entry.exemplar.is_none() {
+        let expected = if !may_have_one {
+            "exemplars on counters' totals and histograms' buckets only"
+        } else if is_overlong(exemplar.labels) {
+            "exemplar labels of at most 128 characters, names and values together"
+        } else {
             return Ok(());
-        }
+        };
         let rest = line.text.as_bytes().get(line.exemplar_offset..);
         Err(Fault::new(
             line.exemplar_offset,
-            "exemplars on counters' totals and histograms' buckets only",
+            expected,
             rest.unwrap_or_default(),
         ))
     }

@@ -149,14 +149,7 @@ fn exemplar_entry<'a>(
     const SHAPE: &str = "an exemplar such as `# {trace_id=\"1\"} 0.5`";
     cursor.expect(b'#', SHAPE)?;
     cursor.expect(b' ', SHAPE)?;
-    let start = cursor.offset();
     let labels = cursor.exemplar_labels(names)?;
-    if characters(labels) > EXEMPLAR_CHARS_MAX {
-        return Err(cursor.fault_at(
-            start,
-            "exemplar labels of at most 128 characters, names and values together",
-        ));
-    }
     cursor.expect(b' ', "a space before the exemplar's value")?;
     let value = number(cursor, "a number as the exemplar's value")?;
     let at = if cursor.eat(b' ') {
@@ -167,12 +160,11 @@ fn exemplar_entry<'a>(
     Ok(ExemplarEntry { labels, value, at })
 }
 
-fn characters(labels: LabelPairs<'_>) -> usize {
-    labels
-        .iter()
-        .flat_map(|(name, value)| [name, value])
-        .map(|text| text.decode().chars().count())
-        .sum()
+/// Returns whether the labels of an exemplar are longer than OpenMetrics allows.
+pub(super) fn is_overlong(labels: LabelPairs<'_>) -> bool {
+    let texts = labels.iter().flat_map(|(name, value)| [name, value]);
+    let characters: usize = texts.map(|text| text.decode().chars().count()).sum();
+    characters > EXEMPLAR_CHARS_MAX
 }
 
 fn number(cursor: &mut Cursor<'_>, expected: &'static str) -> Result<f64, Fault> {

@@ -206,3 +206,35 @@ fn times_are_kept_as_milliseconds() {
         }
     }
 }
+
+#[test]
+fn what_prometheus_takes_is_taken_by_who_asks_for_that() {
+    let long = "x".repeat(EXEMPLAR_CHARS_MAX);
+    for body in [
+        "a 1\nb 1\na{l=\"1\"} 2\n",
+        "a 1\na 1\n",
+        "a 1\n# TYPE a gauge\n",
+        "# TYPE c counter\nc 1\n",
+        "# TYPE c counter\nc_total -1\n",
+        "# TYPE h histogram\nh_bucket{le=\"1\"} 0.5\n",
+        "# TYPE g gauge\ng 1 # {trace_id=\"t\"} 1\n",
+        &format!("# TYPE c counter\nc_total 1 # {{l=\"{long}\"}} 1\n"),
+    ] {
+        assert!(refusal(&format!("{body}# EOF\n")).is_some(), "{body}");
+        let whole = format!("{body}# EOF\n");
+        let entries: Result<Vec<_>, _> = OpenMetricsParser::lenient(whole.as_bytes()).collect();
+        let entries = entries.unwrap_or_else(|error| panic!("{error}: {body}"));
+        assert!(matches!(entries.last(), Some(Entry::Eof)), "{body}");
+        let is_long = |entry: &Entry<'_>| match entry {
+            Entry::Sample(sample) => sample.exemplar.as_ref().is_some_and(|exemplar| {
+                (exemplar.labels.iter()).any(|(_, value)| value.decode() == long)
+            }),
+            _ => false,
+        };
+        assert!(!entries.iter().any(is_long), "{body}");
+    }
+    for body in ["a 1\n", "a one\n# EOF\n", "# EOF\na 1\n"] {
+        let mut entries = OpenMetricsParser::lenient(body.as_bytes());
+        assert!(entries.any(|entry| entry.is_err()), "{body}");
+    }
+}

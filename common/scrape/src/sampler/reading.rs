@@ -53,7 +53,7 @@ impl Sampler {
         let rest = match format {
             Format::Text => self.read_entries(&mut reading, body, TextParser::new(body))?,
             Format::OpenMetrics => {
-                self.read_entries(&mut reading, body, OpenMetricsParser::new(body))?
+                self.read_entries(&mut reading, body, OpenMetricsParser::lenient(body))?
             }
             Format::Protobuf => self.read_families(&mut reading, body)?,
         };

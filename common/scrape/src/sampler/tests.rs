@@ -261,6 +261,15 @@ fn openmetrics_brings_exemplars() {
     );
 }
 
+#[test]
+fn openmetrics_that_prometheus_takes_is_taken() {
+    let mut bench = Bench::new("");
+    let body = b"# TYPE a gauge\na{l=\"1\"} 1\n# TYPE b counter\nb 2\na{l=\"2\"} 3\n# EOF\n";
+    let (scraped, values) = bench.scrape(Format::OpenMetrics, body);
+    assert_eq!(scraped.error, None);
+    assert_eq!((values["b"], values["up"]), (2.0, 1.0));
+}
+
 /// A protobuf message: a histogram `h` with two observations, as native buckets, with classic ones beside them.
 fn native() -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| {
