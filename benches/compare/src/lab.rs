@@ -1,5 +1,6 @@
 //! Experiments: what rows measure, each run once however many rows want it.
 
+mod alerts;
 mod containers;
 mod gateway;
 mod library;
@@ -8,6 +9,7 @@ mod native;
 mod node;
 mod queries;
 mod remote;
+mod rules;
 mod streams;
 
 use std::cell::RefCell;
@@ -22,10 +24,11 @@ use config::Settings;
 use model::{Labels, TimestampMs};
 
 use crate::agents::now;
-use crate::server::{Engine, Programs, Server};
+use crate::server::{Engine, Given, Programs, Server};
 use crate::waiting::{Stopwatch, wait_until};
 use crate::{http, programs, terminal};
 
+pub(crate) use alerts::AlertsRun;
 pub(crate) use containers::MadeContainers;
 pub(crate) use gateway::{GROUPS_OF_A_NODE, Gateway, PushRun};
 pub(crate) use library::{DayRun, MonthRun, SpanRun};
@@ -34,6 +37,7 @@ pub(crate) use native::NativeRun;
 pub(crate) use node::{NodeRun, Nodes};
 pub(crate) use queries::{Answered, Data, QueryRun, Question, When};
 pub(crate) use remote::RemoteRun;
+pub(crate) use rules::RulesRun;
 pub(crate) use streams::{Stream, Streams, wall};
 
 /// How long a killed server may take to answer again.
@@ -82,7 +86,8 @@ impl Lab {
             .with_context(|| format!("cannot make {}", work.display()))?;
         Ok(Self {
             programs: Programs {
-                ours,
+                // Servers run in folders of their own.
+                ours: std::path::absolute(ours)?,
                 peers: !settings.switch("ours"),
             },
             work: std::path::absolute(work)?,
@@ -133,6 +138,16 @@ impl Lab {
         queries::run(self, engine, data, questions).map_err(|error| format!("{error:#}"))
     }
 
+    /// Returns what an engine's rules cost.
+    pub(crate) fn rules(&self, engine: Engine) -> Result<RulesRun, String> {
+        rules::run(self, engine).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Returns what many alerts cost.
+    pub(crate) fn alerts(&self, engine: Engine) -> Result<AlertsRun, String> {
+        alerts::run(self, engine).map_err(|error| format!("{error:#}"))
+    }
+
     pub(crate) fn workload(&self, shape: Shape) -> Result<Workload> {
         Workload::new(shape, &self.recording)
     }
@@ -164,9 +179,9 @@ impl Lab {
             .collect())
     }
 
-    pub(crate) fn start(&self, engine: Engine, flags: &[&str]) -> Result<Server> {
+    pub(crate) fn start(&self, engine: Engine, given: Given<'_>) -> Result<Server> {
         terminal::say(&format!("  starting {}", engine.name()));
-        Server::start(&self.programs, engine, flags, self.work())
+        Server::start(&self.programs, engine, given, self.work())
     }
 
     fn work(&self) -> &Path {

@@ -16,6 +16,7 @@ mod lab;
 mod proc;
 mod program;
 mod programs;
+mod receiver;
 mod relay;
 mod remote_write;
 mod rows;
@@ -31,7 +32,7 @@ use anyhow::{Context, Result, ensure};
 use config::{Environment, Information, Invocation, Refusal, Settings};
 
 use crate::lab::Lab;
-use crate::rows::{AGENT, PROMQL, Row, STORAGE, Table};
+use crate::rows::{AGENT, PROMQL, RULES, Row, STORAGE, Table};
 use crate::table::{Line, score, show_table, to_json};
 
 fn main() -> ExitCode {
@@ -61,6 +62,7 @@ fn table_of(command: &[&str]) -> &'static Table {
     match command {
         ["agent"] => &AGENT,
         ["promql"] => &PROMQL,
+        ["rules"] => &RULES,
         _ => &STORAGE,
     }
 }

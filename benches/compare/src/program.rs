@@ -95,6 +95,13 @@ pub(crate) fn program() -> Program {
                 settings: vec![RUN],
                 ..Program::default()
             },
+            Program {
+                name: "rules",
+                about: "Rules and alerts, beside Debian's prometheus and prometheus-alertmanager where they are installed (benches/compare/install-peers.sh).",
+                examples: "# The whole table\ncargo run --release -p compare -- rules --json rules.json\n# Ours alone\ncargo run --release -p compare -- rules --ours",
+                settings: vec![RUN],
+                ..Program::default()
+            },
         ],
         ..Program::default()
     }

@@ -1,6 +1,7 @@
 //! The rows of the table: a name, how it is measured, and what has to come out.
 
 mod agent;
+mod alerts;
 mod catch_up;
 mod churn;
 mod decode;
@@ -16,6 +17,7 @@ mod month;
 mod promql;
 mod remote_write;
 mod restart;
+mod rules;
 mod sanity;
 mod seal;
 
@@ -54,6 +56,13 @@ pub(crate) const AGENT: Table = Table {
 pub(crate) const PROMQL: Table = Table {
     rows: &[promql::WHOLE, promql::MILLION, month::ROW],
     peers: STORES,
+    packages: &["aggregator"],
+};
+
+/// The table of the command `rules`.
+pub(crate) const RULES: Table = Table {
+    rows: &[rules::ROW, alerts::ROW],
+    peers: ["prometheus", "alertmanager"],
     packages: &["aggregator"],
 };
 

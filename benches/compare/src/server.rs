@@ -26,6 +26,8 @@ pub(crate) enum Engine {
     Prometheus,
     /// Debian's package `victoria-metrics`.
     VictoriaMetrics,
+    /// Debian's package `prometheus-alertmanager`.
+    Alertmanager,
 }
 
 impl Engine {
@@ -36,6 +38,7 @@ impl Engine {
             Self::Promontory => "promontory",
             Self::Prometheus => "prometheus",
             Self::VictoriaMetrics => "victoria-metrics",
+            Self::Alertmanager => "prometheus-alertmanager",
         }
     }
 }
@@ -61,10 +64,19 @@ impl Programs {
             Engine::Promontory => self.ours.join("promontory"),
             Engine::Prometheus => "/usr/bin/prometheus".into(),
             Engine::VictoriaMetrics => "/usr/bin/victoria-metrics".into(),
+            Engine::Alertmanager => "/usr/bin/prometheus-alertmanager".into(),
         };
         ensure!(path.exists(), "{} is not installed", engine.name());
         Ok(path)
     }
+}
+
+/// What a server is given besides addresses and folders. It runs in a folder of its own, where the files are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given<'a> {
+    pub(crate) flags: &'a [&'a str],
+    /// Names and contents.
+    pub(crate) files: &'a [(&'a str, &'a str)],
 }
 
 /// A server: stopped, or running as a child process.
@@ -84,7 +96,7 @@ impl Server {
     pub(crate) fn start(
         programs: &Programs,
         engine: Engine,
-        flags: &[&str],
+        given: Given<'_>,
         work: &Path,
     ) -> Result<Self> {
         let program = programs.find(engine)?;
@@ -92,22 +104,35 @@ impl Server {
         let mut server = Self {
             engine,
             program,
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            flags: given.flags.iter().map(|flag| (*flag).to_owned()).collect(),
             folder: folder
                 .with_context(|| format!("cannot make a folder in {}", work.display()))?,
             web: free_address()?,
             ingest: free_address()?,
             child: None,
         };
+        if engine == Engine::Prometheus {
+            server.write("prometheus.yml", "global: {}\n")?;
+        }
+        for (name, contents) in given.files {
+            server.write(name, contents)?;
+        }
         server.launch()?;
         server.await_ready()?;
         Ok(server)
+    }
+
+    /// Puts a file into the folder that the server runs in.
+    pub(crate) fn write(&self, name: &str, contents: &str) -> Result<()> {
+        let path = self.folder.path().join(name);
+        fs::write(&path, contents).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Starts the process; does not wait.
     pub(crate) fn launch(&mut self) -> Result<()> {
         let mut command = Command::new(&self.program);
         command
+            .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
             .env("PATH", "/usr/bin:/bin");
@@ -119,10 +144,8 @@ impl Server {
                 command.args(["--ingest.listen-address", &self.ingest.to_string()]);
             }
             Engine::Prometheus => {
-                let config = self.folder.path().join("prometheus.yml");
-                fs::write(&config, "global: {}\n")?;
                 command
-                    .arg(flag("--config.file=", &config))
+                    .arg("--config.file=prometheus.yml")
                     .arg(flag("--storage.tsdb.path=", &data));
                 command.arg(format!("--web.listen-address={web}"));
                 command.args([
@@ -141,6 +164,12 @@ impl Server {
                     "-loggerLevel=ERROR",
                 ]);
             }
+            Engine::Alertmanager => {
+                command
+                    .arg(flag("--storage.path=", &data))
+                    .arg(format!("--web.listen-address={web}"));
+                command.args(["--cluster.listen-address=", "--log.level=error"]);
+            }
         }
         command.args(&self.flags);
         let said = File::create(self.folder.path().join("output"))?;
@@ -157,7 +186,7 @@ impl Server {
     /// Waits until the server says that it is ready; returns at once when it ends instead.
     pub(crate) fn await_ready(&mut self) -> Result<()> {
         let path = match self.engine {
-            Engine::Promontory | Engine::Prometheus => "/-/ready",
+            Engine::Promontory | Engine::Prometheus | Engine::Alertmanager => "/-/ready",
             Engine::VictoriaMetrics => "/health",
         };
         let mut client = Client::new(self.web);

@@ -11,7 +11,7 @@ use benches::Shape;
 
 use super::Lab;
 use crate::agents::{Fleet, Pace, RowSource};
-use crate::server::Engine;
+use crate::server::{Engine, Given};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -32,7 +32,7 @@ impl ManyAgents {
             ..Shape::node_only()
         };
         let hosts = lab.hosts_until_now(shape, agents, 0)?;
-        let server = lab.start(Engine::Promontory, &[])?;
+        let server = lab.start(Engine::Promontory, Given::default())?;
         let members = hosts.into_iter().map(|host| {
             let name = host.name().to_owned();
             (name, Box::new(host) as Box<dyn RowSource>)

@@ -14,7 +14,7 @@ use benches::Shape;
 use super::{Lab, Restart, Witness, restart, selector};
 use crate::agents::{Fleet, Pace, RowSource};
 use crate::proc::Resident;
-use crate::server::Engine;
+use crate::server::{Engine, Given};
 
 /// Rows of a batch: two of a thousand series.
 const ROWS_PER_BATCH: usize = 2;
@@ -59,7 +59,7 @@ pub(super) fn run(lab: &Lab, seconds: u64) -> Result<NativeRun> {
         .last()
         .map(|series| selector(&series.labels));
     let series: usize = hosts.iter().map(|host| host.series().len()).sum();
-    let mut server = lab.start(Engine::Promontory, &[])?;
+    let mut server = lab.start(Engine::Promontory, Given::default())?;
     let members = hosts.into_iter().map(|host| {
         let name = host.name().to_owned();
         (name, Box::new(host) as Box<dyn RowSource>)

@@ -13,7 +13,7 @@ use super::{Found, Lab, once};
 use crate::daemon::{Daemon, Program};
 use crate::http::Client;
 use crate::relay::{Passed, Relay};
-use crate::server::{Engine, Server};
+use crate::server::{Engine, Given, Server};
 use crate::waiting::{Stopwatch, pause};
 
 /// Definitions, the first full rows and everything that is set up once have passed by then.
@@ -142,7 +142,7 @@ fn run(lab: &Lab) -> Result<Nodes> {
     } else {
         (WARM_UP, Duration::from_secs(300))
     };
-    let aggregator = lab.start(Engine::Promontory, &[])?;
+    let aggregator = lab.start(Engine::Promontory, Given::default())?;
     let node_only = "--no-collector.containers";
     let mut agents = Vec::new();
     for flags in [

@@ -17,7 +17,7 @@ use super::Lab;
 use crate::agents::{Fleet, Pace, RowSource};
 use crate::http::{Client, percent_encode};
 use crate::remote_write::Feeder;
-use crate::server::{Engine, Server};
+use crate::server::{Engine, Given, Server};
 use crate::terminal;
 use crate::waiting::Stopwatch;
 
@@ -102,7 +102,7 @@ pub(super) fn run(
 ) -> Result<QueryRun> {
     let (shape, hosts, rows) = data.extent(lab);
     let hosts = lab.hosts_until_now(shape, hosts, rows)?;
-    let server = lab.start(engine, &[])?;
+    let server = lab.start(engine, Given::default())?;
     let last = if engine == Engine::Promontory {
         let members = hosts.into_iter().map(|host| {
             let name = host.name().to_owned();

@@ -18,7 +18,7 @@ use super::{Lab, Restart, Witness, restart, selector};
 use crate::http::Client;
 use crate::proc::{Resident, folder_bytes};
 use crate::remote_write::Feeder;
-use crate::server::{Engine, Server};
+use crate::server::{Engine, Given, Server};
 use crate::waiting::{pause, wait_until};
 
 /// How long VictoriaMetrics needs to have everything on disk.
@@ -59,7 +59,7 @@ pub(super) fn run(lab: &Lab, engine: Engine, jitter: bool) -> Result<RemoteRun> 
         .last()
         .map(|series| selector(&series.labels));
     let mut feeder = Feeder::new(hosts);
-    let mut server = lab.start(engine, &[])?;
+    let mut server = lab.start(engine, Given::default())?;
     let process = server.process()?;
     let resident_before = process.resident()?;
     let before = process.cpu()?;
@@ -75,7 +75,7 @@ pub(super) fn run(lab: &Lab, engine: Engine, jitter: bool) -> Result<RemoteRun> 
     let log_bytes = match engine {
         Engine::Promontory => Some(server.metric("promontory_storage_log_written_bytes_total")?),
         Engine::Prometheus => Some(server.data_bytes("wal") as f64),
-        Engine::VictoriaMetrics => None,
+        Engine::VictoriaMetrics | Engine::Alertmanager => None,
     };
     if engine == Engine::VictoriaMetrics {
         pause(FLUSHED_AFTER);
@@ -107,6 +107,7 @@ fn on_disk(server: &Server, samples: u64) -> Result<OnDisk> {
         Engine::Prometheus => prometheus_snapshot(server),
         Engine::VictoriaMetrics => victoria_merged(server, samples),
         Engine::Promontory => anyhow::bail!("measured in the library"),
+        Engine::Alertmanager => anyhow::bail!("it stores no samples"),
     }
 }
 

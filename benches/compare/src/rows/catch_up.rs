@@ -21,7 +21,7 @@ use uplink::{DeliveryConfig, Introduction, Maker, Update, Uplink, UplinkConfig, 
 
 use super::Row;
 use crate::lab::Lab;
-use crate::server::{Engine, Server};
+use crate::server::{Engine, Given, Server};
 use crate::table::{Bound, Cell, Line};
 use crate::waiting::Stopwatch;
 
@@ -69,7 +69,7 @@ fn run(lab: &Lab) -> Result<Run> {
     let shape = Shape::whole();
     let rows = usize::try_from(OUTAGE.as_secs() / shape.interval.as_secs())?;
     let hosts = lab.hosts_until_now(shape, agents, rows)?;
-    let server = lab.start(Engine::Promontory, &[])?;
+    let server = lab.start(Engine::Promontory, Given::default())?;
     let folder = tempfile::Builder::new()
         .prefix("compare-")
         .tempdir_in(&lab.work)?;

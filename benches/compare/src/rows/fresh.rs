@@ -14,7 +14,7 @@ use super::Row;
 use crate::agents::{Fleet, Pace, RowSource, now};
 use crate::http::Client;
 use crate::lab::Lab;
-use crate::server::Engine;
+use crate::server::{Engine, Given};
 use crate::table::{Bound, Cell, Line};
 use crate::waiting::{Stopwatch, pause, wait_until};
 
@@ -81,7 +81,7 @@ fn run(lab: &Lab) -> Result<Vec<Duration>> {
         interval: Duration::from_secs(1),
         ..Shape::whole()
     };
-    let server = lab.start(Engine::Promontory, &[])?;
+    let server = lab.start(Engine::Promontory, Given::default())?;
     let hosts = lab.hosts_until_now(shape, agents, 0)?;
     let members = hosts.into_iter().map(|host| {
         let name = host.name().to_owned();

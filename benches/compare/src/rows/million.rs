@@ -9,7 +9,7 @@ use super::{Row, threads};
 use crate::agents::{Fleet, Pace, RowSource};
 use crate::lab::{Lab, nanos_per};
 use crate::proc::Resident;
-use crate::server::Engine;
+use crate::server::{Engine, Given};
 use crate::table::{Bound, Cell, Line};
 
 pub(super) const ROW: Row = Row {
@@ -76,7 +76,7 @@ fn run(lab: &Lab) -> Result<Run> {
     };
     let hosts = lab.hosts_until_now(shape, agents, rows + 1)?;
     let series: usize = hosts.iter().map(|host| host.series().len()).sum();
-    let server = lab.start(Engine::Promontory, &[])?;
+    let server = lab.start(Engine::Promontory, Given::default())?;
     let members = hosts.into_iter().map(|host| {
         let name = host.name().to_owned();
         (name, Box::new(host) as Box<dyn RowSource>)

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::lab::{GROUPS_OF_A_NODE, Gateway, Lab, MadeContainers, PushRun, figure};
 use crate::rows::Row;
-use crate::server::Engine;
+use crate::server::{Engine, Given};
 use crate::table::{Bound, Cell, Line};
 use crate::waiting::pause;
 
@@ -67,7 +67,7 @@ fn full(lab: &Lab) -> Result<PushRun> {
         .tempdir_in(&lab.work)?;
     let mut containers = MadeContainers::make(folder.path(), CONTAINERS)?;
     containers.live()?;
-    let aggregator = lab.start(Engine::Promontory, &[])?;
+    let aggregator = lab.start(Engine::Promontory, Given::default())?;
     let flags: [OsString; 4] = [
         "--path.cgroupfs".into(),
         containers.cgroupfs.clone().into(),

@@ -8,7 +8,7 @@ use crate::agents::now;
 use crate::http::Client;
 use crate::lab::Lab;
 use crate::rows::Row;
-use crate::server::Engine;
+use crate::server::{Engine, Given};
 use crate::table::{Bound, Cell, Line};
 use crate::waiting::{Stopwatch, pause, wait_until};
 
@@ -44,7 +44,7 @@ fn measure(lab: &Lab) -> Vec<Line> {
 /// Returns how long each push took, rising.
 fn run(lab: &Lab) -> Result<Vec<Duration>> {
     let pushes = if lab.quick { 100 } else { 300 };
-    let server = lab.start(Engine::Promontory, &[])?;
+    let server = lab.start(Engine::Promontory, Given::default())?;
     let agent = lab.start_agent(&server, &server.ingest().to_string(), &[])?;
     let (mut gateway, mut client) = (Client::new(agent.web()), Client::new(server.web()));
     let mut took = Vec::new();

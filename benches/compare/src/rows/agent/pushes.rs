@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::lab::{Gateway, Lab, PushRun};
 use crate::rows::Row;
-use crate::server::Engine;
+use crate::server::{Engine, Given};
 use crate::table::{Bound, Cell, Line};
 
 pub(super) const ROW: Row = Row {
@@ -42,7 +42,7 @@ fn measure(lab: &Lab) -> Vec<Line> {
 }
 
 fn ours(lab: &Lab, within: Duration) -> Result<PushRun> {
-    let aggregator = lab.start(Engine::Promontory, &[])?;
+    let aggregator = lab.start(Engine::Promontory, Given::default())?;
     let agent = lab.start_agent(&aggregator, &aggregator.ingest().to_string(), &[])?;
     let gateway = Gateway::of_agent(&agent);
     gateway.fill(GROUPS)?;
