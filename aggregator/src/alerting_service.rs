@@ -13,7 +13,7 @@ use api::AlertmanagerApi;
 use clock::SharedClock;
 use config::Settings;
 use files::{KeyValue, SharedFileSystem};
-use model::{Labels, TimestampMs};
+use model::TimestampMs;
 use rules::{AlertSink, Notice};
 use telemetry::{Gauge, Registry};
 use template::{Time, Zone};
@@ -104,7 +104,7 @@ impl AlertingService {
 /// Rules tell alerting of their alerts.
 impl AlertSink for AlertingService {
     fn notify(&self, notices: Vec<Notice>) {
-        let posted: Vec<Posted> = notices.into_iter().map(posted).collect();
+        let posted: Vec<Posted> = notices.into_iter().map(backtest::posted).collect();
         // What is not durable is told again: see `AlertSink`.
         if let Err(error) = self
             .alerting
@@ -115,20 +115,6 @@ impl AlertSink for AlertingService {
                 "cannot keep alerts of rules durably"
             );
         }
-    }
-}
-
-fn posted(notice: Notice) -> Posted {
-    let pairs = |labels: &Labels| {
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        labels.iter().map(owned).collect()
-    };
-    Posted {
-        labels: pairs(&notice.labels),
-        annotations: pairs(&notice.annotations),
-        starts_at: Some(notice.starts_at),
-        ends_at: Some(notice.ends_at),
-        generator_url: notice.generator_url,
     }
 }
 

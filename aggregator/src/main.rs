@@ -79,6 +79,7 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         ["tsdb", "dump"] => tools::tsdb::dump(&settings, &arguments["DIR"]),
         ["tsdb", "repair"] => tools::tsdb::repair(&settings, &arguments["DIR"]),
         ["tsdb", "import"] => tools::import(&settings, &arguments["DIR"]),
+        ["backtest"] => Ok(tools::backtest(&settings)),
         ["check", "rules"] => tools::check_rules(&settings, &arguments["FILE"]),
         ["test", "rules"] => tools::test_rules(&settings, &arguments["FILE"]),
         ["check", "alertmanager-config"] => Ok(tools::alerting::check_config(&arguments["FILE"])),

@@ -479,6 +479,7 @@ pub(crate) fn program() -> Program {
             promqltest(),
             check(),
             test(),
+            backtest(),
             alerts(),
             completion_command("# In ~/.bashrc\nsource <(promontory completion bash)"),
             man_command("# Read it\npromontory man up | man -l -"),
@@ -946,6 +947,103 @@ fn test() -> Program {
             }],
             ..Program::default()
         }],
+        ..Program::default()
+    }
+}
+
+const BACKTEST: &[Setting] = &[
+    Setting {
+        name: "rules",
+        kind: Kind::Texts,
+        default: None,
+        value_name: "FILES",
+        help: "A rule file, or a pattern for some; several times for several. Groups are due at the times that the path and their names give: the paths of the running configuration give the times of the running rules.",
+    },
+    Setting {
+        name: "diff",
+        kind: Kind::Texts,
+        default: None,
+        value_name: "FILES",
+        help: "Rule files of another set: say what they would have told instead. Ends with 1 when anything differs, as diff does.",
+    },
+    Setting {
+        name: "alertmanager-config",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Alertmanager's configuration file; all goes to one receiver when not given.",
+    },
+    Setting {
+        name: "silences",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "Silences of the time, as GET /api/v2/silences and amtool silence query --expired -o json give them.",
+    },
+    Setting {
+        name: "since",
+        kind: Kind::Duration(Duration::from_secs(1), YEAR),
+        default: Some("7d"),
+        value_name: "DURATION",
+        help: "How long before --until to begin.",
+    },
+    Setting {
+        name: "until",
+        kind: Kind::Text,
+        default: None,
+        value_name: "TIME",
+        help: "The end: seconds since 1970, or RFC 3339; now when not given.",
+    },
+    Setting {
+        name: "warm-up",
+        kind: Kind::Duration(Duration::ZERO, YEAR),
+        default: None,
+        value_name: "DURATION",
+        help: "For so long before it rules are evaluated already, so that what fires then is not new; as long as the longest alert is pending and fires on, and ten minutes, when not given.",
+    },
+    Setting {
+        name: "evaluation-interval",
+        kind: Kind::Duration(Duration::from_secs(1), YEAR),
+        default: Some("1m"),
+        value_name: "DURATION",
+        help: "The interval of groups that have none of their own.",
+    },
+    Setting {
+        name: "rule-query-offset",
+        kind: Kind::Duration(Duration::ZERO, YEAR),
+        default: Some("0s"),
+        value_name: "DURATION",
+        help: "The query offset of groups that have none of their own.",
+    },
+    Setting {
+        name: "external-label",
+        kind: Kind::Texts,
+        default: None,
+        value_name: "NAME=VALUE",
+        help: "A label that all alerts get; several times for several.",
+    },
+    Setting {
+        name: "chunk",
+        kind: Kind::Duration(Duration::from_secs(60), YEAR),
+        default: Some("1h"),
+        value_name: "DURATION",
+        help: "So much of history is read at once: longer is faster, and takes more memory.",
+    },
+    Setting {
+        name: "max-samples",
+        kind: Kind::Integer(1_000, 10_000_000_000),
+        default: Some("20000000"),
+        value_name: "N",
+        help: "Samples held at once; each takes 24 bytes and, while a chunk is read, up to twice that.",
+    },
+];
+
+fn backtest() -> Program {
+    Program {
+        name: "backtest",
+        about: "Says who would have been told what and when: replays the history in a data folder that no process uses through rules, grouping, inhibition, silences and routing. Nothing is sent, and nothing is written. Ends with 0 when it is done, with 2 when it cannot be.",
+        examples: "# What a new rule file would have meant in the last week\npromontory backtest --rules new.yml --alertmanager-config alertmanager.yml --storage.path /var/lib/promontory\n# What changes when it takes the place of the old one\npromontory backtest --rules new.yml --diff old.yml --storage.path /var/lib/promontory",
+        settings: vec![BACKTEST, &[STORAGE_PATH], OUTPUT],
         ..Program::default()
     }
 }

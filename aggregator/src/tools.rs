@@ -2,6 +2,7 @@
 //! or at files alone, and prints a table or JSON.
 
 pub(crate) mod alerting;
+mod backtest;
 mod client;
 mod import;
 mod preview;
@@ -18,6 +19,7 @@ use config::{Settings, Shell};
 use http_shell::Form;
 use serde_json::Value;
 
+pub(crate) use self::backtest::backtest;
 use crate::{program, terminal};
 use client::Caller;
 pub(crate) use import::import;

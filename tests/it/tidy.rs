@@ -39,7 +39,7 @@ const LAYERS: &[&[&str]] = &[
         "uplink",
     ],
     &["ingest", "rules"],
-    &["api"],
+    &["api", "backtest"],
     &["agent", "aggregator"],
     &["benches", "tests"],
     &["compare"],

@@ -372,25 +372,37 @@ fn silence(alerting: &Alerting, id: &str, deletes: bool) -> Answered {
     }))
 }
 
-fn post_silence(alerting: &Alerting, body: &[u8]) -> Answered {
-    let item = parsed("silence", body)?;
+/// Reads silences as `GET /api/v2/silences` gives them; an error says what is wrong with which.
+pub fn read_silences(text: &str) -> Result<Vec<SilenceRequest>, String> {
+    let items: Vec<Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let read = |(place, item): (usize, &Value)| {
+        silence_request(item).map_err(|refusal| format!("silence {place}: {}", refusal.why()))
+    };
+    items.iter().enumerate().map(read).collect()
+}
+
+fn silence_request(item: &Value) -> Result<SilenceRequest, Refusal> {
     for name in ["comment", "createdBy", "endsAt", "matchers", "startsAt"] {
         if item.get(name).is_none_or(Value::is_null) {
             let why = format!("{name} in body is required");
             return Err(Refusal::Unread(VALIDATION, MISSING, why));
         }
     }
-    let time = |name| Ok::<_, Refusal>(time(&item, name, "silence")?.unwrap_or(ZERO_TIME));
-    let text = |name| Ok::<_, Refusal>(text(&item, name, "silence")?.unwrap_or_default());
-    let request = SilenceRequest {
+    let time = |name| Ok::<_, Refusal>(time(item, name, "silence")?.unwrap_or(ZERO_TIME));
+    let text = |name| Ok::<_, Refusal>(text(item, name, "silence")?.unwrap_or_default());
+    Ok(SilenceRequest {
         id: Some(text("id")?).filter(|id| !id.is_empty()),
-        matcher_sets: vec![silence_matchers(&item)?],
+        matcher_sets: vec![silence_matchers(item)?],
         starts_at: time("startsAt")?,
         ends_at: time("endsAt")?,
         created_by: text("createdBy")?,
         comment: text("comment")?,
-        annotations: texts(&item, "annotations", "silence")?,
-    };
+        annotations: texts(item, "annotations", "silence")?,
+    })
+}
+
+fn post_silence(alerting: &Alerting, body: &[u8]) -> Answered {
+    let request = silence_request(&parsed("silence", body)?)?;
     let new_id = random_uuid().map_err(|why| internal(&why))?;
     let set = alerting
         .change(|pipeline, now| pipeline.set_silence(request, new_id, now))
@@ -673,6 +685,12 @@ fn unread(what: &str, why: &str) -> Refusal {
 }
 
 impl Refusal {
+    fn why(&self) -> &str {
+        match self {
+            Self::Text(_, why) | Self::Unread(_, _, why) => why,
+        }
+    }
+
     fn response(self) -> Response {
         let mut json = Json::default();
         match self {

@@ -46,5 +46,5 @@ pub use reach::Reach;
 pub use result::{
     Column, Grid, GridSeries, Output, QueryResult, QueryStats, SampleSeries, VectorSample,
 };
-pub use selector::selectors;
+pub use selector::{earliest, selectors};
 pub use token::{AggregateOp, Modifier, Operator};

@@ -1,7 +1,7 @@
 //! `promontory tsdb`: a data folder that no process uses, from outside.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -157,16 +157,21 @@ pub(crate) fn repair(settings: &Settings, folder: &[String]) -> anyhow::Result<E
     })
 }
 
-/// Takes the store in a data folder: the folder of `--storage.path`, or the store's own within it.
 fn open(folder: &[String]) -> anyhow::Result<Offline> {
-    let given = PathBuf::from(folder.first().map(String::as_str).unwrap_or_default());
+    open_folder(Path::new(
+        folder.first().map(String::as_str).unwrap_or_default(),
+    ))
+}
+
+/// Takes the store in a data folder: the folder of `--storage.path`, or the store's own within it.
+pub(super) fn open_folder(given: &Path) -> anyhow::Result<Offline> {
     let files: SharedFileSystem = Arc::new(Disk);
     let inner = given.join(STORE_FOLDER);
     let is_outer = files
         .exists(&inner)
         .with_context(|| format!("cannot read {}", given.display()))?;
-    let store = if is_outer { inner } else { given };
-    Ok(Offline::open(files, &store)?)
+    let store = if is_outer { &inner } else { given };
+    Ok(Offline::open(files, store)?)
 }
 
 fn selector(text: &str) -> anyhow::Result<Vec<Matcher>> {
