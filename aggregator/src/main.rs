@@ -4,6 +4,7 @@
 
 mod admin;
 mod alerting_service;
+mod built_in;
 mod config_of;
 mod control;
 mod limits;

@@ -231,6 +231,19 @@ const RULES: &[Setting] = &[
     },
 ];
 
+const BUILT_IN_RULES: Setting = Setting {
+    name: "rules.built-in",
+    kind: Kind::Switch,
+    default: Some("false"),
+    value_name: "",
+    help: "Evaluate the rules that come with the program, too (deploy/rules/promontory.yml): nodes, containers, silent agents, the aggregator itself. With up, those that can be true on this machine.",
+};
+
+const BUILT_IN_RULES_OF_UP: Setting = Setting {
+    default: Some("true"),
+    ..BUILT_IN_RULES
+};
+
 const ALERTMANAGER: &[Setting] = &[
     Setting {
         name: "alertmanager.config-file",
@@ -505,6 +518,7 @@ fn up() -> Program {
             INGEST,
             QUERY,
             RULES,
+            &[BUILT_IN_RULES_OF_UP],
             ALERTMANAGER,
             LIMITS,
             LOG,
@@ -525,6 +539,7 @@ fn aggregator() -> Program {
             INGEST,
             QUERY,
             RULES,
+            &[BUILT_IN_RULES],
             ALERTMANAGER,
             LIMITS,
             LOG,

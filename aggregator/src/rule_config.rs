@@ -16,6 +16,8 @@ use config::{Mistake, Mistakes, Node, NodeValue, Origin, Position, Settings, nea
 use model::{Labels, LabelsBuilder, parse_duration};
 use rules::{FileOptions, LateSettings, RuleFile, glob};
 
+use crate::built_in::built_in;
+
 /// The key of the section with defaults.
 pub(crate) const GLOBAL: &str = "global";
 /// The key of the section with files.
@@ -59,8 +61,15 @@ pub(crate) struct RuleConfig {
 }
 
 impl RuleConfig {
-    /// Reads the sections and the files; every mistake in any of them is reported.
+    /// Reads the sections and the files; every mistake in any of them is reported. The rules that come with the program stand before
+    /// those of files.
     pub(crate) fn read(settings: &Settings) -> Result<Self, Mistakes> {
+        let mut config = Self::read_file(settings)?;
+        config.files.splice(..0, built_in(settings));
+        Ok(config)
+    }
+
+    fn read_file(settings: &Settings) -> Result<Self, Mistakes> {
         let Some((path, text)) = settings.file() else {
             return Ok(Self::default());
         };

@@ -84,6 +84,10 @@ const NEVERS: &[(&str, &[&str])] = &[
         &["clock", "promql", "storage", "tsdb", "ingest"],
     ),
     (
+        "backtest",
+        &["clock", "files", "hyper", "runtime", "tokio", "tsdb"],
+    ),
+    (
         "template",
         &["clock", "tokio", "hyper", "storage", "promql", "files"],
     ),

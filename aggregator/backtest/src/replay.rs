@@ -77,7 +77,8 @@ pub enum BacktestError {
     Silence(#[source] SilenceError),
     /// More history is needed at once than may be held.
     #[error(
-        "the rules look at more than {limit} samples at once around {at:?}; take a shorter chunk, or fewer rules, or allow more"
+        "the rules look at more than {limit} samples at once around {}; take a shorter chunk, or fewer rules, or allow more",
+        promql::number::rfc3339(at.0)
     )]
     TooMuch {
         /// The bound.

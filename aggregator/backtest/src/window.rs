@@ -1,6 +1,5 @@
 //! A part of history in memory that moves along with time, and what rules add to it.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,10 +134,7 @@ impl Contents {
             Some(series) => series,
             None => self.metrics.entry(metric.to_owned()).or_default(),
         };
-        let column = match series.entry(labels.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Column::default()),
-        };
+        let column = series.entry(labels.clone()).or_default();
         // Nearly all come in order of time.
         let place = match column.times.last() {
             Some(last) if *last >= at => match column.times.binary_search(&at) {
