@@ -140,7 +140,8 @@ pub struct Pipeline {
 /// An alert, and where it stands.
 #[derive(Clone, Debug)]
 struct Kept {
-    alert: Alert,
+    /// Shared with the notifications that tell of it as it was.
+    alert: Arc<Alert>,
     groups: BTreeSet<GroupId>,
     /// Whether the ledger says that it fires.
     is_firing_noted: bool,
@@ -292,7 +293,7 @@ impl Pipeline {
             self.changes
                 .push(Change::set(ALERTS, alert_key(fingerprint), &record));
             let kept = Kept {
-                alert,
+                alert: Arc::new(alert),
                 groups: BTreeSet::new(),
                 is_firing_noted: false,
             };
@@ -306,7 +307,7 @@ impl Pipeline {
             self.changes
                 .push(Change::set(ALERTS, alert_key(fingerprint), &record));
         }
-        kept.alert = merged;
+        kept.alert = Arc::new(merged);
     }
 
     /// Puts an alert into a group for every route that takes it.
@@ -447,11 +448,11 @@ impl Pipeline {
         for fingerprint in &fingerprints {
             self.note_firing(*fingerprint, now);
         }
-        let alerts: BTreeMap<Fingerprint, Alert> = fingerprints
+        let alerts: BTreeMap<Fingerprint, Arc<Alert>> = fingerprints
             .iter()
             .filter_map(|fingerprint| {
                 let kept = self.alerts.get(fingerprint)?;
-                Some((*fingerprint, kept.alert.clone()))
+                Some((*fingerprint, Arc::clone(&kept.alert)))
             })
             .collect();
         let quiet = self.quiet(&alerts, now);
@@ -510,10 +511,10 @@ impl Pipeline {
     /// Returns what keeps alerts quiet.
     fn quiet(
         &self,
-        alerts: &BTreeMap<Fingerprint, Alert>,
+        alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
         now: TimestampMs,
     ) -> BTreeMap<Fingerprint, Quiet> {
-        let of = |(fingerprint, alert): (&Fingerprint, &Alert)| {
+        let of = |(fingerprint, alert): (&Fingerprint, &Arc<Alert>)| {
             let by = self.inhibited_by(&alert.labels, now);
             let quiet = if by.is_empty() {
                 let by = self.silences.silencing(&alert.labels, now);
@@ -779,7 +780,7 @@ fn receivers(config: &Config) -> BTreeMap<String, Vec<Arc<Integration>>> {
 
 /// Returns how the alerts of a group stand for a lane that was last told `last`.
 fn standing(
-    alerts: &BTreeMap<Fingerprint, Alert>,
+    alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
     quiet: &BTreeMap<Fingerprint, Quiet>,
     last: Option<&Entry>,
     now: TimestampMs,

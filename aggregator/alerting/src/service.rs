@@ -118,12 +118,12 @@ impl Alerting {
     pub async fn run(self, tasks: Tasks, timer: Timer, stop: Token) {
         while !stop.is_stopped() {
             let alerting = self.clone();
-            let polling = tasks.spawn_blocking("look at alert groups", move || alerting.poll());
+            let polling = tasks.spawn_blocking("look at alert groups", move || {
+                alerting.poll_after(|_, _| ())
+            });
             let pause = match polling.await {
                 Ok(Ok((attempts, pause))) => {
-                    for attempt in attempts {
-                        self.attempt(attempt, &tasks);
-                    }
+                    self.attempt_all(attempts, &tasks, &stop);
                     pause
                 }
                 Ok(Err(error)) => {
@@ -141,10 +141,14 @@ impl Alerting {
         }
     }
 
-    /// Returns the attempts to make, and how long there is nothing else to do.
-    fn poll(&self) -> Result<(Vec<ToAttempt>, Duration), KeyValueError> {
+    /// Changes the pipeline; returns the attempts to make then, and how long there is nothing else to do. All becomes durable at once.
+    fn poll_after(
+        &self,
+        work: impl FnOnce(&mut Pipeline, TimestampMs),
+    ) -> Result<(Vec<ToAttempt>, Duration), KeyValueError> {
         let now = self.now();
         let mut state = self.state();
+        work(&mut state.pipeline, now);
         let attempts = state.pipeline.poll(now);
         if let Err(error) = self.write(&mut state) {
             for attempt in attempts {
@@ -165,9 +169,16 @@ impl Alerting {
         Ok((attempts, pause.min(NAP_MAX)))
     }
 
-    fn attempt(&self, attempt: ToAttempt, tasks: &Tasks) {
+    fn attempt_all(&self, attempts: Vec<ToAttempt>, tasks: &Tasks, stop: &Token) {
+        for attempt in attempts {
+            self.attempt(attempt, tasks.clone(), stop.clone());
+        }
+    }
+
+    /// Makes an attempt, and then those for which it has made room.
+    fn attempt(&self, attempt: ToAttempt, tasks: Tasks, stop: Token) {
         let (alerting, deliver) = (self.clone(), Arc::clone(&self.state().deliver));
-        let blocking = tasks.clone();
+        let notifying_tasks = tasks.clone();
         let notifying = async move {
             let outcome = deliver.deliver(&attempt.notification).await;
             if let Outcome::Retry { failure, .. } | Outcome::GiveUp(failure) = &outcome {
@@ -180,14 +191,29 @@ impl Alerting {
                     "notification failed"
                 );
             }
-            let finishing = blocking.spawn_blocking("log a notification", move || {
-                alerting.change(|pipeline, now| pipeline.finished(attempt.id, outcome, now))
+            let (logging, is_last) = (alerting.clone(), stop.is_stopped());
+            let finishing = tasks.spawn_blocking("log a notification", move || {
+                let finish = |pipeline: &mut Pipeline, now| {
+                    pipeline.finished(attempt.id, outcome, now);
+                };
+                if is_last {
+                    logging.change(finish).map(|()| Vec::new())
+                } else {
+                    logging.poll_after(finish).map(|(attempts, _)| attempts)
+                }
             });
-            if let Ok(Err(error)) = finishing.await {
-                tracing::error!(%error, "a notification could not be logged; it is once the disk allows");
+            match finishing.await {
+                Ok(Ok(attempts)) => alerting.attempt_all(attempts, &tasks, &stop),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "a notification could not be logged; it is once the disk allows");
+                }
+                // A panic is logged where it happens.
+                Err(_) => {}
             }
+            // When there is something to do next may have changed.
+            alerting.0.changed.notify_one();
         };
-        tasks.spawn("notify", notifying).detach();
+        notifying_tasks.spawn("notify", notifying).detach();
     }
 
     fn write(&self, state: &mut State) -> Result<(), KeyValueError> {

@@ -52,11 +52,21 @@ pub(super) struct Delivery {
 #[derive(Clone, Debug)]
 struct OnItsWay {
     delivery: Delivery,
-    notification: Arc<Notification>,
+    content: Content,
     attempts: u32,
     /// When the next attempt may begin; `None`: one is under way.
     ready_at: Option<TimestampMs>,
     last_failure: Option<Failure>,
+}
+
+/// What it says. Thousands may wait for their turn: each becomes a notification when an attempt begins.
+#[derive(Clone, Debug)]
+struct Content {
+    /// In their order.
+    alerts: Vec<Arc<Alert>>,
+    /// How many more there are.
+    truncated: usize,
+    route_labels: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -179,7 +189,7 @@ impl Pipeline {
     pub(super) fn decide(
         &mut self,
         delivery: Delivery,
-        alerts: &BTreeMap<Fingerprint, Alert>,
+        alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
         route: &Route,
         now: TimestampMs,
     ) {
@@ -212,12 +222,12 @@ impl Pipeline {
                 ..event(EventKind::Decided, now, told.iter().copied(), group_key)
             });
         }
-        let notification = self.notification(&delivery, &told, alerts, route);
+        let content = Content::new(&delivery, &told, alerts, route);
         self.deliveries.next_id += 1;
         let id = self.deliveries.next_id;
         let one = OnItsWay {
             delivery,
-            notification: Arc::new(notification),
+            content,
             attempts: older.as_ref().map_or(0, |older| older.attempts),
             ready_at: Some(
                 older
@@ -230,37 +240,28 @@ impl Pipeline {
         self.deliveries.add(id, one);
     }
 
-    fn notification(
-        &self,
-        delivery: &Delivery,
-        told: &[Fingerprint],
-        alerts: &BTreeMap<Fingerprint, Alert>,
-        route: &Route,
-    ) -> Notification {
-        let mut told: Vec<&Alert> = told.iter().filter_map(|one| alerts.get(one)).collect();
-        told.sort_by_cached_key(|alert| alert.order());
-        let limit = usize::try_from(delivery.integration.settings.integer("max_alerts"));
-        let limit = limit.ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-        let truncated_alerts = told.len().saturating_sub(limit);
-        told.truncate(limit);
-        let (lane, is_resolved) = (&delivery.lane, |alert: &Alert| {
-            alert.is_resolved(delivery.at)
-        });
-        let is_firing = told.iter().any(|alert| !is_resolved(alert));
+    fn notification(&self, one: &OnItsWay) -> Notification {
+        let OnItsWay {
+            delivery, content, ..
+        } = one;
+        let (lane, alerts) = (&delivery.lane, &content.alerts);
+        let is_resolved = |alert: &Alert| alert.is_resolved(delivery.at);
+        let is_firing = alerts.iter().any(|alert| !is_resolved(alert));
         let data = Data {
             receiver: quoted(&lane.receiver),
             status: status(is_firing).to_owned(),
-            common_labels: common(told.iter().map(|alert| by_name(&alert.labels))),
-            common_annotations: common(told.iter().map(|alert| alert.annotations.clone())),
-            alerts: told
+            common_labels: common(alerts.iter().map(|alert| by_name(&alert.labels))),
+            common_annotations: common(alerts.iter().map(|alert| alert.annotations.clone())),
+            alerts: alerts
                 .iter()
                 .map(|alert| shown(alert, !is_resolved(alert)))
                 .collect(),
             notification_reason: delivery.reason.text().to_owned(),
             group_labels: by_name(&delivery.group.1),
-            route_labels: template::RouteLabels::Templates(route.labels.clone()),
+            route_labels: template::RouteLabels::Templates(content.route_labels.clone()),
             external_url: self.external_url.clone(),
         };
+        // Nothing else is told to the lane about the group meanwhile.
         let last = self.log.get(&delivery.group_key, lane);
         let remembered = match delivery.reason {
             Reason::First => Remembered::new(),
@@ -271,7 +272,7 @@ impl Pipeline {
             integration: Arc::clone(&delivery.integration),
             group_key: delivery.group_key.clone(),
             data,
-            truncated_alerts,
+            truncated_alerts: content.truncated,
             remembered,
             at: Time::from_unix_ms(delivery.at.0),
         }
@@ -279,19 +280,21 @@ impl Pipeline {
 
     /// Returns the attempts that can begin now; each has its intent written.
     pub(super) fn begin_attempts(&mut self, now: TimestampMs) -> Vec<ToAttempt> {
-        let begun = self.deliveries.begin(self.limits.attempts_per_lane, now);
-        let begun = begun.into_iter().filter_map(|id| {
-            let one = self.deliveries.by_id.get(&id)?;
+        let mut attempts = Vec::new();
+        for id in self.deliveries.begin(self.limits.attempts_per_lane, now) {
+            let Some(one) = self.deliveries.by_id.get(&id) else {
+                continue;
+            };
+            attempts.push(ToAttempt {
+                id,
+                notification: Arc::new(self.notification(one)),
+            });
             let lane = &one.delivery.lane;
             *self.counts.attempts.entry(lane.kind).or_default() += 1;
             let key = lane_key(&one.delivery.group_key, lane);
             self.changes.push(Change::set(INTENTS, key, &now.0));
-            Some(ToAttempt {
-                id,
-                notification: Arc::clone(&one.notification),
-            })
-        });
-        begun.collect()
+        }
+        attempts
     }
 
     /// Takes how an attempt went. An attempt that nobody has under way is left out.
@@ -407,6 +410,28 @@ impl Pipeline {
         self.changes.push(Change::remove(INTENTS, key.clone()));
         self.changes.push(Change::set(NOTIFICATIONS, key, &entry));
         self.log.set(&delivery.group_key, &delivery.lane, entry);
+    }
+}
+
+impl Content {
+    fn new(
+        delivery: &Delivery,
+        told: &[Fingerprint],
+        alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
+        route: &Route,
+    ) -> Self {
+        let told = told.iter().filter_map(|one| alerts.get(one));
+        let mut told: Vec<Arc<Alert>> = told.map(Arc::clone).collect();
+        told.sort_by_cached_key(|alert| alert.order());
+        let limit = usize::try_from(delivery.integration.settings.integer("max_alerts"));
+        let limit = limit.ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let truncated = told.len().saturating_sub(limit);
+        told.truncate(limit);
+        Self {
+            alerts: told,
+            truncated,
+            route_labels: route.labels.clone(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an earlier run left.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::TimestampMs;
 
@@ -89,7 +90,7 @@ impl Pipeline {
         *self.by_name.entry(name).or_default() += 1;
         self.inhibitor.add(fingerprint, &alert.labels);
         let kept = Kept {
-            alert,
+            alert: Arc::new(alert),
             groups: std::collections::BTreeSet::new(),
             is_firing_noted: is_firing,
         };

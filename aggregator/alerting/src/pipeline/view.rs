@@ -187,7 +187,7 @@ impl Pipeline {
             silenced_by: self.silences.silencing(&alert.labels, now),
             inhibited_by: self.inhibited_by(&alert.labels, now),
             muted_by: Vec::new(),
-            alert: alert.clone(),
+            alert: Alert::clone(alert),
         };
         let is_shown = (filter.active || view.is_suppressed())
             && (filter.silenced || view.silenced_by.is_empty())

@@ -94,12 +94,16 @@ fn await_iterations(server: &Server, wanted: f64) -> Result<()> {
 
 /// Returns how often groups have been evaluated.
 fn iterations(server: &Server) -> f64 {
-    let name = match server.engine() {
-        Engine::Promontory => "promontory_rule_group_iterations_total",
-        _ => "prometheus_rule_group_iterations_total",
-    };
     // An engine shows a group once it is loaded.
-    server.metric(name).unwrap_or_default()
+    let count = |name: &str| server.metric(name).unwrap_or_default();
+    match server.engine() {
+        Engine::Promontory => count("promontory_rule_group_iterations_total"),
+        // Prometheus counts evaluations that were due, missed ones among them.
+        _ => {
+            count("prometheus_rule_group_iterations_total")
+                - count("prometheus_rule_group_iterations_missed_total")
+        }
+    }
 }
 
 /// Returns a rule file: a group for each host, and one for all.
