@@ -144,7 +144,7 @@ fn routes(path: Option<&Path>) -> anyhow::Result<Config> {
             .with_context(|| format!("cannot read {}", path.display()))?,
         None => EVERYBODY.to_owned(),
     };
-    let path = path.unwrap_or(Path::new("routes"));
+    let path = path.unwrap_or_else(|| Path::new("routes"));
     Ok(Config::parse(
         path,
         &text,
