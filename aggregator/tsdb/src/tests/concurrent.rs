@@ -1,10 +1,13 @@
 //! Writers, seals and queries at the same time.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use model::{Matcher, TimeRange};
-use storage::{AppendOutcome, Queryable, Refusals, Select, Unlimited};
+use model::{Matcher, TimeRange, TimestampMs, Value};
+use rows::{CohortId, SeriesSample};
+use storage::{AppendOutcome, Queryable, Refusals, Select, Unlimited, WantedLabels};
 
 use crate::testing::*;
 
@@ -97,4 +100,64 @@ fn read(store: &crate::Tsdb, done: &AtomicBool) {
             return;
         }
     }
+}
+
+#[test]
+fn queries_and_new_series_that_come_one_by_one_do_not_wait_for_each_other() {
+    const SERIES: u16 = 50;
+    let world = World::new();
+    let store = Arc::new(world.open().0);
+    let done = Arc::new(AtomicBool::new(false));
+    // Not scoped: should they hang, the batch that is not answered is what fails.
+    let readers = [(); 2].map(|()| {
+        let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+        thread::spawn(move || {
+            while !done.load(Ordering::Acquire) {
+                count_series(&store);
+            }
+        })
+    });
+    let mut agent = Agent::new("node", 1);
+    for cohort in 0..300 {
+        let name = format!("loose/{cohort}");
+        let series: Vec<_> = (0..SERIES)
+            .map(|id| labels(&[("cohort", &name), ("id", &id.to_string())]))
+            .collect();
+        let defined = definition(cohort, &name, &series);
+        storage::Appender::define(&*store, &agent.source, defined).unwrap();
+        let sample = |slot| SeriesSample {
+            cohort: CohortId(cohort),
+            slot,
+            at: TimestampMs(START_MS),
+            value: Value::Float(1.0),
+            start: TimestampMs(0),
+        };
+        let samples: Vec<_> = (0..SERIES).map(sample).collect();
+        let batch = agent.batch(&[], &samples);
+        let outcome = append(&*store, &agent.source, &batch);
+        assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+    }
+    done.store(true, Ordering::Release);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert_eq!(count_series(&store), 300 * usize::from(SERIES));
+}
+
+fn count_series(store: &crate::Tsdb) -> usize {
+    let select = Select {
+        matchers: &[],
+        range: TimeRange::ALL,
+        hints: Default::default(),
+    };
+    let mut count = 0;
+    let querier = store.querier().unwrap();
+    let all = WantedLabels::All;
+    querier
+        .select_each(&select, all, &Unlimited, &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    count
 }
