@@ -208,7 +208,7 @@ fn show(registry: &Registry, alerting: &Alerting) {
         "promontory_alerting_notifications_failed_total",
         "Notifications given up, or replaced before they were delivered.",
         ["integration", "reason"],
-        126,
+        144,
     );
     let requests = registry.counter_family(
         "promontory_alerting_notification_requests_total",

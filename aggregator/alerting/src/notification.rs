@@ -100,8 +100,10 @@ pub enum FailureKind {
     Server,
     /// There was no answer in time.
     Timeout,
-    /// The other side could not be reached, or broke off.
+    /// The other side could not be reached.
     Connection,
+    /// The other side broke off before it answered.
+    BrokenOff,
     /// The message could not be made: a template failed, a secret's file is missing, an address is refused.
     Message,
 }
@@ -115,8 +117,14 @@ impl FailureKind {
         Self::Server,
         Self::Timeout,
         Self::Connection,
+        Self::BrokenOff,
         Self::Message,
     ];
+
+    /// Whether the other side may have taken the message all the same: it gave no answer.
+    pub const fn may_have_arrived(self) -> bool {
+        matches!(self, Self::Timeout | Self::BrokenOff)
+    }
 
     /// Returns the value of the label `reason`: Alertmanager's name where it has one.
     pub const fn name(self) -> &'static str {
@@ -127,6 +135,7 @@ impl FailureKind {
             Self::Server => "serverError",
             Self::Timeout => "contextDeadlineExceeded",
             Self::Connection => "connectionError",
+            Self::BrokenOff => "brokenOff",
             Self::Message => "messageError",
         }
     }

@@ -44,38 +44,122 @@ pub(crate) struct Entry {
     pub(crate) expires_at: TimestampMs,
 }
 
-/// The last notifications, by group and lane.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NotificationLog(BTreeMap<(String, Lane), Entry>);
+/// What a receiver may have been told beside what the log says: by attempts to which no answer came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Doubt {
+    /// Alerts that it may take to fire.
+    pub(crate) firing: BTreeSet<Fingerprint>,
+    /// Alerts that it may take to be resolved.
+    pub(crate) resolved: BTreeSet<Fingerprint>,
+    /// Whether an attempt is under way: in a record that a restart finds, the process ended before the answer came.
+    pub(crate) is_under_way: bool,
+    /// When it may be forgotten.
+    #[serde(with = "crate::record::time")]
+    pub(crate) expires_at: TimestampMs,
+}
 
-impl NotificationLog {
-    pub(crate) fn get(&self, group_key: &str, lane: &Lane) -> Option<&Entry> {
-        self.0.get(&(group_key.to_owned(), lane.clone()))
+impl Doubt {
+    /// Returns this and what one more attempt says.
+    pub(crate) fn and(
+        &self,
+        standing: &Standing,
+        send_resolved: bool,
+        expires_at: TimestampMs,
+    ) -> Self {
+        let mut doubt = self.clone();
+        doubt.firing.extend(&standing.firing);
+        if send_resolved {
+            doubt.resolved.extend(&standing.resolved);
+        }
+        doubt.expires_at = expires_at;
+        doubt
+    }
+}
+
+/// What a receiver knows of a group, for certain and perhaps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known<'a> {
+    pub(crate) last: Option<&'a Entry>,
+    pub(crate) doubt: Option<&'a Doubt>,
+}
+
+static NONE: BTreeSet<Fingerprint> = BTreeSet::new();
+
+impl<'a> Known<'a> {
+    fn firing(self) -> &'a BTreeSet<Fingerprint> {
+        self.last.map_or(&NONE, |last| &last.firing)
     }
 
+    fn resolved(self) -> &'a BTreeSet<Fingerprint> {
+        self.last.map_or(&NONE, |last| &last.resolved)
+    }
+
+    fn perhaps_firing(self) -> &'a BTreeSet<Fingerprint> {
+        self.doubt.map_or(&NONE, |doubt| &doubt.firing)
+    }
+
+    fn perhaps_resolved(self) -> &'a BTreeSet<Fingerprint> {
+        self.doubt.map_or(&NONE, |doubt| &doubt.resolved)
+    }
+
+    /// Whether the receiver may take an alert to fire.
+    pub(crate) fn may_fire(self, alert: Fingerprint) -> bool {
+        self.firing().contains(&alert) || self.perhaps_firing().contains(&alert)
+    }
+}
+
+/// Where something was told: a group's key, and a lane.
+type Place = (String, Lane);
+
+/// The last notifications and what is in doubt, by group and lane.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NotificationLog {
+    entries: BTreeMap<Place, Entry>,
+    doubts: BTreeMap<Place, Doubt>,
+}
+
+impl NotificationLog {
+    /// Returns what a lane knows of a group.
+    pub(crate) fn known(&self, group_key: &str, lane: &Lane) -> Known<'_> {
+        let place = (group_key.to_owned(), lane.clone());
+        Known {
+            last: self.entries.get(&place),
+            doubt: self.doubts.get(&place),
+        }
+    }
+
+    /// Writes down what was delivered, which leaves nothing in doubt.
     pub(crate) fn set(&mut self, group_key: &str, lane: &Lane, entry: Entry) {
-        self.0.insert((group_key.to_owned(), lane.clone()), entry);
+        let place = (group_key.to_owned(), lane.clone());
+        self.doubts.remove(&place);
+        self.entries.insert(place, entry);
+    }
+
+    /// Writes down what is in doubt.
+    pub(crate) fn set_doubt(&mut self, group_key: &str, lane: &Lane, doubt: Doubt) {
+        self.doubts
+            .insert((group_key.to_owned(), lane.clone()), doubt);
     }
 
     /// Forgets what has expired, and returns where it was. What is about a group in `groups` stays: its receiver waits for the end.
-    pub(crate) fn forget(
-        &mut self,
-        now: TimestampMs,
-        groups: &BTreeSet<&str>,
-    ) -> Vec<(String, Lane)> {
-        let is_expired = |(at, entry): &(&(String, Lane), &Entry)| {
-            entry.expires_at <= now && !groups.contains(at.0.as_str())
+    pub(crate) fn forget(&mut self, now: TimestampMs, groups: &BTreeSet<&str>) -> BTreeSet<Place> {
+        let mut expired = BTreeSet::new();
+        let mut stays = |place: &Place, expires_at: TimestampMs| {
+            let stays = expires_at > now || groups.contains(place.0.as_str());
+            if !stays {
+                expired.insert(place.clone());
+            }
+            stays
         };
-        let expired = self.0.iter().filter(is_expired);
-        let expired: Vec<_> = expired.map(|(at, _)| at.clone()).collect();
-        for at in &expired {
-            self.0.remove(at);
-        }
+        self.entries
+            .retain(|place, entry| stays(place, entry.expires_at));
+        self.doubts
+            .retain(|place, doubt| stays(place, doubt.expires_at));
         expired
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 }
 
@@ -112,7 +196,7 @@ impl Reason {
 }
 
 impl Standing {
-    /// Returns why there is something to tell after `last`; `None`: there is nothing.
+    /// Returns why there is something to tell to a receiver that knows this; `None`: there is nothing.
     ///
     /// | last notification | now | |
     /// |---|---|---|
@@ -121,18 +205,20 @@ impl Standing {
     /// | named firing alerts | nothing fires, nothing is held | all resolved |
     /// | | an alert is resolved that it did not name so, and such are told | some resolved |
     /// | older than `repeat` | something fires | repeat |
+    ///
+    /// What is in doubt counts against us: an alert that the receiver may take to be resolved is new, one that it may take to fire is
+    /// told when it is resolved.
     pub(crate) fn reason_after(
         &self,
-        last: Option<&Entry>,
+        known: Known<'_>,
         send_resolved: bool,
         repeat: Duration,
         now: TimestampMs,
     ) -> Option<Reason> {
-        let Some(last) = last else {
-            return (!self.firing.is_empty()).then_some(Reason::First);
-        };
-        if !self.firing.is_subset(&last.firing) {
-            return Some(if last.firing.is_empty() {
+        if !self.firing.is_subset(known.firing())
+            || !self.firing.is_disjoint(known.perhaps_resolved())
+        {
+            return Some(if known.firing().is_empty() {
                 Reason::First
             } else {
                 Reason::NewAlerts
@@ -140,11 +226,16 @@ impl Standing {
         }
         if self.firing.is_empty() && self.held.is_empty() {
             // What fired and ended in between was never told.
-            return (!last.firing.is_empty()).then_some(Reason::AllResolved);
+            let is_known = !known.firing().is_empty() || !known.perhaps_firing().is_empty();
+            return is_known.then_some(Reason::AllResolved);
         }
-        if send_resolved && !self.resolved.is_subset(&last.resolved) {
+        if send_resolved
+            && (!self.resolved.is_subset(known.resolved())
+                || !self.resolved.is_disjoint(known.perhaps_firing()))
+        {
             return Some(Reason::SomeResolved);
         }
+        let last = known.last?;
         let is_old = last.at < now.saturating_sub(repeat);
         (is_old && !self.firing.is_empty()).then_some(Reason::Repeat)
     }
@@ -241,9 +332,72 @@ mod tests {
                 resolved: set(resolved),
                 held: set(held),
             };
-            let reason =
-                standing.reason_after(last.as_ref(), *send_resolved, hour, TimestampMs(3_600_000));
+            let known = Known {
+                last: last.as_ref(),
+                doubt: None,
+            };
+            let reason = standing.reason_after(known, *send_resolved, hour, TimestampMs(3_600_000));
             assert_eq!(reason, *expected, "{last:?} {standing:?} {send_resolved}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_told_again_when_it_matters() {
+        type Case = (
+            Option<&'static [u64]>,
+            [&'static [u64]; 2],
+            [&'static [u64]; 2],
+            Option<Reason>,
+        );
+        // What the receiver was last told to fire; what it may take to fire and to be resolved; what fires and is resolved now.
+        let cases: &[Case] = &[
+            (None, [&[1], &[]], [&[1], &[]], Some(Reason::First)),
+            (None, [&[1], &[]], [&[], &[1]], Some(Reason::AllResolved)),
+            (Some(&[1]), [&[1], &[]], [&[1], &[]], None),
+            (
+                Some(&[1]),
+                [&[], &[1]],
+                [&[], &[1]],
+                Some(Reason::AllResolved),
+            ),
+            (
+                Some(&[1]),
+                [&[], &[1]],
+                [&[1], &[]],
+                Some(Reason::NewAlerts),
+            ),
+            (
+                Some(&[1]),
+                [&[1, 2], &[]],
+                [&[1], &[2]],
+                Some(Reason::SomeResolved),
+            ),
+        ];
+        for (last, [firing, resolved], [now_firing, now_resolved], expected) in cases {
+            let last = last.map(|firing| Entry {
+                at: TimestampMs(0),
+                firing: set(firing),
+                resolved: BTreeSet::new(),
+                remembered: Remembered::new(),
+                expires_at: TimestampMs::MAX,
+            });
+            let doubt = Doubt {
+                firing: set(firing),
+                resolved: set(resolved),
+                ..Doubt::default()
+            };
+            let known = Known {
+                last: last.as_ref(),
+                doubt: Some(&doubt),
+            };
+            let standing = Standing {
+                firing: set(now_firing),
+                resolved: set(now_resolved),
+                held: BTreeSet::new(),
+            };
+            let reason =
+                standing.reason_after(known, true, Duration::from_secs(3600), TimestampMs(0));
+            assert_eq!(reason, *expected, "{known:?} {standing:?}");
         }
     }
 }

@@ -12,6 +12,22 @@
 //! in one transaction. A lane (an integration of a receiver) has [`PipelineLimits::attempts_per_lane`] attempts under way, one unless
 //! said otherwise: a process that is killed can leave one notification for each in doubt, which is sent again. Nothing is lost.
 //!
+//! **Doubt.** A receiver that gives no answer (it hangs, breaks off, or the process dies before it comes) may have taken the message or
+//! not. Until one is delivered, both are held possible: what it may take to fire is told when it is resolved, and what it may take to
+//! be resolved is told when it fires. So nobody waits for an end that was never sent; at worst somebody hears of an end who had not
+//! heard of the beginning.
+//!
+//! **Bad days.** Whatever a receiver does, others are told in time: each lane waits for itself alone.
+//!
+//! | the receiver | outcome | counted as |
+//! |---|---|---|
+//! | answers 5xx, for a day, say | tried again after 0.5 s, then half as long again each time up to a minute, ± half; what the group has become by then is told once | `serverError` |
+//! | answers 429 | nothing more is sent to it before `Retry-After` is over, at most an hour | `rateLimited` |
+//! | answers another 4xx | given up; decided on anew when the group is looked at next | `clientError`, `authError` |
+//! | hangs | broken off at the timeout, tried again as with 5xx, in doubt | `contextDeadlineExceeded` |
+//! | breaks off | tried again, in doubt | `brokenOff` |
+//! | takes it, and we die before that is logged | in doubt: told again when we are back, once for each lane and death | the ledger's `in_doubt` |
+//!
 //! **After a restart** alerts that nobody has ended fire for another `resolve_timeout`, so that whoever sends them has time to come
 //! back: the end that they had may have passed only because we were not there. All alerts are known before the first group is looked
 //! at: what was inhibited stays so.
@@ -34,7 +50,7 @@ use template::Time;
 
 use crate::inhibition::Inhibitor;
 use crate::ledger::{Event, EventKind, Ledger};
-use crate::notification_log::{Entry, Lane, NotificationLog, Standing};
+use crate::notification_log::{Known, Lane, NotificationLog, Standing};
 use crate::record::{ALERTS, AlertRecord, Change, SILENCES, SilenceRecord, alert_key, by_name};
 use crate::silence::{SilenceError, SilenceRequest, Silences};
 use crate::{
@@ -431,7 +447,8 @@ impl Pipeline {
         }
         let groups = self.groups.values().map(|group| group.key.as_str());
         for (group_key, lane) in self.log.forget(now, &groups.collect()) {
-            self.changes.push(deliveries::forgotten(&group_key, &lane));
+            self.changes
+                .extend(deliveries::forgotten(&group_key, &lane));
         }
     }
 
@@ -481,10 +498,10 @@ impl Pipeline {
                 }
                 continue;
             }
-            let last = self.log.get(&key, &lane);
-            let standing = standing(&alerts, &quiet, last, now);
+            let known = self.log.known(&key, &lane);
+            let standing = standing(&alerts, &quiet, known, now);
             let reason = standing.reason_after(
-                last,
+                known,
                 integration.send_resolved,
                 node.route.repeat_interval,
                 now,
@@ -623,14 +640,10 @@ impl Pipeline {
             return;
         };
         let key = group.key.clone();
-        let entries = lanes
-            .iter()
-            .filter_map(|(lane, _)| self.log.get(&key, lane));
-        let known: BTreeSet<Fingerprint> =
-            entries.flat_map(|entry| &entry.firing).copied().collect();
-        group
-            .telling_resolved
-            .retain(|(one, _)| !known.contains(one));
+        group.telling_resolved.retain(|(one, _)| {
+            let mut known = lanes.iter().map(|(lane, _)| self.log.known(&key, lane));
+            !known.any(|known| known.may_fire(*one))
+        });
         for (lane, _) in lanes {
             self.deliveries.drop_one(&key, lane);
         }
@@ -778,16 +791,16 @@ fn receivers(config: &Config) -> BTreeMap<String, Vec<Arc<Integration>>> {
         .collect()
 }
 
-/// Returns how the alerts of a group stand for a lane that was last told `last`.
+/// Returns how the alerts of a group stand for a lane that knows this.
 fn standing(
     alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
     quiet: &BTreeMap<Fingerprint, Quiet>,
-    last: Option<&Entry>,
+    known: Known<'_>,
     now: TimestampMs,
 ) -> Standing {
     let mut standing = Standing::default();
     for (fingerprint, alert) in alerts {
-        let is_known = last.is_some_and(|last| last.firing.contains(fingerprint));
+        let is_known = known.may_fire(*fingerprint);
         let set = match (alert.is_resolved(now), quiet.contains_key(fingerprint)) {
             (true, false) => &mut standing.resolved,
             (true, true) if is_known => &mut standing.resolved,

@@ -5,7 +5,7 @@
 //! | `alerts` | fingerprint, 8 bytes, big endian | [`AlertRecord`] |
 //! | `silences` | the silence's name | [`SilenceRecord`] |
 //! | `notifications` | JSON: group key, receiver, kind, place | the log's entry |
-//! | `intents` | as in `notifications` | when the attempt began, in milliseconds |
+//! | `intents` | as in `notifications` | what the receiver may have been told: by the attempt under way, and by those that had no answer |
 //! | `ledger` | number, 8 bytes, big endian | an event |
 //!
 //! A record that does not parse is left out and counted: it is of a later version, or the disk has lied.

@@ -82,9 +82,17 @@ pub enum OutgoingError {
         /// Which address, and why not.
         reason: DialError,
     },
-    /// Nobody is there, or the conversation broke off.
+    /// Nobody is there.
     #[error("cannot call {host}: {reason}")]
     Connection {
+        /// The host.
+        host: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The conversation broke off; the request may have arrived.
+    #[error("{host} broke off: {reason}")]
+    BrokenOff {
         /// The host.
         host: String,
         /// What happened.
@@ -272,7 +280,7 @@ impl Outgoing {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broken = |error: hyper::Error| OutgoingError::Connection {
+        let broken = |error: hyper::Error| OutgoingError::BrokenOff {
             host: peer.host().to_owned(),
             reason: with_causes(&error),
         };

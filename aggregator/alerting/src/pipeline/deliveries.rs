@@ -7,12 +7,12 @@ use std::time::Duration;
 use model::TimestampMs;
 use template::Time;
 
-use super::{Event, EventKind, GroupId, Pipeline, event};
-use crate::notification_log::{Entry, Lane, Reason, Standing};
+use super::{Event, EventKind, GroupId, Pipeline, PipelineLimits, event};
+use crate::notification_log::{Doubt, Entry, Lane, NotificationLog, Reason, Standing};
 use crate::record::{Change, INTENTS, NOTIFICATIONS, by_name, lane_key};
 use crate::{
-    Alert, Data, Failure, Fingerprint, Integration, Notification, Outcome, REMEMBERED_BYTES_MAX,
-    Remembered, Route,
+    Alert, Data, Failure, FailureKind, Fingerprint, Integration, Notification, Outcome,
+    REMEMBERED_BYTES_MAX, Remembered, Route,
 };
 
 /// Names an attempt under way.
@@ -47,6 +47,19 @@ pub(super) struct Delivery {
     pub(super) reason: Reason,
     pub(super) repeat_interval: Duration,
     pub(super) at: TimestampMs,
+}
+
+impl Delivery {
+    /// Returns what its receiver may have been told, should no answer come.
+    fn doubt(&self, log: &NotificationLog, limits: &PipelineLimits, now: TimestampMs) -> Doubt {
+        let known = log.known(&self.group_key, &self.lane);
+        let expires_at = now.saturating_add(limits.retention);
+        known.doubt.cloned().unwrap_or_default().and(
+            &self.standing,
+            self.integration.send_resolved,
+            expires_at,
+        )
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -262,7 +275,7 @@ impl Pipeline {
             external_url: self.external_url.clone(),
         };
         // Nothing else is told to the lane about the group meanwhile.
-        let last = self.log.get(&delivery.group_key, lane);
+        let last = self.log.known(&delivery.group_key, lane).last;
         let remembered = match delivery.reason {
             Reason::First => Remembered::new(),
             _ => last.map(|last| last.remembered.clone()).unwrap_or_default(),
@@ -292,7 +305,11 @@ impl Pipeline {
             let lane = &one.delivery.lane;
             *self.counts.attempts.entry(lane.kind).or_default() += 1;
             let key = lane_key(&one.delivery.group_key, lane);
-            self.changes.push(Change::set(INTENTS, key, &now.0));
+            let intent = Doubt {
+                is_under_way: true,
+                ..one.delivery.doubt(&self.log, &self.limits, now)
+            };
+            self.changes.push(Change::set(INTENTS, key, &intent));
         }
         attempts
     }
@@ -315,14 +332,31 @@ impl Pipeline {
             }
             Outcome::Retry { after, failure } => {
                 self.note_failure(&one, &failure, now);
+                self.keep_doubt(&one.delivery, failure.kind, now);
                 self.wait(id, one, after, failure, now);
             }
             Outcome::GiveUp(failure) => {
                 self.note_failure(&one, &failure, now);
+                self.keep_doubt(&one.delivery, failure.kind, now);
                 self.give_up(&one, &failure, now);
             }
         }
         self.settle(&group, now);
+    }
+
+    /// Once an attempt has failed its intent goes; what stays is what the receiver may have been told.
+    fn keep_doubt(&mut self, delivery: &Delivery, kind: FailureKind, now: TimestampMs) {
+        let (group_key, lane) = (&delivery.group_key, &delivery.lane);
+        if kind.may_have_arrived() {
+            let doubt = delivery.doubt(&self.log, &self.limits, now);
+            self.log.set_doubt(group_key, lane, doubt);
+        }
+        let key = lane_key(group_key, lane);
+        self.changes
+            .push(match self.log.known(group_key, lane).doubt {
+                Some(doubt) => Change::set(INTENTS, key, doubt),
+                None => Change::remove(INTENTS, key),
+            });
     }
 
     /// Lets a notification wait for another attempt, unless its group is to be looked at again.
@@ -356,8 +390,6 @@ impl Pipeline {
         let delivery = &one.delivery;
         let key = (delivery.lane.kind, failure.kind);
         *self.counts.notifications_failed.entry(key).or_default() += 1;
-        let key = lane_key(&delivery.group_key, &delivery.lane);
-        self.changes.push(Change::remove(INTENTS, key));
         if let Some(group) = self.groups.get_mut(&delivery.group) {
             group.failed = true;
         }
@@ -435,9 +467,9 @@ impl Content {
     }
 }
 
-/// Returns the change by which an entry of the log goes.
-pub(super) fn forgotten(group_key: &str, lane: &Lane) -> Change {
-    Change::remove(NOTIFICATIONS, lane_key(group_key, lane))
+/// Returns the changes by which an entry of the log, and what is in doubt, go.
+pub(super) fn forgotten(group_key: &str, lane: &Lane) -> [Change; 2] {
+    [NOTIFICATIONS, INTENTS].map(|table| Change::remove(table, lane_key(group_key, lane)))
 }
 
 /// Returns how long to wait after so many attempts: a random part of it, drawn from the attempt's name, keeps many from coming at once.

@@ -7,6 +7,7 @@ use model::TimestampMs;
 
 use super::{Event, EventKind, Kept, Pipeline, event};
 use crate::Fingerprint;
+use crate::notification_log::Doubt;
 use crate::record::{
     ALERTS, AlertRecord, Change, INTENTS, LEDGER, NOTIFICATIONS, SILENCES, SilenceRecord,
     read_lane_key,
@@ -29,28 +30,10 @@ impl Pipeline {
 
     /// Takes what an earlier run left. Comes before anything else.
     pub fn restore(&mut self, records: impl IntoIterator<Item = Record>, now: TimestampMs) {
-        let mut in_doubt = Vec::new();
         for record in records {
-            let is_read = match record.table {
-                INTENTS => {
-                    in_doubt.push(record.key);
-                    true
-                }
-                _ => self.restore_one(&record, now).is_some(),
-            };
-            if !is_read {
+            if self.restore_one(&record, now).is_none() {
                 self.counts.unreadable_records += 1;
             }
-        }
-        for key in in_doubt {
-            if let Some((group_key, lane)) = read_lane_key(&key) {
-                self.record(Event {
-                    receiver: lane.to_string(),
-                    detail: "the process ended before the answer came".to_owned(),
-                    ..event(EventKind::InDoubt, now, [], &group_key)
-                });
-            }
-            self.changes.push(Change::remove(INTENTS, key));
         }
         // Only now: whoever is inhibited by an alert has to find it.
         let alerts: Vec<Fingerprint> = self.alerts.keys().copied().collect();
@@ -73,8 +56,26 @@ impl Pipeline {
                 .ledger
                 .restore(serde_json::from_slice(&record.value).ok()?),
             ALERTS => self.restore_alert(&record.value, now)?,
+            INTENTS => self.restore_intent(record, now)?,
             _ => return None,
         }
+        Some(())
+    }
+
+    fn restore_intent(&mut self, record: &Record, now: TimestampMs) -> Option<()> {
+        let (group_key, lane) = read_lane_key(&record.key)?;
+        let mut doubt: Doubt = serde_json::from_slice(&record.value).ok()?;
+        if std::mem::take(&mut doubt.is_under_way) {
+            let told = doubt.firing.iter().chain(&doubt.resolved).copied();
+            self.record(Event {
+                receiver: lane.to_string(),
+                detail: "the process ended before the answer came".to_owned(),
+                ..event(EventKind::InDoubt, now, told, &group_key)
+            });
+            self.changes
+                .push(Change::set(INTENTS, record.key.clone(), &doubt));
+        }
+        self.log.set_doubt(&group_key, &lane, doubt);
         Some(())
     }
 

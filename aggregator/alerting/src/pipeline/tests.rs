@@ -20,6 +20,8 @@ struct World {
     /// Time, lane, and the alerts as in `+a -b`.
     told: Vec<String>,
     outcome: Outcome,
+    /// Whether a receiver that gives no answer takes the message all the same.
+    takes: bool,
 }
 
 fn config(text: &str) -> Arc<Config> {
@@ -51,6 +53,17 @@ fn retry(after: Option<u64>) -> Outcome {
     }
 }
 
+fn no_answer() -> Outcome {
+    let failure = Failure {
+        kind: FailureKind::Timeout,
+        reason: "no answer".to_owned(),
+    };
+    Outcome::Retry {
+        after: None,
+        failure,
+    }
+}
+
 impl World {
     fn new(text: &str) -> Self {
         Self {
@@ -59,6 +72,7 @@ impl World {
             store: BTreeMap::new(),
             told: Vec::new(),
             outcome: delivered(),
+            takes: false,
         }
     }
 
@@ -105,20 +119,23 @@ impl World {
                 return;
             }
             for ToAttempt { id, notification } in attempts {
-                let data = &notification.data;
-                let alerts = data.alerts.iter().map(|alert| {
-                    let sign = if alert.status == "firing" { '+' } else { '-' };
-                    format!("{sign}{}", alert.labels["alertname"])
-                });
-                let alerts: Vec<String> = alerts.collect();
-                if self.outcome == delivered() {
-                    let at = self.now / SECOND;
-                    self.told.push(format!("{at} {}", alerts.join(" ")));
+                if self.outcome == delivered() || self.outcome == no_answer() && self.takes {
+                    self.hear(&notification);
                 }
                 self.pipeline.finished(id, self.outcome.clone(), now);
                 self.write();
             }
         }
+    }
+
+    fn hear(&mut self, notification: &crate::Notification) {
+        let alerts = notification.data.alerts.iter().map(|alert| {
+            let sign = if alert.status == "firing" { '+' } else { '-' };
+            format!("{sign}{}", alert.labels["alertname"])
+        });
+        let alerts: Vec<String> = alerts.collect();
+        let at = self.now / SECOND;
+        self.told.push(format!("{at} {}", alerts.join(" ")));
     }
 
     /// Lets time pass, stopping whenever there is something to do.
@@ -345,6 +362,35 @@ fn failures_are_tried_again_and_whoever_asks_for_time_gets_it() {
 }
 
 #[test]
+fn a_bad_day_of_a_receiver_is_bounded_counted_and_over_at_once() {
+    // What it answers, for how many hours, and the most attempts in that time.
+    let days = [
+        (retry(None), 24, 3_000),
+        (retry(Some(3600)), 1, 1),
+        (no_answer(), 24, 3_000),
+    ];
+    for (outcome, hours, attempts_max) in days {
+        let mut world = World::new(PLAIN);
+        world.outcome = outcome;
+        world.send(&["a g=1", "b g=1"]);
+        keep_firing(&mut world, &["a g=1"], hours * 60);
+        let counts = world.pipeline.counts.clone();
+        let attempts = counts.attempts[&IntegrationKind::Webhook];
+        assert!(
+            (1..=attempts_max).contains(&attempts),
+            "{attempts} attempts"
+        );
+        assert_eq!(counts.attempts_failed, counts.attempts);
+        assert!(world.told().is_empty());
+        world.outcome = delivered();
+        keep_firing(&mut world, &["a g=1"], 3);
+        let told = world.told();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].ends_with(" +a -b"), "{told:?}");
+    }
+}
+
+#[test]
 fn a_refused_message_is_decided_on_again() {
     let mut world = World::new(PLAIN);
     world.outcome = Outcome::GiveUp(Failure {
@@ -377,6 +423,40 @@ fn a_kill_between_accept_and_log_doubles_one_notification() {
     world.kill();
     world.run_until(3 * MINUTE);
     assert!(world.told().is_empty());
+}
+
+#[test]
+fn who_may_have_been_told_of_an_alert_is_told_of_its_end() {
+    let mut world = World::new(PLAIN);
+    world.send(&["a g=1", "b g=1"]);
+    world.now = 10 * SECOND;
+    let attempts = world.pipeline.poll(TimestampMs(world.now));
+    world.write();
+    world.hear(&attempts[0].notification);
+    world.kill();
+    world.send(&["-a g=1", "-b g=1"]);
+    world.run_until(MINUTE);
+    assert_eq!(world.told(), ["10 +a +b", "20 -a -b"]);
+    assert_eq!(
+        world
+            .store
+            .keys()
+            .filter(|(table, _)| *table == "intents")
+            .count(),
+        0
+    );
+
+    // The other way round: it may have been told of the end, and the alert fires again.
+    world.send(&["a g=1"]);
+    world.run_until(2 * MINUTE);
+    world.send(&["-a g=1"]);
+    (world.outcome, world.takes) = (no_answer(), true);
+    world.run_until(2 * MINUTE + 10 * SECOND);
+    world.send(&["a g=1"]);
+    world.outcome = delivered();
+    world.run_until(10 * MINUTE);
+    let known = known(&world.told());
+    assert_eq!(known.get("a"), Some(&true));
 }
 
 #[test]
@@ -436,7 +516,11 @@ enum Step {
     Pass(u8),
     Silence(usize, u8),
     Fail(bool),
+    /// What is sent gets no answer; whether it was taken.
+    Hang(bool),
     Kill,
+    /// The process dies while attempts are under way; whether those were taken.
+    KillInFlight(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -446,7 +530,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1u8..20).prop_map(Step::Pass),
         1 => (0usize..6, 1u8..30).prop_map(|(alert, minutes)| Step::Silence(alert, minutes)),
         1 => any::<bool>().prop_map(Step::Fail),
+        1 => any::<bool>().prop_map(Step::Hang),
         1 => Just(Step::Kill),
+        2 => any::<bool>().prop_map(Step::KillInFlight),
     ]
 }
 
@@ -459,6 +545,8 @@ proptest! {
         let mut world = World::new(PLAIN);
         let text = |alert: usize| format!("n{alert} g={}", alert % 2);
         let mut firing = [false; 6];
+        let has_doubts = (steps.iter())
+            .any(|step| matches!(step, Step::Hang(true) | Step::KillInFlight(true)));
         for step in steps {
             match step {
                 Step::Fire(alert) => {
@@ -483,7 +571,20 @@ proptest! {
                     world.now += 1;
                 }
                 Step::Fail(fails) => world.outcome = if fails { retry(None) } else { delivered() },
+                Step::Hang(takes) => {
+                    world.outcome = no_answer();
+                    world.takes = takes;
+                }
                 Step::Kill => world.kill(),
+                Step::KillInFlight(takes) => {
+                    world.now = world.pipeline.next_poll().0.max(world.now);
+                    let attempts = world.pipeline.poll(TimestampMs(world.now));
+                    world.write();
+                    if takes {
+                        attempts.iter().for_each(|attempt| world.hear(&attempt.notification));
+                    }
+                    world.kill();
+                }
             }
         }
         // All silences end, everything is delivered, and what fires goes on.
@@ -499,9 +600,9 @@ proptest! {
             let told = known.get(&format!("n{alert}")).copied().unwrap_or(false);
             prop_assert_eq!(told, *is_firing, "n{}: {:?}", alert, &world.told);
         }
-        // Nobody is told twice the same within a minute.
+        // Nobody is told twice the same at once, unless there was no answer.
         for pair in world.told.windows(2) {
-            prop_assert_ne!(&pair[0], &pair[1]);
+            prop_assert!(has_doubts || pair[0] != pair[1], "{:?}", pair);
         }
         let sizes = world.pipeline.sizes();
         prop_assert_eq!(sizes.alerts, firing.iter().filter(|is_firing| **is_firing).count());

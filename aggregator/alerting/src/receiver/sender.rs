@@ -309,6 +309,7 @@ fn unanswered(error: OutgoingError) -> Outcome {
         OutgoingError::Connection { .. } | OutgoingError::Tls { .. } => {
             again(FailureKind::Connection, reason)
         }
+        OutgoingError::BrokenOff { .. } => again(FailureKind::BrokenOff, reason),
         OutgoingError::Url
         | OutgoingError::Header(_)
         | OutgoingError::Refused { .. }

@@ -108,7 +108,7 @@ impl Refusal {
 impl From<std::io::Error> for Refusal {
     fn from(error: std::io::Error) -> Self {
         Self::new(
-            FailureKind::Connection,
+            FailureKind::BrokenOff,
             format!("the connection broke off: {error}"),
         )
     }

@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
 }
 
 fn broken(reason: &str) -> Refusal {
-    Refusal::new(FailureKind::Connection, reason)
+    Refusal::new(FailureKind::BrokenOff, reason)
 }
 
 fn check(what: &str, reply: &Reply, code: u16) -> Result<(), Refusal> {

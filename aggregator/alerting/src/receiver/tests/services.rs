@@ -76,10 +76,10 @@ async fn failures_of_services_are_tried_again_and_refusals_are_not() {
             Act::status("500 Oops", "", "s3cret"),
             Some(FailureKind::Server),
         ),
-        (Act::HangUp, Some(FailureKind::Connection)),
+        (Act::HangUp, Some(FailureKind::BrokenOff)),
         (
             Act::Say("nonsense\r\n\r\n".to_owned()),
-            Some(FailureKind::Connection),
+            Some(FailureKind::BrokenOff),
         ),
         (
             Act::status("400 Bad", "", r#"{"message":"bad s3cret-path"}"#),
