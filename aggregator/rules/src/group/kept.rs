@@ -98,7 +98,9 @@ impl Group {
         self.seen_at = seen;
         self.is_restored = seen.is_some();
         for (id, rule) in self.rule_ids().into_iter().zip(&mut self.rules) {
-            for alert in alerts.remove(&id).unwrap_or_default() {
+            for mut alert in alerts.remove(&id).unwrap_or_default() {
+                // It was kept before it was told: the process may have died in between.
+                alert.sent_at = None;
                 if alert.state != AlertState::Inactive {
                     // They have no end yet.
                     rule.written.insert(alert.state_series());

@@ -134,6 +134,24 @@ fn alerts_survive_the_death_of_the_process() {
 }
 
 #[test]
+fn what_the_death_of_the_process_swallowed_is_told_at_once_after_it() {
+    let machine = Machine::new();
+    let rules = machine.start(0).unwrap();
+    let mut minute = 0;
+    while machine.told() == 0 {
+        minute += 1;
+        machine.set(minute, 2.0);
+        machine.evaluate(&rules, minute);
+    }
+    drop(rules);
+    lock(&machine.ledger.0).clear();
+    let rules = machine.start(minute).unwrap();
+    machine.set(minute + 1, 2.0);
+    machine.evaluate(&rules, minute + 1);
+    assert_eq!(machine.told(), 1);
+}
+
+#[test]
 fn time_in_which_nobody_looked_does_not_count() {
     let machine = Machine::new();
     let rules = machine.start(0).unwrap();
