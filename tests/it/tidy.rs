@@ -38,7 +38,7 @@ const LAYERS: &[&[&str]] = &[
         "tsdb",
         "uplink",
     ],
-    &["ingest", "rules"],
+    &["ingest", "notifier", "rules"],
     &["api", "backtest"],
     &["agent", "aggregator"],
     &["benches", "tests"],

@@ -15,13 +15,14 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// An entry of `file_sd_configs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileDiscovery {
+pub struct FileDiscovery {
     /// Paths; the last part may have one `*`.
     patterns: Vec<PathBuf>,
 }
 
 impl FileDiscovery {
-    pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+    /// Reads an entry; what is wrong with it goes to the reader's mistakes, and then there is none.
+    pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let mut patterns = Vec::new();
         for (key, at, value) in reader.entries(node) {
             match key {
@@ -100,7 +101,7 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
 
 /// What is known of the files of one job.
 #[derive(Debug, Default)]
-pub(crate) struct WatchedFiles {
+pub struct WatchedFiles {
     files: Vec<WatchedFile>,
 }
 
@@ -116,7 +117,7 @@ impl WatchedFiles {
     /// Looks at all files, on this thread, and reads those that have changed; returns whether any has.
     ///
     /// A file that cannot be read or is wrong keeps the targets that it had; one that is gone loses them.
-    pub(crate) fn look(&mut self, discoveries: &[FileDiscovery]) -> bool {
+    pub fn look(&mut self, discoveries: &[FileDiscovery]) -> bool {
         let mut paths: Vec<PathBuf> = discoveries.iter().flat_map(FileDiscovery::files).collect();
         paths.sort();
         paths.dedup();
@@ -158,7 +159,7 @@ impl WatchedFiles {
     }
 
     /// Returns all groups of all files.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &TargetGroup> {
+    pub fn groups(&self) -> impl Iterator<Item = &TargetGroup> {
         self.files.iter().flat_map(|file| &file.groups)
     }
 }

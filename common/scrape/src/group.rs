@@ -8,16 +8,16 @@ const TARGETS_MAX: usize = 100_000;
 
 /// Targets that share labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TargetGroup {
+pub struct TargetGroup {
     /// The addresses.
-    pub(crate) targets: Vec<String>,
+    pub targets: Vec<String>,
     /// What each of them has beside its address.
-    pub(crate) labels: Vec<(String, String)>,
+    pub labels: Vec<(String, String)>,
 }
 
 impl TargetGroup {
     /// Returns the labels of each target, before relabelling.
-    pub(crate) fn discovered(&self) -> impl Iterator<Item = LabelsBuilder> {
+    pub fn discovered(&self) -> impl Iterator<Item = LabelsBuilder> {
         self.targets.iter().map(|address| {
             let mut labels = LabelsBuilder::new();
             for (name, value) in &self.labels {
@@ -30,7 +30,7 @@ impl TargetGroup {
 }
 
 /// Reads a list of groups; what is wrong with it goes to the reader's mistakes.
-pub(crate) fn read_groups(node: &Node, reader: &mut Reader<'_>) -> Vec<TargetGroup> {
+pub fn read_groups(node: &Node, reader: &mut Reader<'_>) -> Vec<TargetGroup> {
     let mut groups = Vec::new();
     let mut targets = 0;
     for item in reader.items(node) {

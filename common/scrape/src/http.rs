@@ -12,7 +12,7 @@ use transport::{ClientTlsConfig, TlsVersion};
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// Keys of HTTP clients that mean something here.
-pub(crate) const KEYS: [&str; 9] = [
+pub const KEYS: [&str; 9] = [
     "basic_auth",
     "authorization",
     "bearer_token",
@@ -73,13 +73,15 @@ enum Credentials {
     },
 }
 
-/// How targets of a job are called.
+/// How servers are called: what the client keys of Prometheus' configuration say.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpConfig {
+pub struct HttpConfig {
     credentials: Credentials,
     headers: Vec<(HeaderName, Vec<Source>)>,
-    pub(crate) tls: ClientTlsConfig,
-    pub(crate) follow_redirects: bool,
+    /// Whom we trust, and who we are.
+    pub tls: ClientTlsConfig,
+    /// Whether redirects are followed.
+    pub follow_redirects: bool,
 }
 
 impl Default for HttpConfig {
@@ -95,13 +97,7 @@ impl Default for HttpConfig {
 
 impl HttpConfig {
     /// Takes a key if it is one of an HTTP client's; returns whether it is.
-    pub(crate) fn take(
-        &mut self,
-        key: &str,
-        at: Position,
-        value: &Node,
-        reader: &mut Reader<'_>,
-    ) -> bool {
+    pub fn take(&mut self, key: &str, at: Position, value: &Node, reader: &mut Reader<'_>) -> bool {
         match key {
             "basic_auth" => self.claim(at, reader, |reader| basic(value, reader)),
             "authorization" => self.claim(at, reader, |reader| authorization(value, reader)),
@@ -120,10 +116,7 @@ impl HttpConfig {
             "no_proxy" => drop(reader.text(value)),
             "http_headers" => self.headers = headers(value, reader),
             _ if UNSUPPORTED.contains(&key) => {
-                let what = format!(
-                    "{key} is not supported; remove it, or scrape these targets with a Prometheus that sends by remote write"
-                );
-                reader.refuse::<()>(at, what);
+                reader.refuse::<()>(at, format!("{key} is not supported; remove it"));
             }
             _ => return false,
         }
@@ -146,7 +139,7 @@ impl HttpConfig {
     }
 
     /// Returns the headers that the configuration asks for; reads files, so it may block for a moment.
-    pub(crate) fn headers(&self) -> Result<HeaderMap, String> {
+    pub fn headers(&self) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         let authorization = match &self.credentials {
             Credentials::None => None,

@@ -38,6 +38,9 @@ mod status;
 mod target;
 
 pub use decode::{Format, Protocol};
+pub use files::{FileDiscovery, WatchedFiles};
+pub use group::{TargetGroup, read_groups};
+pub use http::{HttpConfig, KEYS as HTTP_KEYS};
 pub use job::{Job, Limits, read_jobs};
 pub use metrics::Metrics;
 pub use sampler::{CohortIds, Sampler, Scraped, Tally};
