@@ -31,6 +31,15 @@ pub struct AlertmanagerApi {
     pub configuration: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
+/// Where alerts of rules are sent, beside our own alerting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertmanagerUrls {
+    /// The URLs of those that are sent to.
+    pub active: Vec<String>,
+    /// The URLs of those that relabelling has dropped.
+    pub dropped: Vec<String>,
+}
+
 impl fmt::Debug for AlertmanagerApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AlertmanagerApi").finish_non_exhaustive()
@@ -122,6 +131,27 @@ impl Api {
             .unwrap_or_else(|error| Err(internal(&error)));
         let response = answered.unwrap_or_else(Refusal::response);
         response.with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+    }
+
+    /// `GET /api/v1/alertmanagers`
+    pub(crate) fn alertmanagers(&self) -> Response {
+        let AlertmanagerUrls { active, dropped } = (self.parts.alertmanagers)();
+        success(&Notes::default(), |json| {
+            json.object(|json| {
+                for (key, urls) in [
+                    ("activeAlertmanagers", active),
+                    ("droppedAlertmanagers", dropped),
+                ] {
+                    json.key(key).array(|json| {
+                        for url in &urls {
+                            json.object(|json| {
+                                json.key("url").string(url);
+                            });
+                        }
+                    });
+                }
+            });
+        })
     }
 
     /// `GET /api/v1/alerts/history`: `filter` (matchers), `start`, `end`, `limit`.

@@ -13,7 +13,7 @@ use runtime::{Permits, Tasks, Threads};
 use storage::Queryable;
 
 use crate::admin::Admin;
-use crate::alertmanager::AlertmanagerApi;
+use crate::alertmanager::{AlertmanagerApi, AlertmanagerUrls};
 use crate::control::Control;
 use crate::envelope::{ApiError, ErrorType};
 use crate::own_metrics::OwnMetrics;
@@ -63,6 +63,8 @@ pub struct Parts {
     pub rules: Arc<rules::Rules>,
     /// Takes alerts and tells of them; `None`: nobody does.
     pub alertmanager: Option<AlertmanagerApi>,
+    /// Says where alerts of rules are sent beside that.
+    pub alertmanagers: Arc<dyn Fn() -> AlertmanagerUrls + Send + Sync>,
     /// The process.
     pub control: Arc<dyn Control>,
     /// The process's metrics.
@@ -170,6 +172,7 @@ impl Api {
             Route::LabelValues(name) => self.label_values(&name, &form, asker).await,
             Route::Metadata => self.metric_metadata(&form, asker).await,
             Route::Write => Ok(self.write(request).await),
+            Route::Alertmanagers => Ok(self.alertmanagers()),
             Route::AlertHistory => self.alert_history(&form),
             Route::Alertmanager(route) => Ok(self.alertmanager(route, request).await),
             Route::Agents => Ok(self.agents()),

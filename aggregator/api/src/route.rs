@@ -38,6 +38,7 @@ pub(crate) enum Route {
     Ready,
     Reload,
     AlertHistory,
+    Alertmanagers,
     Alertmanager(V2),
 }
 
@@ -76,6 +77,7 @@ impl Route {
             "agents" => Some(Self::Agents),
             "rules" => Some(Self::Rules),
             "alerts" => Some(Self::Alerts),
+            "alertmanagers" => Some(Self::Alertmanagers),
             "status/buildinfo" => Some(Self::BuildInfo),
             "status/runtimeinfo" => Some(Self::RuntimeInfo),
             "status/config" => Some(Self::Config),
@@ -120,6 +122,7 @@ impl Route {
             | Self::Agents
             | Self::Rules
             | Self::Alerts
+            | Self::Alertmanagers
             | Self::BuildInfo
             | Self::RuntimeInfo
             | Self::Config
@@ -167,6 +170,7 @@ impl Route {
             Self::Ready => "/-/ready",
             Self::Reload => "/-/reload",
             Self::AlertHistory => "/api/v1/alerts/history",
+            Self::Alertmanagers => "/api/v1/alertmanagers",
             Self::Alertmanager(route) => route.name(),
         }
     }
@@ -204,6 +208,7 @@ impl Route {
             | Self::Healthy
             | Self::Ready
             | Self::Reload
+            | Self::Alertmanagers
             | Self::AlertHistory
             | Self::Alertmanager(_) => false,
         }

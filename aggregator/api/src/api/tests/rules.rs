@@ -220,3 +220,15 @@ async fn questions_of_rules_are_bounded_as_others_are() {
     let one = world.api.answer_rule("rule", question("1")).await.unwrap();
     assert_eq!(one.len(), 1);
 }
+
+#[tokio::test]
+async fn alertmanagers_that_alerts_are_sent_to_are_listed() {
+    let answer = world().call("GET /api/v1/alertmanagers").await.json();
+    assert_eq!(
+        answer["data"],
+        serde_json::json!({
+            "activeAlertmanagers": [{"url": "http://a/api/v2/alerts"}],
+            "droppedAlertmanagers": [],
+        })
+    );
+}

@@ -18,7 +18,7 @@ use storage::{MemoryStore, Queryable};
 use telemetry::Registry;
 
 use super::store::Operated;
-use crate::{Api, ApiConfig, Build, Control, Parts, QueryLimits, RuntimeInfo};
+use crate::{AlertmanagerUrls, Api, ApiConfig, Build, Control, Parts, QueryLimits, RuntimeInfo};
 
 /// The time in these tests, in seconds.
 pub(super) const NOW: u64 = 600;
@@ -119,6 +119,10 @@ impl World {
             remote_write: None,
             rules: Arc::clone(&rules),
             alertmanager: None,
+            alertmanagers: Arc::new(|| AlertmanagerUrls {
+                active: vec!["http://a/api/v2/alerts".to_owned()],
+                dropped: Vec::new(),
+            }),
             control: Arc::<Process>::clone(&process),
             registry: registry.clone(),
             clock: Arc::<SimulatedClock>::clone(&clock),
