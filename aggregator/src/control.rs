@@ -8,10 +8,12 @@ use clock::SharedClock;
 use config::Settings;
 use files::KeyValueError;
 use model::{TimestampMs, format_duration};
+use notifier::Notifier;
 use rules::Rules;
 use runtime::Tasks;
 use telemetry::{LogHandle, Readiness};
 
+use crate::alert_sinks::alertmanagers;
 use crate::alerting_service::AlertingService;
 use crate::config_of;
 use crate::program::RELOADABLE;
@@ -32,6 +34,7 @@ struct Inner {
     log: LogHandle,
     rules: Arc<Rules>,
     alerting: AlertingService,
+    notifier: Notifier,
     reloadable: Mutex<Reloadable>,
 }
 
@@ -49,7 +52,7 @@ impl Process {
         log: LogHandle,
         clock: SharedClock,
         (store, readiness, tasks): (LateStore, Readiness, Tasks),
-        (rules, alerting): (Arc<Rules>, AlertingService),
+        (rules, alerting, notifier): (Arc<Rules>, AlertingService, Notifier),
     ) -> Self {
         let now = TimestampMs::from(clock.wall());
         let reloadable = Mutex::new(Reloadable {
@@ -67,15 +70,17 @@ impl Process {
             log,
             rules,
             alerting,
+            notifier,
             reloadable,
         }))
     }
 
-    /// Loads the rules of the configuration for the first time; `address` is where HTTP listens.
+    /// Loads the rules of the configuration, and to whom their alerts are sent, for the first time; `address` is where HTTP listens.
     pub(crate) fn begin_rules(&self, address: &str) -> anyhow::Result<()> {
         let mut reloadable = self.reloadable();
         address.clone_into(&mut reloadable.address);
         let config = RuleConfig::read(&reloadable.settings)?;
+        self.0.notifier.load(alertmanagers(&reloadable.settings)?);
         self.load_rules(config, &reloadable.settings, address)?;
         Ok(())
     }
@@ -121,7 +126,7 @@ impl Control for Process {
         self.reloadable()
             .settings
             .file()
-            .map(|(_, text)| text.to_owned())
+            .map(|(_, text)| alerting::shown(text))
             .unwrap_or_default()
     }
 
@@ -151,16 +156,18 @@ impl Control for Process {
         let read = reloadable.settings.reloaded().and_then(|settings| {
             retention_classes(&settings)?;
             let rules = RuleConfig::read(&settings)?;
-            Ok((settings, rules))
+            let alertmanagers = alertmanagers(&settings)?;
+            Ok((settings, rules, alertmanagers))
         });
-        let loaded = read
-            .map_err(|mistakes| mistakes.to_string())
-            .and_then(|(settings, rules)| {
+        let loaded = read.map_err(|mistakes| mistakes.to_string()).and_then(
+            |(settings, rules, alertmanagers)| {
                 self.0.alerting.reload(&settings)?;
                 self.load_rules(rules, &settings, &reloadable.address)
                     .map_err(|error| format!("{error}: {}", error.source))?;
+                self.0.notifier.load(alertmanagers);
                 Ok(settings)
-            });
+            },
+        );
         reloadable.succeeded = loaded.is_ok();
         let settings = loaded.inspect_err(|mistakes| {
             tracing::error!(mistakes, "configuration not reloaded; the old one stays");

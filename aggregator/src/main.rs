@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod alert_sinks;
 mod alerting_service;
 mod built_in;
 mod config_of;

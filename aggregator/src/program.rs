@@ -54,6 +54,7 @@ pub(crate) const SECTIONS: &[&str] = &[
     crate::retention_classes::SECTION,
     crate::rule_config::GLOBAL,
     crate::rule_config::RULE_FILES,
+    notifier::SECTION,
 ];
 
 const STORAGE: &[Setting] = &[
@@ -286,6 +287,27 @@ const ALERTMANAGER: &[Setting] = &[
         default: Some("false"),
         value_name: "",
         help: "Let notifications go to link-local addresses and metadata services of clouds, too.",
+    },
+    Setting {
+        name: "alertmanager.notification-queue-capacity",
+        kind: Kind::Integer(1, 1_000_000),
+        default: Some("10000"),
+        value_name: "N",
+        help: "Alerts that may wait for each Alertmanager of the section alerting; then the oldest is dropped.",
+    },
+    Setting {
+        name: "alertmanager.notification-batch-size",
+        kind: Kind::Integer(1, 100_000),
+        default: Some("256"),
+        value_name: "N",
+        help: "Alerts that are posted together to an Alertmanager of the section alerting.",
+    },
+    Setting {
+        name: "alertmanager.drain-notification-queue-on-shutdown",
+        kind: Kind::Switch,
+        default: Some("true"),
+        value_name: "",
+        help: "Post the alerts that wait for Alertmanagers of the section alerting before the end.",
     },
 ];
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use api::{Api, LocalApi, Parts};
+use api::{AlertmanagerUrls, Api, LocalApi, Parts};
 use clock::{SharedClock, SystemClock};
 use config::Settings;
 use files::{Disk, FolderLock, KeyValue, SharedFileSystem};
 use http_shell::{Handler, Limits, Listen, Server};
 use ingest::{Agents, Metrics, RemoteWrite, Service, Shared, Tokens};
+use notifier::{Alertmanagers, Notifier};
 use promql::Engine;
 use rows::Epoch;
 use rules::Rules;
@@ -24,6 +25,7 @@ use transport::{Authority, Listener, ListenerConfig};
 use tsdb::{ReplayProgress, Tsdb};
 
 use crate::admin::StoreAdmin;
+use crate::alert_sinks::{self, AlertSinks};
 use crate::alerting_service::AlertingService;
 use crate::config_of::float;
 use crate::control::Process;
@@ -209,13 +211,19 @@ impl Aggregator {
             Arc::clone(&base.clock),
             &base.registry,
         )?;
-        let rules = open_rules(base, &folder, alerting.clone())?;
+        let timer = Timer::new(Arc::clone(&base.clock));
+        let notifier = alert_sinks::notifier(&settings, timer.clone(), &base.registry);
+        let sinks = AlertSinks {
+            alerting: alerting.clone(),
+            notifier: notifier.clone(),
+        };
+        let rules = open_rules(base, &folder, sinks)?;
         let process = Process::new(
             settings.clone(),
             base.log.clone(),
             Arc::clone(&base.clock),
             (store.clone(), readiness, tasks.clone()),
-            (Arc::clone(&rules), alerting.clone()),
+            (Arc::clone(&rules), alerting.clone(), notifier.clone()),
         );
         let agents = Agents::new(config_of::count(&settings, "ingest.max-agents") as usize);
         let authority = open_authority(base, &folder)?;
@@ -248,6 +256,7 @@ impl Aggregator {
                 remote_write,
                 rules: Arc::clone(&rules),
                 alertmanager: Some(alerting.api()),
+                alertmanagers: urls(&notifier),
                 control: Arc::new(process.clone()),
                 registry: base.registry.clone(),
                 clock: Arc::clone(&base.clock),
@@ -322,7 +331,8 @@ impl Aggregator {
         )?;
         let rules = tasks.spawn("rules", rules.run(evaluating.clone()));
         let notifying = Token::new();
-        let timer = Timer::new(Arc::clone(&base.clock));
+        let sending = Token::new();
+        let notifier = tasks.spawn("alertmanagers", notifier.run(sending.clone()));
         let alerts = (alerting.alerting).run(tasks.clone(), timer, notifying.clone());
         let alerts = tasks.spawn("alerting", alerts);
         Ok(Self {
@@ -334,6 +344,7 @@ impl Aggregator {
             tasks,
             feeding: vec![
                 (evaluating, rules),
+                (sending, notifier),
                 (sampling, own),
                 (notifying, alerts),
                 (ingesting, ingest),
@@ -424,12 +435,21 @@ fn open_tokens(base: &Base, folder: &Path, authority: &Authority) -> anyhow::Res
     ))
 }
 
-fn open_rules(base: &Base, folder: &Path, alerting: AlertingService) -> anyhow::Result<Arc<Rules>> {
+/// Returns what says where alerts are sent.
+fn urls(notifier: &Notifier) -> Arc<dyn Fn() -> AlertmanagerUrls + Send + Sync> {
+    let notifier = notifier.clone();
+    Arc::new(move || {
+        let Alertmanagers { active, dropped } = notifier.alertmanagers();
+        AlertmanagerUrls { active, dropped }
+    })
+}
+
+fn open_rules(base: &Base, folder: &Path, sinks: AlertSinks) -> anyhow::Result<Arc<Rules>> {
     let database = KeyValue::open(Arc::clone(&base.files), &folder.join(RULES_DATABASE))?;
     let parser = promql::ParserOptions::default();
     Ok(Arc::new(Rules::new(
         Some(Arc::new(database)),
-        Arc::new(alerting),
+        Arc::new(sinks),
         parser,
     )))
 }

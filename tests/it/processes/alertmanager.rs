@@ -1,11 +1,17 @@
 //! Debian's amtool, unmodified: what it prints of us is what it prints of Debian's own Alertmanager, asked the same in the same order.
+//! And Debian's Alertmanager is told of what our rules find.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use clock::{Clock as _, SystemClock};
+use model::TimestampMs;
+use serde_json::Value;
 use tempfile::TempDir;
-use tests::processes::{Aggregator, PATIENCE, Process, free_port, get, tool, wait_until};
+use tests::processes::{
+    Aggregator, PATIENCE, Process, free_port, get, tool, wait_until, write_series,
+};
 
 const AMTOOL: &str = "/usr/bin/amtool";
 const PEER: &str = "/usr/bin/prometheus-alertmanager";
@@ -35,6 +41,7 @@ struct Peer {
     // First, so that it ends before its folder goes.
     _process: Process,
     _folder: TempDir,
+    web: String,
     url: String,
 }
 
@@ -56,6 +63,7 @@ impl Peer {
             _process: process,
             _folder: folder,
             url: format!("http://{web}"),
+            web,
         }
     }
 }
@@ -179,7 +187,7 @@ fn json_without_names(word: &str) -> String {
     if !word.starts_with("[{") {
         return word.to_owned();
     }
-    let Ok(serde_json::Value::Array(mut items)) = serde_json::from_str(word) else {
+    let Ok(Value::Array(mut items)) = serde_json::from_str(word) else {
         return word.to_owned();
     };
     for item in &mut items {
@@ -191,7 +199,7 @@ fn json_without_names(word: &str) -> String {
             status.remove("mutedBy");
         }
     }
-    serde_json::Value::Array(items).to_string()
+    Value::Array(items).to_string()
 }
 
 #[test]
@@ -276,4 +284,89 @@ fn files_and_routes_are_judged_as_by_amtool() {
             assert_eq!(words(&ours), words(&theirs), "{labels:?}");
         }
     }
+}
+
+/// Writes a sample of the series that a rule looks at.
+fn write_load(aggregator: &Aggregator, value: f64) {
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let labels = vec![label("__name__", "load"), label("node", "n1")];
+    let now = TimestampMs::from(SystemClock::new().wall()).0;
+    assert!(write_series(
+        aggregator.web(),
+        &[(labels, vec![(now, value)])]
+    ));
+}
+
+#[test]
+fn alertmanager_is_sent_what_rules_find_until_it_is_over() {
+    if !is_installed() {
+        println!("{SKIPPED}");
+        return;
+    }
+    let peer = Peer::start();
+    let folder = TempDir::new().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    write(
+        "rules.yml",
+        "groups: [{name: g, rules: [{alert: Loaded, expr: 'load > 5', labels: {severity: page}, annotations: {summary: 'at {{ $value }}'}}]}]\n",
+    );
+    write(
+        "more.json",
+        &format!(r#"[{{"targets": ["{}"]}}]"#, peer.web),
+    );
+    let config = write(
+        "promontory.yml",
+        "global: {evaluation_interval: 1s, external_labels: {replica: a, cluster: c}}
+rule_files: [rules.yml]
+alerting:
+  alert_relabel_configs: [{regex: replica, action: labeldrop}]
+  alertmanagers:
+  - file_sd_configs: [{files: [more.json]}]
+  - static_configs: [{targets: ['gone:1']}]
+    relabel_configs: [{source_labels: [__address__], regex: 'gone.*', action: drop}]
+",
+    );
+    let mut aggregator = Aggregator::new(&["--config.file", &config]);
+    let urls = get(aggregator.web(), "/api/v1/alertmanagers")
+        .expect("an answer")
+        .json();
+    assert_eq!(
+        urls["data"],
+        serde_json::json!({
+            "activeAlertmanagers": [{"url": format!("{}/api/v2/alerts", peer.url)}],
+            "droppedAlertmanagers": [{"url": "http://gone:1/api/v2/alerts"}],
+        })
+    );
+    write_load(&aggregator, 7.0);
+    let alerts = || {
+        let answer = get(&peer.web, "/api/v2/alerts")?.json();
+        answer.as_array().cloned()
+    };
+    let alert: Value = wait_until(PATIENCE, "the alert at Alertmanager", || {
+        alerts()?.into_iter().next()
+    });
+    assert_eq!(
+        alert["labels"],
+        serde_json::json!({"alertname": "Loaded", "cluster": "c", "node": "n1", "severity": "page"})
+    );
+    assert_eq!(alert["annotations"]["summary"], "at 7");
+    let link = alert["generatorURL"].as_str().expect("a link");
+    assert!(
+        link.ends_with("/graph?g0.expr=load+%3E+5&g0.tab=1"),
+        "{link}"
+    );
+    write_load(&aggregator, 1.0);
+    wait_until(PATIENCE, "the end of the alert", || {
+        alerts()?.is_empty().then_some(())
+    });
+    let sent = format!(
+        "promontory_notifications_sent_total{{alertmanager=\"{}/api/v2/alerts\"}}",
+        peer.url
+    );
+    assert!(aggregator.metric(&sent) > 1.5);
+    aggregator.stop();
 }
