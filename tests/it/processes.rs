@@ -10,6 +10,7 @@ mod import;
 mod joining;
 mod ledger;
 mod limits;
+mod notifications;
 mod push;
 mod queries;
 mod reload;

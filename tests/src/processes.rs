@@ -3,6 +3,7 @@
 //! - [`Aggregator`] and [`Agent`] start, stop, kill and restart the programs, and ask them.
 //! - [`Relay`] stands between them and forwards UDP only while it is told to.
 //! - [`Sender`] sends remote write that can be told right or wrong afterwards, [`Steady`] measures how long it takes.
+//! - [`Receivers`] are the services that alerts are told to, and remember what they took.
 //! - [`MemoryLimit`] holds an aggregator to a bound on its memory.
 //! - [`ledger`] compares what agents wrote with what a store holds.
 //!
@@ -18,6 +19,7 @@ mod memory_limit;
 mod ports;
 mod process;
 mod prometheus;
+mod receivers;
 mod relay;
 mod remote_write;
 mod steady;
@@ -32,6 +34,7 @@ pub use memory_limit::MemoryLimit;
 pub use ports::free_port;
 pub use process::{Outcome, Process, Signal};
 pub use prometheus::Prometheus;
+pub use receivers::{Moment, Receivers, Service, TakenRequest, Trap};
 pub use relay::{Relay, Udp};
 pub use remote_write::{
     FloatSeries, HistogramSeries, Sender, Sent, write_histograms, write_series,
