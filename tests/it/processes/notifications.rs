@@ -51,7 +51,7 @@ fn whoever_is_due_is_told_once_although_the_process_is_killed() {
 }
 
 #[test]
-#[ignore = "takes ten minutes"]
+#[ignore = "takes two minutes"]
 fn whoever_is_due_is_told_once_over_200_kills() {
     for seed in 0..4 {
         println!("{}", Storm { seed, kills: 50 }.rage());
