@@ -4,6 +4,8 @@
 //! broken, and once with agents that cannot be reached for a while, go on live, and bring what they have kept beside it; there the process is
 //! also killed in the midst of its corrections.
 
+#![expect(clippy::unwrap_used, reason = "a test's own helpers")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -128,7 +130,7 @@ impl Story {
                 return ends.then_some(STALE_NAN);
             }
             let random = noise(series, step).f64();
-            Some(if series % 2 == 0 {
+            Some(if series.is_multiple_of(2) {
                 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
                 let steps = step as f64;
                 steps * 10.0 + random
@@ -482,7 +484,6 @@ fn what_is_recorded_after_an_outage_is_what_would_have_been_without() {
 
 #[test]
 #[ignore = "takes minutes: 500 seeds"]
-#[expect(clippy::print_stdout, reason = "says what it has done")]
 fn five_hundred_outages() {
     let (mut evaluations, mut corrected) = (0, 0);
     for seed in 0..500 {
