@@ -208,12 +208,12 @@ impl Shared {
         let trap = self.take(service, &body);
         let moment = trap.as_ref().map(|trap| trap.moment);
         if let Some(trap) = trap.as_ref().filter(|_| moment == Some(Moment::Taken)) {
-            drop(trap.caught.send(()));
-            drop(trap.released.recv());
+            trap.caught.send(()).unwrap_or_default();
+            trap.released.recv().unwrap_or_default();
         }
         answer(&mut stream, service.success(), "");
         if let Some(trap) = trap.filter(|_| moment == Some(Moment::Answered)) {
-            drop(trap.caught.send(()));
+            trap.caught.send(()).unwrap_or_default();
         }
     }
 
