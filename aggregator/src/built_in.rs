@@ -51,8 +51,7 @@ pub(crate) fn built_in(settings: &Settings) -> Option<RuleFile> {
 fn can_be_true(rule: &RuleSpec, settings: &Settings) -> bool {
     let selectors = promql::selectors(&rule.text, ParserOptions::default(), &Unlimited);
     let matchers = selectors.unwrap_or_default().into_iter().flatten();
-    let mut names =
-        matchers.filter(|one| one.name() == METRIC_NAME && one.op() == MatchOp::Equal);
+    let mut names = matchers.filter(|one| one.name() == METRIC_NAME && one.op() == MatchOp::Equal);
     names.all(|metric| {
         let mut collected = COLLECTED.iter();
         let by = collected.find(|(prefix, _)| metric.value().starts_with(prefix));
@@ -115,7 +114,11 @@ mod tests {
         for rule in file.groups.iter().flat_map(|group| &group.rules) {
             let alert = rule.alert().unwrap();
             for name in ["summary", "description"] {
-                assert!(alert.annotations.contains_key(name), "{}: {name}", rule.name);
+                assert!(
+                    alert.annotations.contains_key(name),
+                    "{}: {name}",
+                    rule.name
+                );
             }
             assert!(rule.labels.contains_key("severity"), "{}", rule.name);
             let tested = format!("alertname: {}\n", rule.name);

@@ -119,6 +119,35 @@ impl Recorder for Window {
             .filter(|sample| self.add(&sample.labels, sample.at, &sample.value));
         Ok((samples.len() - added.count()) as u64)
     }
+
+    fn recorded(
+        &self,
+        matchers: &[Matcher],
+        at: TimestampMs,
+    ) -> Result<Vec<RecordedSample>, String> {
+        let contents = self.contents();
+        let recorded = contents.matching(matchers).filter_map(|(labels, column)| {
+            let place = column.times.binary_search(&at).ok()?;
+            Some(RecordedSample {
+                labels: labels.clone(),
+                at,
+                value: column.values[place].clone(),
+            })
+        });
+        Ok(recorded.collect())
+    }
+
+    fn correct(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+        let mut contents = self.contents();
+        let contents = Arc::make_mut(&mut contents);
+        for RecordedSample { labels, at, value } in samples {
+            contents.remove(labels, *at);
+            if !matches!(value, Value::Float(value) if model::is_void(*value)) {
+                contents.add(labels, *at, value);
+            }
+        }
+        Ok(0)
+    }
 }
 
 impl Queryable for Window {
@@ -147,6 +176,19 @@ impl Contents {
         column.values.insert(place, value.clone());
         self.samples += 1;
         true
+    }
+
+    fn remove(&mut self, labels: &Labels, at: TimestampMs) {
+        let metric = labels.metric_name().unwrap_or_default();
+        let series = self.metrics.get_mut(metric);
+        let Some(column) = series.and_then(|series| series.get_mut(labels)) else {
+            return;
+        };
+        if let Ok(place) = column.times.binary_search(&at) {
+            column.times.remove(place);
+            column.values.remove(place);
+            self.samples -= 1;
+        }
     }
 
     /// Returns the series that match, by metric.

@@ -120,7 +120,7 @@ fn silences(rng: &mut Rng) -> Vec<SilenceRequest> {
         SilenceRequest {
             matcher_sets: vec![vec![Matcher::equal(
                 "instance",
-                &format!("i{}", rng.usize(..INSTANCES)),
+                format!("i{}", rng.usize(..INSTANCES)),
             )]],
             starts_at,
             ends_at: starts_at.saturating_add(Duration::from_secs(rng.u64(60..7_200))),
