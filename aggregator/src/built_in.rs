@@ -96,9 +96,6 @@ mod tests {
                 "NodeFilesystemFull",
                 "NodeFilesystemFilling",
                 "NodeFilesystemFilesShort",
-                "ContainerMemoryShort",
-                "ContainerKilledForMemory",
-                "ContainerThrottled",
             ]
         );
     }
