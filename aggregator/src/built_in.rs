@@ -32,7 +32,8 @@ const COLLECTED: &[(&str, &str)] = &[
 /// Returns the rules that come with the program, `None` when they are not wanted. With an agent in the process, rules over what it does
 /// not collect are left out; agents elsewhere may collect anything.
 pub(crate) fn built_in(settings: &Settings) -> Option<RuleFile> {
-    if !settings.switch(WANTED) {
+    // Commands that evaluate no rules do not have the setting.
+    if !settings.is_set(WANTED) || !settings.switch(WANTED) {
         return None;
     }
     // A test reads the text as the program does.
@@ -86,6 +87,7 @@ mod tests {
         let all = names(&["aggregator", "--rules.built-in"]);
         assert!(all.len() > 20, "{all:?}");
         assert!(names(&["aggregator"]).is_empty());
+        assert!(names(&["agents"]).is_empty());
         assert!(names(&["up", "--no-rules.built-in"]).is_empty());
         let up = names(&["up", "--no-collector.filesystem"]);
         let left_out = |name: &&String| !up.contains(*name);
