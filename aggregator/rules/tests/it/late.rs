@@ -3,6 +3,8 @@
 //! A seed makes agents, samples, groups of rules and outages. It is run twice under a virtual clock, on the real store: once as if nothing had
 //! broken, and once with agents that cannot be reached for a while, go on live, and bring what they have kept beside it; there the process is
 //! also killed in the midst of its corrections.
+//!
+//! `PROMONTORY_RULES_SEED=123 cargo test -p rules --test it late::replay` plays one again.
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers")]
 
@@ -436,7 +438,9 @@ fn check(seed: u64) -> (u64, u64) {
     assert_eq!(counts.owed, 0, "seed {seed}: {counts:?} {story:?}");
     let none = whole.process.as_ref().unwrap().rules.late_counts();
     assert_eq!(none.evaluations, 0, "seed {seed}");
-    let until = broken.corrected_until.map_or(0, |at| at.0 - START_MS);
+    // An evaluation stores at the time that it looks at.
+    let stored_until = |at: TimestampMs| at.saturating_sub(story.query_offset).0 - START_MS;
+    let until = broken.corrected_until.map_or(0, stored_until);
     let (expected, found) = (whole.recorded(), broken.recorded());
     let names: BTreeSet<&Labels> = expected.keys().chain(found.keys()).collect();
     for labels in names {
@@ -480,6 +484,21 @@ fn what_is_recorded_after_an_outage_is_what_would_have_been_without() {
         (evaluations, corrected) = (evaluations + of_seed, corrected + samples);
     }
     assert!(evaluations > 0 && corrected > 0);
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's own switch; no configuration is read here"
+)]
+fn replay() {
+    let seed = std::env::var("PROMONTORY_RULES_SEED").ok();
+    if let Some(seed) = seed.and_then(|seed| seed.parse().ok()) {
+        let (evaluations, corrected) = check(seed);
+        println!(
+            "seed {seed}: {evaluations} evaluations over again, {corrected} samples corrected"
+        );
+    }
 }
 
 #[test]
