@@ -9,24 +9,29 @@
 //! 3. Where a group has come to its last evaluation, the live one goes on from there.
 //!
 //! The pass is walked step by step, one evaluation of a group each, by whoever sees to its pace. One that is cut short, by a crash or an
-//! error, is walked again from its beginning: what is corrected already needs no correction.
+//! error, is walked again from its beginning. What it has corrected needs no correction then, and what follows from that may still do; so the
+//! times of its corrections are owed like late rows, and kept before the first sample of them is corrected ([`Account::will_correct`]).
 //!
 //! All groups count as readers of all late rows, for these have no names; of what rules record only those that may read it. A group sees
 //! what is stored now: of another group's samples also those that were not there yet at the time, when it looks further ahead than that group's
 //! query offset lets samples come. Groups that read what others record have best the same query offset.
 
+mod account;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Spans, TimeRange, TimestampMs};
+use model::{Matcher, Spans, TimeRange, TimestampMs};
 use promql::{ParserOptions, Reach};
 
+pub(crate) use self::account::Account;
 use crate::alert::AlertSink;
 use crate::dependencies::Reads;
 use crate::group::{Again, Group};
 use crate::rules::Entry;
-use crate::world::{Queries, Recorder, Settings, World};
+use crate::world::{Queries, RecordedSample, Recorder, Settings, World};
 
 /// What becomes of late rows.
 #[derive(Clone, Copy, Debug)]
@@ -72,80 +77,9 @@ pub struct LateCounts {
     pub too_old: u64,
 }
 
-/// What is owed.
-#[derive(Debug, Default)]
-pub(crate) struct Owed {
-    /// What came since the pass under way began, if one is.
-    waiting: Spans,
-    /// When the first and the last of it came.
-    came: Option<(TimestampMs, TimestampMs)>,
-    /// What the pass under way is for.
-    under_way: Spans,
-    counts: LateCounts,
-}
-
-impl Owed {
-    /// Adds spans.
-    pub(crate) fn add(&mut self, spans: &Spans, now: TimestampMs) {
-        if !spans.is_empty() {
-            self.waiting.add_all(spans);
-            let first = self.came.map_or(now, |(first, _)| first);
-            self.came = Some((first, now));
-        }
-    }
-
-    /// Drops what lies before `start`.
-    pub(crate) fn forget_before(&mut self, start: TimestampMs) {
-        if self.waiting.forget_before(start) {
-            self.counts.too_old += 1;
-        }
-    }
-
-    /// Returns what a pass is to be for, if it is time.
-    pub(crate) fn begin(&mut self, now: TimestampMs, settings: &LateSettings) -> Option<Spans> {
-        let (first, last) = self.came?;
-        let since = |at: TimestampMs| u128::from(now.0.saturating_sub(at.0).max(0).unsigned_abs());
-        let is_time = since(last) >= settings.settle.as_millis()
-            || since(first) >= settings.delay_max.as_millis();
-        if !is_time || !self.under_way.is_empty() || self.waiting.is_empty() {
-            return None;
-        }
-        self.came = None;
-        self.under_way = std::mem::take(&mut self.waiting);
-        Some(self.under_way.clone())
-    }
-
-    /// Ends the pass under way; what one was for that was cut short is owed again.
-    pub(crate) fn end(&mut self, pass: LateCounts, is_done: bool, now: TimestampMs) {
-        let spans = std::mem::take(&mut self.under_way);
-        self.counts.evaluations += pass.evaluations;
-        self.counts.failures += pass.failures;
-        self.counts.corrected += pass.corrected;
-        if is_done {
-            self.counts.passes += 1;
-        } else {
-            self.counts.broken += 1;
-            self.add(&spans, now);
-        }
-    }
-
-    pub(crate) fn counts(&self) -> LateCounts {
-        LateCounts {
-            owed: self.all().as_slice().len(),
-            ..self.counts
-        }
-    }
-
-    /// Returns all that is owed.
-    pub(crate) fn all(&self) -> Spans {
-        let mut all = self.under_way.clone();
-        all.add_all(&self.waiting);
-        all
-    }
-}
-
 /// A walk through the past.
 pub struct LatePass {
+    account: Arc<Account>,
     spans: Spans,
     members: Vec<Member>,
     settings: Arc<Settings>,
@@ -174,7 +108,7 @@ struct Member {
 impl LatePass {
     /// Returns a walk for these spans through all groups.
     pub(crate) fn new(
-        spans: Spans,
+        (account, spans): (Arc<Account>, Spans),
         groups: Vec<(Arc<Entry>, Group)>,
         settings: Arc<Settings>,
         sink: Arc<dyn AlertSink>,
@@ -195,7 +129,7 @@ impl LatePass {
             let reach = group.reach(settings.late.lookback);
             let first = start.map_or(TimestampMs::MAX, |start| {
                 let sees = reach.map_or(start, |reach| reach.first_to_see(start));
-                group.first_looking_at(sees)
+                group.first_looking_at(sees.min(start))
             });
             Member {
                 entry,
@@ -210,6 +144,7 @@ impl LatePass {
         };
         Self {
             members: groups.into_iter().zip(read).map(member).collect(),
+            account,
             spans,
             settings,
             sink,
@@ -221,8 +156,9 @@ impl LatePass {
     pub fn step(&mut self, queries: &dyn Queries, recorder: &dyn Recorder) -> Result<bool, String> {
         while let Some(index) = self.next_member() {
             let at = self.members[index].next;
-            if self.is_affected(index, at) {
-                self.evaluate(index, at, queries, recorder)?;
+            let is_fed = self.is_fed(index, at);
+            if is_fed || self.goes_on_from_else(index, at) {
+                self.evaluate(index, at, is_fed, queries, recorder)?;
                 return Ok(true);
             }
             let member = &mut self.members[index];
@@ -240,27 +176,40 @@ impl LatePass {
             .map(|(index, _)| index)
     }
 
-    fn is_affected(&self, index: usize, at: TimestampMs) -> bool {
+    /// Whether a group may see something else as of `at` than it has seen.
+    fn is_fed(&self, index: usize, at: TimestampMs) -> bool {
         let member = &self.members[index];
-        let looks_at = member.group.looks_at(at);
-        let seen = member.reach.map(|reach| reach.around(looks_at));
-        member.is_disturbed
-            || seen.is_some_and(|seen| {
-                let fed = |other: &usize| self.members[*other].corrected.overlap(seen);
-                self.spans.overlap(seen) || member.reads.iter().any(fed)
-            })
+        let around = |reach: Reach| reach.around(member.group.looks_at(at));
+        let corrected = |other: &usize| &self.members[*other].corrected;
+        member.reach.map(around).is_some_and(|seen| {
+            let mut corrected = member.reads.iter().map(corrected);
+            self.spans.overlap(seen) || corrected.any(|spans| spans.overlap(seen))
+        })
+    }
+
+    /// Whether a group goes on as of `at` from something else than it went on from. This pass has seen to that, or one that was cut short.
+    fn goes_on_from_else(&self, index: usize, at: TimestampMs) -> bool {
+        let member = &self.members[index];
+        let before = at.saturating_sub(member.group.interval());
+        let stored = member.group.looks_at(before);
+        member.is_disturbed || self.spans.overlap(TimeRange::new(stored, stored))
     }
 
     fn evaluate(
         &mut self,
         index: usize,
         at: TimestampMs,
+        is_fed: bool,
         queries: &dyn Queries,
         recorder: &dyn Recorder,
     ) -> Result<(), String> {
+        let recorder = Announcing {
+            recorder,
+            account: &self.account,
+        };
         let world = World {
             queries,
-            recorder,
+            recorder: &recorder,
             settings: &self.settings,
         };
         let member = &mut self.members[index];
@@ -277,10 +226,10 @@ impl LatePass {
         if corrected > 0 {
             member.corrected.add(TimeRange::new(looked_at, looked_at));
         }
-        member.is_disturbed = corrected > 0 || !member.group.is_settled();
-        if member.is_disturbed && member.entry.learn(&member.group, at) {
-            member.is_disturbed = false;
-        }
+        // Even where nothing was to be corrected: a pass that was cut short may have done so, and nobody has learned of it.
+        let is_learned = member.entry.learn(&member.group, at);
+        let is_else = corrected > 0 || !member.group.is_settled();
+        member.is_disturbed = is_else && !is_learned;
         member.stands_at = Some(at);
         member.next = at.saturating_add(member.group.interval());
         self.counts.evaluations += 1;
@@ -295,6 +244,41 @@ impl LatePass {
     pub(crate) const fn counts(&self) -> LateCounts {
         self.counts
     }
+
+    /// Returns the groups that it goes through.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.members.iter().map(|member| &*member.entry)
+    }
+}
+
+/// Corrects what is owed by then.
+#[derive(Debug)]
+struct Announcing<'a> {
+    recorder: &'a dyn Recorder,
+    account: &'a Account,
+}
+
+impl Recorder for Announcing<'_> {
+    fn record(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+        self.recorder.record(samples)
+    }
+
+    fn recorded(
+        &self,
+        matchers: &[Matcher],
+        at: TimestampMs,
+    ) -> Result<Vec<RecordedSample>, String> {
+        self.recorder.recorded(matchers, at)
+    }
+
+    fn correct(&self, samples: &[RecordedSample]) -> Result<u64, String> {
+        let times = samples.iter().map(|sample| sample.at);
+        times
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .try_for_each(|at| self.account.will_correct(at))?;
+        self.recorder.correct(samples)
+    }
 }
 
 impl fmt::Debug for LatePass {
@@ -303,53 +287,5 @@ impl fmt::Debug for LatePass {
             .field("spans", &self.spans)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTINGS: LateSettings = LateSettings {
-        back: Duration::from_hours(1),
-        settle: Duration::from_secs(10),
-        delay_max: Duration::from_secs(60),
-        lookback: Duration::from_secs(300),
-    };
-
-    fn spans(ranges: &[(i64, i64)]) -> Spans {
-        let mut spans = Spans::default();
-        for (start, end) in ranges {
-            spans.add(TimeRange::new(TimestampMs(*start), TimestampMs(*end)));
-        }
-        spans
-    }
-
-    #[test]
-    fn a_backfill_is_waited_for_but_not_for_ever() {
-        let at = |second: i64| TimestampMs(second * 1_000);
-        let mut owed = Owed::default();
-        assert_eq!(owed.begin(at(0), &SETTINGS), None);
-        owed.add(&spans(&[(1, 2)]), at(100));
-        assert_eq!(owed.begin(at(109), &SETTINGS), None);
-        owed.add(&spans(&[(4, 5)]), at(109));
-        assert_eq!(owed.begin(at(118), &SETTINGS), None);
-        assert_eq!(
-            owed.begin(at(119), &SETTINGS),
-            Some(spans(&[(1, 2), (4, 5)]))
-        );
-        for second in 120..=185 {
-            owed.add(&spans(&[(second, second)]), at(second));
-            assert_eq!(owed.begin(at(second), &SETTINGS), None, "one at a time");
-        }
-        assert_eq!(owed.all().as_slice().len(), 3);
-        owed.end(LateCounts::default(), true, at(185));
-        assert_eq!(owed.begin(at(186), &SETTINGS), Some(spans(&[(120, 185)])));
-        // Cut short: all of it is owed again.
-        owed.end(LateCounts::default(), false, at(187));
-        owed.forget_before(TimestampMs(150));
-        assert_eq!(owed.begin(at(197), &SETTINGS), Some(spans(&[(150, 185)])));
-        let counts = owed.counts();
-        assert_eq!((counts.passes, counts.broken, counts.too_old), (1, 1, 1));
     }
 }

@@ -10,7 +10,7 @@ use promql::ParserOptions;
 use crate::alert::AlertSink;
 use crate::file::RuleFile;
 use crate::group::{Group, GroupKey, GroupView, group_id};
-use crate::late::{LateCounts, LatePass, Owed};
+use crate::late::{Account, LateCounts, LatePass};
 use crate::rule::ends;
 use crate::state::{self, Kept};
 use crate::world::{Queries, RecordedSample, Recorder, Settings, World};
@@ -24,7 +24,7 @@ pub struct Rules {
     /// Held while groups are replaced.
     loading: Mutex<()>,
     loaded: Mutex<Loaded>,
-    late: Mutex<Owed>,
+    late: Arc<Account>,
 }
 
 #[derive(Debug, Default)]
@@ -87,11 +87,11 @@ impl Rules {
     ) -> Self {
         Self {
             parser,
+            late: Arc::new(Account::new(database.clone())),
             database,
             sink,
             loading: Mutex::default(),
             loaded: Mutex::default(),
-            late: Mutex::default(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Rules {
         let _loading = lock(&self.loading);
         let database = self.database.as_deref();
         let mut kept = database.map(Kept::read).transpose()?.unwrap_or_default();
-        lock(&self.late).add(&kept.owed, now);
+        self.late.take_on(&kept.owed, now);
         // Not locked meanwhile: an evaluation may take long, and others want to see what there is.
         let mut before = self.loaded().groups.clone();
         let mut groups = BTreeMap::new();
@@ -241,10 +241,7 @@ impl Rules {
         if spans.is_empty() || back.is_zero() {
             return;
         }
-        let mut late = lock(&self.late);
-        late.add(spans, now);
-        late.forget_before(now.saturating_sub(back));
-        self.keep_owed(&late);
+        self.late.add(spans, now.saturating_sub(back), now);
     }
 
     /// Returns a pass through what is owed, if it is time for one; it is to be given back to [`end_late`](Self::end_late). Waits for
@@ -255,40 +252,41 @@ impl Rules {
             let entries: Vec<Arc<Entry>> = loaded.groups.values().map(Arc::clone).collect();
             (Arc::clone(&loaded.settings), entries)
         };
-        let spans = {
-            let mut late = lock(&self.late);
-            late.forget_before(now.saturating_sub(settings.late.back));
-            late.begin(now, &settings.late)?
-        };
+        let spans = self.late.begin(now, &settings.late)?;
         let afresh = |entry: Arc<Entry>| {
             let group = lock(&entry.group).as_ref().map(Group::afresh)?;
             Some((entry, group))
         };
         let groups = entries.into_iter().filter_map(afresh).collect();
-        let sink = Arc::clone(&self.sink);
-        Some(LatePass::new(spans, groups, settings, sink, self.parser))
+        let (account, sink) = (Arc::clone(&self.late), Arc::clone(&self.sink));
+        Some(LatePass::new(
+            (account, spans),
+            groups,
+            settings,
+            sink,
+            self.parser,
+        ))
     }
 
-    /// Ends a pass. One that `is_done` leaves nothing owed but what came meanwhile; another one is owed as it was.
+    /// Ends a pass. One that `is_done` leaves nothing owed but what came meanwhile, and what groups have learned of it is kept by then;
+    /// another one, or one whose groups have been replaced meanwhile, is owed as it was.
     pub fn end_late(&self, pass: &LatePass, is_done: bool, now: TimestampMs) {
-        let mut late = lock(&self.late);
-        late.end(pass.counts(), is_done, now);
-        self.keep_owed(&late);
+        let is_done = is_done && pass.entries().all(|entry| self.keep_learned(entry));
+        self.late.end(pass.counts(), is_done, now);
+    }
+
+    /// Writes what a group has learned; returns whether there is the group still.
+    fn keep_learned(&self, entry: &Entry) -> bool {
+        let mut slot = lock(&entry.group);
+        if let Some(group) = slot.as_mut() {
+            self.keep(group);
+        }
+        slot.is_some()
     }
 
     /// Returns what is counted of late rows.
     pub fn late_counts(&self) -> LateCounts {
-        lock(&self.late).counts()
-    }
-
-    fn keep_owed(&self, late: &Owed) {
-        let Some(database) = &self.database else {
-            return;
-        };
-        if let Err(error) = state::write_owed(database, &late.all()) {
-            let source = &error.source;
-            tracing::error!(%error, %source, "what late rows have changed is not kept; a restart would forget it");
-        }
+        self.late.counts()
     }
 
     /// Returns all groups as they were after their last evaluation, by file and name.

@@ -8,8 +8,8 @@
 //! 2 firing), value (8 bytes, bits of the double), five times (8 bytes each: active, fired, resolved, keeps firing since, told; the
 //! smallest number where there is none), labels and annotations, each as a count (4 bytes) and as many pairs of texts, each text with
 //! its length (4 bytes) before it. Table `rule-groups`: key = group (16 bytes); value = version (1) and the time (8 bytes). Table `rule-late`:
-//! key = `owed`; value = version (1), then start and end (8 bytes each) of each span of which late rows came and for which rules are still to be
-//! evaluated again. All numbers are little-endian. A record of another version, or one that does not read, is left out and reported.
+//! key = `owed`; value = version (1), then start and end (8 bytes each) of each span for which rules are still to be evaluated again: late rows
+//! came of it, or a pass under way corrects it. All numbers are little-endian. A record of another version, or one that does not read, is left out and reported.
 
 use std::collections::HashMap;
 

@@ -1,3 +1,4 @@
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use files::{SharedFileSystem, Simulated};
@@ -5,6 +6,8 @@ use model::{Labels, TimeRange, Value};
 use promql::{Engine, EngineConfig};
 use proptest::prelude::*;
 use storage::MemoryStore;
+
+use storage::Queryable;
 
 use super::*;
 use crate::alert::{AlertState, Amendment, Notice};
@@ -57,11 +60,15 @@ impl Machine {
     }
 
     fn start(&self, minute: i64) -> Option<Rules> {
+        self.start_with(RULES, minute)
+    }
+
+    fn start_with(&self, text: &str, minute: i64) -> Option<Rules> {
         let files: SharedFileSystem = Arc::new(self.disk.clone());
         let database = KeyValue::open(files, Path::new("rules.redb")).ok()?;
         let sink = Arc::<Ledger>::clone(&self.ledger);
         let rules = Rules::new(Some(Arc::new(database)), sink, ParserOptions::default());
-        load(&rules, RULES, minute).ok()?;
+        load(&rules, text, minute).ok()?;
         Some(rules)
     }
 
@@ -77,6 +84,41 @@ impl Machine {
         }
     }
 
+    /// Takes so many steps of a pass, or those that there are; returns how many.
+    fn walk(&self, pass: &mut LatePass, steps_max: usize) -> usize {
+        let engine = Engine::new(EngineConfig::default());
+        let queries = DirectQueries {
+            engine: &engine,
+            store: &self.store,
+        };
+        let recorder = MemoryRecorder(self.store.clone());
+        let mut steps = 0;
+        while steps < steps_max && pass.step(&queries, &recorder).unwrap() {
+            steps += 1;
+        }
+        steps
+    }
+
+    /// Returns all samples, by series and time.
+    fn stored(&self) -> Vec<(Labels, Vec<(i64, String)>)> {
+        let select = storage::Select {
+            matchers: &[],
+            range: TimeRange::ALL,
+            hints: storage::SelectHints::default(),
+        };
+        let querier = self.store.querier().unwrap();
+        let found = querier.select(&select, &storage::Unlimited).unwrap();
+        let samples = |series: storage::SeriesData| {
+            let samples = series.samples(TimeRange::ALL);
+            let shown = samples.map(|sample| (sample.at.0, format!("{:?}", sample.value)));
+            (series.labels.clone(), shown.collect())
+        };
+        let series = found.into_iter().map(samples);
+        series
+            .filter(|(_, samples): &(_, Vec<_>)| !samples.is_empty())
+            .collect()
+    }
+
     fn told(&self) -> usize {
         lock(&self.ledger.0).len()
     }
@@ -89,6 +131,13 @@ fn load(rules: &Rules, text: &str, minute: i64) -> Result<(), KeyValueError> {
         Settings::default(),
         TimestampMs(minute * MINUTE),
     )
+}
+
+fn minutes(first: i64, last: i64) -> Spans {
+    let mut spans = Spans::default();
+    let at = |minute: i64| TimestampMs(minute * MINUTE);
+    spans.add(TimeRange::new(at(first), at(last)));
+    spans
 }
 
 fn active(rules: &Rules, rule: usize) -> Vec<(AlertState, i64)> {
@@ -187,12 +236,7 @@ fn an_outage_that_is_backfilled_counts_for_an_alert_and_pages_nobody() {
     let since = active(&rules, 0)[0].1;
     assert!((14..=16).contains(&since), "{since}: nobody knew better");
     (5..=14).for_each(|minute| machine.set(minute, 1.0));
-    let mut late = Spans::default();
-    late.add(TimeRange::new(
-        TimestampMs(5 * MINUTE),
-        TimestampMs(14 * MINUTE),
-    ));
-    rules.note_late(&late, TimestampMs(20 * MINUTE));
+    rules.note_late(&minutes(5, 14), TimestampMs(20 * MINUTE));
     // What is owed survives.
     drop(rules);
     machine.disk.crash(3);
@@ -200,13 +244,7 @@ fn an_outage_that_is_backfilled_counts_for_an_alert_and_pages_nobody() {
     machine.set(21, 1.0);
     machine.evaluate(&rules, 21);
     let mut pass = rules.begin_late(TimestampMs(21 * MINUTE)).unwrap();
-    let engine = Engine::new(EngineConfig::default());
-    let queries = DirectQueries {
-        engine: &engine,
-        store: &machine.store,
-    };
-    let recorder = MemoryRecorder(machine.store.clone());
-    while pass.step(&queries, &recorder).unwrap() {}
+    machine.walk(&mut pass, usize::MAX);
     rules.end_late(&pass, true, TimestampMs(21 * MINUTE));
     let counts = rules.late_counts();
     assert_eq!((counts.owed, counts.passes, counts.failures), (0, 1, 0));
@@ -226,6 +264,91 @@ fn an_outage_that_is_backfilled_counts_for_an_alert_and_pages_nobody() {
     assert_eq!(state, AlertState::Firing);
     assert!(since <= 1, "{since}: it has held all the time");
     assert!(machine.told() > 0);
+}
+
+/// What is far behind the outage here depends on it by what was recorded alone: an alert that would fire, who looks back, and an alert that
+/// fires on without its condition.
+const CHAINS: &str = "groups:
+  - {name: g, rules: [{alert: Slow, expr: x > 0, for: 30m}, {record: level, expr: x}]}
+  - {name: h, rules: [{record: before, expr: level offset 12m}]}
+  - {name: k, rules: [{alert: Kept, expr: x > 1, keep_firing_for: 20m}]}
+";
+
+/// Evaluates a run of 45 minutes, in which `x` is there up to minute `last`, but for those of an outage.
+fn run(last: i64, outage: RangeInclusive<i64>) -> (Machine, Rules) {
+    let machine = Machine::new();
+    let rules = machine.start_with(CHAINS, 0).unwrap();
+    for minute in 1..=45 {
+        if minute <= last && !outage.contains(&minute) {
+            machine.set(minute, level(minute));
+        }
+        machine.evaluate(&rules, minute);
+    }
+    (machine, rules)
+}
+
+/// Evaluates such a run, and backfills its outage: at the end of it a pass is due.
+fn run_and_backfill(last: i64) -> (Machine, Rules) {
+    let (machine, rules) = run(last, 10..=20);
+    (10..=20).for_each(|minute| machine.set(minute, level(minute)));
+    rules.note_late(&minutes(10, 20), TimestampMs(45 * MINUTE));
+    (machine, rules)
+}
+
+fn level(minute: i64) -> f64 {
+    if minute <= 20 { 2.0 } else { 1.0 }
+}
+
+/// Walks a pass to its end.
+fn correct(machine: &Machine, rules: &Rules, minute: i64) {
+    let mut pass = rules.begin_late(TimestampMs(minute * MINUTE)).unwrap();
+    machine.walk(&mut pass, usize::MAX);
+    rules.end_late(&pass, true, TimestampMs(minute * MINUTE));
+}
+
+#[test]
+fn a_pass_that_the_death_of_the_process_cuts_short_is_made_good_wherever_that_is() {
+    let (whole, _) = run(45, 99..=99);
+    for steps in (0..).step_by(3) {
+        let (machine, rules) = run_and_backfill(45);
+        let mut pass = rules.begin_late(TimestampMs(46 * MINUTE)).unwrap();
+        let is_cut_short = machine.walk(&mut pass, steps) == steps;
+        drop((pass, rules));
+        machine.disk.crash(steps as u64);
+        let rules = machine.start_with(CHAINS, 45).unwrap();
+        correct(&machine, &rules, 46);
+        assert_eq!(machine.stored(), whole.stored(), "after {steps} steps");
+        // What the alert has learned is kept, although it was not evaluated.
+        drop(rules);
+        machine.disk.crash(7);
+        let rules = machine.start_with(CHAINS, 45).unwrap();
+        machine.set(46, 1.0);
+        machine.evaluate(&rules, 46);
+        let (state, since) = active(&rules, 0)[0];
+        assert_eq!(state, AlertState::Firing, "after {steps} steps");
+        assert!(since <= 1, "{since}");
+        if !is_cut_short {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_pass_whose_groups_a_reload_has_replaced_is_owed_again() {
+    let (whole, _) = run(45, 99..=99);
+    let (machine, rules) = run_and_backfill(45);
+    let mut pass = rules.begin_late(TimestampMs(46 * MINUTE)).unwrap();
+    machine.walk(&mut pass, 9);
+    load(&rules, CHAINS, 45).unwrap();
+    machine.walk(&mut pass, usize::MAX);
+    rules.end_late(&pass, true, TimestampMs(46 * MINUTE));
+    assert_eq!(rules.late_counts().broken, 1);
+    correct(&machine, &rules, 47);
+    assert_eq!(rules.late_counts().owed, 0);
+    assert_eq!(machine.stored(), whole.stored());
+    machine.set(46, 1.0);
+    machine.evaluate(&rules, 46);
+    assert!(active(&rules, 0)[0].1 <= 1);
 }
 
 #[test]
