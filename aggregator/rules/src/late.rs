@@ -228,7 +228,7 @@ impl LatePass {
         }
         // Even where nothing was to be corrected: a pass that was cut short may have done so, and nobody has learned of it.
         let is_learned = member.entry.learn(&member.group, at);
-        let is_else = corrected > 0 || !member.group.is_settled();
+        let is_else = corrected > 0 || !member.group.is_settled(is_fed);
         member.is_disturbed = is_else && !is_learned;
         member.stands_at = Some(at);
         member.next = at.saturating_add(member.group.interval());

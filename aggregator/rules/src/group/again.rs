@@ -179,12 +179,19 @@ impl Group {
         Ok(again)
     }
 
-    /// Whether what the rules store says all that the next evaluation needs to know.
-    pub(crate) fn is_settled(&self) -> bool {
-        let alerts = self.rules.iter().flat_map(|rule| rule.alerts.values());
+    /// Whether what the rules store says all that the next evaluation needs to know. It does not say since when an alert fires on without
+    /// its condition; where the condition holds now, and what it looks at `is_fed` with nothing new, it held too when that was stored.
+    pub(crate) fn is_settled(&self, is_fed: bool) -> bool {
+        let may_be_kept = |rule: &&Rule| {
+            let spec = rule.spec.alert();
+            spec.is_some_and(|spec| !spec.keep_firing_for.is_zero())
+        };
+        let alerts = self.rules.iter().filter(may_be_kept);
         alerts
+            .flat_map(|rule| rule.alerts.values())
             .map(|tracked| &tracked.alert)
-            .all(|alert| alert.keep_firing_since.is_none())
+            .filter(|alert| alert.state == AlertState::Firing)
+            .all(|alert| !is_fed && alert.keep_firing_since.is_none())
     }
 
     /// Goes on from what `truth`, evaluated again up to this group's last evaluation, has come to. Alerts that fire are left alone, for

@@ -352,6 +352,14 @@ fn a_pass_whose_groups_a_reload_has_replaced_is_owed_again() {
 }
 
 #[test]
+fn an_alert_is_kept_firing_from_when_its_condition_ceased_in_truth() {
+    let (whole, _) = run(20, 99..=99);
+    let (machine, rules) = run_and_backfill(20);
+    correct(&machine, &rules, 46);
+    assert_eq!(machine.stored(), whole.stored());
+}
+
+#[test]
 fn a_reload_forgets_rules_that_are_gone_and_nothing_else() {
     let machine = Machine::new();
     let rules = machine.start(0).unwrap();
