@@ -4,6 +4,7 @@
 //! answers is stored, and the next wave sees it. Time is handed in; the only effects are those of the [`World`].
 
 mod again;
+mod apart;
 mod kept;
 mod reload;
 mod view;
@@ -17,6 +18,7 @@ use promql::{ParserOptions, Reach};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use self::again::Again;
+pub(crate) use self::apart::keep_apart;
 pub(crate) use self::kept::{Change, GroupId, RuleId, group_id};
 pub use self::view::{AlertView, GroupView, RuleView};
 use crate::alert::{AlertState, Notice};
@@ -49,6 +51,8 @@ impl GroupKey {
 pub struct Group {
     key: GroupKey,
     interval: Duration,
+    /// The milliseconds from the beginning of each interval, counted from 1970, to the evaluation.
+    phase: i64,
     query_offset: Duration,
     limit: usize,
     rules: Vec<Rule>,
@@ -89,18 +93,22 @@ pub struct Counts {
 }
 
 impl Group {
-    /// Returns a group that has not been evaluated.
+    /// Returns a group that has not been evaluated. Groups of the same interval spread over it by their names, the same in every run.
     pub fn new(file: PathBuf, spec: GroupSpec, settings: &Settings, parser: ParserOptions) -> Self {
         let mut by_wave: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (rule, wave) in waves(&spec.rules, parser).into_iter().enumerate() {
             by_wave.entry(wave).or_default().push(rule);
         }
+        let interval = spec.interval.unwrap_or(settings.interval);
+        let name = format!("{}\0{}", file.display(), spec.name);
+        let phase = xxh3_64(name.as_bytes()) % interval_ms(interval).unsigned_abs();
         Self {
             key: GroupKey {
                 file,
                 name: spec.name,
             },
-            interval: spec.interval.unwrap_or(settings.interval),
+            interval,
+            phase: i64::try_from(phase).unwrap_or(0),
             query_offset: spec.query_offset.unwrap_or(settings.query_offset),
             limit: spec.limit,
             rules: spec.rules.into_iter().map(Rule::new).collect(),
@@ -128,14 +136,10 @@ impl Group {
         self.interval
     }
 
-    /// Returns the last time not after `now` at which the group is to be evaluated: groups of the same interval spread over it by
-    /// their names, the same in every run.
+    /// Returns the last time not after `now` at which the group is to be evaluated.
     pub fn due_before(&self, now: TimestampMs) -> TimestampMs {
-        let interval = self.interval_ms();
-        let name = format!("{}\0{}", self.key.file.display(), self.key.name);
-        let offset = i64::try_from(xxh3_64(name.as_bytes()) % interval.unsigned_abs()).unwrap_or(0);
-        let since = now.0.saturating_sub(offset);
-        TimestampMs(since - since.rem_euclid(interval) + offset)
+        let since = now.0.saturating_sub(self.phase);
+        TimestampMs(now.0 - since.rem_euclid(self.interval_ms()))
     }
 
     /// Returns the first time after `now` at which the group is to be evaluated.
@@ -168,9 +172,7 @@ impl Group {
     }
 
     fn interval_ms(&self) -> i64 {
-        i64::try_from(self.interval.as_millis())
-            .unwrap_or(i64::MAX)
-            .max(1)
+        interval_ms(self.interval)
     }
 
     /// Evaluates all rules as of `at`, which is later than the time before; returns the alerts to tell of.
@@ -280,6 +282,12 @@ impl Group {
             }
         }
     }
+}
+
+fn interval_ms(interval: Duration) -> i64 {
+    i64::try_from(interval.as_millis())
+        .unwrap_or(i64::MAX)
+        .max(1)
 }
 
 fn record(samples: &[RecordedSample], world: &World<'_>) -> Result<u64, String> {

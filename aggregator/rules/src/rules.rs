@@ -9,7 +9,7 @@ use promql::ParserOptions;
 
 use crate::alert::AlertSink;
 use crate::file::RuleFile;
-use crate::group::{Group, GroupKey, GroupView, group_id};
+use crate::group::{Group, GroupKey, GroupView, group_id, keep_apart};
 use crate::late::{Account, LateCounts, LatePass};
 use crate::rule::ends;
 use crate::state::{self, Kept};
@@ -112,21 +112,18 @@ impl Rules {
         let mut before = self.loaded().groups.clone();
         let mut groups = BTreeMap::new();
         let mut known = BTreeSet::new();
-        for file in files {
-            for spec in file.groups {
-                let mut group = Group::new(file.path.clone(), spec, &settings, self.parser);
-                known.insert(group_id(group.key()));
-                known.extend(group.rule_ids());
-                let next = match before.remove(group.key()) {
-                    Some(entry) => take_over(&mut group, &entry, now),
-                    None => {
-                        let seen = kept.seen.remove(&group_id(group.key()));
-                        group.restore(seen, &mut kept.alerts);
-                        group.due_after(now)
-                    }
-                };
-                groups.insert(group.key().clone(), Arc::new(Entry::new(group, next)));
-            }
+        for mut group in self.fresh(files, &settings) {
+            known.insert(group_id(group.key()));
+            known.extend(group.rule_ids());
+            let next = match before.remove(group.key()) {
+                Some(entry) => take_over(&mut group, &entry, now),
+                None => {
+                    let seen = kept.seen.remove(&group_id(group.key()));
+                    group.restore(seen, &mut kept.alerts);
+                    group.due_after(now)
+                }
+            };
+            groups.insert(group.key().clone(), Arc::new(Entry::new(group, next)));
         }
         let gone = before
             .into_values()
@@ -141,6 +138,17 @@ impl Rules {
             Some(database) => kept.forget_others(database, |id| known.contains(&id)),
             None => Ok(()),
         }
+    }
+
+    /// Returns the groups of files, as if they had never been evaluated.
+    fn fresh(&self, files: Vec<RuleFile>, settings: &Settings) -> Vec<Group> {
+        let of_file = |file: RuleFile| {
+            let new = |spec| Group::new(file.path.clone(), spec, settings, self.parser);
+            file.groups.into_iter().map(new).collect::<Vec<_>>()
+        };
+        let mut groups: Vec<Group> = files.into_iter().flat_map(of_file).collect();
+        keep_apart(&mut groups);
+        groups
     }
 
     /// Ends the series of groups that are no more; when that fails, the next call tries again.

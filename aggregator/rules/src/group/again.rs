@@ -5,6 +5,8 @@
 //! followed back to where that ceased. Each wave corrects what it stored then, as a whole: what differs, what is missing, and, void, what
 //! should never have been there, stale marks like all else. Nobody is told of an alert.
 //!
+//! Which of the samples stored then are its own is told by their names, labels and instant: other groups store at others ([`super::apart`]).
+//!
 //! A rule that reads what a later one of its group records sees that one's sample of the same time, which was not there then. A rule that
 //! fails now leaves what there is.
 
@@ -37,6 +39,7 @@ impl Group {
         Self {
             key: self.key.clone(),
             interval: self.interval,
+            phase: self.phase,
             query_offset: self.query_offset,
             limit: self.limit,
             rules: rules.collect(),
