@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use model::{Labels, LabelsBuilder, METRIC_NAME, TimestampMs};
+use model::{Labels, LabelsBuilder, METRIC_NAME, TimestampMs, Value};
+
+use crate::world::RecordedSample;
 
 /// The series that says which alerts there are: 1, by `alertstate`.
 pub(crate) const ALERTS: &str = "ALERTS";
@@ -134,14 +136,60 @@ pub struct Notice {
 /// What an alert was at a time gone by, found out late: other than was said then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amendment {
-    /// The alert's labels.
+    /// The alert's labels, and those external labels that it has not itself.
     pub labels: Labels,
-    /// When: the time of its samples.
+    /// The evaluation of which that holds.
     pub at: TimestampMs,
+    /// The next one, up to which it holds.
+    pub until: TimestampMs,
     /// Which state it was said to be in, or should have been.
     pub state: AlertState,
     /// Whether it was in that state.
     pub holds: bool,
+}
+
+impl Amendment {
+    /// Returns what the correction of a sample of the evaluation at `at` says of an alert, if it does; `was_said`: the sample said that the
+    /// alert was in that state.
+    pub(crate) fn of(
+        correction: &RecordedSample,
+        was_said: bool,
+        (at, until): (TimestampMs, TimestampMs),
+        external: &Labels,
+    ) -> Option<Self> {
+        let labels = &correction.labels;
+        let state = labels.get(ALERT_STATE)?;
+        let holds = correction.value.same_bits(&Value::Float(1.0));
+        if labels.get(METRIC_NAME) != Some(ALERTS) || holds == was_said {
+            return None;
+        }
+        let state = if state == AlertState::Firing.name() {
+            AlertState::Firing
+        } else {
+            AlertState::Pending
+        };
+        let mut alert = labels.to_builder();
+        alert.remove(METRIC_NAME);
+        alert.remove(ALERT_STATE);
+        Some(Self {
+            labels: with_external(&alert.build(), external),
+            at,
+            until,
+            state,
+            holds,
+        })
+    }
+}
+
+/// Returns the labels of an alert, and those external labels that it has not itself.
+pub(crate) fn with_external(labels: &Labels, external: &Labels) -> Labels {
+    let mut all = labels.to_builder();
+    for (name, value) in external.iter() {
+        if labels.get(name).is_none() {
+            all.set(name, value);
+        }
+    }
+    all.build()
 }
 
 /// Whoever is told of alerts. Told again every resend delay while an alert fires, and for 15 minutes after it is over; so a notice that
@@ -150,7 +198,8 @@ pub trait AlertSink: Send + Sync + fmt::Debug {
     /// Takes alerts of one evaluation of a group. Must not block for long.
     fn notify(&self, notices: Vec<Notice>);
 
-    /// Takes what alerts in truth were, late: for a history of alerts, and for nobody to be told. Who keeps no history leaves it.
+    /// Takes what alerts of one evaluation in truth were, late: for a history of alerts, and for nobody to be told. Comes before what rules
+    /// recorded is corrected; so after a crash the same may come twice, and none is left out. Who keeps no history leaves it.
     fn amend(&self, _amendments: Vec<Amendment>) {}
 }
 

@@ -203,6 +203,9 @@ impl LatePass {
         queries: &dyn Queries,
         recorder: &dyn Recorder,
     ) -> Result<(), String> {
+        let member = &mut self.members[index];
+        let interval = member.group.interval();
+        let before = at.saturating_sub(interval);
         let recorder = Announcing {
             recorder,
             account: &self.account,
@@ -212,16 +215,13 @@ impl LatePass {
             recorder: &recorder,
             settings: &self.settings,
         };
-        let member = &mut self.members[index];
-        let before = at.saturating_sub(member.group.interval());
         if member.stands_at != Some(before) {
             member.group.recall(before, &world)?;
         }
         let Again {
             corrected,
             failures,
-            amendments,
-        } = member.group.evaluate_again(at, &world)?;
+        } = member.group.evaluate_again(at, &world, &*self.sink)?;
         let looked_at = member.group.looks_at(at);
         if corrected > 0 {
             member.corrected.add(TimeRange::new(looked_at, looked_at));
@@ -231,13 +231,10 @@ impl LatePass {
         let is_else = corrected > 0 || !member.group.is_settled(is_fed);
         member.is_disturbed = is_else && !is_learned;
         member.stands_at = Some(at);
-        member.next = at.saturating_add(member.group.interval());
+        member.next = at.saturating_add(interval);
         self.counts.evaluations += 1;
         self.counts.failures += failures;
         self.counts.corrected += corrected;
-        if !amendments.is_empty() {
-            self.sink.amend(amendments);
-        }
         Ok(())
     }
 
@@ -272,11 +269,8 @@ impl Recorder for Announcing<'_> {
     }
 
     fn correct(&self, samples: &[RecordedSample]) -> Result<u64, String> {
-        let times = samples.iter().map(|sample| sample.at);
-        times
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .try_for_each(|at| self.account.will_correct(at))?;
+        let times: BTreeSet<TimestampMs> = samples.iter().map(|sample| sample.at).collect();
+        (times.into_iter()).try_for_each(|at| self.account.will_correct(at))?;
         self.recorder.correct(samples)
     }
 }

@@ -16,20 +16,18 @@ use model::{Labels, METRIC_NAME, MatchOp, Matcher, TimestampMs, VOID_NAN, Value}
 
 use super::Group;
 use crate::alert::{
-    ALERT_NAME, ALERT_STATE, ALERTS, ALERTS_FOR_STATE, Alert, AlertState, Amendment,
+    ALERT_NAME, ALERT_STATE, ALERTS, ALERTS_FOR_STATE, Alert, AlertSink, AlertState, Amendment,
 };
 use crate::rule::{Health, Instant, Rule, Tracked, found_labels};
 use crate::world::{RecordedSample, World};
 
 /// What came of an evaluation.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Again {
     /// Samples that were corrected.
     pub(crate) corrected: u64,
     /// Rules that failed.
     pub(crate) failures: u64,
-    /// Alerts that were something else than was said.
-    pub(crate) amendments: Vec<Amendment>,
 }
 
 impl Group {
@@ -131,12 +129,13 @@ impl Group {
         Ok(())
     }
 
-    /// Evaluates all rules as of `at`, from what they had come to before, and corrects what they stored then. After an error some of it may
-    /// be corrected, and all of it is to be done again.
+    /// Evaluates all rules as of `at`, from what they had come to before, tells the sink which alerts were something else than was said, and
+    /// corrects what the rules stored then. After an error some of it may be corrected, and all of it is to be done again.
     pub(crate) fn evaluate_again(
         &mut self,
         at: TimestampMs,
         world: &World<'_>,
+        sink: &dyn AlertSink,
     ) -> Result<Again, String> {
         let instant = Instant {
             at,
@@ -164,22 +163,42 @@ impl Group {
                     came_to.push((stored, samples));
                 }
             }
-            // Rules that write series of the same name find the same ones wrong.
-            let differing = (came_to.into_iter())
-                .flat_map(|(stored, samples)| differences(stored, samples, &said));
-            let corrections: BTreeMap<Labels, RecordedSample> = differing
-                .map(|sample| (sample.labels.clone(), sample))
-                .collect();
-            let corrections: Vec<RecordedSample> = corrections.into_values().collect();
-            if !corrections.is_empty() {
-                again.corrected += corrections.len() as u64;
-                again
-                    .amendments
-                    .extend(corrections.iter().filter_map(amendment));
-                world.recorder.correct(&corrections)?;
-            }
+            again.corrected += self.correct(at, came_to, &said, (world, sink))?;
         }
         Ok(again)
+    }
+
+    /// Corrects what rules have stored as of `at`, each the first of a pair, where they come to something else, the second; returns how many
+    /// samples that are. What is `said` by now, by others too, stays.
+    fn correct(
+        &self,
+        at: TimestampMs,
+        came_to: Vec<(Vec<RecordedSample>, Vec<RecordedSample>)>,
+        said: &BTreeSet<Labels>,
+        (world, sink): (&World<'_>, &dyn AlertSink),
+    ) -> Result<u64, String> {
+        let stored = came_to.iter().flat_map(|(stored, _)| stored);
+        let was_said: BTreeSet<Labels> = alive(stored.cloned());
+        // Rules that write series of the same name find the same ones wrong.
+        let differing = (came_to.into_iter())
+            .flat_map(|(stored, samples)| differences(stored, samples, said))
+            .map(|sample| (sample.labels.clone(), sample));
+        let corrections: BTreeMap<Labels, RecordedSample> = differing.collect();
+        let corrections: Vec<RecordedSample> = corrections.into_values().collect();
+        if corrections.is_empty() {
+            return Ok(0);
+        }
+        let span = (at, at.saturating_add(self.interval));
+        let amendment = |sample: &RecordedSample| {
+            let was_said = was_said.contains(&sample.labels);
+            Amendment::of(sample, was_said, span, &world.settings.external_labels)
+        };
+        let amendments: Vec<Amendment> = corrections.iter().filter_map(amendment).collect();
+        if !amendments.is_empty() {
+            sink.amend(amendments);
+        }
+        world.recorder.correct(&corrections)?;
+        Ok(corrections.len() as u64)
     }
 
     /// Whether what the rules store says all that the next evaluation needs to know. It does not say since when an alert fires on without
@@ -266,7 +285,7 @@ impl Rule {
 }
 
 /// Returns the series that these samples do not end.
-fn alive(stored: Vec<RecordedSample>) -> BTreeSet<Labels> {
+fn alive(stored: impl IntoIterator<Item = RecordedSample>) -> BTreeSet<Labels> {
     let alive = stored.into_iter().filter(|sample| !sample.value.is_stale());
     alive.map(|sample| sample.labels).collect()
 }
@@ -328,29 +347,4 @@ fn differences(
         ..sample.clone()
     }));
     differing
-}
-
-/// Returns what a correction says of an alert, if it does.
-fn amendment(correction: &RecordedSample) -> Option<Amendment> {
-    let labels = &correction.labels;
-    let state = labels.get(ALERT_STATE)?;
-    if labels.get(METRIC_NAME) != Some(ALERTS) {
-        return None;
-    }
-    let holds =
-        matches!(correction.value, Value::Float(value) if value.to_bits() == 1.0_f64.to_bits());
-    let state = if state == AlertState::Firing.name() {
-        AlertState::Firing
-    } else {
-        AlertState::Pending
-    };
-    let mut alert = labels.to_builder();
-    alert.remove(METRIC_NAME);
-    alert.remove(ALERT_STATE);
-    Some(Amendment {
-        labels: alert.build(),
-        at: correction.at,
-        state,
-        holds,
-    })
 }

@@ -8,7 +8,7 @@ use promql::VectorSample;
 
 use super::templates::Expander;
 use super::{Instant, Rule, Tracked};
-use crate::alert::{ALERT_NAME, Alert, AlertState, Notice, RESOLVED_RETENTION};
+use crate::alert::{ALERT_NAME, Alert, AlertState, Notice, RESOLVED_RETENTION, with_external};
 use crate::file::{AlertSpec, RuleSpec};
 use crate::world::{RecordedSample, Settings, World};
 
@@ -203,16 +203,6 @@ fn found_alerts(
         }
     }
     Ok(found)
-}
-
-fn with_external(labels: &Labels, external: &Labels) -> Labels {
-    let mut all = labels.to_builder();
-    for (name, value) in external.iter() {
-        if labels.get(name).is_none() {
-            all.set(name, value);
-        }
-    }
-    all.build()
 }
 
 fn generator_url(external_url: &str, expression: &str) -> String {

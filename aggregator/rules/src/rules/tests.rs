@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -117,6 +118,19 @@ impl Machine {
         series
             .filter(|(_, samples): &(_, Vec<_>)| !samples.is_empty())
             .collect()
+    }
+
+    /// Returns what came late of the alert `Slow`: minute, state, and whether it was in that.
+    fn amended(&self) -> BTreeSet<(i64, AlertState, bool)> {
+        let all = lock(&self.ledger.1);
+        let slow = all
+            .iter()
+            .filter(|one| one.labels.get("alertname") == Some("Slow"));
+        slow.map(|one| {
+            assert_eq!(one.until.0 - one.at.0, MINUTE);
+            (one.at.0 / MINUTE, one.state, one.holds)
+        })
+        .collect()
     }
 
     fn told(&self) -> usize {
@@ -309,6 +323,16 @@ fn correct(machine: &Machine, rules: &Rules, minute: i64) {
 #[test]
 fn a_pass_that_the_death_of_the_process_cuts_short_is_made_good_wherever_that_is() {
     let (whole, _) = run(45, 99..=99);
+    let amended: BTreeSet<(i64, AlertState, bool)> = {
+        let pending = (14..=20).map(|minute| (minute, AlertState::Pending, true));
+        let fires = (31..=44).flat_map(|minute| {
+            [
+                (minute, AlertState::Firing, true),
+                (minute, AlertState::Pending, false),
+            ]
+        });
+        pending.chain(fires).collect()
+    };
     for steps in (0..).step_by(3) {
         let (machine, rules) = run_and_backfill(45);
         let mut pass = rules.begin_late(TimestampMs(46 * MINUTE)).unwrap();
@@ -318,6 +342,7 @@ fn a_pass_that_the_death_of_the_process_cuts_short_is_made_good_wherever_that_is
         let rules = machine.start_with(CHAINS, 45).unwrap();
         correct(&machine, &rules, 46);
         assert_eq!(machine.stored(), whole.stored(), "after {steps} steps");
+        assert_eq!(machine.amended(), amended, "after {steps} steps");
         // What the alert has learned is kept, although it was not evaluated.
         drop(rules);
         machine.disk.crash(7);
