@@ -2,8 +2,11 @@
 //!
 //! Events are numbered and kept up to a bound; the oldest go first. Only changes are written: an alert that stays silenced over a
 //! hundred looks of its group has one event.
+//!
+//! Events stand in the order in which they were known. What an alert was in the past, found out when rows came late, is an event of its
+//! own sort, [`EventKind::Late`]: it names the span of which it tells, and grows as long as the same comes of the time beside it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use model::TimestampMs;
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,22 @@ pub struct Event {
     pub kind: EventKind,
     /// In words.
     pub detail: String,
+    /// Of which time a late event tells, and what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+}
+
+/// What an alert was in the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// From when.
+    #[serde(with = "crate::record::time")]
+    pub start: TimestampMs,
+    /// Up to when: the first moment that it does not tell of.
+    #[serde(with = "crate::record::time")]
+    pub end: TimestampMs,
+    /// Whether it fired, and nobody was told; otherwise it was said to fire, and did not.
+    pub fired: bool,
 }
 
 /// The alerts that an event names at most.
@@ -73,6 +92,8 @@ pub enum EventKind {
     SilenceSet,
     /// A silence was ended.
     SilenceEnded,
+    /// The alert was something else than was said at the time; nobody is told.
+    Late,
 }
 
 impl EventKind {
@@ -94,6 +115,7 @@ impl EventKind {
             Self::InDoubt => "in_doubt",
             Self::SilenceSet => "silence_set",
             Self::SilenceEnded => "silence_ended",
+            Self::Late => "late",
         }
     }
 }
@@ -103,13 +125,52 @@ impl EventKind {
 pub(crate) struct Ledger {
     events: VecDeque<Event>,
     next: u64,
+    /// The newest late event of each alert that has one.
+    late: HashMap<Fingerprint, u64>,
 }
 
 impl Ledger {
     /// Takes an event of an earlier run; they come in their order.
     pub(crate) fn restore(&mut self, event: Event) {
         self.next = event.number;
+        self.push(event);
+    }
+
+    fn push(&mut self, event: Event) {
+        if event.late.is_some() {
+            let alerts = event.alerts.iter();
+            self.late.extend(alerts.map(|alert| (*alert, event.number)));
+        }
         self.events.push_back(event);
+    }
+
+    /// Lets the newest late event of an alert tell of `late` too, when it tells the same of the time before, beside or behind it; returns
+    /// whether it does.
+    pub(crate) fn grow(
+        &mut self,
+        alert: Fingerprint,
+        late: Late,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let number = self.late.get(&alert).copied().unwrap_or_default();
+        let place = self.events.partition_point(|event| event.number < number);
+        let newest = self.events.get_mut(place);
+        let Some(event) = newest.filter(|event| event.number == number) else {
+            return false;
+        };
+        let Some(known) = &mut event.late else {
+            return false;
+        };
+        if known.fired != late.fired || known.end < late.start || late.end < known.start {
+            return false;
+        }
+        let before = *known;
+        known.start = known.start.min(late.start);
+        known.end = known.end.max(late.end);
+        if *known != before {
+            changes.push(Change::set(LEDGER, key(number), event));
+        }
+        true
     }
 
     /// Takes an event, numbers it, and says what has to become durable.
@@ -118,9 +179,14 @@ impl Ledger {
         event.number = self.next;
         event.alerts.truncate(EVENT_ALERTS_MAX);
         changes.push(Change::set(LEDGER, key(event.number), &event));
-        self.events.push_back(event);
+        self.push(event);
         while self.events.len() > limit {
             if let Some(oldest) = self.events.pop_front() {
+                for alert in &oldest.alerts {
+                    if self.late.get(alert) == Some(&oldest.number) {
+                        self.late.remove(alert);
+                    }
+                }
                 changes.push(Change::remove(LEDGER, key(oldest.number)));
             }
         }

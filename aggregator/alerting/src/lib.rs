@@ -33,7 +33,7 @@ pub use config::{
     Route, Setting, Settings, shown,
 };
 pub use http_shell::Reach;
-pub use ledger::{EVENT_ALERTS_MAX, Event, EventKind};
+pub use ledger::{EVENT_ALERTS_MAX, Event, EventKind, Late};
 pub use matcher::{MatcherMode, ParsedMatchers, format_matcher, parse_matchers};
 pub use notification::{
     Attempt, Data, Deliver, Failure, FailureKind, Notification, Outcome, REASON_BYTES_MAX,

@@ -49,7 +49,7 @@ use model::{Labels, TimestampMs};
 use template::Time;
 
 use crate::inhibition::Inhibitor;
-use crate::ledger::{Event, EventKind, Ledger};
+use crate::ledger::{Event, EventKind, Late, Ledger};
 use crate::notification_log::{Known, Lane, NotificationLog, Standing};
 use crate::record::{ALERTS, AlertRecord, Change, SILENCES, SilenceRecord, alert_key, by_name};
 use crate::silence::{SilenceError, SilenceRequest, Silences};
@@ -409,6 +409,25 @@ impl Pipeline {
             labels,
             detail: detail.to_owned(),
             ..event(kind, now, [fingerprint], "")
+        });
+    }
+
+    /// Writes into the ledger what an alert with these labels was in the past; nobody is told. The same may come twice.
+    pub fn amend(&mut self, labels: &Labels, late: Late, now: TimestampMs) {
+        let fingerprint = Fingerprint::of(labels);
+        if self.ledger.grow(fingerprint, late, &mut self.changes) {
+            return;
+        }
+        let detail = if late.fired {
+            "fired, as rows that came late say; nobody was told"
+        } else {
+            "was said to fire, and did not, as rows that came late say"
+        };
+        self.record(Event {
+            labels: by_name(labels),
+            detail: detail.to_owned(),
+            late: Some(late),
+            ..event(EventKind::Late, now, [fingerprint], "")
         });
     }
 
@@ -828,6 +847,7 @@ fn event(
         receiver: String::new(),
         kind,
         detail: String::new(),
+        late: None,
     }
 }
 

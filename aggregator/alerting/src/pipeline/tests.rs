@@ -459,6 +459,60 @@ fn who_may_have_been_told_of_an_alert_is_told_of_its_end() {
 }
 
 #[test]
+fn what_comes_late_is_history_over_restarts_too_and_tells_nobody() {
+    let mut world = World::new(PLAIN);
+    world.now = HOUR;
+    let labels = Labels::from_pairs([("alertname", "a"), ("g", "1")]).unwrap();
+    let late = |minute: i64, fired: bool| Late {
+        start: TimestampMs(minute * MINUTE),
+        end: TimestampMs((minute + 1) * MINUTE),
+        fired,
+    };
+    let amend = |world: &mut World, minutes: &[i64], fired: bool| {
+        for minute in minutes {
+            let now = TimestampMs(world.now);
+            world.pipeline.amend(&labels, late(*minute, fired), now);
+        }
+        world.write();
+    };
+    amend(&mut world, &[10, 11, 12], true);
+    world.kill();
+    // After a crash some of it comes again.
+    amend(&mut world, &[12, 13, 14], true);
+    amend(&mut world, &[15, 16], false);
+    amend(&mut world, &[30], false);
+    // Once more other rows came.
+    amend(&mut world, &[12], false);
+    amend(&mut world, &[12], true);
+    world.kill();
+    world.now += HOUR;
+    world.poll();
+    assert_eq!(world.told(), Vec::<String>::new());
+    let history = |from: i64, to: i64| {
+        let filter = HistoryFilter {
+            matchers: vec![Matcher::equal("alertname", "a")],
+            start: Some(TimestampMs(from * MINUTE)),
+            end: Some(TimestampMs(to * MINUTE)),
+            limit: 1_000,
+        };
+        let events = world.pipeline.history(&filter).into_iter();
+        let late = events.filter_map(|event| event.late);
+        late.map(|late| (late.start.0 / MINUTE, late.end.0 / MINUTE, late.fired))
+            .collect::<Vec<_>>()
+    };
+    let all = [
+        (10, 15, true),
+        (15, 17, false),
+        (30, 31, false),
+        (12, 13, false),
+        (12, 13, true),
+    ];
+    assert_eq!(history(60, 60), all, "when it came to be known");
+    assert_eq!(history(16, 20), [(15, 17, false)], "of when it tells");
+    assert_eq!(history(61, 90), []);
+}
+
+#[test]
 fn a_new_configuration_takes_the_groups_over() {
     let mut world = World::new(PLAIN);
     world.send(&["a g=1"]);

@@ -225,8 +225,13 @@ impl Pipeline {
             filter.matchers.is_empty() || event.alerts.iter().any(|one| named.contains(one))
         };
         let in_time = |event: &&Event| {
-            filter.start.is_none_or(|start| start <= event.at)
-                && filter.end.is_none_or(|end| event.at <= end)
+            let is_within = |first: TimestampMs, last: TimestampMs| {
+                filter.start.is_none_or(|start| start <= last)
+                    && filter.end.is_none_or(|end| first <= end)
+            };
+            // What is asked of a time is also what was found out of it later.
+            is_within(event.at, event.at)
+                || (event.late).is_some_and(|late| is_within(late.start, late.end))
         };
         let newest = self.ledger.iter().rev().filter(in_time).filter(concerns);
         let mut events: Vec<&Event> = newest.take(filter.limit).collect();
