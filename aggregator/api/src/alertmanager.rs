@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use alerting::{
-    AlertFilter, AlertView, Alerting, GroupView, HistoryFilter, MatcherMode, Posted, Silence,
-    SilenceError, SilenceRequest, SilenceState, parse_matchers,
+    AlertFilter, AlertView, Alerting, Event, GroupView, HistoryFilter, MatcherMode, Posted,
+    Silence, SilenceError, SilenceRequest, SilenceState, parse_matchers,
 };
 use http_shell::header::{CACHE_CONTROL, HeaderValue};
 use http_shell::{Form, Method, Request, Response, StatusCode};
@@ -154,7 +154,7 @@ impl Api {
         })
     }
 
-    /// `GET /api/v1/alerts/history`: `filter` (matchers), `start`, `end`, `limit`.
+    /// `GET /api/v1/alerts/history`: `filter` (matchers), `start`, `end`, `limit`. Events of the kind `late` say of which span they tell.
     pub(crate) fn alert_history(&self, form: &Form) -> Result<Response, ApiError> {
         const LIMIT: usize = 1_000;
         let Some(parts) = &self.parts.alertmanager else {
@@ -181,29 +181,40 @@ impl Api {
             success(&Notes::default(), |json| {
                 json.array(|json| {
                     for event in pipeline.history(&filter) {
-                        json.object(|json| {
-                            json.key("number").raw(event.number);
-                            json.key("time").string(&date_time(event.at));
-                            json.key("event").string(event.kind.name());
-                            json.key("detail").string(&event.detail);
-                            json.key("group").string(&event.group);
-                            json.key("receiver").string(&event.receiver);
-                            json.key("alerts").array(|json| {
-                                for fingerprint in &event.alerts {
-                                    json.string(&fingerprint.to_string());
-                                }
-                            });
-                            json.key("labels").object(|json| {
-                                for (name, value) in &event.labels {
-                                    json.key(name).string(value);
-                                }
-                            });
-                        });
+                        show_event(json, event);
                     }
                 });
             })
         }))
     }
+}
+
+fn show_event(json: &mut Json, event: &Event) {
+    json.object(|json| {
+        json.key("number").raw(event.number);
+        json.key("time").string(&date_time(event.at));
+        json.key("event").string(event.kind.name());
+        json.key("detail").string(&event.detail);
+        json.key("group").string(&event.group);
+        json.key("receiver").string(&event.receiver);
+        json.key("alerts").array(|json| {
+            for fingerprint in &event.alerts {
+                json.string(&fingerprint.to_string());
+            }
+        });
+        json.key("labels").object(|json| {
+            for (name, value) in &event.labels {
+                json.key(name).string(value);
+            }
+        });
+        if let Some(late) = &event.late {
+            json.key("late").object(|json| {
+                json.key("start").string(&date_time(late.start));
+                json.key("end").string(&date_time(late.end));
+                json.key("fired").raw(late.fired);
+            });
+        }
+    });
 }
 
 fn answer(
@@ -741,7 +752,47 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
+    use alerting::{EventKind, Fingerprint, Late};
+
     use super::*;
+
+    #[test]
+    fn late_events_say_of_which_span_they_tell() {
+        let event = Event {
+            number: 7,
+            at: TimestampMs(90_000),
+            alerts: vec![Fingerprint(1)],
+            labels: BTreeMap::from([("alertname".to_owned(), "A".to_owned())]),
+            group: String::new(),
+            receiver: String::new(),
+            kind: EventKind::Late,
+            detail: "fired".to_owned(),
+            late: Some(Late {
+                start: TimestampMs(1_000),
+                end: TimestampMs(2_500),
+                fired: true,
+            }),
+        };
+        let mut json = Json::default();
+        show_event(&mut json, &event);
+        let shown: Value = serde_json::from_slice(&json.finish().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "number": 7,
+            "time": "1970-01-01T00:01:30.000Z",
+            "event": "late",
+            "detail": "fired",
+            "group": "",
+            "receiver": "",
+            "alerts": ["0000000000000001"],
+            "labels": {"alertname": "A"},
+            "late": {
+                "start": "1970-01-01T00:00:01.000Z",
+                "end": "1970-01-01T00:00:02.500Z",
+                "fired": true,
+            },
+        });
+        assert_eq!(shown, expected);
+    }
 
     #[test]
     fn times_have_three_decimals() {
