@@ -3,7 +3,7 @@
 use alerting::Reach;
 use config::{Mistakes, Settings};
 use notifier::{Alert, Config, Notifier, NotifierConfig};
-use rules::{AlertSink, Notice};
+use rules::{AlertSink, Amendment, Notice};
 use runtime::Timer;
 use telemetry::Registry;
 
@@ -21,6 +21,11 @@ impl AlertSink for AlertSinks {
     fn notify(&self, notices: Vec<Notice>) {
         self.notifier.send(notices.iter().map(alert));
         self.alerting.notify(notices);
+    }
+
+    /// Our own ledger alone: nobody else is told of the past.
+    fn amend(&self, amendments: Vec<Amendment>) {
+        self.alerting.amend(amendments);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alerting::{
-    Alerting, Config, IntegrationKind, MatcherMode, Pipeline, PipelineLimits, Posted, Reach,
+    Alerting, Config, IntegrationKind, Late, MatcherMode, Pipeline, PipelineLimits, Posted, Reach,
     Sender, SenderConfig, load_templates, shown,
 };
 use anyhow::Context;
@@ -14,7 +14,7 @@ use clock::SharedClock;
 use config::Settings;
 use files::{KeyValue, SharedFileSystem};
 use model::TimestampMs;
-use rules::{AlertSink, Notice};
+use rules::{AlertSink, AlertState, Amendment, Notice};
 use telemetry::{Gauge, Registry};
 use template::{Time, Zone};
 
@@ -113,6 +113,31 @@ impl AlertSink for AlertingService {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "cannot keep alerts of rules durably"
+            );
+        }
+    }
+
+    /// Writes into the ledger which alerts fired, and which did not; of pending ones it knows nothing.
+    fn amend(&self, amendments: Vec<Amendment>) {
+        let mut firing = amendments;
+        firing.retain(|one| one.state == AlertState::Firing);
+        if firing.is_empty() {
+            return;
+        }
+        let amended = self.alerting.change(|pipeline, now| {
+            for one in &firing {
+                let late = Late {
+                    start: one.at,
+                    end: one.until,
+                    fired: one.holds,
+                };
+                pipeline.amend(&one.labels, late, now);
+            }
+        });
+        if let Err(error) = amended {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot keep durably what alerts were"
             );
         }
     }
@@ -301,4 +326,59 @@ fn show(registry: &Registry, alerting: &Alerting) {
             silences.with([state.name()]).set_count(count);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use alerting::HistoryFilter;
+    use clock::SystemClock;
+    use config::Environment;
+    use files::Simulated;
+    use model::Labels;
+
+    use super::*;
+    use crate::program;
+
+    #[test]
+    fn what_rules_find_late_of_alerts_that_fire_is_in_the_ledger() {
+        let line = ["promontory", "aggregator", "--storage.path", "/data"];
+        let line = line.map(std::ffi::OsString::from);
+        let read = program::program().read(line, Environment::default(), program::SECTIONS);
+        let Ok(invocation) = read else {
+            panic!("the settings are good")
+        };
+        let files: SharedFileSystem = Arc::new(Simulated::new());
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let registry = Registry::new();
+        let service =
+            AlertingService::open(&invocation.settings, &files, clock, &registry).unwrap();
+        let amendment = |minute: i64, state: AlertState, holds: bool| Amendment {
+            labels: Labels::from_pairs([("alertname", "A")]).unwrap(),
+            at: TimestampMs(minute * 60_000),
+            until: TimestampMs((minute + 1) * 60_000),
+            state,
+            holds,
+        };
+        service.amend(vec![amendment(1, AlertState::Pending, true)]);
+        for minute in 2..5 {
+            service.amend(vec![
+                amendment(minute, AlertState::Pending, false),
+                amendment(minute, AlertState::Firing, true),
+            ]);
+        }
+        let filter = HistoryFilter {
+            limit: 9,
+            ..HistoryFilter::default()
+        };
+        let late: Vec<Late> = service.alerting.see(|pipeline, _| {
+            let events = pipeline.history(&filter).into_iter();
+            events.filter_map(|event| event.late).collect()
+        });
+        let expected = Late {
+            start: TimestampMs(2 * 60_000),
+            end: TimestampMs(5 * 60_000),
+            fired: true,
+        };
+        assert_eq!(late, [expected]);
+    }
 }

@@ -125,15 +125,22 @@ pub(crate) fn explain(settings: &Settings, matchers: &[String]) -> anyhow::Resul
     let path = format!("/api/v1/alerts/history?{}", form.encode());
     let data = Caller::of_server(settings)?.get(&path)?;
     super::show(settings, &data, || {
-        let columns = ["TIME", "EVENT", "ALERTS", "RECEIVER", "GROUP", "DETAIL"];
+        let columns = [
+            "TIME", "EVENT", "OF", "ALERTS", "RECEIVER", "GROUP", "DETAIL",
+        ];
         let mut table = Table::new(&columns);
         for event in data.as_array().into_iter().flatten() {
             let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
             let alerts = event["alerts"].as_array().into_iter().flatten();
             let alerts: Vec<&str> = alerts.filter_map(|one| one.as_str()).collect();
+            let span = |late: &serde_json::Value| {
+                let time = |name: &str| late[name].as_str().unwrap_or_default().to_owned();
+                format!("{} to {}", time("start"), time("end"))
+            };
             table.push(vec![
                 text("time"),
                 text("event"),
+                event.get("late").map(span).unwrap_or_default(),
                 alerts.join(" "),
                 text("receiver"),
                 text("group"),
