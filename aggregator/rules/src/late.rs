@@ -65,7 +65,7 @@ pub struct LateCounts {
     pub owed: usize,
     /// Passes that were walked to their end.
     pub passes: u64,
-    /// Passes that were cut short by an error.
+    /// Passes that were cut short, by an error or a reload.
     pub broken: u64,
     /// Evaluations of groups.
     pub evaluations: u64,

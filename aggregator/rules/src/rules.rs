@@ -277,7 +277,7 @@ impl Rules {
     }
 
     /// Ends a pass. One that `is_done` leaves nothing owed but what came meanwhile, and what groups have learned of it is kept by then;
-    /// another one, or one whose groups have been replaced meanwhile, is owed as it was.
+    /// another one, or one whose groups have been replaced meanwhile, is owed as it was. Waits for evaluations under way.
     pub fn end_late(&self, pass: &LatePass, is_done: bool, now: TimestampMs) {
         let is_done = is_done && pass.entries().all(|entry| self.keep_learned(entry));
         self.late.end(pass.counts(), is_done, now);
