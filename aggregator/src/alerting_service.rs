@@ -348,6 +348,7 @@ mod tests {
             panic!("the settings are good")
         };
         let files: SharedFileSystem = Arc::new(Simulated::new());
+        files.create_folders(Path::new("/data")).unwrap();
         let clock: SharedClock = Arc::new(SystemClock::new());
         let registry = Registry::new();
         let service =
