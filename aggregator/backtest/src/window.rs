@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::{Labels, METRIC_NAME, MatchOp, Matcher, TimeRange, TimestampMs, Value};
 use rules::{RecordedSample, Recorder};
 use storage::{
-    Budget, ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Queryable, Segment,
-    SegmentValues, Select, SeriesData, Times, Unlimited,
+    Budget, ExemplarSeries, FamilyMetadata, Querier, QueryError, Queryable, Segment, SegmentValues,
+    Select, SeriesData, Times, Unlimited,
 };
 
 /// Where history comes from.
@@ -284,33 +284,6 @@ impl Querier for Contents {
         Ok(cut(found.cloned().collect(), limit))
     }
 
-    fn label_names(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        budget.check()?;
-        let found = self.matching_any(matcher_sets, range).into_iter();
-        let names = found.flat_map(|labels| labels.iter().map(|(name, _)| name));
-        Ok(names_of(names.collect(), limit))
-    }
-
-    fn label_values(
-        &self,
-        name: &str,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        budget.check()?;
-        let found = self.matching_any(matcher_sets, range).into_iter();
-        let values = found.filter_map(|labels| labels.get(name));
-        Ok(names_of(values.collect(), limit))
-    }
-
     fn exemplars(
         &self,
         _matcher_sets: &[Vec<Matcher>],
@@ -336,11 +309,6 @@ const SAMPLE_BYTES: u64 = 24;
 fn matches_all(matchers: &[Matcher], labels: &Labels) -> bool {
     let matches = |one: &Matcher| one.matches(labels.value_or_empty(one.name()));
     matchers.iter().all(matches)
-}
-
-fn names_of(names: BTreeSet<&str>, limit: usize) -> Names {
-    let (names, truncated) = cut(names.into_iter().map(str::to_owned).collect(), limit);
-    Names { names, truncated }
 }
 
 fn cut<T>(mut list: Vec<T>, limit: usize) -> (Vec<T>, bool) {

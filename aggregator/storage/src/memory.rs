@@ -1,6 +1,6 @@
 //! A store in memory: plain maps, no bounds; the twin that tests of ingest, PromQL and the HTTP API use, and the reference model of tsdb.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{
@@ -12,9 +12,9 @@ use rows::{
 };
 
 use crate::{
-    AppendOutcome, Appender, Budget, Busy, Done, ExemplarSeries, FamilyMetadata, Lane, Names,
-    Querier, QueryError, Queryable, RefusalReason, Refusals, Segment, SegmentValues, Select,
-    SeriesData, Source, Times,
+    AppendOutcome, Appender, Budget, Busy, Done, ExemplarSeries, FamilyMetadata, Lane, Querier,
+    QueryError, Queryable, RefusalReason, Refusals, Segment, SegmentValues, Select, SeriesData,
+    Source, Times,
 };
 
 /// A store in memory. Cloning shares it.
@@ -350,37 +350,6 @@ impl Querier for Contents {
         Ok((found, truncated))
     }
 
-    fn label_names(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        budget.check()?;
-        let names: BTreeSet<&str> = self
-            .matching(matcher_sets, range)
-            .flat_map(|labels| labels.iter().map(|(name, _)| name))
-            .collect();
-        Ok(into_names(names, limit))
-    }
-
-    fn label_values(
-        &self,
-        name: &str,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &dyn Budget,
-    ) -> Result<Names, QueryError> {
-        budget.check()?;
-        let values: BTreeSet<&str> = self
-            .matching(matcher_sets, range)
-            .filter_map(|labels| labels.get(name))
-            .collect();
-        Ok(into_names(values, limit))
-    }
-
     fn exemplars(
         &self,
         matcher_sets: &[Vec<Matcher>],
@@ -428,12 +397,6 @@ impl Querier for Contents {
         cut(&mut found, limit);
         Ok(found)
     }
-}
-
-fn into_names(sorted: BTreeSet<&str>, limit: usize) -> Names {
-    let mut names: Vec<String> = sorted.into_iter().map(str::to_owned).collect();
-    let truncated = cut(&mut names, limit);
-    Names { names, truncated }
 }
 
 fn cut<T>(list: &mut Vec<T>, limit: usize) -> bool {

@@ -1,5 +1,6 @@
 //! The way out.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -96,6 +97,18 @@ pub struct Names {
     pub names: Vec<String>,
     /// Whether a limit cut the list.
     pub truncated: bool,
+}
+
+impl Names {
+    /// Returns at most `limit` of these (0: no limit).
+    pub fn of(names: BTreeSet<&str>, limit: usize) -> Self {
+        let truncated = limit > 0 && names.len() > limit;
+        let keep = if truncated { limit } else { names.len() };
+        Self {
+            names: names.into_iter().take(keep).map(str::to_owned).collect(),
+            truncated,
+        }
+    }
 }
 
 /// A series' exemplars.
@@ -200,14 +213,18 @@ pub trait Querier: Send + Sync + fmt::Debug {
         budget: &dyn Budget,
     ) -> Result<(Vec<Labels>, bool), QueryError>;
 
-    /// Returns the names of labels of the series that match.
+    /// Returns the names of labels of the series that match; without an index of its own, by going through them.
     fn label_names(
         &self,
         matcher_sets: &[Vec<Matcher>],
         range: TimeRange,
         limit: usize,
         budget: &dyn Budget,
-    ) -> Result<Names, QueryError>;
+    ) -> Result<Names, QueryError> {
+        let (series, _) = self.series(matcher_sets, range, 0, budget)?;
+        let names = series.iter().flat_map(Labels::iter).map(|(name, _)| name);
+        Ok(Names::of(names.collect(), limit))
+    }
 
     /// Returns the values that the label `name` has in the series that match.
     fn label_values(
@@ -217,7 +234,11 @@ pub trait Querier: Send + Sync + fmt::Debug {
         range: TimeRange,
         limit: usize,
         budget: &dyn Budget,
-    ) -> Result<Names, QueryError>;
+    ) -> Result<Names, QueryError> {
+        let (series, _) = self.series(matcher_sets, range, 0, budget)?;
+        let values = series.iter().filter_map(|labels| labels.get(name));
+        Ok(Names::of(values.collect(), limit))
+    }
 
     /// Returns the exemplars in the range of the series that match any of the sets, sorted by labels.
     fn exemplars(
