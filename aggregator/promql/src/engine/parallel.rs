@@ -8,7 +8,7 @@
 //! They are threads of the query's own, so that they compete with the rest of the process as it does.
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -165,22 +165,17 @@ impl<'q> Evaluator<'q> {
         series: Range<usize>,
         emit: &mut Emit<'_, 'q>,
     ) -> Result<(), QueryError> {
-        let mut visited = Ok(());
         let Lane {
             reader,
             work,
             with_rollups,
         } = lane;
-        reader.read(series, &mut |labels, samples| {
-            visited = self
-                .count_read(samples, *with_rollups)
-                .and_then(|()| work.visit(self, labels, samples, emit));
-            match visited {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        })?;
-        visited
+        self.read_stretch(
+            &mut **reader,
+            *with_rollups,
+            series,
+            |evaluator, labels, samples| work.visit(evaluator, labels, samples, emit),
+        )
     }
 
     /// Does the work on a stretch, and holds what it came to, charged.

@@ -1,13 +1,13 @@
 //! Instant selectors: the last sample of each series, within the lookback.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Histogram, Labels, TimeRange, TimestampMs};
 use storage::{
     RollupColumn, RollupColumns, RollupUse, Samples, SegmentValues, Select, SelectHints, Selection,
-    WantedLabels,
+    SelectionReader, WantedLabels,
 };
 
 use super::evaluator::{Evaluator, Scope};
@@ -154,19 +154,31 @@ impl<'q> Evaluator<'q> {
         mut visit: impl FnMut(&mut Self, &Labels, Samples<'_>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         self.with_selection(asked, wanted, |evaluator, selection, with_rollups| {
-            let mut visited = Ok(());
             let mut reader = selection.reader();
-            reader.read(0..selection.len(), &mut |labels, samples| {
-                visited = evaluator
-                    .count_read(samples, with_rollups)
-                    .and_then(|()| visit(evaluator, labels, samples));
-                match visited {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
-                }
-            })?;
-            visited
+            let all = 0..selection.len();
+            evaluator.read_stretch(&mut *reader, with_rollups, all, &mut visit)
         })
+    }
+
+    /// Calls `visit` with some series of a selection, until it fails. `with_rollups`: summaries may be among what they have.
+    pub(super) fn read_stretch(
+        &mut self,
+        reader: &mut dyn SelectionReader,
+        with_rollups: bool,
+        series: Range<usize>,
+        mut visit: impl FnMut(&mut Self, &Labels, Samples<'_>) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let mut visited = Ok(());
+        reader.read(series, &mut |labels, samples| {
+            visited = self
+                .count_read(samples, with_rollups)
+                .and_then(|()| visit(self, labels, samples));
+            match visited {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        visited
     }
 
     /// Calls `read` with the series that a selector selects, and whether summaries may be among them.
@@ -209,11 +221,7 @@ impl<'q> Evaluator<'q> {
         done
     }
 
-    pub(super) fn count_read(
-        &mut self,
-        samples: Samples<'_>,
-        with_rollups: bool,
-    ) -> Result<(), QueryError> {
+    fn count_read(&mut self, samples: Samples<'_>, with_rollups: bool) -> Result<(), QueryError> {
         if let Samples::Segments(segments) = samples
             && !with_rollups
             && segments
