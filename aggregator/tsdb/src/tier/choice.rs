@@ -19,7 +19,7 @@ use storage::{BucketLength, RollupUse, Select};
 use super::plan::{State, day_of, day_of_time, day_range};
 use crate::catalogue::{PartitionEntry, Tier};
 
-/// What a bucket costs to read and evaluate, in samples.
+/// What a bucket costs to read and evaluate, in samples: 23 ns beside 9 (thirty days of 1,024 series, by `compare`'s row `month`).
 const BUCKET_COST: u64 = 3;
 
 /// A file that a query may read.
