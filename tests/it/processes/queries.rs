@@ -31,7 +31,7 @@ fn await_running(aggregator: &Aggregator, number: usize) -> Vec<Value> {
 
 #[test]
 fn slow_queries_are_seen_and_stopped() {
-    let mut aggregator = Aggregator::new(&["--query.log-slower-than", "50ms"]);
+    let mut aggregator = Aggregator::new(&["--query.log-slower-than", "1ms"]);
     let client = ask_only(aggregator.web(), ENDLESS);
     let query = &await_running(&aggregator, 1)[0];
     assert_eq!(query["kind"], "range", "{query}");

@@ -68,7 +68,9 @@ fn results_are_recorded_and_alerts_survive_a_kill_and_a_reload() {
         let firing = aggregator.query("ALERTS{alertname=\"Now\", alertstate=\"firing\"}");
         (pending == [1.0] && firing == [1.0]).then_some(())
     });
-    let before = alert(&aggregator, "Loaded").expect("an alert");
+    let before = wait_until(PATIENCE, "the alert among the rules", || {
+        alert(&aggregator, "Loaded")
+    });
     assert_eq!(before.0, "pending");
     assert!(aggregator.metric("promontory_rule_group_iterations_total") >= 0.0);
 
