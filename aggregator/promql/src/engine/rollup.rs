@@ -337,7 +337,7 @@ fn is_of((times, shape): &SharedBuckets, segment: &Segment) -> bool {
 /// The values of a series' elements; a buffer for one series after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Elements {
-    /// By column; those that are not needed are empty.
+    /// By column; those that are not needed are empty, and what was lost is when nothing was.
     columns: [Vec<f64>; 6],
     /// What resets took, in order, and where: twice the number of the element, 1 more when it was inside it and not just before.
     falls: Vec<(usize, f64)>,
@@ -355,7 +355,9 @@ impl Elements {
         for column in RollupColumn::ALL {
             let held = &mut self.columns[column as usize];
             held.clear();
-            if !wanted.contains(column) {
+            if !wanted.contains(column)
+                || (column == RollupColumn::Lost && !loses(axis, &tracks.rollups))
+            {
                 continue;
             }
             held.reserve(axis.ends.len());
@@ -395,20 +397,17 @@ impl Elements {
             .map(|column| self.columns[column as usize].as_slice());
         // Nearly always there are none, and that is found out several values at a time.
         let between = falls(lasts, firsts.get(1..).unwrap_or_default());
-        let inside = lost
-            .iter()
-            .fold(false, |falls, lost| falls | (*lost != 0.0));
-        if !between && !inside {
+        if !between && lost.is_empty() {
             return;
         }
-        for (element, lost) in lost.iter().enumerate() {
+        for (element, first) in firsts.iter().enumerate() {
             let before = element.checked_sub(1).map(|before| lasts[before]);
-            let fallen = before.filter(|before| firsts[element] < *before);
+            let fallen = before.filter(|before| first < before);
             self.falls
                 .extend(fallen.map(|before| (2 * element, before)));
-            if *lost != 0.0 {
-                self.falls.push((2 * element + 1, *lost));
-            }
+            let inside = lost.get(element).filter(|lost| **lost != 0.0);
+            self.falls
+                .extend(inside.map(|lost| (2 * element + 1, *lost)));
         }
     }
 
@@ -575,6 +574,19 @@ impl Elements {
             None => Value::Float(self.column(column)[element]),
         }
     }
+}
+
+/// Whether resets took anything inside the buckets. Nearly always they did not, and that is found out several values at a time.
+fn loses(axis: &ElementAxis, segments: &[Segment]) -> bool {
+    axis.runs.iter().any(|run| match run {
+        Run::Floats(_) => false,
+        Run::Buckets { segment, rows } => {
+            let lost = values_of(&segments[*segment], RollupColumn::Lost);
+            let lost = lost.and_then(|lost| lost.get(rows.clone()));
+            // What cannot be told is taken as lost.
+            lost.is_none_or(|lost| lost.iter().fold(false, |any, lost| any | (*lost != 0.0)))
+        }
+    })
 }
 
 fn values_of(segment: &Segment, column: RollupColumn) -> Option<&[f64]> {

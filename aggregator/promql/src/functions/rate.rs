@@ -1,5 +1,7 @@
 //! Rates, increases and deltas of floats.
 
+use std::ops::Range;
+
 use model::TimestampMs;
 
 /// Samples in the window of one instant.
@@ -259,7 +261,22 @@ pub(crate) struct RateWindows {
     windows: Vec<SharedWindow>,
     /// By window: what is looked at where the zero of a counter is near.
     edges: Vec<(Spacing, RateWindow)>,
+    /// The windows that are steps, in order.
+    steps: Vec<Steps>,
 }
+
+/// Windows of one part of several samples each, which follow one another as their parts do: what a step of a summary's length sees.
+#[derive(Debug)]
+struct Steps {
+    windows: Range<usize>,
+    /// The part of the first window.
+    first: usize,
+    /// By window.
+    factors: Vec<f64>,
+}
+
+/// Steps that are gone over together.
+const STEPS_AT_ONCE: usize = 64;
 
 /// A window, as far as times alone tell.
 #[derive(Clone, Copy, Debug)]
@@ -310,9 +327,10 @@ impl RateWindows {
             };
             (shared, (spacing, window))
         };
-        let (windows, edges) = windows.map(shared).unzip();
+        let (windows, edges): (Vec<SharedWindow>, _) = windows.map(shared).unzip();
         Self {
             kind,
+            steps: steps_of(&windows),
             windows,
             edges,
         }
@@ -320,7 +338,34 @@ impl RateWindows {
 
     /// Puts the rates of a series without start times into the cells of their windows. The same as [`float_rate`], window by window.
     pub(crate) fn rates(&self, of: Changes<'_>, out: &mut [f64]) {
-        for ((cell, shared), edges) in out.iter_mut().zip(&self.windows).zip(&self.edges) {
+        if self.kind.counter && !of.falls.is_empty() {
+            self.one_by_one(0..self.windows.len(), of, out);
+            return;
+        }
+        let mut done = 0;
+        for steps in &self.steps {
+            self.one_by_one(done..steps.windows.start, of, out);
+            done = steps.windows.end;
+            for at in (0..steps.factors.len()).step_by(STEPS_AT_ONCE) {
+                let factors = &steps.factors[at..];
+                let factors = &factors[..factors.len().min(STEPS_AT_ONCE)];
+                let (part, window) = (steps.first + at, steps.windows.start + at);
+                let (parts, windows) = (part..part + factors.len(), window..window + factors.len());
+                let (firsts, lasts) = (&of.firsts[parts.clone()], &of.lasts[parts]);
+                let near_zero = put_steps(firsts, lasts, factors, &mut out[windows.clone()]);
+                if near_zero && self.kind.counter {
+                    self.one_by_one(windows, of, out);
+                }
+            }
+        }
+        self.one_by_one(done..self.windows.len(), of, out);
+    }
+
+    fn one_by_one(&self, range: Range<usize>, of: Changes<'_>, out: &mut [f64]) {
+        let windows = self.windows[range.clone()]
+            .iter()
+            .zip(&self.edges[range.clone()]);
+        for (cell, (shared, edges)) in out[range].iter_mut().zip(windows) {
             let (low, high) = (shared.low as usize, shared.high as usize);
             if shared.factor.is_nan() {
                 continue;
@@ -350,6 +395,43 @@ impl RateWindows {
             *cell = change * factor;
         }
     }
+}
+
+/// Returns the steps among windows.
+fn steps_of(windows: &[SharedWindow]) -> Vec<Steps> {
+    let is_step = |window: &SharedWindow| {
+        window.several && window.high == window.low + 1 && !window.factor.is_nan()
+    };
+    let follow = |pair: (&SharedWindow, &SharedWindow)| {
+        is_step(pair.0) && is_step(pair.1) && pair.1.low == pair.0.low + 1
+    };
+    let mut steps = Vec::new();
+    let mut start = 0;
+    for stretch in windows.chunk_by(|before, next| follow((before, next))) {
+        let range = start..start + stretch.len();
+        start = range.end;
+        if stretch.len() >= STEPS_AT_ONCE {
+            steps.push(Steps {
+                windows: range,
+                first: stretch[0].low as usize,
+                factors: stretch.iter().map(|window| window.factor).collect(),
+            });
+        }
+    }
+    steps
+}
+
+/// Puts the rates of steps in which no counter was reset; returns whether the zero of one may be nearer than the start of its window. One after
+/// the other, without looking whether: several at a time.
+fn put_steps(firsts: &[f64], lasts: &[f64], factors: &[f64], out: &mut [f64]) -> bool {
+    let mut near_zero = false;
+    let ends = firsts.iter().zip(lasts);
+    for ((cell, factor), (first, last)) in out.iter_mut().zip(factors).zip(ends) {
+        let change = last - first;
+        near_zero |= (change > 0.0) & (*first >= 0.0) & (*first < change);
+        *cell = change * factor;
+    }
+    near_zero
 }
 
 /// Returns the value at `at` on the line between two samples; a counter that was reset in between counts from zero.
@@ -503,6 +585,46 @@ mod tests {
             let falls = resets(points, (low, high));
             shared.rates(Changes { firsts: &values, lasts: &values, falls: &falls, places: 1 }, &mut rates);
             prop_assert_eq!(rates[0], found.unwrap_or(f64::INFINITY));
+        }
+    }
+
+    /// A part of a series: of a hundred, one has few samples, or its window holds none or two parts. Where its samples lie; how much it rises.
+    fn any_part() -> impl Strategy<Value = (u32, u64, i64, i64, f64)> {
+        let shape = prop_oneof![99 => Just((1, 19)), 1 => (0..3_u32, 0..3_u64)];
+        let ends = (1..20_000_i64, 0..20_000_i64);
+        let rise = (-1..30_i32).prop_map(f64::from);
+        (shape, ends, rise)
+            .prop_map(|((width, gaps), (after, before), rise)| (width, gaps, after, before, rise))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn steps_gone_over_together_are_what_each_is(
+            parts in prop::collection::vec(any_part(), 2..400), counter in any::<bool>(), begun in prop_oneof![Just(0.0), Just(1e6)],
+        ) {
+            let kind = RateKind { counter, ..RATE };
+            let count = u32::try_from(parts.len()).unwrap();
+            let windows = (0..count).zip(&parts).map(|(part, (width, gaps, after, before, _))| {
+                let start = i64::from(part) * 300_000;
+                let spacing = Spacing { first: start + after, last: start + 300_000 - before, gaps: *gaps };
+                (window(start, start + 300_000), (part, (part + width).min(count)), (*width > 0).then_some(spacing))
+            });
+            let shared = RateWindows::new(windows, kind);
+            let mut value = begun;
+            let ends = parts.iter().map(|(.., rise)| {
+                let first = value;
+                value += rise;
+                (first, value)
+            });
+            let (firsts, lasts): (Vec<f64>, Vec<f64>) = ends.unzip();
+            let of = Changes { firsts: &firsts, lasts: &lasts, falls: &[], places: 2 };
+            let (mut together, mut alone) = (vec![f64::INFINITY; parts.len()], vec![f64::INFINITY; parts.len()]);
+            shared.rates(of, &mut together);
+            shared.one_by_one(0..parts.len(), of, &mut alone);
+            let bits = |rates: &[f64]| rates.iter().map(|rate| rate.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&together), bits(&alone));
         }
     }
 
