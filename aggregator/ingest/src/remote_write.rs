@@ -14,6 +14,7 @@
 
 mod book;
 mod histogram;
+mod lone_sample;
 mod metrics;
 mod protobuf;
 mod request;
@@ -33,7 +34,7 @@ use storage::{AppendOutcome, Appender, Lane, RefusalReason, Refusals, Source};
 use telemetry::Registry;
 use tokio::sync::oneshot;
 
-use self::book::{Book, Numbers, Target};
+use self::book::{Book, Numbers, Target, WrongGuess};
 use self::metrics::Metrics;
 use self::request::Request;
 
@@ -231,8 +232,14 @@ impl RemoteWrite {
         let buffer = lock(&receiver.buffers).pop().unwrap_or_default();
         let mut request = Request::read(body, protocol, buffer)?;
         receiver.metrics.received(body.len(), request.body_bytes());
-        let mut book = lock(&receiver.book);
-        let targets = book.resolve(&mut request, receiver.clock.monotonic());
+        let (targets, mut book) = loop {
+            let mut book = receiver.book();
+            match book.resolve(&mut request, receiver.clock.monotonic()) {
+                Ok(targets) => break (targets, book),
+                Err(WrongGuess) => drop(book),
+            }
+            request.walk_all()?;
+        };
         let mut metadata = std::mem::take(&mut request.metadata);
         book.keep_new(&mut metadata);
         receiver.metrics.series(book.len());

@@ -144,6 +144,10 @@ impl Hasher for LowBits {
     }
 }
 
+/// Labels do not end where they were guessed to: the request is to be walked without guesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WrongGuess;
+
 /// Where the samples of a series of a request go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Target {
@@ -169,8 +173,13 @@ impl Book {
         self.series.len()
     }
 
-    /// Finds or makes the slot of each series; `None` for those that are refused, which are noted in the request.
-    pub(super) fn resolve(&mut self, request: &mut Request, now: Monotonic) -> Vec<Option<Target>> {
+    /// Finds or makes the slot of each series; `None` for those that are refused, which are noted in the request. After an error the
+    /// series before are known.
+    pub(super) fn resolve(
+        &mut self,
+        request: &mut Request,
+        now: Monotonic,
+    ) -> Result<Vec<Option<Target>>, WrongGuess> {
         self.sweep_if_due(now);
         let mut rejections = std::mem::take(&mut request.rejections);
         let mut targets = Vec::with_capacity(request.series.len());
@@ -178,6 +187,7 @@ impl Book {
         for series in &request.series {
             let known = match self.find(series.key, before) {
                 Some(place) => Ok(place),
+                None if !request.holds(series) => return Err(WrongGuess),
                 None => self.add(request, series),
             };
             before = known.as_ref().ok().copied().or(before);
@@ -200,7 +210,7 @@ impl Book {
         }
         self.end_retries(now);
         request.rejections = rejections;
-        targets
+        Ok(targets)
     }
 
     /// Finds a series that is known, and notes that it came; `before` is where the one before it was found.

@@ -1,7 +1,9 @@
 //! A request: decompressed, walked once in place, its series named by a hash of their raw labels.
 //!
 //! A series that is known needs no look at its labels: 128 bits over the bytes in which they came are its key (in 2.0, over the hashes of the
-//! symbols that it refers to). Only for a series that is not known, or that is to be named in a message, are labels read.
+//! symbols that it refers to). Only for a series that is not known, or that is to be named in a message, are labels read. Where the labels
+//! of a series of 1.0 end is guessed where its message looks as nearly all do ([`LoneSample`]): whoever does not know the series asks
+//! whether the guess [holds](Request::holds), and has the request walked without guesses when it does not.
 
 use std::ops::Range;
 
@@ -10,6 +12,7 @@ use rows::{CohortId, MetricMetadata, SeriesSample};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use super::histogram;
+use super::lone_sample::LoneSample;
 use super::protobuf::{Fields, Malformed, Value as Field, numbers};
 use super::{Protocol, Rejections, WriteError};
 
@@ -42,6 +45,8 @@ const SEED_2: u64 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Request {
     protocol: Protocol,
+    /// Whether the ends of labels may be guessed.
+    guesses: bool,
     /// Decompressed.
     body: Vec<u8>,
     pub(super) series: Vec<Series>,
@@ -64,6 +69,8 @@ pub(super) struct Series {
     pub(super) key: u128,
     /// Its message in the body.
     message: Range<u32>,
+    /// Where in the message its labels end, if that was guessed.
+    guessed_end: Option<u32>,
     /// Its samples.
     pub(super) samples: Range<u32>,
     /// What 2.0 says of its metric.
@@ -95,18 +102,26 @@ impl Request {
         protocol: Protocol,
         buffer: Vec<u8>,
     ) -> Result<Self, WriteError> {
+        Self::walk(protocol, decompress(body, buffer)?, true)
+    }
+
+    /// Walks the body once more, and guesses nothing: some guess did not hold.
+    pub(super) fn walk_all(&mut self) -> Result<(), WriteError> {
+        *self = Self::walk(self.protocol, std::mem::take(&mut self.body), false)?;
+        Ok(())
+    }
+
+    fn walk(protocol: Protocol, body: Vec<u8>, guesses: bool) -> Result<Self, WriteError> {
         let mut request = Self {
             protocol,
-            body: decompress(body, buffer)?,
+            guesses,
             ..Self::default()
         };
-        let bytes = std::mem::take(&mut request.body);
-        let walked = match protocol {
-            Protocol::V1 => request.walk_1(&bytes),
-            Protocol::V2 => request.walk_2(&bytes),
-        };
-        request.body = bytes;
-        walked?;
+        match protocol {
+            Protocol::V1 => request.walk_1(&body)?,
+            Protocol::V2 => request.walk_2(&body)?,
+        }
+        request.body = body;
         Ok(request)
     }
 
@@ -166,6 +181,11 @@ impl Request {
     }
 
     fn series_1(&mut self, body: &[u8], message: &[u8]) -> Result<(), WriteError> {
+        if self.guesses
+            && let Some(lone) = LoneSample::of(message)
+        {
+            return self.lone_series(body, message, lone);
+        }
         let mut walk = self.begin_series(body, message)?;
         let mut fields = Fields::new(message);
         // Nearly always all of them stand first.
@@ -202,6 +222,36 @@ impl Request {
         };
         self.end_series(body, message, key, walk);
         Ok(())
+    }
+
+    /// Takes a series that is guessed to be labels and this sample.
+    fn lone_series(
+        &mut self,
+        body: &[u8],
+        message: &[u8],
+        lone: LoneSample,
+    ) -> Result<(), WriteError> {
+        limit("series", self.series.len() + 1, SERIES_MAX)?;
+        let from = to_u32(self.samples.len());
+        self.sample(lone.at, TimestampMs(0), Value::Float(lone.value))?;
+        self.series.push(Series {
+            key: xxh3_128(&message[..lone.labels_end]),
+            message: place(body, message),
+            guessed_end: Some(to_u32(lone.labels_end)),
+            samples: from..from + 1,
+            kind: MetricType::Unknown,
+        });
+        Ok(())
+    }
+
+    /// Whether the labels of a series end where they were guessed to, if they were.
+    pub(super) fn holds(&self, series: &Series) -> bool {
+        series.guessed_end.is_none_or(|end| {
+            let message = &series.message;
+            let labels = slice(&self.body, &(message.start..message.start + end));
+            let mut fields = Fields::new(labels);
+            fields.skip_bytes(1).is_ok() && fields.left() == 0
+        })
     }
 
     /// Returns the key of a series whose labels do not stand together.
@@ -304,6 +354,7 @@ impl Request {
         self.series.push(Series {
             key,
             message: place(body, message),
+            guessed_end: None,
             samples: to_u32(walk.samples_from)..to_u32(self.samples.len()),
             kind: walk.kind,
         });

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use clock::SimulatedClock;
 use model::{Labels, Matcher, STALE_NAN, TimeRange};
+use proptest::prelude::*;
 use rows::{CohortDefinition, CohortId, NumberSet, StoreId};
 use runtime::RuntimeClock;
 use storage::{Busy, Done, MemoryStore, Queryable, Select, Unlimited};
@@ -11,7 +12,7 @@ use storage::{Busy, Done, MemoryStore, Queryable, Select, Unlimited};
 use super::*;
 
 /// Writes protocol buffers.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Message(Vec<u8>);
 
 impl Message {
@@ -642,4 +643,61 @@ fn labels_are_read_as_they_came() {
     let labels = request.labels(&request.series[0]).unwrap();
     let sorted = Labels::from_pairs([("__name__", "m"), ("b", "2")]).unwrap();
     assert_eq!(labels, sorted);
+}
+
+/// A part of a series' message; the last ones are as no encoder writes them.
+fn any_part() -> impl Strategy<Value = Message> {
+    const NOW: i64 = 1_795_948_098_123;
+    let part = |message: Message, number: u64| Message::default().message(number, &message);
+    let exemplar = label("trace_id", "a");
+    prop_oneof![
+        4 => (0..3_u8).prop_map(move |job| part(label("job", &job.to_string()), 1)),
+        4 => (-1..2_i32, 0..3_i64).prop_map(move |(value, later)| part(sample(f64::from(value), NOW + later), 2)),
+        2 => Just(part(Message::default().int(2, NOW), 2)),
+        1 => Just(part(Message::default().message(1, &exemplar).double(2, 1.0).int(3, NOW), 3)),
+        1 => Just(part(Message::default().int(2, NOW).double(1, 2.0), 2)),
+        1 => Just(Message::default().int(9, 7)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_guess_that_holds_is_what_walking_finds(parts in prop::collection::vec(any_part(), 0..5)) {
+        let name = Message::default().message(1, &label("__name__", "hits"));
+        let message = parts.iter().fold(name, |message, part| Message([message.0, part.0.clone()].concat()));
+        let body = request(&[message]).compressed();
+        let read = || Request::read(&body, Protocol::V1, Vec::new()).unwrap();
+        let (guessed, mut walked) = (read(), read());
+        walked.walk_all().unwrap();
+        let [of_guess, of_walk] = [&guessed, &walked].map(|request| &request.series[0]);
+        prop_assert!(walked.holds(of_walk));
+        if guessed.holds(of_guess) {
+            prop_assert_eq!((of_guess.key, &of_guess.samples), (of_walk.key, &of_walk.samples));
+            let told = |request: &Request| format!("{:?} {:?}", request.samples, request.exemplars);
+            prop_assert_eq!(told(&guessed), told(&walked));
+        }
+    }
+}
+
+#[tokio::test]
+async fn labels_that_do_not_end_where_they_seem_to_are_found() {
+    let store = MemoryStore::new();
+    let receiver = over(Arc::new(store.clone()));
+    let at = 1_795_948_098_123;
+    let plain = series(&[("__name__", "plain")], &[(1.0, at)]);
+    let odd = series(&[("__name__", "odd")], &[])
+        .int(9, 1)
+        .message(2, &sample(2.0, at));
+    let body = request(&[plain, odd]);
+    for _ in 0..2 {
+        let outcome = write(&receiver, &body, Protocol::V1).await.unwrap();
+        assert_eq!(outcome.written, written(2, 0, 0));
+        assert_eq!(outcome.rejections, Rejections::default());
+    }
+    let one = |name: &str, value: f64| format!("{name} {at} {:x}", value.to_bits());
+    let mut found = contents(&store);
+    found.sort();
+    assert_eq!(found, [one("odd", 2.0), one("plain", 1.0)]);
 }
