@@ -14,7 +14,8 @@ pub struct Limits {
     /// Bytes of requests in memory at once, until they are answered: query strings and bodies, of those that have more than 16 KiB. A body of
     /// unknown length counts as the longest. More wait, at most `body_time_max`, and are then refused with 503.
     pub requests_bytes_max: usize,
-    /// How long a head may take to come, from the moment the connection is idle; then the connection is closed.
+    /// How long a head may take to come, from the moment the connection is idle; then the connection is closed. As long as with Prometheus:
+    /// clients keep idle connections for a minute or two, and a server that closes them first meets their next request.
     pub head_time_max: Duration,
     /// How long a body may take to come; then the answer is 408.
     pub body_time_max: Duration,
@@ -32,7 +33,7 @@ impl Default for Limits {
             head_bytes_max: 64 * 1024,
             body_bytes_max: 10 * 1024 * 1024,
             requests_bytes_max: 320 * 1024 * 1024,
-            head_time_max: Duration::from_secs(60),
+            head_time_max: Duration::from_secs(300),
             body_time_max: Duration::from_secs(30),
             stall_time_max: Duration::from_secs(60),
             handshake_time_max: Duration::from_secs(5),
