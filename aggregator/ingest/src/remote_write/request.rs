@@ -20,6 +20,8 @@ use super::{Protocol, Rejections, WriteError};
 const DECODED_BYTES_MAX: usize = 32 << 20;
 /// The most series of a request; each costs a table entry even when it is empty.
 const SERIES_MAX: usize = 100_000;
+/// What a series of 1.0 with a sample takes, decompressed: room is made for as many.
+const SERIES_BYTES_USUAL: usize = 256;
 /// The most samples of a request; they may be as short as 2 bytes each.
 const SAMPLES_MAX: usize = 500_000;
 /// The most exemplars of a request; more are left out.
@@ -112,9 +114,12 @@ impl Request {
     }
 
     fn walk(protocol: Protocol, body: Vec<u8>, guesses: bool) -> Result<Self, WriteError> {
+        let series = (body.len() / SERIES_BYTES_USUAL).min(SERIES_MAX);
         let mut request = Self {
             protocol,
             guesses,
+            series: Vec::with_capacity(series),
+            samples: Vec::with_capacity(series),
             ..Self::default()
         };
         match protocol {
