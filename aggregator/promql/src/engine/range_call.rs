@@ -8,14 +8,14 @@ use storage::{RollupColumns, Samples, WantedLabels};
 use super::evaluator::{Evaluator, Scope, metric_name};
 use super::parallel::SeriesWork;
 use super::range_function::{self, Arguments, Context, RangeFunction};
-use super::rollup::{self, ElementAxes, Elements};
+use super::rollup::{self, Changing, ElementAxes, Elements};
 use super::select::{Asked, Purpose, range_read};
 use super::sorted::sorted;
 use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
 use super::value::{Emit, Evaluated, Series, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery, VectorSelector};
-use crate::functions::rate::{self, Changes, Points};
+use crate::functions::rate::{self, Changes, Points, Stretch};
 use crate::{Column, Grid, Note, QueryError};
 
 /// What a sample takes while it is held: its time, its value, and as much again where these were read from.
@@ -250,8 +250,11 @@ impl<'q> Evaluator<'q> {
         };
         let windows = floats.axis.rate_windows(ranges.look, ranges.range_ms, kind);
         let changes = Changes {
-            firsts: &floats.values,
-            lasts: &floats.values,
+            stretches: &[Stretch {
+                start: 0,
+                firsts: &floats.values,
+                lasts: &floats.values,
+            }],
             falls: &resets,
             places: 1,
         };
@@ -288,9 +291,16 @@ impl<'q> Evaluator<'q> {
         }
         self.check_points(largest)?;
         self.worked(axis.len() + column.len())?;
-        elements.read(&axis, tracks, applied.function, wanted);
-        let windows = (ranges.look, ranges.range_ms);
-        elements.put(&axis, applied.function, windows, &mut column.floats);
+        let out = &mut column.floats;
+        if let RangeFunction::Rate(kind) = applied.function {
+            let Some(changing) = Changing::of(&axis, tracks, kind) else {
+                return Ok(false);
+            };
+            changing.put_rates(&axis, kind, (ranges.look, ranges.range_ms), out);
+        } else {
+            elements.read(&axis, tracks, applied.function, wanted);
+            elements.put(&axis, applied.function, out);
+        }
         Ok(true)
     }
 

@@ -22,7 +22,7 @@ use super::window::{LookTimes, Reach};
 use crate::functions::float::KahanSum;
 use crate::functions::over_time;
 use crate::functions::rate::{
-    Change, Changes, RateKind, RateWindow, RateWindows, Spacing, extrapolate, falls,
+    Change, Changes, RateKind, RateWindow, RateWindows, Spacing, Stretch, extrapolate, falls,
 };
 use crate::result::ABSENT;
 use crate::{Column, Note};
@@ -334,12 +334,114 @@ fn is_of((times, shape): &SharedBuckets, segment: &Segment) -> bool {
     }
 }
 
+/// How the values of a series' elements change: what rates look at.
+#[derive(Debug)]
+pub(crate) struct Changing<'a> {
+    stretches: Vec<Stretch<'a>>,
+    /// What resets took, in order, and where: twice the number of the element, 1 more when it was inside it and not just before.
+    falls: Vec<(usize, f64)>,
+}
+
+impl<'a> Changing<'a> {
+    /// Returns what a rate of this kind looks at; `None`: the store has not given the columns that tell it.
+    pub(crate) fn of(axis: &ElementAxis, tracks: &'a Tracks<'_>, kind: RateKind) -> Option<Self> {
+        let mut stretches = Vec::with_capacity(axis.runs.len());
+        let mut losses = Vec::with_capacity(axis.runs.len());
+        let mut start = 0;
+        for run in &axis.runs {
+            let (firsts, lasts, lost) = match run {
+                // A float is its own ends.
+                Run::Floats(rows) => {
+                    let values = &tracks.floats.values[rows.clone()];
+                    (values, values, None)
+                }
+                Run::Buckets { segment, rows } => {
+                    let segment = &tracks.rollups[*segment];
+                    let column = |column| values_of(segment, column)?.get(rows.clone());
+                    let lost = if kind.counter {
+                        Some(column(RollupColumn::Lost)?)
+                    } else {
+                        None
+                    };
+                    (
+                        column(RollupColumn::First)?,
+                        column(RollupColumn::Last)?,
+                        lost,
+                    )
+                }
+            };
+            stretches.push(Stretch {
+                start,
+                firsts,
+                lasts,
+            });
+            losses.push(lost);
+            start += firsts.len();
+        }
+        let falls = if kind.counter {
+            falls_of(&stretches, &losses)
+        } else {
+            Vec::new()
+        };
+        Some(Self { stretches, falls })
+    }
+
+    /// Puts the rates over windows in which there is nothing beside elements into an empty column.
+    pub(crate) fn put_rates(
+        &self,
+        axis: &ElementAxis,
+        kind: RateKind,
+        (look, range_ms): (LookTimes, i64),
+        out: &mut [f64],
+    ) {
+        let changes = Changes {
+            stretches: &self.stretches,
+            falls: &self.falls,
+            places: 2,
+        };
+        axis.rate_windows(look, range_ms, kind).rates(changes, out);
+    }
+}
+
+/// Returns what resets took between elements and inside them, with its places. `losses`: by stretch, what each element lost inside.
+fn falls_of(stretches: &[Stretch<'_>], losses: &[Option<&[f64]>]) -> Vec<(usize, f64)> {
+    let mut out = Vec::new();
+    let mut last: Option<f64> = None;
+    for (stretch, lost) in stretches.iter().zip(losses) {
+        let Stretch {
+            start,
+            firsts,
+            lasts,
+        } = *stretch;
+        let lost = lost.unwrap_or_default();
+        // Nearly always there are none, and that is found out several values at a time.
+        let at_start = firsts
+            .first()
+            .zip(last)
+            .is_some_and(|(first, last)| *first < last);
+        let between = falls(lasts, firsts.get(1..).unwrap_or_default());
+        let inside = lost.iter().fold(false, |any, lost| any | (*lost != 0.0));
+        if at_start || between || inside {
+            for (index, first) in firsts.iter().enumerate() {
+                let before = index.checked_sub(1).map(|before| lasts[before]).or(last);
+                let element = start + index;
+                let fallen = before.filter(|before| first < before);
+                out.extend(fallen.map(|before| (2 * element, before)));
+                let lost = lost.get(index).filter(|lost| **lost != 0.0);
+                out.extend(lost.map(|lost| (2 * element + 1, *lost)));
+            }
+        }
+        last = lasts.last().copied().or(last);
+    }
+    out
+}
+
 /// The values of a series' elements; a buffer for one series after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Elements {
-    /// By column; those that are not needed are empty, and what was lost is when nothing was.
+    /// By column; those that are not needed are empty.
     columns: [Vec<f64>; 6],
-    /// What resets took, in order, and where: twice the number of the element, 1 more when it was inside it and not just before.
+    /// See [`Changing`].
     falls: Vec<(usize, f64)>,
 }
 
@@ -355,18 +457,14 @@ impl Elements {
         for column in RollupColumn::ALL {
             let held = &mut self.columns[column as usize];
             held.clear();
-            if !wanted.contains(column)
-                || (column == RollupColumn::Lost && !loses(axis, &tracks.rollups))
-            {
+            // What was lost is among the falls.
+            if !wanted.contains(column) || column == RollupColumn::Lost {
                 continue;
             }
             held.reserve(axis.ends.len());
             for run in &axis.runs {
                 match run {
                     // A float is its own sum, extremes and ends.
-                    Run::Floats(rows) if column == RollupColumn::Lost => {
-                        held.resize(held.len() + rows.len(), 0.0);
-                    }
                     Run::Floats(rows) => {
                         held.extend_from_slice(&tracks.floats.values[rows.clone()]);
                     }
@@ -379,56 +477,19 @@ impl Elements {
                 }
             }
         }
-        self.falls.clear();
-        if matches!(
-            function,
-            RangeFunction::Rate(RateKind { counter: true, .. })
-        ) {
-            self.find_falls();
-        }
+        let changing = match function {
+            RangeFunction::Rate(kind) => Changing::of(axis, tracks, kind),
+            _ => None,
+        };
+        self.falls = changing.map(|changing| changing.falls).unwrap_or_default();
     }
 
     fn column(&self, column: RollupColumn) -> &[f64] {
         &self.columns[column as usize]
     }
 
-    fn find_falls(&mut self) {
-        let [firsts, lasts, lost] = [RollupColumn::First, RollupColumn::Last, RollupColumn::Lost]
-            .map(|column| self.columns[column as usize].as_slice());
-        // Nearly always there are none, and that is found out several values at a time.
-        let between = falls(lasts, firsts.get(1..).unwrap_or_default());
-        if !between && lost.is_empty() {
-            return;
-        }
-        for (element, first) in firsts.iter().enumerate() {
-            let before = element.checked_sub(1).map(|before| lasts[before]);
-            let fallen = before.filter(|before| first < before);
-            self.falls
-                .extend(fallen.map(|before| (2 * element, before)));
-            let inside = lost.get(element).filter(|lost| **lost != 0.0);
-            self.falls
-                .extend(inside.map(|lost| (2 * element + 1, *lost)));
-        }
-    }
-
-    /// Puts the values of a function over windows in which there is nothing beside buckets into an empty column.
-    pub(crate) fn put(
-        &self,
-        axis: &ElementAxis,
-        function: RangeFunction,
-        (look, range_ms): (LookTimes, i64),
-        out: &mut [f64],
-    ) {
-        if let RangeFunction::Rate(kind) = function {
-            let changes = Changes {
-                firsts: self.column(RollupColumn::First),
-                lasts: self.column(RollupColumn::Last),
-                falls: &self.falls,
-                places: 2,
-            };
-            axis.rate_windows(look, range_ms, kind).rates(changes, out);
-            return;
-        }
+    /// Puts the values of a function that is no rate over windows in which there is nothing beside buckets into an empty column.
+    pub(crate) fn put(&self, axis: &ElementAxis, function: RangeFunction, out: &mut [f64]) {
         for (cell, window) in out.iter_mut().zip(&axis.windows) {
             let (low, high) = (window.0 as usize, window.1 as usize);
             if low < high {
@@ -574,19 +635,6 @@ impl Elements {
             None => Value::Float(self.column(column)[element]),
         }
     }
-}
-
-/// Whether resets took anything inside the buckets. Nearly always they did not, and that is found out several values at a time.
-fn loses(axis: &ElementAxis, segments: &[Segment]) -> bool {
-    axis.runs.iter().any(|run| match run {
-        Run::Floats(_) => false,
-        Run::Buckets { segment, rows } => {
-            let lost = values_of(&segments[*segment], RollupColumn::Lost);
-            let lost = lost.and_then(|lost| lost.get(rows.clone()));
-            // What cannot be told is taken as lost.
-            lost.is_none_or(|lost| lost.iter().fold(false, |any, lost| any | (*lost != 0.0)))
-        }
-    })
 }
 
 fn values_of(segment: &Segment, column: RollupColumn) -> Option<&[f64]> {

@@ -293,12 +293,41 @@ struct SharedWindow {
 /// part is not its last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changes<'a> {
-    pub(crate) firsts: &'a [f64],
-    pub(crate) lasts: &'a [f64],
+    /// In order, without gaps.
+    pub(crate) stretches: &'a [Stretch<'a>],
     /// Where resets were, rising, and what was lost at each.
     pub(crate) falls: &'a [(usize, f64)],
     /// How far places of falls are apart from one part to the next; a multiple of this is where one part goes over into the next.
     pub(crate) places: usize,
+}
+
+/// Parts of a series that follow one another in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch<'a> {
+    /// Which part of the series the first one is.
+    pub(crate) start: usize,
+    pub(crate) firsts: &'a [f64],
+    /// As many.
+    pub(crate) lasts: &'a [f64],
+}
+
+impl Stretch<'_> {
+    const fn end(&self) -> usize {
+        self.start + self.firsts.len()
+    }
+}
+
+/// Finds the stretches of parts that are asked for in rising order.
+struct Cursor<'a>(&'a [Stretch<'a>]);
+
+impl<'a> Cursor<'a> {
+    /// Returns the stretch of a part, and where in it the part is.
+    fn find(&mut self, part: usize) -> (&'a Stretch<'a>, usize) {
+        while self.0[0].end() <= part {
+            self.0 = &self.0[1..];
+        }
+        (&self.0[0], part - self.0[0].start)
+    }
 }
 
 impl RateWindows {
@@ -346,15 +375,20 @@ impl RateWindows {
         for steps in &self.steps {
             self.one_by_one(done..steps.windows.start, of, out);
             done = steps.windows.end;
-            for at in (0..steps.factors.len()).step_by(STEPS_AT_ONCE) {
-                let factors = &steps.factors[at..];
-                let factors = &factors[..factors.len().min(STEPS_AT_ONCE)];
-                let (part, window) = (steps.first + at, steps.windows.start + at);
-                let (parts, windows) = (part..part + factors.len(), window..window + factors.len());
-                let (firsts, lasts) = (&of.firsts[parts.clone()], &of.lasts[parts]);
-                let near_zero = put_steps(firsts, lasts, factors, &mut out[windows.clone()]);
-                if near_zero && self.kind.counter {
-                    self.one_by_one(windows, of, out);
+            let parts = steps.first..steps.first + steps.factors.len();
+            for stretch in of.stretches {
+                let (start, end) = (stretch.start.max(parts.start), stretch.end().min(parts.end));
+                for at in (start..end).step_by(STEPS_AT_ONCE) {
+                    let until = (at + STEPS_AT_ONCE).min(end);
+                    let values = at - stretch.start..until - stretch.start;
+                    let (firsts, lasts) = (&stretch.firsts[values.clone()], &stretch.lasts[values]);
+                    let (at, until) = (at - steps.first, until - steps.first);
+                    let windows = steps.windows.start + at..steps.windows.start + until;
+                    let cells = &mut out[windows.clone()];
+                    let near_zero = put_steps(firsts, lasts, &steps.factors[at..until], cells);
+                    if near_zero && self.kind.counter {
+                        self.one_by_one(windows, of, out);
+                    }
                 }
             }
         }
@@ -365,12 +399,15 @@ impl RateWindows {
         let windows = self.windows[range.clone()]
             .iter()
             .zip(&self.edges[range.clone()]);
+        let (mut lows, mut highs) = (Cursor(of.stretches), Cursor(of.stretches));
         for (cell, (shared, edges)) in out[range].iter_mut().zip(windows) {
             let (low, high) = (shared.low as usize, shared.high as usize);
             if shared.factor.is_nan() {
                 continue;
             }
-            let (first, last) = (of.firsts[low], of.lasts[high - 1]);
+            let (at_low, first) = lows.find(low);
+            let (at_high, last) = highs.find(high - 1);
+            let (first, last) = (at_low.firsts[first], at_high.lasts[last]);
             let mut change = last - first;
             if self.kind.counter && !of.falls.is_empty() {
                 let from = of.falls.partition_point(|(at, _)| *at <= low * of.places);
@@ -583,7 +620,8 @@ mod tests {
             let shared = RateWindows::new(std::iter::once((window, bounds, Spacing::of(&times[low..high]))), RATE);
             let mut rates = [f64::INFINITY];
             let falls = resets(points, (low, high));
-            shared.rates(Changes { firsts: &values, lasts: &values, falls: &falls, places: 1 }, &mut rates);
+            let stretches = [Stretch { start: 0, firsts: &values, lasts: &values }];
+            shared.rates(Changes { stretches: &stretches, falls: &falls, places: 1 }, &mut rates);
             prop_assert_eq!(rates[0], found.unwrap_or(f64::INFINITY));
         }
     }
@@ -602,7 +640,7 @@ mod tests {
 
         #[test]
         fn steps_gone_over_together_are_what_each_is(
-            parts in prop::collection::vec(any_part(), 2..400), counter in any::<bool>(), begun in prop_oneof![Just(0.0), Just(1e6)],
+            parts in prop::collection::vec(any_part(), 2..400), cut in any::<prop::sample::Index>(), counter in any::<bool>(), begun in prop_oneof![Just(0.0), Just(1e6)],
         ) {
             let kind = RateKind { counter, ..RATE };
             let count = u32::try_from(parts.len()).unwrap();
@@ -619,10 +657,16 @@ mod tests {
                 (first, value)
             });
             let (firsts, lasts): (Vec<f64>, Vec<f64>) = ends.unzip();
-            let of = Changes { firsts: &firsts, lasts: &lasts, falls: &[], places: 2 };
+            // In one stretch or two.
+            let cut = cut.index(parts.len());
+            let stretch = |range: Range<usize>| Stretch { start: range.start, firsts: &firsts[range.clone()], lasts: &lasts[range] };
+            let stretches = [stretch(0..cut), stretch(cut..parts.len())];
+            let of = Changes { stretches: &stretches, falls: &[], places: 2 };
+            let whole = [stretch(0..parts.len())];
+            let in_one = Changes { stretches: &whole, ..of };
             let (mut together, mut alone) = (vec![f64::INFINITY; parts.len()], vec![f64::INFINITY; parts.len()]);
             shared.rates(of, &mut together);
-            shared.one_by_one(0..parts.len(), of, &mut alone);
+            shared.one_by_one(0..parts.len(), in_one, &mut alone);
             let bits = |rates: &[f64]| rates.iter().map(|rate| rate.to_bits()).collect::<Vec<_>>();
             prop_assert_eq!(bits(&together), bits(&alone));
         }

@@ -29,8 +29,12 @@ pub(crate) struct PartitionReader {
     /// The block read last, and its number.
     block: Option<(u32, Arc<Vec<u8>>)>,
     /// By time column, first row and rows: the times, and those of them at either end.
-    times: HashMap<u64, (Times, TimeRange), BuildHasherDefault<Spread>>,
+    times: HashMap<u64, TimesOfPage, BuildHasherDefault<Spread>>,
+    /// Those looked up last.
+    last_times: Option<(u64, TimesOfPage)>,
 }
+
+type TimesOfPage = (Times, TimeRange);
 
 impl PartitionReader {
     /// Appends the pages of a series that touch `range`, whole, if all of them are plain. What is damaged is [`Appended::Other`]: whoever
@@ -167,7 +171,20 @@ impl PartitionReader {
         &mut self,
         partition: &Partition,
         page: &PagePlace,
-    ) -> Result<&(Times, TimeRange), PartitionError> {
+    ) -> Result<&TimesOfPage, PartitionError> {
+        let key = page.times_key();
+        let found = match self.last_times.take().filter(|(held, _)| *held == key) {
+            Some((_, found)) => found,
+            None => self.look_up_times(partition, page)?.clone(),
+        };
+        Ok(&self.last_times.insert((key, found)).1)
+    }
+
+    fn look_up_times(
+        &mut self,
+        partition: &Partition,
+        page: &PagePlace,
+    ) -> Result<&TimesOfPage, PartitionError> {
         if self.times.len() >= TIMES_MAX {
             self.times.clear();
         }
