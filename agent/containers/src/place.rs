@@ -1,5 +1,7 @@
 //! What a cgroup is, by its path.
 
+use scan::{cgroup_parts, container_id, pod_uid};
+
 /// What a cgroup holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -21,16 +23,12 @@ pub enum Place {
     Other,
 }
 
-/// Processes of runtimes that stand beside a container under its id.
-const BESIDE: [&str; 2] = ["crio-conmon", "libpod-conmon"];
-
 impl Place {
     /// Classifies the group `id`, a path from the root of the hierarchy.
     ///
     /// A path is read from its outermost end: what a container makes below its own group stays a part of it.
     pub fn of(id: &str) -> Self {
-        // containerd, told to use systemd's driver on a group that systemd does not have, writes SLICE:PREFIX:ID.
-        let mut parts = id.split(['/', ':']).filter(|part| !part.is_empty());
+        let mut parts = cgroup_parts(id);
         let (mut pod, mut rest) = (None, parts.clone());
         let Some(last) = parts.next_back() else {
             return Self::Root;
@@ -59,30 +57,6 @@ impl Place {
     pub(crate) const fn is_workload(&self) -> bool {
         matches!(self, Self::Container { .. } | Self::Pod { .. })
     }
-}
-
-/// `pod1b2c...` of the cgroupfs driver, or `kubepods-burstable-pod1b2c....slice` of systemd's.
-fn pod_uid(part: &str) -> Option<String> {
-    let part = part.strip_suffix(".slice").unwrap_or(part);
-    let uid = match part.rsplit_once("-pod") {
-        Some((_, uid)) => uid,
-        None => part.strip_prefix("pod")?,
-    };
-    let uid = uid.replace('_', "-");
-    // Pods that the kubelet has from a file have a digest.
-    let is_uid = matches!(uid.len(), 32 | 36)
-        && uid
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_uid.then_some(uid)
-}
-
-/// `ID` of the cgroupfs driver, or `cri-containerd-ID.scope` of systemd's.
-fn container_id(part: &str) -> Option<&str> {
-    let part = part.strip_suffix(".scope").unwrap_or(part);
-    let (prefix, id) = part.rsplit_once('-').unwrap_or(("", part));
-    let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (is_id && !BESIDE.contains(&prefix)).then_some(id)
 }
 
 #[cfg(test)]

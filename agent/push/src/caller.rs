@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use scan::{cgroup_parts, container_id, pod_uid};
+
 /// Where the kubelet keeps the logs of pods: folders `NAMESPACE_POD_UID`.
 const POD_LOGS: &str = "var/log/pods";
 /// Where it links to them: files `POD_NAMESPACE_CONTAINER-ID.log`.
@@ -70,39 +72,14 @@ impl Place {
     /// Reads one hierarchy's line, `NUMBER:CONTROLLERS:PATH`.
     fn of_line(line: &str) -> Option<Self> {
         let path = line.splitn(3, ':').nth(2)?;
-        // containerd, told to use systemd on cgroup v1, writes SLICE:PREFIX:ID.
-        let mut parts = path.split(['/', ':']).filter(|part| !part.is_empty());
+        let mut parts = cgroup_parts(path);
         let pod_uid = parts.by_ref().find_map(pod_uid)?;
         let container_id = parts.find_map(container_id).unwrap_or_default();
         Some(Self {
             pod_uid,
-            container_id,
+            container_id: container_id.to_owned(),
         })
     }
-}
-
-/// `pod1b2c...` of cgroupfs, or `kubepods-burstable-pod1b2c....slice` of systemd.
-fn pod_uid(part: &str) -> Option<String> {
-    let part = part.strip_suffix(".slice").unwrap_or(part);
-    let uid = match part.rsplit_once("-pod") {
-        Some((_, uid)) => uid,
-        None => part.strip_prefix("pod")?,
-    };
-    let uid = uid.replace('_', "-");
-    // Pods that the kubelet has from a file have a digest.
-    let is_uid = matches!(uid.len(), 32 | 36)
-        && uid
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_uid.then_some(uid)
-}
-
-/// `ID`, or `cri-containerd-ID.scope`.
-fn container_id(part: &str) -> Option<String> {
-    let part = part.strip_suffix(".scope").unwrap_or(part);
-    let id = part.rsplit_once('-').map_or(part, |(_, id)| id);
-    let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_id.then(|| id.to_owned())
 }
 
 fn pod_of(uid: &str, logs: &Path) -> Option<(String, String)> {

@@ -1,10 +1,15 @@
-//! Byte-level readers of what the kernel prints. None panics, whatever the bytes, and none allocates but [`text`], where it must.
+//! Readers of what the kernel prints, most of them of bytes. None panics, whatever the bytes, and none allocates but [`text`], where it must,
+//! and [`pod_uid`].
 //!
 //! Never here: files, and what a file's lines mean.
 
 #![forbid(unsafe_code)]
 
+mod cgroup;
+
 use std::borrow::Cow;
+
+pub use cgroup::{cgroup_parts, container_id, pod_uid};
 
 /// Returns the lines, without their ends.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
