@@ -1,5 +1,6 @@
 //! The agent: its parts, the order in which they start and stop.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use containers::Containers;
 use files::SharedFileSystem;
 use host::Host;
 use rows::{AgentId, Epoch};
-use runtime::{QueueReceiver, QueueSender, Task, TaskError, Tasks, Timer, Token, WhenFull, queue};
+use runtime::{
+    QueueReceiver, QueueSender, Task, TaskError, Tasks, Timer, Token, WhenFull, queue, run_apart,
+};
 use spool::Spool;
 use telemetry::Registry;
 use tokio::time::timeout;
@@ -227,7 +230,10 @@ impl Agent {
             },
             pushing,
             scraping: tasks.spawn("scraped targets", scraping),
-            uplink: tasks.spawn("uplink", uplink.run(sending.clone())),
+            uplink: {
+                let sending = sending.clone();
+                tasks.spawn_blocking("uplink", move || run_apart(uplink.run(sending)))
+            },
             collecting,
             sending,
         };
@@ -248,7 +254,7 @@ struct Parts {
     collector: Task<()>,
     pushing: Task<()>,
     scraping: Task<()>,
-    uplink: Task<()>,
+    uplink: Task<io::Result<()>>,
     collecting: Token,
     sending: Token,
 }
@@ -260,7 +266,7 @@ impl Parts {
             ended = &mut self.collector => Err(ended_early("collector", ended)),
             ended = &mut self.pushing => Err(ended_early("pushed groups", ended)),
             ended = &mut self.scraping => Err(ended_early("scraped targets", ended)),
-            ended = &mut self.uplink => Err(ended_early("uplink", ended)),
+            ended = &mut self.uplink => Err(ended_apart("uplink", ended)),
         };
         if timeout(GRACE, self.stop()).await.is_err() {
             tracing::warn!(
@@ -289,7 +295,7 @@ impl Parts {
 }
 
 /// Waits for a task that may have been waited for already.
-async fn wait(task: &mut Task<()>) {
+async fn wait<T>(task: &mut Task<T>) {
     if !task.is_finished()
         && let Err(error) = task.await
     {
@@ -304,6 +310,17 @@ fn ended_early(part: &'static str, ended: Result<(), TaskError>) -> AgentError {
             why: "it was not told to".to_owned(),
         },
         Err(error) => part_ended(part, &error),
+    }
+}
+
+/// The same of a part with a runtime of its own.
+fn ended_apart(part: &'static str, ended: Result<io::Result<()>, TaskError>) -> AgentError {
+    match ended {
+        Ok(Err(error)) => AgentError::PartEnded {
+            part,
+            why: format!("it gets no runtime: {error}; raise the limit of open files"),
+        },
+        ended => ended_early(part, ended.map(|_| ())),
     }
 }
 

@@ -1,12 +1,10 @@
 //! The collector's thread: ticks, and updates into the queue.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use clock::{Deadline, Monotonic, SharedClock};
-use runtime::{QueueSender, Timer, Token};
+use clock::{Monotonic, SharedClock};
+use runtime::{QueueSender, Token};
 use telemetry::Condition;
-use tokio::runtime::Handle;
 use uplink::Update;
 
 use crate::collection::Collection;
@@ -50,14 +48,14 @@ impl Collector {
         }
     }
 
-    /// Collects until `stop`, on this thread, which belongs to the runtime.
+    /// Collects until `stop`, on this thread, which it blocks.
     pub(crate) fn run(mut self, stop: &Token, ready: &Condition) {
-        let (runtime, timer) = (Handle::current(), Timer::new(Arc::clone(&self.clock)));
         loop {
-            let now = self.clock.monotonic();
-            let wait = self.schedule.next_due().saturating_since(now);
-            let waited = timer.until(Deadline::after(now, wait));
-            if runtime.block_on(stop.run(waited)).is_none() || !self.tick() {
+            let wait = self
+                .schedule
+                .next_due()
+                .saturating_since(self.clock.monotonic());
+            if stop.stopped_within(wait) || !self.tick() {
                 return;
             }
             ready.met();

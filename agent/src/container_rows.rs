@@ -14,6 +14,7 @@ use model::{LabelsBuilder, METRIC_NAME, Metadata, TimestampMs};
 use rows::{
     CohortBuilder, CohortId, Collected, Family, MetricMetadata, RowSink, SeriesDefinition, Sink,
 };
+use runtime::{Tasks, Timer, run_apart};
 use telemetry::Registry;
 use uplink::Update;
 
@@ -62,7 +63,8 @@ impl ContainerConfig {
     }
 }
 
-/// Reads all containers once and writes what they say. Names come from a snapshot, or from what is on the disk.
+/// Reads all containers once and writes what they say. Names come from the runtime, if there is one, or a snapshot, and from what is on the
+/// disk. Blocks; not for a worker of a runtime.
 pub fn exposed_containers(
     config: &ContainerConfig,
     clock: SharedClock,
@@ -70,6 +72,14 @@ pub fn exposed_containers(
 ) -> Result<String, AgentError> {
     let names = config.names()?;
     let metrics = Metrics::new(&Registry::new());
+    if let NameSource::Runtime(runtime) = &config.names {
+        let (names, metrics) = (names.clone(), metrics.clone());
+        let (timer, tasks) = (Timer::new(Arc::clone(&clock)), Tasks::new("names"));
+        let learning = containers::learn_once(runtime.clone(), names, metrics, timer, tasks);
+        if let Err(error) = run_apart(learning) {
+            tracing::warn!(%error, "the container runtime cannot be asked; names come from the disk");
+        }
+    }
     let at = TimestampMs::from(clock.wall());
     let containers = Containers::new(config.containers.clone(), names, metrics, clock);
     let latest = Arc::new(Latest::of_containers());

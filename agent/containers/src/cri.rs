@@ -82,6 +82,30 @@ pub async fn follow(
     follower.metrics.cri_connected.set(0.0);
 }
 
+/// Asks the runtime, if there is one, once for all it has; for who looks at the machine and ends. Takes milliseconds, and at most some tens
+/// of seconds when the runtime does not answer; then names come from the disk.
+pub async fn learn_once(
+    config: CriConfig,
+    names: Names,
+    metrics: Metrics,
+    timer: Timer,
+    tasks: Tasks,
+) {
+    let mut follower = Follower {
+        names,
+        metrics,
+        timer,
+        tasks,
+        backoff: Backoff::default(),
+        was_lost: false,
+    };
+    if let Some(socket) = config.find()
+        && let Err(error) = follower.ask(&socket).await
+    {
+        follower.lost(&socket, &error);
+    }
+}
+
 struct Follower {
     names: Names,
     metrics: Metrics,
@@ -97,14 +121,25 @@ impl Follower {
         if let Some(socket) = config.find() {
             let Err(error) = self.follow(&socket).await;
             self.metrics.cri_connected.set(0.0);
-            self.metrics.cri_errors.inc();
-            if !std::mem::replace(&mut self.was_lost, true) {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, socket = %socket.display(), "the container runtime does not answer; names come from the disk meanwhile");
-            }
+            self.lost(&socket, &error);
         }
         let mut random = fastrand::Rng::new();
         self.timer.sleep(self.backoff.next(&mut random)).await;
+    }
+
+    /// Takes note that the runtime does not answer.
+    fn lost(&mut self, socket: &Path, error: &CallError) {
+        self.metrics.cri_errors.inc();
+        if !std::mem::replace(&mut self.was_lost, true) {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, socket = %socket.display(), "the container runtime does not answer; names come from the disk meanwhile");
+        }
+    }
+
+    async fn ask(&self, socket: &Path) -> Result<(), CallError> {
+        let client = self.within(Client::connect(socket, &self.tasks)).await?;
+        self.list(&client).await?;
+        self.ask_filesystems(&client).await
     }
 
     async fn follow(&mut self, socket: &Path) -> Result<std::convert::Infallible, CallError> {

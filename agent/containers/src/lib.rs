@@ -41,7 +41,7 @@ mod watch;
 
 pub use config::ContainersConfig;
 pub use containers::{Containers, Showing, Taken, Taker, Tier};
-pub use cri::{CriConfig, follow};
+pub use cri::{CriConfig, follow, learn_once};
 pub use devices::DeviceNames;
 pub use families::LABELS;
 pub use files::{CgroupFile, FILE_BYTES_MAX, Files};

@@ -1,7 +1,8 @@
 //! The shell: one task that owns the spool, makes batches of what collectors bring, and keeps a session with the aggregator.
 //!
-//! The spool's writes and syncs block, briefly; the task runs them where they are (`block_in_place`), since nothing else of the
-//! agent waits for this thread. Rows that come while there is no connection go into the spool all the same.
+//! The spool's writes and syncs block, briefly; the task runs them where they are. On a worker of a runtime with several each of them
+//! moves the others' tasks to another thread and back, some six times for a batch, so an agent runs the uplink apart, on a thread and a
+//! runtime of its own that has its connection as well. Rows that come while there is no connection go into the spool all the same.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,9 +13,8 @@ use bytes::Bytes;
 use clock::{Deadline, SharedClock};
 use files::SharedFileSystem;
 use model::TimestampMs;
-use runtime::{Backoff, QueueReceiver, Timer, Token};
+use runtime::{Backoff, QueueReceiver, Timer, Token, block_here};
 use spool::{DestinationError, Spool};
-use tokio::task::block_in_place;
 use transport::{
     CertificateDer, CloseReason, ConnectError, Connection, ConnectionError, Connector,
     IdentityStore, PendingKey, ReceiveError, TransportKind,
@@ -199,7 +199,11 @@ impl Uplink {
         while let Some(update) = self.updates.try_receive() {
             self.take(update);
         }
-        block_in_place(|| self.spool.close());
+        let Self {
+            spool, connector, ..
+        } = self;
+        block_here(|| spool.close());
+        connector.finish().await;
     }
 
     async fn session_failed(&mut self, connection: &Connection, error: &SessionEnd, stop: &Token) {
@@ -227,12 +231,12 @@ impl Uplink {
             } = self;
             let mut connecting = std::pin::pin!(connector.connect(&target));
             loop {
-                let upkeep = block_in_place(|| upkeep_due(spool, clock));
+                let upkeep = block_here(|| upkeep_due(spool, clock));
                 tokio::select! {
                     connected = connecting.as_mut() => break connected,
                     () = stop.stopped() => return None,
                     update = updates.receive() => match update {
-                        Some(update) => block_in_place(|| take(maker, spool, clock, update)),
+                        Some(update) => block_here(|| take(maker, spool, clock, update)),
                         None => stop.stopped().await,
                     },
                     () = until(timer, upkeep) => {}
@@ -262,7 +266,7 @@ impl Uplink {
     async fn collect_for(&mut self, pause: Duration, stop: &Token) {
         let until_then = Deadline::after(self.clock.monotonic(), pause);
         while !until_then.passed(self.clock.monotonic()) {
-            let upkeep = block_in_place(|| upkeep_due(&mut self.spool, &self.clock));
+            let upkeep = block_here(|| upkeep_due(&mut self.spool, &self.clock));
             tokio::select! {
                 () = self.timer.until(until_then) => return,
                 () = stop.stopped() => return,
@@ -373,7 +377,7 @@ impl Uplink {
             return Ok(None);
         }
         self.read_after = None;
-        let next = block_in_place(|| {
+        let next = block_here(|| {
             upkeep_due(&mut self.spool, &self.clock);
             self.delivery.poll_send(now, &mut self.spool)
         });
@@ -398,7 +402,7 @@ impl Uplink {
 
     fn receive(&mut self, message: StoreMessage) -> Result<(), SessionEnd> {
         let (now, wall) = (self.clock.monotonic(), TimestampMs::from(self.clock.wall()));
-        block_in_place(|| self.delivery.receive(now, wall, message, &mut self.spool))?;
+        block_here(|| self.delivery.receive(now, wall, message, &mut self.spool))?;
         if self.delivery.is_open() {
             self.backoff.reset();
         }
@@ -424,7 +428,7 @@ impl Uplink {
                     body,
                 } => {
                     tracing::error!(%epoch, %number, message, "batch put into quarantine");
-                    block_in_place(|| {
+                    block_here(|| {
                         self.quarantine
                             .put((epoch, number), body.as_deref().unwrap_or_default())
                     });
@@ -476,7 +480,7 @@ impl Uplink {
             return;
         };
         let chain = chain.into_iter().map(CertificateDer::from).collect();
-        match block_in_place(|| self.identity.renew(&key, chain)) {
+        match block_here(|| self.identity.renew(&key, chain)) {
             Ok(()) => {
                 self.renew_after =
                     Deadline::after(self.clock.monotonic(), self.identity.renewal_in())
@@ -486,7 +490,7 @@ impl Uplink {
     }
 
     fn take(&mut self, update: Update) {
-        block_in_place(|| take(&mut self.maker, &mut self.spool, &self.clock, update));
+        block_here(|| take(&mut self.maker, &mut self.spool, &self.clock, update));
     }
 
     /// When something is to be done although nothing happens.
@@ -496,7 +500,7 @@ impl Uplink {
             .delivery
             .next_timeout()
             .map(|at| Deadline::after(now, at.saturating_since(now)));
-        let upkeep = block_in_place(|| upkeep_due(&mut self.spool, &self.clock));
+        let upkeep = block_here(|| upkeep_due(&mut self.spool, &self.clock));
         let renewal = self.delivery.is_open().then_some(self.renew_after);
         [delivery, upkeep, renewal, self.read_after]
             .into_iter()

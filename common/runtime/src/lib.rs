@@ -23,7 +23,7 @@ mod threads;
 mod timer;
 
 pub use backoff::Backoff;
-pub use build::{BLOCKING_THREADS, multi_thread};
+pub use build::{BLOCKING_THREADS, block_here, multi_thread, run_apart};
 pub use permits::{Permit, Permits, PermitsStats};
 pub use queue::{QueueReceiver, QueueSender, QueueStats, SendError, WhenFull, queue};
 pub use shutdown::{Part, Phase, Shutdown, ShutdownReport, Token};

@@ -7,7 +7,10 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -260,6 +263,22 @@ impl Token {
             .expect("the sender lives in `self`");
     }
 
+    /// Blocks this thread for `duration`, or until the stop, and returns whether that came; may return early without it. For a thread that
+    /// does nothing else: it wakes by itself, where a task's timer wakes another one first.
+    pub fn stopped_within(&self, duration: Duration) -> bool {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut stopped = pin!(self.stopped());
+        let mut is_stopped = || {
+            let mut context = Context::from_waker(&waker);
+            stopped.as_mut().poll(&mut context).is_ready()
+        };
+        if is_stopped() {
+            return true;
+        }
+        thread::park_timeout(duration);
+        is_stopped()
+    }
+
     /// Runs `future` until it ends, or returns `None` at the stop.
     pub async fn run<F: Future>(&self, future: F) -> Option<F::Output> {
         tokio::select! {
@@ -267,6 +286,15 @@ impl Token {
             () = self.stopped() => None,
             output = future => Some(output),
         }
+    }
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -355,6 +383,20 @@ mod tests {
         root.stop();
         sibling.stopped().await;
         assert!(root.child().is_stopped());
+    }
+
+    #[test]
+    fn a_thread_that_waits_hears_the_stop() {
+        let root = Token::new();
+        assert!(!root.stopped_within(Duration::from_millis(1)));
+        let leaf = root.child();
+        let waiting = thread::spawn(move || {
+            // May return early: what it was woken by is not said.
+            while !leaf.stopped_within(Duration::from_secs(3_600)) {}
+        });
+        root.stop();
+        waiting.join().unwrap();
+        assert!(root.stopped_within(Duration::from_secs(3_600)));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::Task;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::{Connection, TransportKind};
 use crate::dialer::Dialer;
@@ -20,6 +20,9 @@ use crate::identity::IdentityStore;
 use crate::listener::Transports;
 use crate::refusal::RefusalReason;
 use crate::session_tls::session_config;
+
+/// How long the last packets of closed connections are waited for: three times what QUIC gives a peer to answer, on a slow path.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -167,6 +170,20 @@ impl Connector {
             let (dialer, target) = (Arc::clone(&self.dialer), target.to_owned());
             let dial = async move { dialer.dial(&target, Transports::QuicOnly).await };
             probe.running = Some(self.dialer.tasks.spawn("probe quic", dial));
+        }
+    }
+
+    /// Waits until connections that were closed have told their peers, at most a second; before its runtime ends. All of them must have
+    /// been dropped.
+    pub async fn finish(&self) {
+        if timeout(FINISH_WITHIN, self.dialer.tasks.join())
+            .await
+            .is_err()
+        {
+            tracing::debug!(
+                tasks = self.tasks(),
+                "the runtime of connections ends before they did"
+            );
         }
     }
 

@@ -203,15 +203,20 @@ impl Scene {
         }
     }
 
-    fn begin(&self) {
+    /// Lets the runtime answer; returns where.
+    fn serve(&self) -> CriConfig {
         let listener = UnixListener::bind(&self.socket).unwrap();
         self.tasks
             .spawn("fake", self.fake.clone().serve(listener))
             .detach();
-        let config = CriConfig {
+        CriConfig {
             socket: Some(self.socket.clone()),
             rootfs: PathBuf::from("/nowhere"),
-        };
+        }
+    }
+
+    fn begin(&self) {
+        let config = self.serve();
         let timer = Timer::new(Arc::new(SystemClock::new()));
         let (names, metrics) = (self.names.clone(), self.metrics.clone());
         let following = follow(
@@ -322,6 +327,29 @@ async fn a_runtime_without_events_is_asked_when_a_name_is_wanted() {
     scene.names.want();
     scene.until(|scene| scene.names.about("c").is_some()).await;
     scene.stop.stop();
+}
+
+#[tokio::test]
+async fn who_looks_once_learns_all_there_is() {
+    let scene = Scene::new(false);
+    scene.fake.state.send_modify(|state| {
+        state.sandboxes.push(sandbox("s"));
+        state.containers.push(container("c", "s"));
+    });
+    let timer = || Timer::new(Arc::new(SystemClock::new()));
+    let learn = async |config: CriConfig| {
+        let (names, metrics) = (scene.names.clone(), scene.metrics.clone());
+        learn_once(config, names, metrics, timer(), scene.tasks.clone()).await;
+    };
+    let nobody = CriConfig {
+        socket: Some(scene.socket.clone()),
+        rootfs: PathBuf::from("/nowhere"),
+    };
+    learn(nobody).await;
+    assert!(scene.names.about("c").is_none());
+    learn(scene.serve()).await;
+    let process = scene.names.about("s").unwrap().process;
+    assert!(scene.names.about("c").is_some() && process == Some(4_711));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Frames, order, back-pressure, ends.
 
 use bytes::Bytes;
+use runtime::{Tasks, run_apart};
 use wire::{AgentMessage, StreamId, encode_message};
 
 use super::world::*;
@@ -92,6 +93,39 @@ async fn a_close_comes_after_all_that_was_sent_and_says_why() {
         listener.stats().connections == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_close_is_heard_although_the_runtime_of_the_agent_ends_with_it() {
+    let world = World::new();
+    let listener = world.listen().await;
+    let tasks = Tasks::new("test");
+    for transports in EACH {
+        let connector = connector(&world.agent(&format!("{transports:?}")), transports);
+        let target = listener.address().to_string();
+        let visit = async move {
+            let agent = connector.connect(&target).await.unwrap();
+            let hello = agent.send_message(StreamId::Session, &floor(1));
+            hello.await.unwrap();
+            agent.close(CloseReason::ShuttingDown, "").await;
+            drop(agent);
+            connector.finish().await;
+            connector.tasks()
+        };
+        let visiting = tasks.spawn_blocking("visit", || run_apart(visit));
+        let receive = async {
+            let store = listener.accept().await.unwrap().connection;
+            store.receive::<AgentMessage>().await.unwrap();
+            store.receive::<AgentMessage>().await.unwrap_err()
+        };
+        let told = ConnectionError::ClosedByPeer {
+            reason: CloseReason::ShuttingDown,
+            message: String::new(),
+        };
+        let heard = within(receive).await;
+        assert_eq!(heard, ReceiveError::Ended(told), "{transports:?}");
+        assert_eq!(within(visiting).await.unwrap().unwrap(), 0);
+    }
 }
 
 #[tokio::test]
