@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clock::{Clock, Deadline, SharedClock};
+use clock::{Clock, Deadline, Monotonic, SharedClock};
 use exposition::Format;
 use files::SharedFileSystem;
 use model::TimestampMs;
@@ -254,12 +254,25 @@ impl Pushing {
             next_part: 0,
             upkeep_at: Deadline::after(self.0.clock.monotonic(), Duration::ZERO),
             harvest_at: None,
+            is_idle: false,
             pushing: self,
             updates,
             tasks,
         };
         while stop.run(courier.step()).await.is_some() {}
         courier.close().await;
+    }
+
+    /// Keeps the gateway in order; returns when that is due again, and whether it is only after the next change.
+    fn upkeep(&self) -> (Option<Monotonic>, bool) {
+        let now = self.now();
+        let upkeep = self.gateway().upkeep(now);
+        if let Some(file) = upkeep.sync {
+            // Without the lock: pushes go on meanwhile.
+            let outcome = file.sync_data();
+            self.gateway().synced(outcome);
+        }
+        (upkeep.again, upkeep.is_idle)
     }
 
     fn gateway(&self) -> MutexGuard<'_, Gateway> {
@@ -290,6 +303,8 @@ struct Courier {
     upkeep_at: Deadline,
     /// When rows may be taken again; `None`: at once.
     harvest_at: Option<Deadline>,
+    /// There is nothing to sample and nothing to keep in order, before the next change.
+    is_idle: bool,
 }
 
 impl Courier {
@@ -317,13 +332,19 @@ impl Courier {
             self.harvest();
             self.harvest_at = Some(Deadline::after(now, PACE));
         }
-        let mut wake = self.sample_at.min(self.upkeep_at);
-        if let (true, Some(at)) = (has_rows, self.harvest_at) {
-            wake = wake.min(at);
-        }
+        let rounds = (!self.is_idle).then(|| self.sample_at.min(self.upkeep_at));
+        let harvest = self.harvest_at.filter(|_| has_rows);
+        let wake = rounds.into_iter().chain(harvest).min();
+        let timer = &self.timer;
+        let waiting = async {
+            match wake {
+                Some(wake) => timer.until(wake).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = self.timer.until(wake) => {}
-            () = self.pushing.0.arrived.notified(), if !has_rows => {}
+            () = waiting => {}
+            () = self.pushing.0.arrived.notified(), if !has_rows => self.is_idle = false,
         }
     }
 
@@ -344,19 +365,15 @@ impl Courier {
     }
 
     async fn upkeep(&mut self) {
-        let pushing = self.pushing.clone();
-        let upkeep = move || {
-            let now = pushing.now();
-            let upkeep = pushing.gateway().upkeep(now);
-            if let Some(file) = upkeep.sync {
-                // Without the lock: pushes go on meanwhile.
-                let outcome = file.sync_data();
-                pushing.gateway().synced(outcome);
-            }
-            upkeep.again
+        let (again, is_idle) = if self.pushing.gateway().is_on_disk() {
+            let pushing = self.pushing.clone();
+            let upkeep = move || pushing.upkeep();
+            let upkeep = self.tasks.spawn_blocking("upkeep of pushed groups", upkeep);
+            upkeep.await.unwrap_or_default()
+        } else {
+            self.pushing.upkeep()
         };
-        let again = self.tasks.spawn_blocking("upkeep of pushed groups", upkeep);
-        let again = again.await.unwrap_or_default();
+        self.is_idle = is_idle;
         let now = self.timer.now();
         let interval = self.pushing.0.config.sync_interval.min(SYNC_INTERVAL);
         let next = again.map_or(interval, |again| again.saturating_since(now).min(interval));

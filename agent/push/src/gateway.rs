@@ -79,6 +79,8 @@ pub struct Upkeep {
     pub again: Option<Monotonic>,
     /// A file to sync, without the gateway's lock; whether that worked is to be [told](Gateway::synced).
     pub sync: Option<SharedFile>,
+    /// Nothing is held, in memory or on disk: until the next change there is nothing to do.
+    pub is_idle: bool,
 }
 
 /// Groups, in memory and on disk.
@@ -207,7 +209,13 @@ impl Gateway {
         Upkeep {
             again,
             sync: self.journal.as_mut().and_then(Journal::unsynced),
+            is_idle: self.journal.is_none() && stats.groups == 0,
         }
+    }
+
+    /// Returns whether groups are kept on disk: then [`upkeep`](Self::upkeep) may write all of them.
+    pub const fn is_on_disk(&self) -> bool {
+        self.journal.is_some()
     }
 
     /// Takes note of how a sync went.
