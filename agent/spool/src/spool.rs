@@ -70,7 +70,7 @@ struct Active {
     /// When it is full.
     bytes_max: u64,
     unsynced_bytes: u64,
-    /// When unsynced bytes were first seen by [`Spool::sync_if_due`].
+    /// Since when something is unsynced that is needed, as [`Spool::sync_if_due`] has seen it.
     unsynced_since: Option<Monotonic>,
     /// Whether its name is durable.
     entry_synced: bool,

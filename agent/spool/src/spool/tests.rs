@@ -568,7 +568,8 @@ fn syncs_come_by_time_or_bytes_and_not_for_what_is_delivered() {
     for number in 0..2 {
         small.spool.acknowledge(one, Epoch(1), BatchNumber(number));
     }
-    small.spool.sync_if_due(at(2_000));
+    let due = small.spool.sync_if_due(at(2_000));
+    assert_eq!(due, Some(at(10_000)), "only the cursor is to be written");
     small.spool.sync_if_due(at(4_000));
     assert_eq!(small.spool.stats().syncs, 1);
     small.append(2, 100);

@@ -19,12 +19,12 @@ impl Spool {
     pub fn sync_if_due(&mut self, now: Monotonic) -> Option<Monotonic> {
         let settings = &self.settings;
         let (interval, bytes) = (settings.sync_interval, settings.sync_bytes);
-        if let Some(active) = &mut self.active
-            && active.unsynced_bytes > 0
-        {
-            let since = *active.unsynced_since.get_or_insert(now);
-            if active.unsynced_bytes >= bytes || now >= since + interval {
-                self.sync_unless_settled();
+        let needed = self.needs_sync();
+        if let Some(active) = &mut self.active {
+            active.unsynced_since = needed.then(|| active.unsynced_since.unwrap_or(now));
+            let is_due = |since| active.unsynced_bytes >= bytes || now >= since + interval;
+            if active.unsynced_since.is_some_and(is_due) {
+                self.sync_active();
             }
         }
         let cursors_due = self
@@ -54,44 +54,33 @@ impl Spool {
         let cursors_dirty = cursors.clone().any(|cursor| cursor.dirty);
         let upkeep = (cursors_dirty || self.gaps_dirty || !self.doomed.is_empty())
             .then(|| self.cursors_written.unwrap_or(now) + self.settings.cursor_interval);
-        let active = self
-            .active
-            .as_ref()
-            .filter(|active| active.unsynced_bytes > 0);
+        let active = self.active.as_ref().filter(|_| self.needs_sync());
         let sync =
             active.map(|active| active.unsynced_since.unwrap_or(now) + self.settings.sync_interval);
         upkeep.into_iter().chain(sync).min()
     }
 
-    /// Ends the segment: no more is appended to it.
-    pub(super) fn close_active(&mut self) {
-        self.sync_unless_settled();
-        self.active = None;
-        self.remove_settled();
+    /// Whether something is unsynced that a destination still needs.
+    fn needs_sync(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| {
+            let segment = self.segments.get(&active.segment);
+            active.unsynced_bytes > 0 && segment.is_some_and(|segment| !self.is_settled(segment))
+        })
     }
 
-    fn sync_unless_settled(&mut self) {
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        active.unsynced_since = None;
-        let id = active.segment;
-        let needed = self
-            .segments
-            .get(&id)
-            .is_some_and(|segment| !self.is_settled(segment));
-        if needed {
+    /// Ends the segment: no more is appended to it.
+    pub(super) fn close_active(&mut self) {
+        if self.needs_sync() {
             self.sync_active();
         }
+        self.active = None;
+        self.remove_settled();
     }
 
     fn sync_active(&mut self) {
         let Some(active) = &mut self.active else {
             return;
         };
-        if active.unsynced_bytes == 0 {
-            return;
-        }
         let entry = !active.entry_synced;
         let synced = active.file.sync_data().and_then(|()| {
             if entry {
@@ -103,6 +92,7 @@ impl Spool {
         match synced {
             Ok(()) => {
                 active.unsynced_bytes = 0;
+                active.unsynced_since = None;
                 active.entry_synced = true;
                 self.counters.syncs += 1;
             }
