@@ -83,8 +83,9 @@ pub struct Maker {
     epoch: Epoch,
     next: BatchNumber,
     encoder: BatchEncoder,
-    /// The frames of each cohort's definitions: repeated at the start of every segment.
-    definitions: BTreeMap<CohortId, Vec<Vec<u8>>>,
+    /// Each cohort's, repeated at the start of every segment. Kept as they came, for their label sets are the very ones that the makers
+    /// of rows hold; as frames they would be a second copy of all text.
+    definitions: BTreeMap<CohortId, Vec<CohortDefinition>>,
     /// The open segment lacks a definition, or there is none: the next batch begins one.
     segment_needed: bool,
     stats: MakerStats,
@@ -165,7 +166,7 @@ impl Maker {
             self.definitions
                 .entry(cohort)
                 .or_default()
-                .extend(frames.iter().cloned());
+                .push(definition.clone());
             all.extend(frames);
         }
         for frame in all {
@@ -186,8 +187,11 @@ impl Maker {
     fn begin_segment(&mut self, spool: &mut Spool) -> Result<(), AppendError> {
         self.encoder.reset();
         self.segment_needed = true;
-        let frames: Vec<&Vec<u8>> = self.definitions.values().flatten().collect();
-        spool.begin_segment(&frames)?;
+        let epoch = self.epoch;
+        let frames = self.definitions.values().flatten().flat_map(|known| {
+            definition::encode(epoch, known.clone()).expect("it was encoded when it came")
+        });
+        spool.begin_segment(frames)?;
         self.segment_needed = false;
         Ok(())
     }
