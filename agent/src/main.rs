@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod memory;
 mod run;
 mod terminal;
 mod tools;

@@ -9,16 +9,16 @@ use clock::{SharedClock, SystemClock};
 use config::{Mistakes, Settings, WebConfig};
 use files::Disk;
 use http_shell::{Limits, Listen, Server};
-use runtime::{Signal, Signals, Task, TaskError, Tasks, Token};
+use runtime::{Signal, Signals, Task, TaskError, Tasks, Timer, Token};
 use telemetry::{LogHandle, Registry, register_build_info, register_process};
 use tokio::time::timeout;
 
 use crate::web::{PushRoutes, Routes, SocketRoutes};
-use crate::{Failure, tools};
+use crate::{Failure, memory, tools};
 
-/// Threads for connections and the spool.
+/// Threads for requests; collectors and the uplink have their own.
 const WORKERS: usize = 2;
-/// Threads for what blocks: one collects, one has the uplink's spool, the others names and files now and then.
+/// Threads for what blocks: one collects, one has the uplink, the others names and files now and then.
 const BLOCKING_THREADS: usize = 6;
 /// The time that requests under way have at the end.
 const HTTP_GRACE: Duration = Duration::from_secs(2);
@@ -29,6 +29,7 @@ const LARGEST_BODIES: usize = 4;
 
 /// Runs until a signal, or until the agent cannot go on.
 pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
+    heap::share();
     let config = check(&settings)?;
     let clock: SharedClock = Arc::new(SystemClock::new());
     let log = tools::log(&settings, Arc::clone(&clock))?;
@@ -70,6 +71,8 @@ async fn serve(
     let web = Web::bind(&settings).await?;
     let tasks = Tasks::new("agent");
     let stop = Token::new();
+    let giving_back = memory::give_back(Timer::new(Arc::clone(&clock)), stop.child());
+    tasks.spawn("give memory back", giving_back).detach();
     let surroundings = Surroundings {
         files: Arc::new(Disk),
         clock,

@@ -1,4 +1,4 @@
-//! The process's heap: gives back to the operating system what the allocator keeps of it for later.
+//! The process's memory: gives back to the operating system what the allocator keeps of the heap for later, and what is not used of the program itself.
 //!
 //! A head of 100,000 series takes some 60 MB, and much of what its seal frees lies between what lives on: the GNU allocator gives back
 //! only what is free at the end of an arena. Measured with 100,000 series at 15 s after two seals: 79 MB in use, 204 MB resident.
@@ -7,11 +7,18 @@
 //! megabytes faults the same pages in again at the next: a fifth of the time of reading a day's samples. A program that answers queries
 //! calls [`keep`] when it starts.
 //!
+//! And a program of a few megabytes with threads that hardly ever meet pays for the arenas that the allocator gives them: what one of them
+//! frees no other can use. Such a program calls [`share`].
+//!
 //! With `host`, the crate that has unsafe code, for calls of the C library; whoever frees much at once calls [`give_back`] after it.
 //!
 //! Never here: when that is, how much memory there is or may be used, an allocator.
 
 #![deny(unsafe_code)]
+
+mod program;
+
+pub use program::give_back_program;
 
 /// Gives the operating system every free page of the heap. Walks all that is free, and others that allocate wait meanwhile, so it is for the end of work that freed tens of megabytes, never for a request. Does nothing with another C library than GNU's.
 pub fn give_back() {
@@ -36,18 +43,38 @@ const GROWN_BYTES: libc::c_int = 1 << 20;
 /// C library than GNU's.
 pub fn keep() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    set_thresholds();
+    set(&[
+        (libc::M_TRIM_THRESHOLD, KEPT_BYTES),
+        (libc::M_MMAP_THRESHOLD, APART_BYTES),
+        (libc::M_TOP_PAD, GROWN_BYTES),
+    ]);
+}
+
+/// What is larger gets pages of its own, and what is free at the end of the arena goes back when it is more: the allocator's own figures,
+/// which it doubles and doubles after the first large pieces, unless they are set.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const SMALL_BYTES: libc::c_int = 128 << 10;
+
+/// Lets all threads share one arena, that gives back what is free at its end. For the start of a small program. Does nothing with another
+/// C library than GNU's.
+pub fn share() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    set(&[
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_TRIM_THRESHOLD, SMALL_BYTES),
+        (libc::M_MMAP_THRESHOLD, SMALL_BYTES),
+    ]);
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "the C library has no safe face")]
-fn set_thresholds() {
-    // SAFETY: mallopt takes two numbers and no pointer, and locks the main arena itself; what other threads allocate at that time comes
-    // before or after it. It refuses numbers that it does not understand: nothing depends on them.
-    unsafe {
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
-        libc::mallopt(libc::M_TOP_PAD, GROWN_BYTES);
+fn set(parameters: &[(libc::c_int, libc::c_int)]) {
+    for (parameter, value) in parameters {
+        // SAFETY: mallopt takes two numbers and no pointer, and locks the main arena itself; what other threads allocate at that time
+        // comes before or after it. It refuses numbers that it does not understand: nothing depends on them.
+        unsafe {
+            libc::mallopt(*parameter, *value);
+        }
     }
 }
 
