@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use clock::SimulatedClock;
 use proptest::prelude::*;
 
-use crate::{CollectorName, Host, HostConfig, MetricFamily, Paths};
+use crate::{CollectorName, Host, HostConfig, MetricFamily, Paths, Snapshot, Tier};
 
 /// A file of each kind.
 const FILES: [&str; 93] = [
@@ -191,6 +191,35 @@ fn an_empty_root_fails_each_collector_alone() {
         let expected = (!OF_THIS_MACHINE.contains(&collector)).then_some(f64::from(succeeds));
         assert_eq!(success(&families, collector), expected, "{collector}");
     }
+}
+
+#[test]
+fn what_is_not_there_is_looked_for_now_and_then() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SimulatedClock::starting_at(SystemTime::UNIX_EPOCH));
+    let config = HostConfig {
+        paths: Paths {
+            sysfs: root.path().to_owned(),
+            ..Paths::default()
+        },
+        collectors: [(CollectorName::Bonding, Tier::Fast)].into(),
+        ..HostConfig::default()
+    };
+    let shared = Arc::<SimulatedClock>::clone(&clock);
+    let mut host = Host::new(&config, shared).unwrap();
+    let mut collect = |seconds| {
+        clock.advance(Duration::from_secs(seconds));
+        let mut snapshot = Snapshot::new();
+        host.collect(Tier::Fast, &mut snapshot);
+        success(&snapshot.into_families(), CollectorName::Bonding)
+    };
+    assert_eq!(collect(0), Some(0.0));
+    write(root.path(), "class/net/bonding_masters", b"");
+    let seen: Vec<_> = (0..16).filter_map(|_| collect(1)).collect();
+    assert_eq!(seen.len(), 16, "it says that it has nothing while it rests");
+    assert_eq!(seen.iter().sum::<f64>(), 3.0, "{seen:?}");
+    fs::remove_file(root.path().join("class/net/bonding_masters")).unwrap();
+    assert_eq!(collect(1), Some(0.0), "what goes is missed at once");
 }
 
 #[test]
