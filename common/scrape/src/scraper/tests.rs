@@ -10,11 +10,13 @@ use flate2::write::GzEncoder;
 use model::is_stale;
 use rows::CohortId;
 use telemetry::Registry;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
+
+mod tls;
 
 /// Hands what comes to a test.
 #[derive(Debug)]
@@ -47,7 +49,11 @@ async fn target(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<String>) {
     (address, requests)
 }
 
-async fn answer_all(mut stream: TcpStream, answer: Vec<u8>, asked: mpsc::Sender<String>) {
+async fn answer_all(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Vec<u8>,
+    asked: mpsc::Sender<String>,
+) {
     let mut request = Vec::new();
     let mut buffer = [0; 4_096];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
