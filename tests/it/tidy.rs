@@ -132,6 +132,7 @@ const FORMAT_DOCUMENTS: &[&str] = &[
     "agent/push/FORMAT.md",
     "agent/spool/FORMAT.md",
     "aggregator/tsdb/FORMAT.md",
+    "common/files/FORMAT.md",
     "common/rows/FORMAT.md",
     "common/wire/PROTOCOL.md",
 ];

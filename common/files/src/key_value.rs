@@ -50,7 +50,7 @@ pub struct Batch<'a> {
 }
 
 /// A key and its value.
-type Pair = (Vec<u8>, Vec<u8>);
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
 impl KeyValue {
     /// Opens the store at `path`, creating it (durably) when missing.

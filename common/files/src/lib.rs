@@ -6,7 +6,7 @@
 //!
 //! On top of the layer, and hence on both implementations: [`write_atomically`] for small files, [`FolderLock`] for "one process per
 //! data folder", [`link_or_copy`] for files that do not change any more, [`open_database`] and [`RedbBackend`] for redb databases, and [`KeyValue`], a small transactional store for identities, join tokens and
-//! certificates.
+//! certificates; [`Journaled`] is one for what changes many times per second.
 //!
 //! # What is promised
 //!
@@ -24,12 +24,14 @@
 //! Everything blocks; call it from threads that may. Errors are plain [`std::io::Error`]s with the operating system's kind
 //! ([`StorageFull`](std::io::ErrorKind::StorageFull) when the disk is full); callers add what they attempted and on which path.
 //!
-//! Never here: async, clocks, formats.
+//! Never here: async, clocks, what the bytes of others mean.
 
 #![forbid(unsafe_code)]
 
 mod atomically;
 mod disk;
+mod journal;
+mod journaled;
 mod key_value;
 mod layer;
 mod link_or_copy;
@@ -39,6 +41,7 @@ mod simulated;
 
 pub use atomically::{WriteAtomicallyError, write_atomically};
 pub use disk::Disk;
+pub use journaled::{Journaled, JournaledError};
 pub use key_value::{Batch, KeyValue, KeyValueError};
 pub use layer::{Entry, File, FileSystem, Open, SharedFile, SharedFileSystem, Space};
 pub use link_or_copy::link_or_copy;
