@@ -147,5 +147,5 @@ pub type Attempt<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 /// Takes notifications to where they go.
 pub trait Deliver: fmt::Debug + Send + Sync {
     /// Tries once. Must end by itself: requests, answers and rendering are bounded in size and time by the implementation.
-    fn deliver<'a>(&'a self, notification: &'a Notification) -> Attempt<'a>;
+    fn deliver<'a>(&'a self, notification: &'a Arc<Notification>) -> Attempt<'a>;
 }

@@ -61,7 +61,7 @@ pub(crate) fn alerts_preview(settings: &Settings) -> anyhow::Result<ExitCode> {
     let runtime = runtime::multi_thread("promontory", 1, runtime::BLOCKING_THREADS)?;
     let mut shown = Vec::new();
     for integration in &receiver.integrations {
-        let notification = notification(receiver, integration, &data, &now());
+        let notification = Arc::new(notification(receiver, integration, &data, &now()));
         let made = preview(&notification, &templates, now());
         shown.push(Shown {
             name: format!("{}[{}]", integration.kind.name(), integration.index),

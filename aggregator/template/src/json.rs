@@ -1,7 +1,5 @@
 //! Values as JSON, with Go's escapes: safe inside HTML.
 
-use std::fmt::Write as _;
-
 use crate::format::Bounded;
 use crate::time::{RFC3339, format};
 use crate::value::Value;
@@ -53,26 +51,30 @@ fn object<'v>(
     Ok(())
 }
 
-fn string(out: &mut Bounded, text: &str) {
+pub(crate) fn string(out: &mut Bounded, text: &str) {
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
+    let mut plain_from = 0;
+    for (place, character) in text.char_indices() {
+        let numbered;
+        let escape = match character {
+            '"' => "\\\"",
+            '\\' => "\\\\",
+            '\u{8}' => "\\b",
+            '\u{c}' => "\\f",
+            '\n' => "\\n",
+            '\r' => "\\r",
+            '\t' => "\\t",
             '\0'..' ' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let mut escape = String::new();
-                // Writing to a String does not fail.
-                let _written = write!(escape, "\\u{:04x}", u32::from(character));
-                out.push_str(&escape);
+                numbered = format!("\\u{:04x}", u32::from(character));
+                numbered.as_str()
             }
-            _ => out.push(character),
-        }
+            _ => continue,
+        };
+        out.push_str(text.get(plain_from..place).unwrap_or_default());
+        out.push_str(escape);
+        plain_from = place + character.len_utf8();
     }
+    out.push_str(text.get(plain_from..).unwrap_or_default());
     out.push('"');
 }
 

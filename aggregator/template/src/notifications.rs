@@ -1,5 +1,6 @@
 //! Templates of notifications: Alertmanager's data and functions.
 
+mod data;
 mod functions;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Rendering the settings of an integration for one notification.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use config::{Node, NodeValue};
 use template::{Environment, Limits, Mode, Templates, Time, Value};
@@ -18,7 +18,8 @@ pub(crate) struct Rendering<'n> {
     /// The time of the attempt, for what is signed or dated.
     pub(crate) now: Time,
     templates: &'n Templates,
-    data: Value,
+    /// What templates are given; made for the first of them.
+    data: OnceCell<Value>,
     /// What was read on the way and must not be shown.
     secrets: RefCell<Vec<String>>,
 }
@@ -29,7 +30,7 @@ impl<'n> Rendering<'n> {
             notification,
             now,
             templates,
-            data: Value::from(&notification.data),
+            data: OnceCell::new(),
             secrets: RefCell::default(),
         }
     }
@@ -72,10 +73,13 @@ impl<'n> Rendering<'n> {
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
+        let data = self
+            .data
+            .get_or_init(|| Value::from(&self.notification.data));
         let mut world = World(self.notification);
         self.templates
             .compile(name, text, mode, &[])
-            .and_then(|program| program.render(&self.data, &[], &mut world, Limits::default()))
+            .and_then(|program| program.render(data, &[], &mut world, Limits::default()))
             .map_err(|error| fail(error.to_string()))
     }
 

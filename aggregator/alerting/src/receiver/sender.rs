@@ -81,9 +81,9 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, notification: &Notification) -> Outcome {
+    async fn attempt(&self, notification: &Arc<Notification>) -> Outcome {
         let (notification, templates, config) = (
-            notification.clone(),
+            Arc::clone(notification),
             self.templates.clone(),
             self.config.clone(),
         );
@@ -138,7 +138,7 @@ impl Sender {
 }
 
 impl Deliver for Sender {
-    fn deliver<'a>(&'a self, notification: &'a Notification) -> Attempt<'a> {
+    fn deliver<'a>(&'a self, notification: &'a Arc<Notification>) -> Attempt<'a> {
         Box::pin(self.attempt(notification))
     }
 }

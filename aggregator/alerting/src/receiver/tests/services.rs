@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use http_shell::Reach;
-
-use super::world::{Act, Service, body, deliver, notification, sender};
-use crate::notification::{Deliver as _, FailureKind, Notification, Outcome};
+use super::world::{Act, Service, body, deliver, notification};
+use crate::notification::{FailureKind, Notification, Outcome};
 
 fn ok() -> Act {
     Act::status("200 OK", "Content-Type: text/plain\r\n", "ok")
@@ -142,7 +140,7 @@ async fn redirects_are_followed_without_what_is_for_others() {
         first.url("/here")
     );
     let notification = notification("slack", &settings);
-    let outcome = sender(Reach::Ordinary).deliver(&notification).await;
+    let outcome = deliver(&notification).await;
     assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
     let (first, other) = (first.heard().remove(0), other.heard().remove(0));
     assert!(

@@ -130,7 +130,8 @@ pub(super) fn sender(reach: Reach) -> Sender {
 }
 
 pub(super) async fn deliver(notification: &Notification) -> Outcome {
-    sender(Reach::Ordinary).deliver(notification).await
+    let notification = Arc::new(notification.clone());
+    sender(Reach::Ordinary).deliver(&notification).await
 }
 
 /// What a service does with one connection.
