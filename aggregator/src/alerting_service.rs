@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alerting::{
-    Alerting, Config, IntegrationKind, Late, MatcherMode, Pipeline, PipelineLimits, Posted, Reach,
-    Sender, SenderConfig, load_templates, shown,
+    Alerting, Config, IntegrationKind, Late, MatcherMode, Pipeline, PipelineLimits, Reach, Sender,
+    SenderConfig, load_templates, shown,
 };
 use anyhow::Context;
 use api::AlertmanagerApi;
 use clock::SharedClock;
 use config::Settings;
-use files::{KeyValue, SharedFileSystem};
+use files::{Journaled, SharedFileSystem};
 use model::TimestampMs;
 use rules::{AlertSink, AlertState, Amendment, Notice};
 use telemetry::{Gauge, Registry};
@@ -48,7 +48,7 @@ impl AlertingService {
             anyhow::anyhow!("the alerting configuration is wrong:\n{mistakes}")
         })?;
         let path = settings.path("storage.path").join(DATABASE);
-        let store = KeyValue::open(Arc::clone(files), &path)?;
+        let store = Journaled::open(files, &path)?;
         let url = settings.optional_text("web.external-url");
         let pipeline = Pipeline::new(
             Arc::new(loaded.config),
@@ -104,7 +104,7 @@ impl AlertingService {
 /// Rules tell alerting of their alerts.
 impl AlertSink for AlertingService {
     fn notify(&self, notices: Vec<Notice>) {
-        let posted: Vec<Posted> = notices.into_iter().map(backtest::posted).collect();
+        let posted = notices.iter().map(backtest::posted);
         // What is not durable is told again: see `AlertSink`.
         if let Err(error) = self
             .alerting

@@ -3,42 +3,43 @@
 //! Events are numbered and kept up to a bound; the oldest go first. Only changes are written: an alert that stays silenced over a
 //! hundred looks of its group has one event.
 //!
+//! Events that become known together are kept together, as a batch: in memory as on disk it is the [`batch`]'s bytes, which are read
+//! when somebody asks.
+//!
 //! Events stand in the order in which they were known. What an alert was in the past, found out when rows came late, is an event of its
 //! own sort, [`EventKind::Late`]: it names the span of which it tells, and grows as long as the same comes of the time beside it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod batch;
 
-use model::TimestampMs;
+use std::collections::{HashMap, VecDeque};
+
+use model::{Labels, TimestampMs};
 use serde::{Deserialize, Serialize};
 
 use crate::Fingerprint;
 use crate::record::{Change, LEDGER};
+use batch::Batch;
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Counts from 1, over restarts too.
     pub number: u64,
     /// When.
-    #[serde(with = "crate::record::time")]
     pub at: TimestampMs,
     /// To which alerts; of many, the first [`EVENT_ALERTS_MAX`].
     pub alerts: Vec<Fingerprint>,
     /// The labels of the alert, where it is one and the event tells of it first.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// The key of its group; empty where it is about none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group: String,
     /// The receiver and the integration, as in `ops/slack[0]`; empty where it is about none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub receiver: String,
     /// What happened.
     pub kind: EventKind,
     /// In words.
     pub detail: String,
     /// Of which time a late event tells, and what.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,
 }
 
@@ -121,27 +122,39 @@ impl EventKind {
 }
 
 /// The events that are kept.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    events: VecDeque<Event>,
-    next: u64,
-    /// The newest late event of each alert that has one.
+    /// In the order of their events.
+    batches: VecDeque<Batch>,
+    /// How many events the batches have.
+    events: usize,
+    /// What is in no batch yet.
+    open: Vec<Event>,
+    /// The number of the newest event.
+    newest: u64,
+    /// The newest late event of each alert that has one. A late event is a batch of its own, for it grows.
     late: HashMap<Fingerprint, u64>,
 }
 
+/// Events of a batch at most: so many are read to show one of them.
+const BATCH_EVENTS_MAX: usize = 512;
+
 impl Ledger {
-    /// Takes an event of an earlier run; they come in their order.
-    pub(crate) fn restore(&mut self, event: Event) {
-        self.next = event.number;
-        self.push(event);
+    /// Takes a batch, or an event, of an earlier run; they come in their order. `None`: it cannot be read.
+    pub(crate) fn restore(&mut self, value: &[u8]) -> Option<()> {
+        let (batch, events) = Batch::read(value)?;
+        self.newest = events.last()?.number;
+        self.push(batch, &events);
+        Some(())
     }
 
-    fn push(&mut self, event: Event) {
-        if event.late.is_some() {
+    fn push(&mut self, batch: Batch, events: &[Event]) {
+        for event in events.iter().filter(|event| event.late.is_some()) {
             let alerts = event.alerts.iter();
             self.late.extend(alerts.map(|alert| (*alert, event.number)));
         }
-        self.events.push_back(event);
+        self.events += events.len();
+        self.batches.push_back(batch);
     }
 
     /// Lets the newest late event of an alert tell of `late` too, when it tells the same of the time before, beside or behind it; returns
@@ -153,12 +166,13 @@ impl Ledger {
         changes: &mut Vec<Change>,
     ) -> bool {
         let number = self.late.get(&alert).copied().unwrap_or_default();
-        let place = self.events.partition_point(|event| event.number < number);
-        let newest = self.events.get_mut(place);
-        let Some(event) = newest.filter(|event| event.number == number) else {
+        let place = self.batches.partition_point(|batch| batch.first < number);
+        let newest = self.batches.get_mut(place);
+        let Some(batch) = newest.filter(|batch| batch.first == number) else {
             return false;
         };
-        let Some(known) = &mut event.late else {
+        let mut events = batch.events();
+        let Some(known) = events.first_mut().and_then(|event| event.late.as_mut()) else {
             return false;
         };
         if known.fired != late.fired || known.end < late.start || late.end < known.start {
@@ -168,39 +182,163 @@ impl Ledger {
         known.start = known.start.min(late.start);
         known.end = known.end.max(late.end);
         if *known != before {
-            changes.push(Change::set(LEDGER, key(number), event));
+            *batch = Batch::write(&events);
+            changes.push(batch.change());
         }
         true
     }
 
-    /// Takes an event, numbers it, and says what has to become durable.
+    /// Takes an event and numbers it. [`Ledger::seal`] says what has to become durable.
     pub(crate) fn record(&mut self, mut event: Event, limit: usize, changes: &mut Vec<Change>) {
-        self.next += 1;
-        event.number = self.next;
+        let is_late = event.late.is_some();
+        if is_late || self.open.len() >= BATCH_EVENTS_MAX {
+            self.seal(limit, changes);
+        }
+        self.newest += 1;
+        event.number = self.newest;
         event.alerts.truncate(EVENT_ALERTS_MAX);
-        changes.push(Change::set(LEDGER, key(event.number), &event));
-        self.push(event);
-        while self.events.len() > limit {
-            if let Some(oldest) = self.events.pop_front() {
-                for alert in &oldest.alerts {
-                    if self.late.get(alert) == Some(&oldest.number) {
-                        self.late.remove(alert);
-                    }
-                }
-                changes.push(Change::remove(LEDGER, key(oldest.number)));
-            }
+        self.open.push(event);
+        if is_late {
+            self.seal(limit, changes);
         }
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> {
-        self.events.iter()
+    /// Makes a batch of the events since the last one, and says what has to become durable. The oldest batches go while there are more
+    /// than `limit` events without them.
+    pub(crate) fn seal(&mut self, limit: usize, changes: &mut Vec<Change>) {
+        if self.open.is_empty() {
+            return;
+        }
+        let events = std::mem::take(&mut self.open);
+        let batch = Batch::write(&events);
+        changes.push(batch.change());
+        self.push(batch, &events);
+        while let Some(oldest) = self.batches.front()
+            && self.events - oldest.len >= limit
+        {
+            changes.push(Change::remove(LEDGER, key(oldest.first)));
+            self.events -= oldest.len;
+            if !self.late.is_empty() {
+                let first = oldest.first;
+                for alert in oldest.events().iter().flat_map(|event| &event.alerts) {
+                    if self.late.get(alert) == Some(&first) {
+                        self.late.remove(alert);
+                    }
+                }
+            }
+            self.batches.pop_front();
+        }
+    }
+
+    /// Returns the events, the oldest first. Reads each of them.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Event> {
+        let sealed = self.batches.iter().flat_map(Batch::events);
+        sealed.chain(self.open.iter().cloned())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.events.len()
+        self.events + self.open.len()
     }
 }
 
 fn key(number: u64) -> Vec<u8> {
     number.to_be_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(at: i64, alert: u64) -> Event {
+        Event {
+            number: 0,
+            at: TimestampMs(at),
+            alerts: vec![Fingerprint(alert)],
+            labels: Labels::from_pairs([("alertname", "A"), ("n", &alert.to_string())]).unwrap(),
+            group: "{}:{}".to_owned(),
+            receiver: String::new(),
+            kind: EventKind::Firing,
+            detail: "fires".to_owned(),
+            late: None,
+        }
+    }
+
+    fn late(start: i64, end: i64) -> Late {
+        Late {
+            start: TimestampMs(start),
+            end: TimestampMs(end),
+            fired: true,
+        }
+    }
+
+    /// What the disk has, as a ledger of a next run.
+    fn restored(disk: &[Change]) -> Ledger {
+        let mut rows = std::collections::BTreeMap::new();
+        for Change { key, value, .. } in disk {
+            match value {
+                Some(value) => drop(rows.insert(key, value)),
+                None => drop(rows.remove(key)),
+            }
+        }
+        let mut ledger = Ledger::default();
+        for row in rows.values() {
+            ledger.restore(row).expect("it was written so");
+        }
+        ledger
+    }
+
+    #[test]
+    fn the_disk_has_what_is_kept_and_the_oldest_go_first() {
+        const LIMIT: usize = 1_200;
+        let (mut ledger, mut disk) = (Ledger::default(), Vec::new());
+        let mut random = 1_u64;
+        for at in 0..5_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let mut event = event(at, random >> 60);
+            event.late = (random.is_multiple_of(50)).then(|| late(at, at + 1));
+            ledger.record(event, LIMIT, &mut disk);
+            if random >> 32 & 0xff == 0 {
+                ledger.seal(LIMIT, &mut disk);
+            }
+        }
+        ledger.seal(LIMIT, &mut disk);
+        let kept: Vec<Event> = ledger.iter().collect();
+        assert_eq!(kept.len(), ledger.len());
+        assert!(
+            (LIMIT..LIMIT + BATCH_EVENTS_MAX).contains(&kept.len()),
+            "{}",
+            kept.len()
+        );
+        let numbers: Vec<u64> = kept.iter().map(|event| event.number).collect();
+        let first = 5_001 - u64::try_from(kept.len()).unwrap();
+        assert!(numbers.into_iter().eq(first..=5_000));
+        let again = restored(&disk);
+        assert!(again.iter().eq(kept.iter().cloned()));
+        assert_eq!((again.newest, &again.late), (5_000, &ledger.late));
+        assert!(again.iter().rev().eq(kept.into_iter().rev()));
+    }
+
+    #[test]
+    fn late_events_grow_on_the_disk_too() {
+        let (mut ledger, mut disk) = (Ledger::default(), Vec::new());
+        ledger.record(event(1, 7), 9, &mut disk);
+        let mut of_seven = event(2, 7);
+        of_seven.late = Some(late(10, 20));
+        ledger.record(of_seven, 9, &mut disk);
+        ledger.record(event(3, 7), 9, &mut disk);
+        ledger.seal(9, &mut disk);
+        assert!(ledger.grow(Fingerprint(7), late(20, 30), &mut disk));
+        assert!(
+            !ledger.grow(Fingerprint(7), late(31, 40), &mut disk),
+            "a gap"
+        );
+        assert!(
+            !ledger.grow(Fingerprint(8), late(20, 30), &mut disk),
+            "another"
+        );
+        let found: Vec<Option<Late>> = restored(&disk).iter().map(|event| event.late).collect();
+        assert_eq!(found, [None, Some(late(10, 30)), None]);
+    }
 }

@@ -25,9 +25,10 @@ mod record;
 mod routing;
 mod service;
 mod silence;
+mod texts;
 mod time_interval;
 
-pub use alert::{Alert, Fingerprint, Posted};
+pub use alert::{Alert, Fingerprint, Posted, Span};
 pub use config::{
     Config, Credential, GroupBy, Groups, InhibitRule, Integration, IntegrationKind, Receiver,
     Route, Setting, Settings, shown,
@@ -48,4 +49,5 @@ pub use record::Change;
 pub use routing::{RouteNode, RouteTree};
 pub use service::{Alerting, Now};
 pub use silence::{Silence, SilenceError, SilenceRequest, SilenceState};
+pub use texts::{Annotations, Pairs};
 pub use time_interval::TimeInterval;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::TimestampMs;
@@ -12,7 +13,7 @@ use crate::{Fingerprint, IntegrationKind, Remembered};
 /// Where notifications of a group go: one integration of one receiver.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Lane {
-    pub(crate) receiver: String,
+    pub(crate) receiver: Arc<str>,
     pub(crate) kind: IntegrationKind,
     /// Its place among those of its kind.
     pub(crate) index: usize,
@@ -59,6 +60,18 @@ pub(crate) struct Doubt {
 }
 
 impl Doubt {
+    /// Reads a record. An earlier build wrote when the attempt began, and not of which alerts it told.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        match serde_json::from_slice::<i64>(bytes) {
+            Ok(began_at) => Some(Self {
+                is_under_way: true,
+                expires_at: TimestampMs(began_at),
+                ..Self::default()
+            }),
+            Err(_) => serde_json::from_slice(bytes).ok(),
+        }
+    }
+
     /// Returns this and what one more attempt says.
     pub(crate) fn and(
         &self,
@@ -109,7 +122,7 @@ impl<'a> Known<'a> {
 }
 
 /// Where something was told: a group's key, and a lane.
-type Place = (String, Lane);
+type Place = (Arc<str>, Lane);
 
 /// The last notifications and what is in doubt, by group and lane.
 #[derive(Clone, Debug, Default)]
@@ -120,8 +133,8 @@ pub(crate) struct NotificationLog {
 
 impl NotificationLog {
     /// Returns what a lane knows of a group.
-    pub(crate) fn known(&self, group_key: &str, lane: &Lane) -> Known<'_> {
-        let place = (group_key.to_owned(), lane.clone());
+    pub(crate) fn known(&self, group_key: &Arc<str>, lane: &Lane) -> Known<'_> {
+        let place = (Arc::clone(group_key), lane.clone());
         Known {
             last: self.entries.get(&place),
             doubt: self.doubts.get(&place),
@@ -129,23 +142,23 @@ impl NotificationLog {
     }
 
     /// Writes down what was delivered, which leaves nothing in doubt.
-    pub(crate) fn set(&mut self, group_key: &str, lane: &Lane, entry: Entry) {
-        let place = (group_key.to_owned(), lane.clone());
+    pub(crate) fn set(&mut self, group_key: &Arc<str>, lane: &Lane, entry: Entry) {
+        let place = (Arc::clone(group_key), lane.clone());
         self.doubts.remove(&place);
         self.entries.insert(place, entry);
     }
 
     /// Writes down what is in doubt.
-    pub(crate) fn set_doubt(&mut self, group_key: &str, lane: &Lane, doubt: Doubt) {
+    pub(crate) fn set_doubt(&mut self, group_key: &Arc<str>, lane: &Lane, doubt: Doubt) {
         self.doubts
-            .insert((group_key.to_owned(), lane.clone()), doubt);
+            .insert((Arc::clone(group_key), lane.clone()), doubt);
     }
 
     /// Forgets what has expired, and returns where it was. What is about a group in `groups` stays: its receiver waits for the end.
     pub(crate) fn forget(&mut self, now: TimestampMs, groups: &BTreeSet<&str>) -> BTreeSet<Place> {
         let mut expired = BTreeSet::new();
         let mut stays = |place: &Place, expires_at: TimestampMs| {
-            let stays = expires_at > now || groups.contains(place.0.as_str());
+            let stays = expires_at > now || groups.contains(&*place.0);
             if !stays {
                 expired.insert(place.clone());
             }

@@ -51,10 +51,11 @@ use template::Time;
 use crate::inhibition::Inhibitor;
 use crate::ledger::{Event, EventKind, Late, Ledger};
 use crate::notification_log::{Known, Lane, NotificationLog, Standing};
-use crate::record::{ALERTS, AlertRecord, Change, SILENCES, SilenceRecord, alert_key, by_name};
+use crate::record::{ALERTS, Change, SILENCES, SilenceRecord, alert_key};
 use crate::silence::{SilenceError, SilenceRequest, Silences};
+use crate::texts::Interner;
 use crate::{
-    Alert, Config, FailureKind, Fingerprint, Integration, IntegrationKind, Posted, RouteTree,
+    Alert, Config, FailureKind, Fingerprint, Integration, IntegrationKind, Posted, RouteTree, Span,
 };
 pub use deliveries::{AttemptId, ToAttempt};
 use deliveries::{Deliveries, Delivery};
@@ -72,7 +73,7 @@ pub struct PipelineLimits {
     pub groups: usize,
     /// Silences at once, ended ones that are still remembered included.
     pub silences: usize,
-    /// Events that the ledger keeps; each takes some 500 bytes.
+    /// Events that the ledger keeps, and up to 512 more; each takes some 200 bytes.
     pub ledger_events: usize,
     /// Attempts under way at once to one integration of a receiver.
     pub attempts_per_lane: usize,
@@ -135,11 +136,12 @@ pub struct Taken {
 pub struct Pipeline {
     config: Arc<Config>,
     routes: RouteTree,
-    receivers: BTreeMap<String, Vec<Arc<Integration>>>,
+    receivers: BTreeMap<String, Vec<(Lane, Arc<Integration>)>>,
     external_url: String,
     limits: PipelineLimits,
     alerts: BTreeMap<Fingerprint, Kept>,
     by_name: BTreeMap<String, usize>,
+    interner: Interner,
     inhibitor: Inhibitor,
     silences: Silences,
     log: NotificationLog,
@@ -156,9 +158,11 @@ pub struct Pipeline {
 /// An alert, and where it stands.
 #[derive(Clone, Debug)]
 struct Kept {
-    /// Shared with the notifications that tell of it as it was.
-    alert: Arc<Alert>,
-    groups: BTreeSet<GroupId>,
+    alert: Alert,
+    /// One for each route that takes it.
+    groups: Vec<GroupId>,
+    /// Whether it is in all groups that its routes give it: there is nothing to look for when it comes again.
+    is_dispatched: bool,
     /// Whether the ledger says that it fires.
     is_firing_noted: bool,
 }
@@ -166,9 +170,12 @@ struct Kept {
 /// A route's place and the group's labels.
 type GroupId = (usize, Labels);
 
+/// Groups of another configuration, by their keys and labels.
+type EarlierGroups = BTreeMap<(Arc<str>, Labels), Group>;
+
 #[derive(Clone, Debug)]
 struct Group {
-    key: String,
+    key: Arc<str>,
     alerts: BTreeSet<Fingerprint>,
     next_look: TimestampMs,
     was_looked_at: bool,
@@ -205,6 +212,7 @@ impl Pipeline {
             limits,
             alerts: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            interner: Interner::default(),
             silences: Silences::default(),
             log: NotificationLog::default(),
             ledger: Ledger::default(),
@@ -225,9 +233,9 @@ impl Pipeline {
         self.config = config;
         self.deliveries.drop_waiting();
         self.due.clear();
-        let mut old: BTreeMap<(String, Labels), Group> = BTreeMap::new();
+        let mut old = EarlierGroups::new();
         for ((_, labels), group) in std::mem::take(&mut self.groups) {
-            old.insert((group.key.clone(), labels), group);
+            old.insert((Arc::clone(&group.key), labels), group);
         }
         let alerts: Vec<Fingerprint> = self.alerts.keys().copied().collect();
         for fingerprint in alerts {
@@ -235,9 +243,10 @@ impl Pipeline {
                 continue;
             };
             kept.groups.clear();
+            kept.is_dispatched = false;
             let labels = kept.alert.labels.clone();
             self.inhibitor.add(fingerprint, &labels);
-            self.dispatch(fingerprint, now, &old);
+            self.dispatch(fingerprint, now, Some(&old));
         }
     }
 
@@ -253,15 +262,22 @@ impl Pipeline {
 
     /// Returns what has to become durable since this was last asked.
     pub fn drain_changes(&mut self) -> Vec<Change> {
+        self.ledger
+            .seal(self.limits.ledger_events, &mut self.changes);
         std::mem::take(&mut self.changes)
     }
 
     /// Takes alerts.
-    pub fn take(&mut self, posted: impl IntoIterator<Item = Posted>, now: TimestampMs) -> Taken {
+    pub fn take<'a>(
+        &mut self,
+        posted: impl IntoIterator<Item = Posted<'a>>,
+        now: TimestampMs,
+    ) -> Taken {
         let mut taken = Taken::default();
         for posted in posted {
-            match posted.accept(now, self.config.resolve_timeout) {
-                Ok(alert) => taken.refused += usize::from(!self.take_one(alert, now)),
+            let accepted = posted.accept(now, self.config.resolve_timeout);
+            match accepted.and_then(|span| self.take_one(&posted, span, now)) {
+                Ok(has_room) => taken.refused += usize::from(!has_room),
                 Err(why) => {
                     self.counts.received_invalid += 1;
                     taken.invalid.push(why);
@@ -272,25 +288,45 @@ impl Pipeline {
     }
 
     /// Takes an alert; returns whether there was room for it.
-    fn take_one(&mut self, alert: Alert, now: TimestampMs) -> bool {
-        if alert.is_resolved(now) {
+    fn take_one(
+        &mut self,
+        posted: &Posted<'_>,
+        span: Span,
+        now: TimestampMs,
+    ) -> Result<bool, String> {
+        let fingerprint = posted.fingerprint();
+        if let Some(kept) = self.alerts.get_mut(&fingerprint) {
+            // An alert that merely goes on is as after a restart anyway: nothing is written for it.
+            if kept.alert.update(posted, span, now, &mut self.interner) {
+                let change = Change::alert(fingerprint, &kept.alert);
+                self.changes.push(change);
+            }
+        } else if self.has_room_for(posted) {
+            let alert = posted.alert(span, &mut self.interner);
+            let alert = alert.map_err(|error| format!("invalid label set: {error}"))?;
+            self.changes.push(Change::alert(fingerprint, &alert));
+            self.keep(fingerprint, alert, false);
+        } else {
+            self.counts.refused_alerts += 1;
+            self.count_received(span, now);
+            return Ok(false);
+        }
+        self.count_received(span, now);
+        self.dispatch(fingerprint, now, None);
+        self.note_firing(fingerprint, now);
+        Ok(true)
+    }
+
+    fn count_received(&mut self, span: Span, now: TimestampMs) {
+        if span.is_resolved(now) {
             self.counts.received_resolved += 1;
         } else {
             self.counts.received_firing += 1;
         }
-        let fingerprint = Fingerprint::of(&alert.labels);
-        if !self.alerts.contains_key(&fingerprint) && !self.has_room_for(&alert) {
-            self.counts.refused_alerts += 1;
-            return false;
-        }
-        self.keep(fingerprint, alert, now);
-        self.dispatch(fingerprint, now, &BTreeMap::new());
-        self.note_firing(fingerprint, now);
-        true
     }
 
-    fn has_room_for(&self, alert: &Alert) -> bool {
-        let name = alert.labels.value_or_empty("alertname");
+    fn has_room_for(&self, posted: &Posted<'_>) -> bool {
+        let name = posted.value_or_empty("alertname");
         let of_name = self.by_name.get(name).copied().unwrap_or_default();
         let limit = match self.limits.alerts_per_name {
             0 => self.limits.alerts,
@@ -299,82 +335,107 @@ impl Pipeline {
         self.alerts.len() < self.limits.alerts && of_name < limit
     }
 
-    /// Merges an alert into what is known of it.
-    fn keep(&mut self, fingerprint: Fingerprint, alert: Alert, now: TimestampMs) {
-        let Some(kept) = self.alerts.get_mut(&fingerprint) else {
-            let name = alert.labels.value_or_empty("alertname").to_owned();
-            *self.by_name.entry(name).or_default() += 1;
-            self.inhibitor.add(fingerprint, &alert.labels);
-            let record = AlertRecord::from(&alert);
-            self.changes
-                .push(Change::set(ALERTS, alert_key(fingerprint), &record));
-            let kept = Kept {
-                alert: Arc::new(alert),
-                groups: BTreeSet::new(),
-                is_firing_noted: false,
-            };
-            self.alerts.insert(fingerprint, kept);
-            return;
-        };
-        let merged = kept.alert.followed_by(alert, now);
-        // An alert that merely goes on is as after a restart anyway: nothing is written for it.
-        if !merged.says_the_same_as(&kept.alert) {
-            let record = AlertRecord::from(&merged);
-            self.changes
-                .push(Change::set(ALERTS, alert_key(fingerprint), &record));
+    /// Keeps an alert that is not known yet.
+    fn keep(&mut self, fingerprint: Fingerprint, alert: Alert, is_firing_noted: bool) {
+        let name = alert.labels.value_or_empty("alertname");
+        match self.by_name.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(self.by_name.insert(name.to_owned(), 1)),
         }
-        kept.alert = Arc::new(merged);
+        self.inhibitor.add(fingerprint, &alert.labels);
+        let kept = Kept {
+            alert,
+            groups: Vec::new(),
+            is_dispatched: false,
+            is_firing_noted,
+        };
+        self.alerts.insert(fingerprint, kept);
     }
 
-    /// Puts an alert into a group for every route that takes it.
+    /// Puts an alert into a group for every route that takes it; `earlier` has the groups as they were where alerts are grouped anew, which
+    /// is no news. A group that was never looked at is, when the alert has waited.
     fn dispatch(
         &mut self,
         fingerprint: Fingerprint,
         now: TimestampMs,
-        earlier: &BTreeMap<(String, Labels), Group>,
+        earlier: Option<&EarlierGroups>,
     ) {
         let Some(kept) = self.alerts.get(&fingerprint) else {
             return;
         };
-        let (labels, starts_at) = (kept.alert.labels.clone(), kept.alert.starts_at);
+        if !kept.is_dispatched {
+            self.enter_groups(fingerprint, now, earlier);
+        }
+        let Some(kept) = self.alerts.get(&fingerprint) else {
+            return;
+        };
+        let starts_at = kept.alert.span.starts_at;
+        let hurried = kept.groups.iter().filter(|id| {
+            let wait = self
+                .routes
+                .get(id.0)
+                .map_or(Duration::ZERO, |node| node.route.group_wait);
+            let is_waiting = (self.groups.get(id)).is_some_and(|group| !group.was_looked_at);
+            is_waiting && starts_at.saturating_add(wait) < now
+        });
+        let hurried: Vec<GroupId> = hurried.cloned().collect();
+        for id in hurried {
+            self.look_at(&id, now);
+        }
+    }
+
+    fn enter_groups(
+        &mut self,
+        fingerprint: Fingerprint,
+        now: TimestampMs,
+        earlier: Option<&EarlierGroups>,
+    ) {
+        let Some(kept) = self.alerts.get(&fingerprint) else {
+            return;
+        };
+        let labels = kept.alert.labels.clone();
+        let mut groups = Vec::with_capacity(1);
+        let mut is_everywhere = true;
         for route in self.routes.matching(&labels) {
             let Some(node) = self.routes.get(route) else {
                 continue;
             };
-            let (group_labels, wait) = (node.group_labels(&labels), node.route.group_wait);
-            let key = node.group_key(&group_labels);
-            let id = (route, group_labels);
+            let id = (route, node.group_labels(&labels));
             if !self.groups.contains_key(&id) {
                 if self.groups.len() >= self.limits.groups {
                     self.counts.refused_groups += 1;
+                    is_everywhere = false;
                     continue;
                 }
-                let group = match earlier.get(&(key.clone(), id.1.clone())) {
+                let key = Arc::<str>::from(node.group_key(&id.1));
+                let before = (Arc::clone(&key), id.1.clone());
+                let group = match earlier.and_then(|earlier| earlier.get(&before)) {
                     Some(group) => Group {
                         alerts: BTreeSet::new(),
                         ..group.clone()
                     },
-                    None => Group::new(key, now.saturating_add(wait)),
+                    None => Group::new(key, now.saturating_add(node.route.group_wait)),
                 };
                 self.due.insert((group.next_look, id.clone()));
                 self.groups.insert(id.clone(), group);
             }
+            // The labels of the group itself are shared by its alerts.
+            let Some((id, _)) = self.groups.get_key_value(&id) else {
+                continue;
+            };
+            let id = id.clone();
+            groups.push(id.clone());
             let Some(group) = self.groups.get_mut(&id) else {
                 continue;
             };
-            let is_new = group.alerts.insert(fingerprint);
-            let key = group.key.clone();
-            let has_waited = starts_at.saturating_add(wait) < now;
-            if !group.was_looked_at && has_waited {
-                self.look_at(&id, now);
-            }
-            if let Some(kept) = self.alerts.get_mut(&fingerprint) {
-                kept.groups.insert(id);
-            }
-            if is_new && earlier.is_empty() {
-                let event = event(EventKind::Grouped, now, [fingerprint], &key);
+            if group.alerts.insert(fingerprint) && earlier.is_none() {
+                let event = event(EventKind::Grouped, now, [fingerprint], &group.key);
                 self.record(event);
             }
+        }
+        if let Some(kept) = self.alerts.get_mut(&fingerprint) {
+            kept.groups = groups;
+            kept.is_dispatched = is_everywhere;
         }
     }
 
@@ -399,12 +460,12 @@ impl Pipeline {
         kept.is_firing_noted = is_firing;
         let (kind, detail) = if is_firing {
             (EventKind::Firing, "fires")
-        } else if kept.alert.was_ended() {
+        } else if kept.alert.span.was_ended() {
             (EventKind::Resolved, "was ended by whoever sends it")
         } else {
             (EventKind::Resolved, "has not come again in time")
         };
-        let labels = by_name(&kept.alert.labels);
+        let labels = kept.alert.labels.clone();
         self.record(Event {
             labels,
             detail: detail.to_owned(),
@@ -424,7 +485,7 @@ impl Pipeline {
             "was said to fire, and did not, as rows that came late say"
         };
         self.record(Event {
-            labels: by_name(labels),
+            labels: labels.clone(),
             detail: detail.to_owned(),
             late: Some(late),
             ..event(EventKind::Late, now, [fingerprint], "")
@@ -464,7 +525,7 @@ impl Pipeline {
         for id in self.silences.forget(now, self.limits.retention) {
             self.changes.push(Change::remove(SILENCES, id.into_bytes()));
         }
-        let groups = self.groups.values().map(|group| group.key.as_str());
+        let groups = self.groups.values().map(|group| &*group.key);
         for (group_key, lane) in self.log.forget(now, &groups.collect()) {
             self.changes
                 .extend(deliveries::forgotten(&group_key, &lane));
@@ -480,15 +541,15 @@ impl Pipeline {
         let Some(group) = self.groups.get(id) else {
             return;
         };
-        let (key, fingerprints) = (group.key.clone(), group.alerts.clone());
+        let (key, fingerprints) = (Arc::clone(&group.key), group.alerts.clone());
         for fingerprint in &fingerprints {
             self.note_firing(*fingerprint, now);
         }
-        let alerts: BTreeMap<Fingerprint, Arc<Alert>> = fingerprints
+        let alerts: BTreeMap<Fingerprint, Alert> = fingerprints
             .iter()
             .filter_map(|fingerprint| {
                 let kept = self.alerts.get(fingerprint)?;
-                Some((*fingerprint, Arc::clone(&kept.alert)))
+                Some((*fingerprint, kept.alert.clone()))
             })
             .collect();
         let quiet = self.quiet(&alerts, now);
@@ -498,7 +559,7 @@ impl Pipeline {
         let resolved = alerts
             .iter()
             .filter(|(_, alert)| alert.is_resolved(now))
-            .map(|(fingerprint, alert)| (*fingerprint, alert.updated_at));
+            .map(|(fingerprint, alert)| (*fingerprint, alert.span.updated_at));
         let resolved: Vec<_> = resolved.collect();
         let lanes = self.lanes(&node.route.receiver);
         if let Some(group) = self.groups.get_mut(id) {
@@ -531,7 +592,7 @@ impl Pipeline {
             };
             let delivery = Delivery {
                 group: id.clone(),
-                group_key: key.clone(),
+                group_key: Arc::clone(&key),
                 lane,
                 integration,
                 standing,
@@ -547,10 +608,10 @@ impl Pipeline {
     /// Returns what keeps alerts quiet.
     fn quiet(
         &self,
-        alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
+        alerts: &BTreeMap<Fingerprint, Alert>,
         now: TimestampMs,
     ) -> BTreeMap<Fingerprint, Quiet> {
-        let of = |(fingerprint, alert): (&Fingerprint, &Arc<Alert>)| {
+        let of = |(fingerprint, alert): (&Fingerprint, &Alert)| {
             let by = self.inhibited_by(&alert.labels, now);
             let quiet = if by.is_empty() {
                 let by = self.silences.silencing(&alert.labels, now);
@@ -601,7 +662,7 @@ impl Pipeline {
         if before == *quiet {
             return;
         }
-        let key = group.key.clone();
+        let key = Arc::clone(&group.key);
         for (fingerprint, now_quiet) in quiet {
             if before.get(fingerprint) == Some(now_quiet) {
                 continue;
@@ -638,7 +699,7 @@ impl Pipeline {
             return;
         }
         group.muted_by = muted_by.to_vec();
-        let (key, alerts) = (group.key.clone(), group.alerts.clone());
+        let (key, alerts) = (Arc::clone(&group.key), group.alerts.clone());
         let (kind, detail) = if muted_by.is_empty() {
             (EventKind::Released, "no longer muted".to_owned())
         } else {
@@ -658,7 +719,7 @@ impl Pipeline {
         let Some(group) = self.groups.get_mut(id) else {
             return;
         };
-        let key = group.key.clone();
+        let key = Arc::clone(&group.key);
         group.telling_resolved.retain(|(one, _)| {
             let mut known = lanes.iter().map(|(lane, _)| self.log.known(&key, lane));
             !known.any(|known| known.may_fire(*one))
@@ -677,7 +738,7 @@ impl Pipeline {
         let Some(node) = self.routes.get(id.0) else {
             return;
         };
-        let key = group.key.clone();
+        let key = Arc::clone(&group.key);
         let lanes = self.lanes(&node.route.receiver);
         let is_told = |(lane, _): &(Lane, _)| !self.deliveries.contains(&key, lane);
         if !lanes.iter().all(is_told) {
@@ -699,12 +760,13 @@ impl Pipeline {
             let Some(kept) = self.alerts.get_mut(&fingerprint) else {
                 continue;
             };
-            if kept.alert.updated_at != updated_at {
+            if kept.alert.span.updated_at != updated_at {
                 continue;
             }
             group.alerts.remove(&fingerprint);
             group.quiet.remove(&fingerprint);
-            kept.groups.remove(id);
+            kept.groups.retain(|one| one != id);
+            kept.is_dispatched = false;
             if !kept.groups.is_empty() {
                 continue;
             }
@@ -730,17 +792,7 @@ impl Pipeline {
 
     /// Returns the integrations of a receiver.
     fn lanes(&self, receiver: &str) -> Vec<(Lane, Arc<Integration>)> {
-        let integrations = self.receivers.get(receiver).into_iter().flatten();
-        integrations
-            .map(|integration| {
-                let lane = Lane {
-                    receiver: receiver.to_owned(),
-                    kind: integration.kind,
-                    index: integration.index,
-                };
-                (lane, Arc::clone(integration))
-            })
-            .collect()
+        self.receivers.get(receiver).cloned().unwrap_or_default()
     }
 
     /// Sets a silence; `new_id` names it when it is a new one. Returns its name.
@@ -785,7 +837,7 @@ impl Pipeline {
 }
 
 impl Group {
-    const fn new(key: String, next_look: TimestampMs) -> Self {
+    const fn new(key: Arc<str>, next_look: TimestampMs) -> Self {
         Self {
             key,
             alerts: BTreeSet::new(),
@@ -800,19 +852,28 @@ impl Group {
     }
 }
 
-fn receivers(config: &Config) -> BTreeMap<String, Vec<Arc<Integration>>> {
+/// Returns where the notifications of each receiver go.
+fn receivers(config: &Config) -> BTreeMap<String, Vec<(Lane, Arc<Integration>)>> {
     let receivers = config.receivers.iter();
     receivers
         .map(|(name, receiver)| {
-            let integrations = receiver.integrations.iter().cloned().map(Arc::new);
-            (name.clone(), integrations.collect())
+            let shared = Arc::<str>::from(name.as_str());
+            let lanes = receiver.integrations.iter().map(|integration| {
+                let lane = Lane {
+                    receiver: Arc::clone(&shared),
+                    kind: integration.kind,
+                    index: integration.index,
+                };
+                (lane, Arc::new(integration.clone()))
+            });
+            (name.clone(), lanes.collect())
         })
         .collect()
 }
 
 /// Returns how the alerts of a group stand for a lane that knows this.
 fn standing(
-    alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
+    alerts: &BTreeMap<Fingerprint, Alert>,
     quiet: &BTreeMap<Fingerprint, Quiet>,
     known: Known<'_>,
     now: TimestampMs,
@@ -842,7 +903,7 @@ fn event(
         number: 0,
         at,
         alerts: alerts.into_iter().collect(),
-        labels: BTreeMap::new(),
+        labels: Labels::empty(),
         group: group.to_owned(),
         receiver: String::new(),
         kind,

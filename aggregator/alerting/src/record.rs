@@ -6,18 +6,22 @@
 //! | `silences` | the silence's name | [`SilenceRecord`] |
 //! | `notifications` | JSON: group key, receiver, kind, place | the log's entry |
 //! | `intents` | as in `notifications` | what the receiver may have been told: by the attempt under way, and by those that had no answer |
-//! | `ledger` | number, 8 bytes, big endian | an event |
+//! | `ledger` | number of the first event, 8 bytes, big endian | a batch of events, which share their texts |
 //!
+//! Earlier builds wrote an intent as the time when the attempt began, a number, and each event of the ledger by itself; both are read.
 //! A record that does not parse is left out and counted: it is of a later version, or the disk has lied.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use model::{Labels, MatchOp, Matcher, TimestampMs};
+use model::{MatchOp, Matcher, TimestampMs};
 use serde::{Deserialize, Serialize};
 
 use crate::notification_log::Lane;
 use crate::silence::{Silence, SilenceRequest};
-use crate::{Alert, Fingerprint, IntegrationKind};
+use crate::texts::{Interner, Pairs};
+use crate::{Alert, Fingerprint, IntegrationKind, Posted, Span};
 
 pub(crate) const ALERTS: &str = "alerts";
 pub(crate) const SILENCES: &str = "silences";
@@ -44,6 +48,10 @@ impl Change {
             // Strings, numbers, lists and maps by strings always have a JSON.
             value: Some(serde_json::to_vec(value).unwrap_or_default()),
         }
+    }
+
+    pub(crate) fn alert(fingerprint: Fingerprint, alert: &Alert) -> Self {
+        Self::set(ALERTS, alert_key(fingerprint), &AlertRecord::from(alert))
     }
 
     pub(crate) const fn remove(table: &'static str, key: Vec<u8>) -> Self {
@@ -75,42 +83,49 @@ pub(crate) mod time {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct AlertRecord {
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
+pub(crate) struct AlertRecord<'a> {
+    #[serde(borrow)]
+    labels: Pairs<'a>,
+    #[serde(borrow)]
+    annotations: Pairs<'a>,
     starts_at: i64,
     ends_at: i64,
     updated_at: i64,
-    generator_url: String,
+    #[serde(borrow)]
+    generator_url: Cow<'a, str>,
     times_out: bool,
 }
 
-impl From<&Alert> for AlertRecord {
-    fn from(alert: &Alert) -> Self {
+impl<'a> From<&'a Alert> for AlertRecord<'a> {
+    fn from(alert: &'a Alert) -> Self {
         Self {
-            labels: by_name(&alert.labels),
-            annotations: alert.annotations.clone(),
-            starts_at: alert.starts_at.0,
-            ends_at: alert.ends_at.0,
-            updated_at: alert.updated_at.0,
-            generator_url: alert.generator_url.clone(),
-            times_out: alert.times_out,
+            labels: alert.labels.iter().collect(),
+            annotations: alert.annotations.iter().collect(),
+            starts_at: alert.span.starts_at.0,
+            ends_at: alert.span.ends_at.0,
+            updated_at: alert.span.updated_at.0,
+            generator_url: Cow::Borrowed(&alert.generator_url),
+            times_out: alert.span.times_out,
         }
     }
 }
 
-impl AlertRecord {
-    pub(crate) fn read(bytes: &[u8]) -> Option<Alert> {
-        let record: Self = serde_json::from_slice(bytes).ok()?;
-        Some(Alert {
-            labels: Labels::from_pairs(record.labels).ok()?,
-            annotations: record.annotations,
+impl AlertRecord<'_> {
+    pub(crate) fn read(bytes: &[u8], interner: &mut Interner) -> Option<Alert> {
+        let record: AlertRecord<'_> = serde_json::from_slice(bytes).ok()?;
+        let span = Span {
             starts_at: TimestampMs(record.starts_at),
             ends_at: TimestampMs(record.ends_at),
             updated_at: TimestampMs(record.updated_at),
-            generator_url: record.generator_url,
             times_out: record.times_out,
-        })
+        };
+        let posted = Posted {
+            labels: record.labels,
+            annotations: record.annotations,
+            generator_url: record.generator_url,
+            ..Posted::default()
+        };
+        posted.alert(span, interner).ok()
     }
 }
 
@@ -186,24 +201,26 @@ pub(crate) fn alert_key(fingerprint: Fingerprint) -> Vec<u8> {
 }
 
 pub(crate) fn lane_key(group_key: &str, lane: &Lane) -> Vec<u8> {
-    let key = (group_key, &lane.receiver, lane.kind.name(), lane.index);
+    let key = (group_key, &*lane.receiver, lane.kind.name(), lane.index);
     serde_json::to_vec(&key).unwrap_or_default()
 }
 
-pub(crate) fn read_lane_key(key: &[u8]) -> Option<(String, Lane)> {
+pub(crate) fn read_lane_key(key: &[u8]) -> Option<(Arc<str>, Lane)> {
     let (group_key, receiver, kind, index): (String, String, String, usize) =
         serde_json::from_slice(key).ok()?;
     let kind = IntegrationKind::ALL.iter().find(|one| one.name() == kind)?;
     let lane = Lane {
-        receiver,
+        receiver: receiver.into(),
         kind: *kind,
         index,
     };
-    Some((group_key, lane))
+    Some((group_key.into(), lane))
 }
 
-pub(crate) fn by_name(labels: &Labels) -> BTreeMap<String, String> {
-    let pairs = labels.iter();
+/// Returns pairs as templates have them.
+pub(crate) fn by_name<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<String, String> {
     pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()

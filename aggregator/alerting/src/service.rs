@@ -1,14 +1,13 @@
 //! The shell around the pipeline: the time, a store, and tasks that make attempts.
 //!
-//! Whatever changes the pipeline is durable before its caller goes on. When the store fails, changes are kept, written with the next
-//! ones (the newest of each key, so that they do not pile up), and no attempt begins meanwhile.
+//! Whatever changes the pipeline is durable before its caller goes on. When the store fails, it keeps the changes and writes them with the
+//! next ones (the newest of each key, so that they do not pile up), and no attempt begins meanwhile.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use files::{KeyValue, KeyValueError};
+use files::{Journaled, JournaledError};
 use model::TimestampMs;
 use runtime::{Tasks, Timer, Token};
 use tokio::sync::Notify;
@@ -32,7 +31,7 @@ pub struct Alerting(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    store: KeyValue,
+    store: Journaled,
     now: Now,
     changed: Notify,
 }
@@ -40,8 +39,6 @@ struct Shared {
 struct State {
     pipeline: Pipeline,
     deliver: Arc<dyn Deliver>,
-    /// Not durable yet.
-    unwritten: BTreeMap<(&'static str, Vec<u8>), Option<Vec<u8>>>,
 }
 
 impl Alerting {
@@ -49,32 +46,27 @@ impl Alerting {
     pub fn open(
         mut pipeline: Pipeline,
         deliver: Arc<dyn Deliver>,
-        store: KeyValue,
+        store: Journaled,
         now: Now,
-    ) -> Result<Self, KeyValueError> {
-        let mut records = Vec::new();
+    ) -> Result<Self, JournaledError> {
+        let started = now();
         for table in Pipeline::TABLES {
             let mut last: Option<Vec<u8>> = None;
             loop {
                 let page = store.scan(table, &[], last.as_deref(), PAGE)?;
                 last = page.last().map(|(key, _)| key.clone());
                 let is_last = page.len() < PAGE;
-                records.extend(
-                    page.into_iter()
-                        .map(|(key, value)| Record { table, key, value }),
-                );
+                let records = page.into_iter();
+                let records = records.map(|(key, value)| Record { table, key, value });
+                pipeline.restore(records, started);
                 if is_last {
                     break;
                 }
             }
         }
-        pipeline.restore(records, now());
+        pipeline.go_on(started);
         let alerting = Self(Arc::new(Shared {
-            state: Mutex::new(State {
-                pipeline,
-                deliver,
-                unwritten: BTreeMap::new(),
-            }),
+            state: Mutex::new(State { pipeline, deliver }),
             store,
             now,
             changed: Notify::new(),
@@ -88,7 +80,7 @@ impl Alerting {
     pub fn change<T>(
         &self,
         work: impl FnOnce(&mut Pipeline, TimestampMs) -> T,
-    ) -> Result<T, KeyValueError> {
+    ) -> Result<T, JournaledError> {
         let now = self.now();
         let mut state = self.state();
         let done = work(&mut state.pipeline, now);
@@ -109,7 +101,7 @@ impl Alerting {
         &self,
         config: Arc<Config>,
         deliver: Arc<dyn Deliver>,
-    ) -> Result<(), KeyValueError> {
+    ) -> Result<(), JournaledError> {
         self.state().deliver = deliver;
         self.change(|pipeline, now| pipeline.reconfigure(config, now))
     }
@@ -145,7 +137,7 @@ impl Alerting {
     fn poll_after(
         &self,
         work: impl FnOnce(&mut Pipeline, TimestampMs),
-    ) -> Result<(Vec<ToAttempt>, Duration), KeyValueError> {
+    ) -> Result<(Vec<ToAttempt>, Duration), JournaledError> {
         let now = self.now();
         let mut state = self.state();
         work(&mut state.pipeline, now);
@@ -216,24 +208,11 @@ impl Alerting {
         notifying_tasks.spawn("notify", notifying).detach();
     }
 
-    fn write(&self, state: &mut State) -> Result<(), KeyValueError> {
-        for Change { table, key, value } in state.pipeline.drain_changes() {
-            state.unwritten.insert((table, key), value);
-        }
-        if state.unwritten.is_empty() {
-            return Ok(());
-        }
-        self.0.store.write(|batch| {
-            for ((table, key), value) in &state.unwritten {
-                match value {
-                    Some(value) => batch.put(table, key, value)?,
-                    None => drop(batch.delete(table, key)?),
-                }
-            }
-            Ok::<(), KeyValueError>(())
-        })?;
-        state.unwritten.clear();
-        Ok(())
+    fn write(&self, state: &mut State) -> Result<(), JournaledError> {
+        let changes = state.pipeline.drain_changes().into_iter();
+        self.0
+            .store
+            .write(changes.map(|Change { table, key, value }| (table, key, value)))
     }
 
     fn now(&self) -> TimestampMs {

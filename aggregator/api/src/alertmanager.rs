@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use alerting::{
-    AlertFilter, AlertView, Alerting, Event, GroupView, HistoryFilter, MatcherMode, Posted,
-    Silence, SilenceError, SilenceRequest, SilenceState, parse_matchers,
+    AlertFilter, AlertView, Alerting, Event, GroupView, HistoryFilter, MatcherMode, Silence,
+    SilenceError, SilenceRequest, SilenceState, parse_matchers,
 };
 use http_shell::header::{CACHE_CONTROL, HeaderValue};
 use http_shell::{Form, Method, Request, Response, StatusCode};
@@ -21,6 +21,8 @@ use crate::control::Build;
 use crate::envelope::{ApiError, ErrorType, Notes, success};
 use crate::json::Json;
 use crate::parameters;
+
+mod posted_alerts;
 
 /// What `alerting` shows, and takes.
 #[derive(Clone)]
@@ -180,7 +182,7 @@ impl Api {
         Ok(parts.alerting.see(|pipeline, _| {
             success(&Notes::default(), |json| {
                 json.array(|json| {
-                    for event in pipeline.history(&filter) {
+                    for event in &pipeline.history(&filter) {
                         show_event(json, event);
                     }
                 });
@@ -202,11 +204,7 @@ fn show_event(json: &mut Json, event: &Event) {
                 json.string(&fingerprint.to_string());
             }
         });
-        json.key("labels").object(|json| {
-            for (name, value) in &event.labels {
-                json.key(name).string(value);
-            }
-        });
+        json.key("labels").labels(&event.labels);
         if let Some(late) = &event.late {
             json.key("late").object(|json| {
                 json.key("start").string(&date_time(late.start));
@@ -302,13 +300,7 @@ fn groups(alerting: &Alerting, form: &Form) -> Answered {
 }
 
 fn post_alerts(alerting: &Alerting, body: &[u8]) -> Answered {
-    let items = parsed("alerts", body)?;
-    let Value::Array(items) = items else {
-        return Err(unread("alerts", "it is no list"));
-    };
-    let posted = items.iter().enumerate();
-    let posted = posted.map(|(place, item)| posted_alert(place, item));
-    let posted: Vec<Posted> = posted.collect::<Result<_, Refusal>>()?;
+    let posted = posted_alerts::read(body)?;
     let taken = alerting
         .change(|pipeline, now| pipeline.take(posted, now))
         .map_err(|error| internal(&error))?;
@@ -323,25 +315,6 @@ fn post_alerts(alerting: &Alerting, body: &[u8]) -> Answered {
         return Err(bad_request(taken.invalid.join("; ")));
     }
     Ok(Response::empty(StatusCode::OK))
-}
-
-fn posted_alert(place: usize, item: &Value) -> Result<Posted, Refusal> {
-    let missing = |what: &str| {
-        let why = format!("{place}.{what} in body is required");
-        Refusal::Unread(VALIDATION, MISSING, why)
-    };
-    if item.get("labels").is_none_or(Value::is_null) {
-        return Err(missing("labels"));
-    }
-    let at =
-        |name: &str| Ok::<_, Refusal>(time(item, name, "alerts")?.filter(|at| *at > ZERO_TIME));
-    Ok(Posted {
-        labels: texts(item, "labels", "alerts")?,
-        annotations: texts(item, "annotations", "alerts")?,
-        starts_at: at("startsAt")?,
-        ends_at: at("endsAt")?,
-        generator_url: text(item, "generatorURL", "alerts")?.unwrap_or_default(),
-    })
 }
 
 fn silences(alerting: &Alerting, form: &Form) -> Answered {
@@ -502,11 +475,11 @@ fn write_alert(json: &mut Json, view: &AlertView) {
     let alert = &view.alert;
     json.object(|json| {
         json.key("annotations").object(|json| {
-            for (name, value) in &alert.annotations {
+            for (name, value) in alert.annotations.iter() {
                 json.key(name).string(value);
             }
         });
-        json.key("endsAt").string(&date_time(alert.ends_at));
+        json.key("endsAt").string(&date_time(alert.span.ends_at));
         json.key("fingerprint")
             .string(&view.fingerprint.to_string());
         json.key("receivers").array(|json| {
@@ -516,7 +489,8 @@ fn write_alert(json: &mut Json, view: &AlertView) {
                 });
             }
         });
-        json.key("startsAt").string(&date_time(alert.starts_at));
+        json.key("startsAt")
+            .string(&date_time(alert.span.starts_at));
         json.key("status").object(|json| {
             let by: Vec<String> = view.inhibited_by.iter().map(ToString::to_string).collect();
             json.key("inhibitedBy")
@@ -531,7 +505,8 @@ fn write_alert(json: &mut Json, view: &AlertView) {
                 "active"
             });
         });
-        json.key("updatedAt").string(&date_time(alert.updated_at));
+        json.key("updatedAt")
+            .string(&date_time(alert.span.updated_at));
         if !alert.generator_url.is_empty() {
             json.key("generatorURL").string(&alert.generator_url);
         }
@@ -753,6 +728,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use alerting::{EventKind, Fingerprint, Late};
+    use model::Labels;
 
     use super::*;
 
@@ -762,7 +738,7 @@ mod tests {
             number: 7,
             at: TimestampMs(90_000),
             alerts: vec![Fingerprint(1)],
-            labels: BTreeMap::from([("alertname".to_owned(), "A".to_owned())]),
+            labels: Labels::from_pairs([("alertname", "A")]).unwrap(),
             group: String::new(),
             receiver: String::new(),
             kind: EventKind::Late,

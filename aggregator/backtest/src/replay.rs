@@ -7,7 +7,7 @@ use std::time::Duration;
 use alerting::{
     Config, Outcome, Pipeline, PipelineLimits, Posted, Remembered, SilenceError, SilenceRequest,
 };
-use model::{Labels, Matcher, TimeRange, TimestampMs};
+use model::{Matcher, TimeRange, TimestampMs};
 use promql::ast::Expr;
 use promql::{Engine, earliest, selectors};
 use rules::{AlertSink, DirectQueries, GroupView, Notice, RuleFile, RuleKind, Rules, Settings};
@@ -259,8 +259,8 @@ impl Backtest {
         };
         for due in self.rules.take_due(now) {
             self.rules.evaluate(due, &queries, &self.window);
-            let posted = self.sink.take().into_iter().map(posted);
-            self.pipeline.take(posted, now);
+            let notices = self.sink.take();
+            self.pipeline.take(notices.iter().map(posted), now);
         }
     }
 
@@ -359,17 +359,13 @@ impl AlertSink for Sink {
 }
 
 /// Returns what alerting takes of a notice of rules.
-pub fn posted(notice: Notice) -> Posted {
-    let pairs = |labels: &Labels| {
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        labels.iter().map(owned).collect()
-    };
+pub fn posted(notice: &Notice) -> Posted<'_> {
     Posted {
-        labels: pairs(&notice.labels),
-        annotations: pairs(&notice.annotations),
+        labels: notice.labels.iter().collect(),
+        annotations: notice.annotations.iter().collect(),
         starts_at: Some(notice.starts_at),
         ends_at: Some(notice.ends_at),
-        generator_url: notice.generator_url,
+        generator_url: notice.generator_url.as_str().into(),
     }
 }
 

@@ -40,7 +40,7 @@ const FAILURES_NOTED: u32 = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
     pub(super) group: GroupId,
-    pub(super) group_key: String,
+    pub(super) group_key: Arc<str>,
     pub(super) lane: Lane,
     pub(super) integration: Arc<Integration>,
     pub(super) standing: Standing,
@@ -76,7 +76,7 @@ struct OnItsWay {
 #[derive(Clone, Debug)]
 struct Content {
     /// In their order.
-    alerts: Vec<Arc<Alert>>,
+    alerts: Vec<Alert>,
     /// How many more there are.
     truncated: usize,
     route_labels: BTreeMap<String, String>,
@@ -94,22 +94,22 @@ struct LaneState {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deliveries {
     by_id: BTreeMap<AttemptId, OnItsWay>,
-    ids: BTreeMap<(String, Lane), AttemptId>,
+    ids: BTreeMap<(Arc<str>, Lane), AttemptId>,
     lanes: BTreeMap<Lane, LaneState>,
     next_id: AttemptId,
 }
 
 impl Deliveries {
-    fn find(&self, group_key: &str, lane: &Lane) -> Option<(AttemptId, &OnItsWay)> {
-        let id = self.ids.get(&(group_key.to_owned(), lane.clone()))?;
+    fn find(&self, group_key: &Arc<str>, lane: &Lane) -> Option<(AttemptId, &OnItsWay)> {
+        let id = self.ids.get(&(Arc::clone(group_key), lane.clone()))?;
         Some((*id, self.by_id.get(id)?))
     }
 
-    pub(super) fn contains(&self, group_key: &str, lane: &Lane) -> bool {
+    pub(super) fn contains(&self, group_key: &Arc<str>, lane: &Lane) -> bool {
         self.find(group_key, lane).is_some()
     }
 
-    pub(super) fn is_under_way(&self, group_key: &str, lane: &Lane) -> bool {
+    pub(super) fn is_under_way(&self, group_key: &Arc<str>, lane: &Lane) -> bool {
         self.find(group_key, lane)
             .is_some_and(|(_, one)| one.ready_at.is_none())
     }
@@ -124,7 +124,7 @@ impl Deliveries {
     }
 
     /// Drops what waits for a turn in one lane.
-    pub(super) fn drop_one(&mut self, group_key: &str, lane: &Lane) {
+    pub(super) fn drop_one(&mut self, group_key: &Arc<str>, lane: &Lane) {
         if let Some((id, one)) = self.find(group_key, lane)
             && one.ready_at.is_some()
         {
@@ -136,7 +136,7 @@ impl Deliveries {
         let one = self.by_id.remove(&id)?;
         let delivery = &one.delivery;
         self.ids
-            .remove(&(delivery.group_key.clone(), delivery.lane.clone()));
+            .remove(&(Arc::clone(&delivery.group_key), delivery.lane.clone()));
         let state = self.lanes.entry(delivery.lane.clone()).or_default();
         match one.ready_at {
             Some(at) => drop(state.queue.remove(&(at, id))),
@@ -148,7 +148,7 @@ impl Deliveries {
     fn add(&mut self, id: AttemptId, one: OnItsWay) {
         let (delivery, lane) = (&one.delivery, one.delivery.lane.clone());
         self.ids
-            .insert((delivery.group_key.clone(), lane.clone()), id);
+            .insert((Arc::clone(&delivery.group_key), lane.clone()), id);
         let state = self.lanes.entry(lane).or_default();
         match one.ready_at {
             Some(at) => drop(state.queue.insert((at, id))),
@@ -202,7 +202,7 @@ impl Pipeline {
     pub(super) fn decide(
         &mut self,
         delivery: Delivery,
-        alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
+        alerts: &BTreeMap<Fingerprint, Alert>,
         route: &Route,
         now: TimestampMs,
     ) {
@@ -263,14 +263,14 @@ impl Pipeline {
         let data = Data {
             receiver: quoted(&lane.receiver),
             status: status(is_firing).to_owned(),
-            common_labels: common(alerts.iter().map(|alert| by_name(&alert.labels))),
-            common_annotations: common(alerts.iter().map(|alert| alert.annotations.clone())),
+            common_labels: common(alerts.iter().map(|alert| alert.labels.iter())),
+            common_annotations: common(alerts.iter().map(|alert| alert.annotations.iter())),
             alerts: alerts
                 .iter()
                 .map(|alert| shown(alert, !is_resolved(alert)))
                 .collect(),
             notification_reason: delivery.reason.text().to_owned(),
-            group_labels: by_name(&delivery.group.1),
+            group_labels: by_name(delivery.group.1.iter()),
             route_labels: template::RouteLabels::Templates(content.route_labels.clone()),
             external_url: self.external_url.clone(),
         };
@@ -281,9 +281,9 @@ impl Pipeline {
             _ => last.map(|last| last.remembered.clone()).unwrap_or_default(),
         };
         Notification {
-            receiver: lane.receiver.clone(),
+            receiver: lane.receiver.to_string(),
             integration: Arc::clone(&delivery.integration),
-            group_key: delivery.group_key.clone(),
+            group_key: delivery.group_key.to_string(),
             data,
             truncated_alerts: content.truncated,
             remembered,
@@ -449,12 +449,12 @@ impl Content {
     fn new(
         delivery: &Delivery,
         told: &[Fingerprint],
-        alerts: &BTreeMap<Fingerprint, Arc<Alert>>,
+        alerts: &BTreeMap<Fingerprint, Alert>,
         route: &Route,
     ) -> Self {
         let told = told.iter().filter_map(|one| alerts.get(one));
-        let mut told: Vec<Arc<Alert>> = told.map(Arc::clone).collect();
-        told.sort_by_cached_key(|alert| alert.order());
+        let mut told: Vec<Alert> = told.cloned().collect();
+        told.sort_by(|a, b| a.order().cmp(&b.order()));
         let limit = usize::try_from(delivery.integration.settings.integer("max_alerts"));
         let limit = limit.ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let truncated = told.len().saturating_sub(limit);
@@ -468,7 +468,7 @@ impl Content {
 }
 
 /// Returns the changes by which an entry of the log, and what is in doubt, go.
-pub(super) fn forgotten(group_key: &str, lane: &Lane) -> [Change; 2] {
+pub(super) fn forgotten(group_key: &Arc<str>, lane: &Lane) -> [Change; 2] {
     [NOTIFICATIONS, INTENTS].map(|table| Change::remove(table, lane_key(group_key, lane)))
 }
 
@@ -491,26 +491,32 @@ const fn status(is_firing: bool) -> &'static str {
 fn shown(alert: &Alert, is_firing: bool) -> template::Alert {
     template::Alert {
         status: status(is_firing).to_owned(),
-        labels: by_name(&alert.labels),
-        annotations: alert.annotations.clone(),
-        starts_at: Time::from_unix_ms(alert.starts_at.0),
+        labels: by_name(alert.labels.iter()),
+        annotations: by_name(alert.annotations.iter()),
+        starts_at: Time::from_unix_ms(alert.span.starts_at.0),
         ends_at: if is_firing {
             Time::zero()
         } else {
-            Time::from_unix_ms(alert.ends_at.0)
+            Time::from_unix_ms(alert.span.ends_at.0)
         },
-        generator_url: alert.generator_url.clone(),
+        generator_url: alert.generator_url.to_string(),
         fingerprint: Fingerprint::of(&alert.labels).to_string(),
     }
 }
 
-/// Returns the pairs that all have.
-fn common(mut sets: impl Iterator<Item = BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let first = sets.next().unwrap_or_default();
-    sets.fold(first, |mut common, set| {
-        common.retain(|name, value| set.get(name) == Some(value));
-        common
-    })
+/// Returns the pairs that all have; each is sorted by name.
+fn common<'a>(
+    mut sets: impl Iterator<Item = impl Iterator<Item = (&'a str, &'a str)>>,
+) -> BTreeMap<String, String> {
+    let mut common: Vec<(&str, &str)> = sets.next().into_iter().flatten().collect();
+    for set in sets {
+        let mut set = set.peekable();
+        common.retain(|pair| {
+            while set.next_if(|one| one.0 < pair.0).is_some() {}
+            set.peek() == Some(pair)
+        });
+    }
+    by_name(common.into_iter())
 }
 
 /// Returns an expression that matches just `text`.

@@ -1,11 +1,8 @@
 //! What an earlier run left.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use model::TimestampMs;
 
-use super::{Event, EventKind, Kept, Pipeline, event};
+use super::{EarlierGroups, Event, EventKind, Pipeline, event};
 use crate::Fingerprint;
 use crate::notification_log::Doubt;
 use crate::record::{
@@ -28,17 +25,20 @@ impl Pipeline {
     /// The tables to hand to [`Pipeline::restore`], each in the order of its keys.
     pub const TABLES: &'static [&'static str] = &[SILENCES, NOTIFICATIONS, LEDGER, ALERTS, INTENTS];
 
-    /// Takes what an earlier run left. Comes before anything else.
+    /// Takes what an earlier run left, or a part of it; [`Pipeline::go_on`] follows. Comes before anything else.
     pub fn restore(&mut self, records: impl IntoIterator<Item = Record>, now: TimestampMs) {
         for record in records {
             if self.restore_one(&record, now).is_none() {
                 self.counts.unreadable_records += 1;
             }
         }
-        // Only now: whoever is inhibited by an alert has to find it.
+    }
+
+    /// Groups the alerts that an earlier run left. Not before all are known: whoever is inhibited by an alert has to find it.
+    pub fn go_on(&mut self, now: TimestampMs) {
         let alerts: Vec<Fingerprint> = self.alerts.keys().copied().collect();
         for fingerprint in alerts {
-            self.dispatch(fingerprint, now, &BTreeMap::new());
+            self.dispatch(fingerprint, now, Some(&EarlierGroups::new()));
         }
     }
 
@@ -52,9 +52,7 @@ impl Pipeline {
                 let entry = serde_json::from_slice(&record.value).ok()?;
                 self.log.set(&group_key, &lane, entry);
             }
-            LEDGER => self
-                .ledger
-                .restore(serde_json::from_slice(&record.value).ok()?),
+            LEDGER => self.ledger.restore(&record.value)?,
             ALERTS => self.restore_alert(&record.value, now)?,
             INTENTS => self.restore_intent(record, now)?,
             _ => return None,
@@ -64,7 +62,7 @@ impl Pipeline {
 
     fn restore_intent(&mut self, record: &Record, now: TimestampMs) -> Option<()> {
         let (group_key, lane) = read_lane_key(&record.key)?;
-        let mut doubt: Doubt = serde_json::from_slice(&record.value).ok()?;
+        let mut doubt = Doubt::read(&record.value)?;
         if std::mem::take(&mut doubt.is_under_way) {
             let told = doubt.firing.iter().chain(&doubt.resolved).copied();
             self.record(Event {
@@ -80,22 +78,13 @@ impl Pipeline {
     }
 
     fn restore_alert(&mut self, value: &[u8], now: TimestampMs) -> Option<()> {
-        let mut alert = AlertRecord::read(value)?;
-        let is_firing = !alert.was_ended();
+        let mut alert = AlertRecord::read(value, &mut self.interner)?;
+        let is_firing = !alert.span.was_ended();
         if is_firing {
             let end = now.saturating_add(self.config.resolve_timeout);
-            alert.ends_at = alert.ends_at.max(end);
+            alert.span.ends_at = alert.span.ends_at.max(end);
         }
-        let fingerprint = Fingerprint::of(&alert.labels);
-        let name = alert.labels.value_or_empty("alertname").to_owned();
-        *self.by_name.entry(name).or_default() += 1;
-        self.inhibitor.add(fingerprint, &alert.labels);
-        let kept = Kept {
-            alert: Arc::new(alert),
-            groups: std::collections::BTreeSet::new(),
-            is_firing_noted: is_firing,
-        };
-        self.alerts.insert(fingerprint, kept);
+        self.keep(Fingerprint::of(&alert.labels), alert, is_firing);
         Some(())
     }
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use template::Zone;
 
 use super::*;
+use crate::record::{INTENTS, NOTIFICATIONS};
 use crate::{Failure, MatcherMode, Outcome, Remembered};
 
 const SECOND: i64 = 1_000;
@@ -92,19 +93,18 @@ impl World {
             let (text, ended) = text
                 .strip_prefix('-')
                 .map_or((*text, false), |text| (text, true));
-            let mut labels = BTreeMap::new();
-            for (place, part) in text.split(' ').enumerate() {
+            let labels = text.split(' ').enumerate().map(|(place, part)| {
                 let (name, value) = part.split_once('=').unwrap_or(("alertname", part));
                 assert!(place == 0 || name != "alertname");
-                labels.insert(name.to_owned(), value.to_owned());
-            }
+                (name, value)
+            });
             Posted {
-                labels,
+                labels: labels.collect(),
                 ends_at: ended.then_some(now),
                 ..Posted::default()
             }
         });
-        let posted: Vec<Posted> = posted.collect();
+        let posted: Vec<Posted<'_>> = posted.collect();
         assert_eq!(self.pipeline.take(posted, now), Taken::default());
         self.write();
     }
@@ -162,6 +162,7 @@ impl World {
             }));
         }
         self.pipeline.restore(records, TimestampMs(self.now));
+        self.pipeline.go_on(TimestampMs(self.now));
         self.write();
         assert_eq!(self.pipeline.counts.unreadable_records, 0);
     }
@@ -533,6 +534,63 @@ fn a_new_configuration_takes_the_groups_over() {
 }
 
 #[test]
+fn a_restart_is_no_news_of_an_alert() {
+    let mut world = World::new(PLAIN);
+    world.send(&["a g=1", "b g=2"]);
+    world.run_until(MINUTE);
+    let before = world.history();
+    world.kill();
+    world.send(&["a g=1", "b g=2"]);
+    assert_eq!(world.history(), before);
+}
+
+#[test]
+fn an_intent_of_an_earlier_build_is_in_doubt() {
+    let mut world = World::new(PLAIN);
+    world.send(&["a g=1"]);
+    world.run_until(MINUTE);
+    let logged = world
+        .store
+        .keys()
+        .find(|(table, _)| *table == NOTIFICATIONS);
+    let (_, lane) = logged.unwrap().clone();
+    world.store.insert((INTENTS, lane), b"12345".to_vec());
+    world.kill();
+    assert_eq!(world.history().last(), Some(&"in_doubt"));
+}
+
+/// An alert that comes again is looked up, and nothing else: it must be back in every group that it has left.
+#[test]
+fn an_alert_that_has_left_one_of_its_groups_enters_it_again() {
+    let two_routes = "
+route:
+  receiver: ops
+  group_wait: 10s
+  group_interval: 1m
+  repeat_interval: 1h
+  routes:
+  - {matchers: [alertname!=none], receiver: ops, group_by: [g], continue: true}
+  - {matchers: [alertname!=none], receiver: slow, group_by: [g], group_interval: 1h}
+receivers:
+- {name: ops, webhook_configs: [{url: 'http://x.example'}]}
+- {name: slow, webhook_configs: [{url: 'http://y.example'}]}
+";
+    let mut world = World::new(two_routes);
+    world.send(&["a g=1"]);
+    world.run_until(30 * SECOND);
+    world.send(&["-a g=1"]);
+    world.run_until(5 * MINUTE);
+    assert_eq!(
+        world.told().len(),
+        3,
+        "the slow one does not know of the end"
+    );
+    world.send(&["a g=1"]);
+    world.run_until(6 * MINUTE);
+    assert_eq!(world.told(), ["310 +a"]);
+}
+
+#[test]
 fn too_many_alerts_are_refused_and_counted() {
     let limits = PipelineLimits {
         alerts_per_name: 2,
@@ -540,10 +598,9 @@ fn too_many_alerts_are_refused_and_counted() {
     };
     let mut pipeline = Pipeline::new(config(PLAIN), String::new(), limits);
     let posted = |n: usize| Posted {
-        labels: BTreeMap::from([
-            ("alertname".to_owned(), "a".to_owned()),
-            ("n".to_owned(), n.to_string()),
-        ]),
+        labels: [("alertname", "a".to_owned()), ("n", n.to_string())]
+            .into_iter()
+            .collect(),
         ..Posted::default()
     };
     let taken = pipeline.take((0..5).map(posted), TimestampMs(0));

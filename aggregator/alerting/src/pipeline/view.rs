@@ -138,7 +138,7 @@ impl Pipeline {
                     })
                 });
                 let mut alerts: Vec<AlertView> = alerts.collect();
-                alerts.sort_by_cached_key(|view| view.alert.order());
+                alerts.sort_by(|a, b| a.alert.order().cmp(&b.alert.order()));
                 (!alerts.is_empty()).then(|| GroupView {
                     labels: labels.clone(),
                     route_labels: route.labels.clone(),
@@ -178,7 +178,7 @@ impl Pipeline {
         now: TimestampMs,
     ) -> Option<AlertView> {
         let alert = &kept.alert;
-        if alert.ends_at < now || !matches_all(&filter.matchers, &alert.labels) {
+        if alert.span.ends_at < now || !matches_all(&filter.matchers, &alert.labels) {
             return None;
         }
         let view = AlertView {
@@ -187,7 +187,7 @@ impl Pipeline {
             silenced_by: self.silences.silencing(&alert.labels, now),
             inhibited_by: self.inhibited_by(&alert.labels, now),
             muted_by: Vec::new(),
-            alert: Alert::clone(alert),
+            alert: alert.clone(),
         };
         let is_shown = (filter.active || view.is_suppressed())
             && (filter.silenced || view.silenced_by.is_empty())
@@ -219,12 +219,12 @@ impl Pipeline {
     }
 
     /// Returns the events that concern alerts with these labels, those now gone included; the oldest first.
-    pub fn history(&self, filter: &HistoryFilter) -> Vec<&Event> {
+    pub fn history(&self, filter: &HistoryFilter) -> Vec<Event> {
         let named = self.fingerprints(&filter.matchers);
-        let concerns = |event: &&Event| {
+        let concerns = |event: &Event| {
             filter.matchers.is_empty() || event.alerts.iter().any(|one| named.contains(one))
         };
-        let in_time = |event: &&Event| {
+        let in_time = |event: &Event| {
             let is_within = |first: TimestampMs, last: TimestampMs| {
                 filter.start.is_none_or(|start| start <= last)
                     && filter.end.is_none_or(|end| first <= end)
@@ -234,7 +234,7 @@ impl Pipeline {
                 || (event.late).is_some_and(|late| is_within(late.start, late.end))
         };
         let newest = self.ledger.iter().rev().filter(in_time).filter(concerns);
-        let mut events: Vec<&Event> = newest.take(filter.limit).collect();
+        let mut events: Vec<Event> = newest.take(filter.limit).collect();
         events.reverse();
         events
     }
@@ -245,16 +245,11 @@ impl Pipeline {
         let known = known
             .filter(|(_, kept)| matches_all(matchers, &kept.alert.labels))
             .map(|(fingerprint, _)| *fingerprint);
-        let told = self.ledger.iter().filter(|event| {
-            !event.labels.is_empty()
-                && matchers.iter().all(|matcher| {
-                    let value = event.labels.get(matcher.name());
-                    matcher.matches(value.map_or("", String::as_str))
-                })
-        });
-        known
-            .chain(told.flat_map(|event| event.alerts.iter().copied()))
-            .collect()
+        let told = self
+            .ledger
+            .iter()
+            .filter(|event| !event.labels.is_empty() && matches_all(matchers, &event.labels));
+        known.chain(told.flat_map(|event| event.alerts)).collect()
     }
 
     /// Returns how many alerts, groups, notifications on their way, entries of the log and events there are.

@@ -208,10 +208,7 @@ fn events(pipeline: &Pipeline) -> Vec<Event> {
     };
     let events = pipeline.history(&all).into_iter();
     let events = events.filter(|event| event.kind != EventKind::SilenceSet);
-    let unnumbered = events.map(|event| Event {
-        number: 0,
-        ..event.clone()
-    });
+    let unnumbered = events.map(|event| Event { number: 0, ..event });
     unnumbered.collect()
 }
 
