@@ -105,8 +105,9 @@ async fn a_close_is_heard_although_the_runtime_of_the_agent_ends_with_it() {
         let target = listener.address().to_string();
         let visit = async move {
             let agent = connector.connect(&target).await.unwrap();
-            let hello = agent.send_message(StreamId::Session, &floor(1));
-            hello.await.unwrap();
+            let hello = floor(1);
+            let sent = agent.send_message(StreamId::Session, &hello).await;
+            sent.unwrap();
             agent.close(CloseReason::ShuttingDown, "").await;
             drop(agent);
             connector.finish().await;
