@@ -70,7 +70,7 @@ mod tests {
         for part in [
             &format!("crio-conmon-{ID}"),
             &format!("libpod-conmon-{ID}.scope"),
-            &ID[1..],
+            ID.trim_start_matches('4'),
             "session-1.scope",
             "",
         ] {
