@@ -231,9 +231,9 @@ mod tests {
             detail: "fires".to_owned(),
             late: None,
         };
-        assert_eq!(events, [expected.clone()]);
+        assert_eq!(events, [expected]);
         assert_eq!((batch.first, batch.len), (42, 1));
-        assert_eq!(batch.events(), [expected]);
+        assert_eq!(batch.events(), events);
     }
 
     #[test]

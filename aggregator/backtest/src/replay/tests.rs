@@ -3,7 +3,7 @@ use std::path::Path;
 
 use alerting::{Event, EventKind, HistoryFilter, MatcherMode};
 use fastrand::Rng;
-use model::{STALE_NAN, Value};
+use model::{Labels, STALE_NAN, Value};
 use promql::EngineConfig;
 use rules::{FileOptions, MemoryRecorder};
 use storage::MemoryStore;
@@ -188,7 +188,7 @@ fn live(
         };
         for due in rules.take_due(now) {
             rules.evaluate(due, &queries, &recorder);
-            pipeline.take(sink.take().into_iter().map(posted), now);
+            pipeline.take(sink.take().iter().map(posted), now);
         }
         let mut attempts = VecDeque::from(pipeline.poll(now));
         while let Some(attempt) = attempts.pop_front() {
