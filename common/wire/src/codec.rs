@@ -6,6 +6,7 @@
 
 mod agent;
 mod join;
+mod pair;
 mod parts;
 mod store;
 #[cfg(test)]
@@ -16,7 +17,8 @@ use bincode::{BorrowDecode, Encode};
 
 use crate::frame::put_frame;
 use crate::{
-    AgentMessage, DecodeError, EncodeError, Frame, FrameKind, JoinReply, JoinRequest, StoreMessage,
+    AgentMessage, DecodeError, EncodeError, Frame, FrameKind, JoinReply, JoinRequest, PairMessage,
+    StoreMessage,
 };
 
 /// What decoding an envelope may allocate; several times what a frame may hold.
@@ -24,13 +26,15 @@ const DECODED_BYTES_MAX: usize = 8 << 20;
 const CONFIGURATION: Configuration<LittleEndian, Varint, Limit<DECODED_BYTES_MAX>> =
     bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
 
-/// Something that travels as a frame: [`AgentMessage`], [`StoreMessage`], [`JoinRequest`], [`JoinReply`].
+/// Something that travels as a frame: [`AgentMessage`], [`StoreMessage`], [`JoinRequest`], [`JoinReply`],
+/// [`PairMessage`].
 pub trait Message: sealed::Codec {}
 
 impl Message for AgentMessage {}
 impl Message for StoreMessage {}
 impl Message for JoinRequest {}
 impl Message for JoinReply {}
+impl Message for PairMessage {}
 
 mod sealed {
     use super::{DecodeError, EncodeError, Frame, FrameKind};

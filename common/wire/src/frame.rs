@@ -54,10 +54,24 @@ pub enum FrameKind {
     Certificate = 70,
     /// From the store: no certificate.
     RenewalRefused = 71,
+    /// In a pair: opens it.
+    PairHello = 96,
+    /// In a pair: the sender lives.
+    PairAlive = 97,
+    /// In a pair: what the sender has.
+    PairRecords = 98,
+    /// In a pair: that was all.
+    PairSynced = 99,
+    /// In a pair: may I notify?
+    PairAsk = 100,
+    /// In a pair: you may, or not.
+    PairAnswer = 101,
+    /// In a pair: I have.
+    PairRelease = 102,
 }
 
 impl FrameKind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 23] = [
         Self::Hello,
         Self::Define,
         Self::Batch,
@@ -74,6 +88,13 @@ impl FrameKind {
         Self::Retry,
         Self::Certificate,
         Self::RenewalRefused,
+        Self::PairHello,
+        Self::PairAlive,
+        Self::PairRecords,
+        Self::PairSynced,
+        Self::PairAsk,
+        Self::PairAnswer,
+        Self::PairRelease,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -271,7 +292,7 @@ mod tests {
         let cases = [
             (header(FRAME_BYTES_MAX, 3), Ok(false)),
             (header(0, 3), Err(FrameError::Empty)),
-            (header(5, 99), Err(FrameError::UnknownKind(99))),
+            (header(5, 199), Err(FrameError::UnknownKind(199))),
             (header(1, 4), Ok(true)),
         ];
         for (bytes, expected) in cases {

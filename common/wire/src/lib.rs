@@ -1,4 +1,4 @@
-//! The protocol between agent and aggregator: messages, frames, caps. PROTOCOL.md is its description.
+//! The protocol between agent and aggregator, and between two aggregators of a pair: messages, frames, caps. PROTOCOL.md is its description.
 //!
 //! Pure: bytes come in, messages come out. Every length is checked before anything is allocated, every list has a cap, and only the
 //! envelope is bincode; batch bodies are opaque bytes with a codec of their own (`rows`).
@@ -13,6 +13,7 @@ mod error;
 mod frame;
 mod message;
 mod mux;
+mod pair;
 mod stream;
 
 pub use codec::{Message, decode_message, encode_message};
@@ -26,4 +27,5 @@ pub use message::{
     JoinReply, JoinRequest, RefusedSamples, SessionRefusal, StoreMessage, Welcome,
 };
 pub use mux::{Mux, MuxError, STREAM_WINDOW_BYTES, WRITE_BUFFER_BYTES};
+pub use pair::{PAIR_PROTOCOL, PairHello, PairMessage, Share, SharedRecord, SharedTable};
 pub use stream::{ALPN_JOIN, ALPN_SESSION, StreamId};

@@ -169,7 +169,14 @@ impl Codec for AgentMessage {
             | FrameKind::Quarantine
             | FrameKind::Retry
             | FrameKind::Certificate
-            | FrameKind::RenewalRefused => return Err(DecodeError::Direction { kind }),
+            | FrameKind::RenewalRefused
+            | FrameKind::PairHello
+            | FrameKind::PairAlive
+            | FrameKind::PairRecords
+            | FrameKind::PairSynced
+            | FrameKind::PairAsk
+            | FrameKind::PairAnswer
+            | FrameKind::PairRelease => return Err(DecodeError::Direction { kind }),
         })
     }
 }

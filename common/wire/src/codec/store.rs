@@ -203,7 +203,14 @@ impl Codec for StoreMessage {
             | FrameKind::Status
             | FrameKind::Renew
             | FrameKind::JoinRequest
-            | FrameKind::JoinReply => return Err(DecodeError::Direction { kind }),
+            | FrameKind::JoinReply
+            | FrameKind::PairHello
+            | FrameKind::PairAlive
+            | FrameKind::PairRecords
+            | FrameKind::PairSynced
+            | FrameKind::PairAsk
+            | FrameKind::PairAnswer
+            | FrameKind::PairRelease => return Err(DecodeError::Direction { kind }),
         })
     }
 }

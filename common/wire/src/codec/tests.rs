@@ -10,8 +10,8 @@ use rows::{BatchNumber, CohortDefinition, CohortId, Epoch, NumberSet, SeriesDefi
 
 use super::*;
 use crate::{
-    AgentHello, AgentStatus, EpochKnown, EpochOffer, FrameDecoder, JoinRefusal, RefusedSamples,
-    SessionRefusal, Welcome,
+    AgentHello, AgentStatus, EpochKnown, EpochOffer, FrameDecoder, JoinRefusal, PairHello,
+    RefusedSamples, SessionRefusal, Share, SharedRecord, SharedTable, Welcome,
 };
 
 fn numbers() -> NumberSet {
@@ -149,6 +149,45 @@ fn join_replies() -> Vec<JoinReply> {
     ]
 }
 
+fn pair_messages() -> Vec<PairMessage> {
+    let record = |table, key: &[u8]| SharedRecord {
+        table,
+        key: key.to_vec(),
+        value: b"{}".to_vec(),
+    };
+    let place = || b"p".to_vec();
+    vec![
+        PairMessage::Hello(PairHello {
+            protocol: 1,
+            version: "0.1.0".to_owned(),
+            name: "a".to_owned(),
+            sees: "b:1".to_owned(),
+            wall: TimestampMs(1_790_000_000_000),
+        }),
+        PairMessage::Alive,
+        PairMessage::Share(Share::Records(vec![
+            record(SharedTable::Silences, b"s"),
+            record(SharedTable::Notifications, b"p"),
+        ])),
+        PairMessage::Share(Share::Synced),
+        PairMessage::Share(Share::Ask { place: place() }),
+        PairMessage::Share(Share::Answer {
+            place: place(),
+            granted: true,
+        }),
+        PairMessage::Share(Share::Release { place: place() }),
+        PairMessage::Renew {
+            request: vec![0x30, 0x82],
+        },
+        PairMessage::Certificate {
+            chain: vec![vec![1, 2], vec![3]],
+        },
+        PairMessage::RenewalRefused {
+            message: "no".to_owned(),
+        },
+    ]
+}
+
 fn frame_of<M: Message>(message: &M) -> Vec<u8> {
     let mut out = Vec::new();
     encode_message(message, &mut out).unwrap();
@@ -177,6 +216,7 @@ fn all() -> Vec<(String, Vec<u8>)> {
         with_bytes(&store_messages()),
         with_bytes(&[join_request()]),
         with_bytes(&join_replies()),
+        with_bytes(&pair_messages()),
     ]
     .concat()
 }
@@ -208,6 +248,8 @@ fn a_message_does_not_come_from_the_other_side() {
     );
     assert!(decode::<JoinRequest>(&batch).is_err() && decode::<JoinReply>(&batch).is_err());
     assert!(decode::<AgentMessage>(&frame_of(&store_messages()[0])).is_err());
+    assert!(decode::<PairMessage>(&batch).is_err());
+    assert!(decode::<AgentMessage>(&frame_of(&pair_messages()[0])).is_err());
 }
 
 #[test]
@@ -255,7 +297,8 @@ fn claims_of_many_items_are_refused_before_they_are_believed() {
         (FrameKind::Hello, huge),
         (FrameKind::Define, define),
         (FrameKind::Quarantine, text),
-        (FrameKind::Certificate, chain),
+        (FrameKind::Certificate, chain.clone()),
+        (FrameKind::PairRecords, chain),
     ] {
         let frame = Frame {
             kind,
@@ -263,7 +306,11 @@ fn claims_of_many_items_are_refused_before_they_are_believed() {
         };
         let agent = decode_message::<AgentMessage>(frame).err();
         let store = decode_message::<StoreMessage>(frame).err();
-        assert!(agent.is_some() && store.is_some(), "{kind:?}");
+        let pair = decode_message::<PairMessage>(frame).err();
+        assert!(
+            agent.is_some() && store.is_some() && pair.is_some(),
+            "{kind:?}"
+        );
     }
 }
 
@@ -337,5 +384,6 @@ proptest! {
         if let Ok(message) = decode_message::<StoreMessage>(frame) { frame_of(&message); }
         if let Ok(message) = decode_message::<JoinRequest>(frame) { frame_of(&message); }
         if let Ok(message) = decode_message::<JoinReply>(frame) { frame_of(&message); }
+        if let Ok(message) = decode_message::<PairMessage>(frame) { frame_of(&message); }
     }
 }
