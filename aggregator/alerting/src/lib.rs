@@ -41,8 +41,8 @@ pub use notification::{
     REMEMBERED_BYTES_MAX, Remembered,
 };
 pub use pipeline::{
-    AlertFilter, AlertView, AttemptId, Counts, GroupView, HistoryFilter, Pipeline, PipelineLimits,
-    Record, Sizes, Taken, ToAttempt,
+    AlertFilter, AlertView, AttemptId, Counts, GroupView, HistoryFilter, PairConfig, PairCounts,
+    PairPlace, PairView, Pipeline, PipelineLimits, Record, Sizes, Taken, ToAttempt,
 };
 pub use receiver::{Preview, Sender, SenderConfig, TemplateFileError, load_templates, preview};
 pub use record::Change;

@@ -31,8 +31,9 @@ impl fmt::Display for Lane {
 }
 
 /// The last notification of a group in a lane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Entry {
+    // First: by it, entries are older and newer.
     #[serde(with = "crate::record::time")]
     pub(crate) at: TimestampMs,
     /// Alerts that the receiver knows to fire.
@@ -122,7 +123,7 @@ impl<'a> Known<'a> {
 }
 
 /// Where something was told: a group's key, and a lane.
-type Place = (Arc<str>, Lane);
+pub(crate) type Place = (Arc<str>, Lane);
 
 /// The last notifications and what is in doubt, by group and lane.
 #[derive(Clone, Debug, Default)]
@@ -146,6 +147,20 @@ impl NotificationLog {
         let place = (Arc::clone(group_key), lane.clone());
         self.doubts.remove(&place);
         self.entries.insert(place, entry);
+    }
+
+    /// Takes an entry of another log when it is newer than what is known, and returns whether it is.
+    pub(crate) fn merge(&mut self, group_key: &Arc<str>, lane: &Lane, entry: Entry) -> bool {
+        let is_newer = (self.known(group_key, lane).last).is_none_or(|last| *last < entry);
+        if is_newer {
+            self.set(group_key, lane, entry);
+        }
+        is_newer
+    }
+
+    /// Returns where something was told.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.entries.keys()
     }
 
     /// Writes down what is in doubt.

@@ -38,6 +38,7 @@
 //! whole lane. The log keeps what it knows of a group for as long as the group is there.
 
 mod deliveries;
+mod pair;
 mod restore;
 mod view;
 
@@ -59,6 +60,8 @@ use crate::{
 };
 pub use deliveries::{AttemptId, ToAttempt};
 use deliveries::{Deliveries, Delivery};
+use pair::Pair;
+pub use pair::{PairConfig, PairCounts, PairPlace, PairView};
 pub use restore::Record;
 pub use view::{AlertFilter, AlertView, GroupView, HistoryFilter, Sizes};
 
@@ -120,6 +123,8 @@ pub struct Counts {
     pub attempts_failed: BTreeMap<IntegrationKind, u64>,
     /// Records of the store that could not be read at the start.
     pub unreadable_records: u64,
+    /// What has come of being one of a pair.
+    pub pair: PairCounts,
 }
 
 /// What came of alerts that were sent.
@@ -150,6 +155,8 @@ pub struct Pipeline {
     /// When each group is looked at.
     due: BTreeSet<(TimestampMs, GroupId)>,
     deliveries: Deliveries,
+    /// None: it is alone.
+    pair: Option<Pair>,
     forget_at: TimestampMs,
     changes: Vec<Change>,
     counts: Counts,
@@ -185,6 +192,8 @@ struct Group {
     failed: bool,
     /// Whether to look again as soon as an attempt that was under way at the look has ended.
     again: bool,
+    /// Whether the next look is the one after the wait for the other of a pair.
+    has_waited: bool,
     quiet: BTreeMap<Fingerprint, Quiet>,
     /// Time intervals that mute it, as found at the last look.
     muted_by: Vec<String>,
@@ -219,6 +228,7 @@ impl Pipeline {
             groups: BTreeMap::new(),
             due: BTreeSet::new(),
             deliveries: Deliveries::default(),
+            pair: None,
             forget_at: TimestampMs::MIN,
             changes: Vec::new(),
             counts: Counts::default(),
@@ -499,6 +509,11 @@ impl Pipeline {
 
     /// Looks at all groups that are due, and returns the attempts to make: first those that have waited longest.
     pub fn poll(&mut self, now: TimestampMs) -> Vec<ToAttempt> {
+        if let Some(pair) = &mut self.pair
+            && !pair.settle(now)
+        {
+            return Vec::new();
+        }
         if self.forget_at <= now {
             self.forget_at = now.saturating_add(FORGET_INTERVAL);
             self.forget(now);
@@ -513,6 +528,14 @@ impl Pipeline {
 
     /// Returns when [`Pipeline::poll`] has something to do.
     pub fn next_poll(&self) -> TimestampMs {
+        if let Some(pair) = &self.pair {
+            if let Some(at) = pair.settles_by() {
+                return at;
+            }
+            if pair.has_allowed() {
+                return TimestampMs::MIN;
+            }
+        }
         let due = self.due.first().map(|(at, _)| *at);
         let ready = self.deliveries.next_ready(self.limits.attempts_per_lane);
         let times = due.into_iter().chain(ready);
@@ -571,6 +594,9 @@ impl Pipeline {
             self.hold_back(id, &lanes);
             return;
         }
+        if self.waits_for_other(id, (&lanes, &node.route), (&alerts, &quiet), now) {
+            return;
+        }
         for (lane, integration) in lanes {
             if self.deliveries.is_under_way(&key, &lane) {
                 if let Some(group) = self.groups.get_mut(id) {
@@ -603,6 +629,44 @@ impl Pipeline {
             self.decide(delivery, &alerts, &node.route, now);
         }
         self.settle(id, now);
+    }
+
+    /// Whether there is something to tell, and the other of a pair is to have time to tell it: then the group is looked at again.
+    fn waits_for_other(
+        &mut self,
+        id: &GroupId,
+        (lanes, route): (&[(Lane, Arc<Integration>)], &crate::Route),
+        (alerts, quiet): (
+            &BTreeMap<Fingerprint, Arc<Alert>>,
+            &BTreeMap<Fingerprint, Quiet>,
+        ),
+        now: TimestampMs,
+    ) -> bool {
+        let Some(pair) = &self.pair else {
+            return false;
+        };
+        let (patience, Some(group)) = (pair.patience(now), self.groups.get_mut(id)) else {
+            return false;
+        };
+        let has_waited = std::mem::take(&mut group.has_waited);
+        let is_due = |(lane, integration): &(Lane, Arc<Integration>)| {
+            let known = self.log.known(&group.key, lane);
+            let standing = standing(alerts, quiet, known, now);
+            let (send_resolved, repeat) = (integration.send_resolved, route.repeat_interval);
+            let reason = standing.reason_after(known, send_resolved, repeat, now);
+            reason.is_some() && !self.deliveries.is_under_way(&group.key, lane)
+        };
+        let is_due = lanes.iter().any(is_due);
+        if has_waited {
+            self.counts.pair.told_by_other += u64::from(!is_due);
+            return false;
+        }
+        let Some(patience) = patience.filter(|_| is_due) else {
+            return false;
+        };
+        group.has_waited = true;
+        self.look_at(id, now.saturating_add(patience));
+        true
     }
 
     /// Returns what keeps alerts quiet.
@@ -828,6 +892,11 @@ impl Pipeline {
     }
 
     fn keep_silence(&mut self, id: &str) {
+        self.write_silence(id);
+        self.share_silence(id);
+    }
+
+    fn write_silence(&mut self, id: &str) {
         if let Some(silence) = self.silences.get(id) {
             let record = SilenceRecord::from(silence);
             let key = id.as_bytes().to_vec();
@@ -846,6 +915,7 @@ impl Group {
             telling_resolved: Vec::new(),
             failed: false,
             again: false,
+            has_waited: false,
             quiet: BTreeMap::new(),
             muted_by: Vec::new(),
         }

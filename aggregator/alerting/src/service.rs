@@ -11,6 +11,7 @@ use files::{Journaled, JournaledError};
 use model::TimestampMs;
 use runtime::{Tasks, Timer, Token};
 use tokio::sync::Notify;
+use wire::Share;
 
 use crate::pipeline::Record;
 use crate::{Change, Config, Deliver, Failure, FailureKind, Outcome, Pipeline, ToAttempt};
@@ -34,6 +35,8 @@ struct Shared {
     store: Journaled,
     now: Now,
     changed: Notify,
+    /// There may be something to share with the other of a pair.
+    shares: Notify,
 }
 
 struct State {
@@ -70,6 +73,7 @@ impl Alerting {
             store,
             now,
             changed: Notify::new(),
+            shares: Notify::new(),
         }));
         alerting.change(|_, _| ())?;
         Ok(alerting)
@@ -87,6 +91,7 @@ impl Alerting {
         let written = self.write(&mut state);
         drop(state);
         self.0.changed.notify_one();
+        self.0.shares.notify_one();
         written.map(|()| done)
     }
 
@@ -94,6 +99,17 @@ impl Alerting {
     pub fn see<T>(&self, look: impl FnOnce(&Pipeline, TimestampMs) -> T) -> T {
         let now = self.now();
         look(&self.state().pipeline, now)
+    }
+
+    /// Takes what is to be shared next with the other of a pair; `None` when there is nothing now. Blocks while a change is written.
+    pub fn next_share(&self) -> Option<Share> {
+        let now = self.now();
+        self.state().pipeline.next_share(now)
+    }
+
+    /// Waits until there may be something to share. For one caller at a time.
+    pub async fn shares(&self) {
+        self.0.shares.notified().await;
     }
 
     /// Takes another configuration, and what delivers by it.
@@ -142,6 +158,7 @@ impl Alerting {
         let mut state = self.state();
         work(&mut state.pipeline, now);
         let attempts = state.pipeline.poll(now);
+        self.0.shares.notify_one();
         if let Err(error) = self.write(&mut state) {
             for attempt in attempts {
                 let failure = Failure {

@@ -1,11 +1,13 @@
 //! Silences: matchers and a span of time in which alerts that match are not told of.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use model::{Labels, MatchOp, Matcher, TimestampMs};
 
+use crate::record::SilenceRecord;
 use crate::routing::matches_all;
 
 /// A silence as somebody asks for it.
@@ -78,6 +80,21 @@ impl Silence {
         }
     }
 
+    /// Whether another version of it holds in its place: the one that was changed last, or else the one that is written the greater.
+    fn is_before(&self, other: &Self) -> bool {
+        let written = |silence| serde_json::to_vec(&SilenceRecord::from(silence)).ok();
+        match self.updated_at.cmp(&other.updated_at) {
+            Ordering::Equal => written(self) < written(other),
+            unequal => unequal == Ordering::Less,
+        }
+    }
+
+    /// Returns the time of a change made now: after the change before, whatever the clock says.
+    fn next_change(&self, now: TimestampMs) -> TimestampMs {
+        let next = self.updated_at.saturating_add(Duration::from_millis(1));
+        next.max(now)
+    }
+
     fn matches(&self, labels: &Labels) -> bool {
         let mut sets = self.request.matcher_sets.iter();
         sets.any(|matchers| matches_all(matchers, labels))
@@ -130,6 +147,15 @@ impl Silences {
         self.0.insert(silence.id.clone(), silence);
     }
 
+    /// Takes a silence of other silences when it is newer than what is known, and returns whether it is.
+    pub(crate) fn merge(&mut self, silence: Silence) -> bool {
+        let is_newer = (self.get(&silence.id)).is_none_or(|known| known.is_before(&silence));
+        if is_newer {
+            self.restore(silence);
+        }
+        is_newer
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<&Silence> {
         self.0.get(id)
     }
@@ -176,10 +202,11 @@ impl Silences {
                 return Err(SilenceError::TooMany { count, limit });
             }
         }
+        let updated_at = (self.get(&id)).map_or(now, |old| old.next_change(now));
         let silence = Silence {
             id: id.clone(),
             request,
-            updated_at: now,
+            updated_at,
         };
         let bytes = silence.bytes();
         if bytes > SILENCE_BYTES_MAX {
@@ -204,7 +231,7 @@ impl Silences {
                 silence.request.ends_at = now;
             }
         }
-        silence.updated_at = now;
+        silence.updated_at = silence.next_change(now);
         Ok(())
     }
 

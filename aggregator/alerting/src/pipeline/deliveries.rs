@@ -7,8 +7,9 @@ use std::time::Duration;
 use model::TimestampMs;
 use template::Time;
 
+use super::pair::{Leave, Pair};
 use super::{Event, EventKind, GroupId, Pipeline, PipelineLimits, event};
-use crate::notification_log::{Doubt, Entry, Lane, NotificationLog, Reason, Standing};
+use crate::notification_log::{Doubt, Entry, Lane, NotificationLog, Place, Reason, Standing};
 use crate::record::{Change, INTENTS, NOTIFICATIONS, by_name, lane_key};
 use crate::{
     Alert, Data, Failure, FailureKind, Fingerprint, Integration, Notification, Outcome,
@@ -50,6 +51,10 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    fn place(&self) -> Place {
+        (self.group_key.clone(), self.lane.clone())
+    }
+
     /// Returns what its receiver may have been told, should no answer come.
     fn doubt(&self, log: &NotificationLog, limits: &PipelineLimits, now: TimestampMs) -> Doubt {
         let known = log.known(&self.group_key, &self.lane);
@@ -112,6 +117,31 @@ impl Deliveries {
     pub(super) fn is_under_way(&self, group_key: &Arc<str>, lane: &Lane) -> bool {
         self.find(group_key, lane)
             .is_some_and(|(_, one)| one.ready_at.is_none())
+    }
+
+    /// Returns what waits for a turn in one lane.
+    pub(super) fn waiting(&self, group_key: &str, lane: &Lane) -> Option<AttemptId> {
+        let (id, one) = self.find(group_key, lane)?;
+        one.ready_at.is_some().then_some(id)
+    }
+
+    /// Whether a notification will be told here, or has to wait whoever tells it: nobody else should begin.
+    pub(super) fn holds(&self, group_key: &str, lane: &Lane, now: TimestampMs) -> bool {
+        let is_closed = (self.lanes.get(lane)).is_some_and(|lane| lane.closed_until > now);
+        let has_failed = |one: &OnItsWay| one.ready_at.is_some() && one.attempts > 0;
+        let is_on_its_way = self
+            .find(group_key, lane)
+            .is_some_and(|(_, one)| !has_failed(one));
+        is_closed || is_on_its_way
+    }
+
+    /// Takes back that an attempt has begun: not before `at`.
+    pub(super) fn put_back(&mut self, id: AttemptId, at: TimestampMs) {
+        if let Some(mut one) = self.remove(id) {
+            one.attempts = one.attempts.saturating_sub(1);
+            one.ready_at = Some(at);
+            self.add(id, one);
+        }
     }
 
     /// Drops what waits for a turn; what is under way comes to its end.
@@ -293,8 +323,16 @@ impl Pipeline {
 
     /// Returns the attempts that can begin now; each has its intent written.
     pub(super) fn begin_attempts(&mut self, now: TimestampMs) -> Vec<ToAttempt> {
+        let mut begun = self.with_leave(now);
+        begun.extend(
+            self.pair
+                .as_mut()
+                .map(Pair::take_allowed)
+                .into_iter()
+                .flatten(),
+        );
         let mut attempts = Vec::new();
-        for id in self.deliveries.begin(self.limits.attempts_per_lane, now) {
+        for id in begun {
             let Some(one) = self.deliveries.by_id.get(&id) else {
                 continue;
             };
@@ -303,6 +341,8 @@ impl Pipeline {
                 notification: Arc::new(self.notification(one)),
             });
             let lane = &one.delivery.lane;
+            let is_alone = (self.pair.as_ref()).is_some_and(|pair| !pair.is_linked());
+            self.counts.pair.attempts_alone += u64::from(is_alone);
             *self.counts.attempts.entry(lane.kind).or_default() += 1;
             let key = lane_key(&one.delivery.group_key, lane);
             let intent = Doubt {
@@ -312,6 +352,47 @@ impl Pipeline {
             self.changes.push(Change::set(INTENTS, key, &intent));
         }
         attempts
+    }
+
+    /// Returns the attempts that can begin, but for those that the other of a pair is asked about, or makes.
+    fn with_leave(&mut self, now: TimestampMs) -> Vec<AttemptId> {
+        let mut begun = self.deliveries.begin(self.limits.attempts_per_lane, now);
+        let Some(pair) = &mut self.pair else {
+            return begun;
+        };
+        let deliveries = &mut self.deliveries;
+        begun.retain(|id| {
+            let Some(one) = deliveries.by_id.get(id) else {
+                return false;
+            };
+            match pair.leave(one.delivery.place(), *id, now) {
+                Leave::Given => return true,
+                Leave::Asked => {}
+                Leave::Lent(until) => deliveries.put_back(*id, until),
+            }
+            false
+        });
+        begun
+    }
+
+    /// Whether what a notification says is still to be told, by what the log knows now.
+    pub(super) fn is_still_due(&self, id: AttemptId, now: TimestampMs) -> bool {
+        self.deliveries.by_id.get(&id).is_some_and(|one| {
+            let delivery = &one.delivery;
+            let known = self.log.known(&delivery.group_key, &delivery.lane);
+            let (send_resolved, repeat) =
+                (delivery.integration.send_resolved, delivery.repeat_interval);
+            let reason = (delivery.standing).reason_after(known, send_resolved, repeat, now);
+            reason.is_some()
+        })
+    }
+
+    /// Drops a notification that the other of a pair has told.
+    pub(super) fn told_by_other(&mut self, id: AttemptId, now: TimestampMs) {
+        if let Some(one) = self.deliveries.remove(id) {
+            self.counts.pair.told_by_other += 1;
+            self.settle(&one.delivery.group, now);
+        }
     }
 
     /// Takes how an attempt went. An attempt that nobody has under way is left out.
@@ -324,7 +405,7 @@ impl Pipeline {
         let Some(one) = self.deliveries.remove(id) else {
             return;
         };
-        let group = one.delivery.group.clone();
+        let (group, place) = (one.delivery.group.clone(), one.delivery.place());
         match outcome {
             Outcome::Delivered { remembered } => {
                 self.note_outcome(&one, EventKind::Delivered, "delivered", now);
@@ -341,6 +422,7 @@ impl Pipeline {
                 self.give_up(&one, &failure, now);
             }
         }
+        self.give_back(&place);
         self.settle(&group, now);
     }
 
@@ -427,8 +509,11 @@ impl Pipeline {
             .repeat_interval
             .saturating_mul(2)
             .min(self.limits.retention);
+        // After what was told before, whatever the clock says.
+        let last = self.log.known(&delivery.group_key, &delivery.lane).last;
+        let next = last.map(|last| last.at.saturating_add(Duration::from_millis(1)));
         let entry = Entry {
-            at: delivery.at,
+            at: next.map_or(delivery.at, |next| next.max(delivery.at)),
             firing: delivery.standing.known_firing(),
             resolved: delivery.standing.resolved.clone(),
             remembered: if is_small {
@@ -442,6 +527,7 @@ impl Pipeline {
         self.changes.push(Change::remove(INTENTS, key.clone()));
         self.changes.push(Change::set(NOTIFICATIONS, key, &entry));
         self.log.set(&delivery.group_key, &delivery.lane, entry);
+        self.share_entry(delivery.place());
     }
 }
 
