@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use wire::{
-    AgentMessage, Frame, FrameDecoder, JoinReply, JoinRequest, Message, StoreMessage,
+    AgentMessage, Frame, FrameDecoder, JoinReply, JoinRequest, Message, PairMessage, StoreMessage,
     decode_message, encode_message,
 };
 
@@ -27,6 +27,7 @@ fuzz_target!(|input: &[u8]| {
                     check::<StoreMessage>(frame);
                     check::<JoinRequest>(frame);
                     check::<JoinReply>(frame);
+                    check::<PairMessage>(frame);
                 }
                 Ok(None) => break,
                 Err(error) => return drop(error.to_string()),
