@@ -39,7 +39,7 @@ const LAYERS: &[&[&str]] = &[
         "uplink",
     ],
     &["ingest", "notifier", "rules"],
-    &["api", "backtest"],
+    &["api", "backtest", "pair"],
     &["agent", "aggregator"],
     &["benches", "tests"],
     &["compare"],
