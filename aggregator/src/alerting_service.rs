@@ -9,7 +9,7 @@ use alerting::{
     SenderConfig, load_templates, shown,
 };
 use anyhow::Context;
-use api::AlertmanagerApi;
+use api::{AlertmanagerApi, Cluster};
 use clock::SharedClock;
 use config::Settings;
 use files::{Journaled, SharedFileSystem};
@@ -19,6 +19,7 @@ use telemetry::{Gauge, Registry};
 use template::{Time, Zone};
 
 use crate::config_of::float;
+use crate::pair_service::pair_config;
 
 /// What is kept of alerts, silences and notifications, in the data folder.
 const DATABASE: &str = "alerting.redb";
@@ -50,13 +51,16 @@ impl AlertingService {
         let path = settings.path("storage.path").join(DATABASE);
         let store = Journaled::open(files, &path)?;
         let url = settings.optional_text("web.external-url");
-        let pipeline = Pipeline::new(
+        let mut pipeline = Pipeline::new(
             Arc::new(loaded.config),
             url.unwrap_or_default().trim_end_matches('/').to_owned(),
             limits(settings),
         );
         let telling = Arc::clone(&clock);
         let now = Arc::new(move || TimestampMs::from(telling.wall()));
+        if let Some(config) = pair_config(settings)? {
+            pipeline = pipeline.in_pair(config, TimestampMs::from(clock.wall()));
+        }
         let alerting = Alerting::open(pipeline, Arc::new(loaded.sender), store, now)
             .context("cannot read what an earlier run left of alerts")?;
         show(registry, &alerting);
@@ -88,7 +92,10 @@ impl AlertingService {
     }
 
     /// Returns what the API shows.
-    pub(crate) fn api(&self) -> AlertmanagerApi {
+    pub(crate) fn api(
+        &self,
+        cluster: Option<Arc<dyn Fn() -> Cluster + Send + Sync>>,
+    ) -> AlertmanagerApi {
         let shown = Arc::clone(&self.shown);
         let configuration = move || {
             let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,6 +104,7 @@ impl AlertingService {
         AlertmanagerApi {
             alerting: self.alerting.clone(),
             configuration: Arc::new(configuration),
+            cluster,
         }
     }
 }

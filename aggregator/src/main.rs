@@ -11,6 +11,7 @@ mod control;
 mod limits;
 mod memory;
 mod own_series;
+mod pair_service;
 mod program;
 mod retention_classes;
 mod rule_config;

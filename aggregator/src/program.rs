@@ -1,9 +1,13 @@
 //! The command line of `promontory`: commands, settings, examples. Help, completion, man pages, environment and configuration keys
 //! all come from here.
 
+mod cluster;
+
 use std::time::Duration;
 
 use config::{Argument, Kind, LOG, Program, Setting, completion_command, man_command};
+
+use cluster::{CLUSTER, PEER};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -542,6 +546,7 @@ fn up() -> Program {
             RULES,
             &[BUILT_IN_RULES_OF_UP],
             ALERTMANAGER,
+            CLUSTER,
             LIMITS,
             LOG,
         ],
@@ -553,7 +558,7 @@ fn aggregator() -> Program {
     Program {
         name: "aggregator",
         about: "Runs the service that agents send to.",
-        examples: "# Listen on all addresses, with TLS and passwords for HTTP\npromontory aggregator --storage.path /var/lib/promontory --web.listen-address :9090 --ingest.listen-address :4433 --web.config.file web.yml",
+        examples: "# Listen on all addresses, with TLS and passwords for HTTP\npromontory aggregator --storage.path /var/lib/promontory --web.listen-address :9090 --ingest.listen-address :4433 --web.config.file web.yml\n# A pair for alerting: the first listens, the second joins it with the token\npromontory aggregator --storage.path /var/lib/promontory --cluster.listen-address :9094\npromontory token create --peer --storage.path /var/lib/promontory\npromontory aggregator --storage.path /var/lib/promontory --cluster.peer first.example:9094 --cluster.token-file token",
         settings: vec![
             &[CONFIG_FILE],
             STORAGE,
@@ -563,6 +568,7 @@ fn aggregator() -> Program {
             RULES,
             &[BUILT_IN_RULES],
             ALERTMANAGER,
+            CLUSTER,
             LIMITS,
             LOG,
         ],
@@ -608,22 +614,22 @@ fn token() -> Program {
             command(
                 "create",
                 "Makes a join token; it is shown once.",
-                "# One token for the agents of a cluster, good for an hour\npromontory token create --cluster prod",
-                vec![&[STORAGE_PATH], TOKEN_TERMS, OUTPUT],
+                "# One token for the agents of a cluster, good for an hour\npromontory token create --cluster prod\n# The token by which another aggregator becomes this one's pair for alerting\npromontory token create --peer",
+                vec![&[STORAGE_PATH, PEER], TOKEN_TERMS, OUTPUT],
                 &[],
             ),
             command(
                 "list",
                 "Lists join tokens, without their secrets.",
                 "",
-                vec![&[STORAGE_PATH], OUTPUT],
+                vec![&[STORAGE_PATH, PEER], OUTPUT],
                 &[],
             ),
             command(
                 "revoke",
                 "Makes a join token useless; agents that have joined stay.",
                 "",
-                vec![&[STORAGE_PATH]],
+                vec![&[STORAGE_PATH, PEER]],
                 ID,
             ),
         ],

@@ -30,6 +30,7 @@ use crate::alerting_service::AlertingService;
 use crate::config_of::float;
 use crate::control::Process;
 use crate::own_series::OwnSeries;
+use crate::pair_service::PairService;
 use crate::retention_classes::retention_classes;
 use crate::rule_service::{RuleService, show_rules};
 use crate::store::LateStore;
@@ -218,6 +219,8 @@ impl Aggregator {
             notifier: notifier.clone(),
         };
         let rules = open_rules(base, &folder, sinks)?;
+        let pair = PairService::open(base, &settings, &alerting.alerting).await?;
+        let cluster = pair.as_ref().map(|pair| pair.cluster(&alerting.alerting));
         let process = Process::new(
             settings.clone(),
             base.log.clone(),
@@ -255,7 +258,7 @@ impl Aggregator {
                 agents: agents.clone(),
                 remote_write,
                 rules: Arc::clone(&rules),
-                alertmanager: Some(alerting.api()),
+                alertmanager: Some(alerting.api(cluster)),
                 alertmanagers: urls(&notifier),
                 control: Arc::new(process.clone()),
                 registry: base.registry.clone(),
@@ -271,7 +274,8 @@ impl Aggregator {
         let socket = Listen::Unix {
             path: folder.join(SOCKET),
         };
-        let local = LocalApi::new(Arc::clone(&tokens), Arc::clone(&base.clock), tasks.clone());
+        let local = LocalApi::new(Arc::clone(&tokens), Arc::clone(&base.clock), tasks.clone())
+            .with_peers(pair.as_ref().and_then(PairService::tokens));
         serve(
             &tasks,
             &socket,
@@ -335,6 +339,18 @@ impl Aggregator {
         let notifier = tasks.spawn("alertmanagers", notifier.run(sending.clone()));
         let alerts = (alerting.alerting).run(tasks.clone(), timer, notifying.clone());
         let alerts = tasks.spawn("alerting", alerts);
+        let mut feeding = vec![
+            (evaluating, rules),
+            (sending, notifier),
+            (sampling, own),
+            (notifying, alerts),
+            (ingesting, ingest),
+        ];
+        if let Some(pair) = pair {
+            let linking = Token::new();
+            let link = tasks.spawn("pair", pair.run(linking.clone()));
+            feeding.push((linking, link));
+        }
         Ok(Self {
             web_address,
             ingest_address,
@@ -342,13 +358,7 @@ impl Aggregator {
             process,
             store: tsdb,
             tasks,
-            feeding: vec![
-                (evaluating, rules),
-                (sending, notifier),
-                (sampling, own),
-                (notifying, alerts),
-                (ingesting, ingest),
-            ],
+            feeding,
             serving,
             _lock: lock,
         })

@@ -49,6 +49,7 @@ pub(crate) fn create_token(settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(uses) = settings.optional_number("uses") {
         form = form.with("uses", uses.to_string());
     }
+    let form = form.with("peer", settings.switch("peer").to_string());
     let data = Caller::of_socket(settings).post("/tokens", &form)?;
     match settings.text("output") {
         "json" => terminal::print(&serde_json::to_string_pretty(&data)?),
@@ -59,14 +60,17 @@ pub(crate) fn create_token(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 /// `promontory token list`
 pub(crate) fn list_tokens(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let data = Caller::of_socket(settings).get("/tokens")?;
+    let path = format!("/tokens?peer={}", settings.switch("peer"));
+    let data = Caller::of_socket(settings).get(&path)?;
     show(settings, &data, || token_rows(&data))
 }
 
 /// `promontory token revoke`
 pub(crate) fn revoke_token(settings: &Settings, id: &[String]) -> anyhow::Result<ExitCode> {
     let id = id.first().map(String::as_str).unwrap_or_default();
-    Caller::of_socket(settings).post("/tokens/revoke", &Form::default().with("id", id))?;
+    let form = Form::default().with("id", id);
+    let form = form.with("peer", settings.switch("peer").to_string());
+    Caller::of_socket(settings).post("/tokens/revoke", &form)?;
     Ok(ExitCode::SUCCESS)
 }
 

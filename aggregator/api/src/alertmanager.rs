@@ -31,6 +31,28 @@ pub struct AlertmanagerApi {
     pub alerting: Alerting,
     /// Returns the configuration file's text, secrets hidden.
     pub configuration: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Returns how its pair stands; none: it is in none.
+    pub cluster: Option<Arc<dyn Fn() -> Cluster + Send + Sync>>,
+}
+
+/// A pair of aggregators, as Alertmanager shows a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// The name of the one that is asked.
+    pub name: String,
+    /// Whether it tells: it does not wait for what the other knows.
+    pub is_settled: bool,
+    /// Those that are there, the one that is asked included.
+    pub members: Vec<ClusterMember>,
+}
+
+/// One of a [`Cluster`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterMember {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
 }
 
 /// Where alerts of rules are sent, beside our own alerting.
@@ -237,10 +259,9 @@ fn answer(
 fn status(parts: &AlertmanagerApi, (build, started): (Build, TimestampMs)) -> Response {
     data(|json| {
         json.object(|json| {
-            json.key("cluster").object(|json| {
-                json.key("peers").array(|_| {});
-                json.key("status").string("disabled");
-            });
+            let cluster = parts.cluster.as_ref().map(|cluster| cluster());
+            json.key("cluster")
+                .object(|json| write_cluster(json, cluster.as_ref()));
             json.key("config").object(|json| {
                 let original = (parts.configuration)();
                 json.key("original").string(&original);
@@ -256,6 +277,26 @@ fn status(parts: &AlertmanagerApi, (build, started): (Build, TimestampMs)) -> Re
             });
         });
     })
+}
+
+fn write_cluster(json: &mut Json, cluster: Option<&Cluster>) {
+    let status = match cluster {
+        None => "disabled",
+        Some(cluster) if cluster.is_settled => "ready",
+        Some(_) => "settling",
+    };
+    if let Some(cluster) = cluster {
+        json.key("name").string(&cluster.name);
+    }
+    json.key("peers").array(|json| {
+        for member in cluster.into_iter().flat_map(|cluster| &cluster.members) {
+            json.object(|json| {
+                json.key("address").string(&member.address);
+                json.key("name").string(&member.name);
+            });
+        }
+    });
+    json.key("status").string(status);
 }
 
 fn receivers(alerting: &Alerting, form: &Form) -> Answered {

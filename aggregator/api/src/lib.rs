@@ -33,7 +33,7 @@ mod tsdb;
 mod write;
 
 pub use admin::{Admin, AdminError, Counts, HeadReport, PartitionReport, Replay};
-pub use alertmanager::{AlertmanagerApi, AlertmanagerUrls, read_silences};
+pub use alertmanager::{AlertmanagerApi, AlertmanagerUrls, Cluster, ClusterMember, read_silences};
 pub use api::{Api, ApiConfig, Parts};
 pub use budget::QueryLimits;
 pub use control::{Build, Control, RuntimeInfo};

@@ -1,6 +1,7 @@
 //! What only root and the owner of the process may do, over a unix socket in the data folder: join tokens.
 //!
-//! `GET /tokens`, `POST /tokens` (cluster, tenant, expires, uses), `POST /tokens/revoke` (id); the envelope is that of `/api/v1`.
+//! `GET /tokens`, `POST /tokens` (cluster, tenant, expires, uses), `POST /tokens/revoke` (id); with `peer=true`, those of the other
+//! aggregator of a pair. The envelope is that of `/api/v1`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::parameters;
 #[derive(Clone)]
 pub struct LocalApi {
     tokens: Arc<Tokens>,
+    /// Of the other of a pair; none: nobody may join here.
+    peer_tokens: Option<Arc<Tokens>>,
     clock: SharedClock,
     tasks: Tasks,
 }
@@ -28,9 +31,17 @@ impl LocalApi {
     pub const fn new(tokens: Arc<Tokens>, clock: SharedClock, tasks: Tasks) -> Self {
         Self {
             tokens,
+            peer_tokens: None,
             clock,
             tasks,
         }
+    }
+
+    /// Adds the tokens of the other of a pair, where it may join.
+    #[must_use]
+    pub fn with_peers(mut self, tokens: Option<Arc<Tokens>>) -> Self {
+        self.peer_tokens = tokens;
+        self
     }
 
     async fn answer(&self, request: Request) -> Response {
@@ -55,9 +66,10 @@ impl LocalApi {
 
     fn act(&self, method: &Method, path: &str, form: &Form) -> Result<Response, ApiError> {
         let now = TimestampMs::from(self.clock.wall());
+        let tokens = self.tokens_of(form)?;
         match (method, path) {
             (&Method::GET, "/tokens") => {
-                let tokens = self.tokens.list().map_err(|error| refusal(&error))?;
+                let tokens = tokens.list().map_err(|error| refusal(&error))?;
                 Ok(success(&Notes::default(), |json| {
                     json.array(|json| {
                         for token in &tokens {
@@ -67,8 +79,7 @@ impl LocalApi {
                 }))
             }
             (&Method::POST, "/tokens") => {
-                let token = self
-                    .tokens
+                let token = tokens
                     .create(&terms(form)?, now)
                     .map_err(|error| refusal(&error))?;
                 Ok(success(&Notes::default(), |json| {
@@ -83,7 +94,7 @@ impl LocalApi {
                 let id = text.parse().map_err(|_| {
                     ApiError::parameter("id", format!("{text:?} is not the id of a token"))
                 })?;
-                self.tokens.revoke(id).map_err(|error| refusal(&error))?;
+                tokens.revoke(id).map_err(|error| refusal(&error))?;
                 Ok(success(&Notes::default(), |json| {
                     json.object(|_| {});
                 }))
@@ -93,6 +104,19 @@ impl LocalApi {
                 format!("no such endpoint: {method} {path}"),
             )),
         }
+    }
+}
+
+impl LocalApi {
+    /// Returns the tokens that are meant.
+    fn tokens_of(&self, form: &Form) -> Result<&Tokens, ApiError> {
+        if form.get("peer") != Some("true") {
+            return Ok(&self.tokens);
+        }
+        self.peer_tokens.as_deref().ok_or_else(|| {
+            let message = "no aggregator can join this one as its pair: start it with --cluster.listen-address, or make the token at the one that has it";
+            ApiError::parameter("peer", message.to_owned())
+        })
     }
 }
 

@@ -59,3 +59,32 @@ async fn tokens_are_made_listed_and_revoked_by_the_owner() {
     let remote = api.handle(request("GET /tokens")).await;
     assert_eq!(remote.status.as_u16(), 403);
 }
+
+#[tokio::test]
+async fn tokens_of_a_pair_are_others_than_those_of_agents() {
+    let clock = Arc::new(SimulatedClock::starting_at(
+        SystemTime::UNIX_EPOCH + Duration::from_secs(100),
+    ));
+    let tokens = |name: &str| {
+        let database = KeyValue::open(Arc::new(Simulated::new()), Path::new(name)).unwrap();
+        Arc::new(Tokens::new(database, Fingerprint([7; 32])))
+    };
+    let alone = LocalApi::new(tokens("a.redb"), clock, Tasks::new("test socket"));
+    let paired = alone.clone().with_peers(Some(tokens("b.redb")));
+    let call = async |api: &LocalApi, call: &str| {
+        let mut request = request(call);
+        request.caller = Caller::Local { uid: 0 };
+        let answer = api.handle(request).await;
+        let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        (answer.status.as_u16(), json)
+    };
+    let (status, refused) = call(&alone, "POST /tokens peer=true").await;
+    let message = refused["error"].as_str().unwrap();
+    assert_eq!(status, 400);
+    assert!(message.contains("--cluster.listen-address"), "{message}");
+    let (status, made) = call(&paired, "POST /tokens peer=true").await;
+    assert_eq!(status, 200, "{made}");
+    let count = async |path: &str| call(&paired, path).await.1["data"].as_array().unwrap().len();
+    assert_eq!(count("GET /tokens").await, 0);
+    assert_eq!(count("GET /tokens?peer=true").await, 1);
+}
