@@ -84,7 +84,12 @@ async fn tokens_of_a_pair_are_others_than_those_of_agents() {
     assert!(message.contains("--cluster.listen-address"), "{message}");
     let (status, made) = call(&paired, "POST /tokens peer=true").await;
     assert_eq!(status, 200, "{made}");
-    let count = async |path: &str| call(&paired, path).await.1["data"].as_array().unwrap().len();
+    let count = async |path: &str| {
+        call(&paired, path).await.1["data"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
     assert_eq!(count("GET /tokens").await, 0);
     assert_eq!(count("GET /tokens?peer=true").await, 1);
 }
