@@ -11,6 +11,7 @@ mod joining;
 mod ledger;
 mod limits;
 mod notifications;
+mod pair;
 mod push;
 mod queries;
 mod reload;
