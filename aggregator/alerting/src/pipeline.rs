@@ -636,10 +636,7 @@ impl Pipeline {
         &mut self,
         id: &GroupId,
         (lanes, route): (&[(Lane, Arc<Integration>)], &crate::Route),
-        (alerts, quiet): (
-            &BTreeMap<Fingerprint, Arc<Alert>>,
-            &BTreeMap<Fingerprint, Quiet>,
-        ),
+        (alerts, quiet): (&BTreeMap<Fingerprint, Alert>, &BTreeMap<Fingerprint, Quiet>),
         now: TimestampMs,
     ) -> bool {
         let Some(pair) = &self.pair else {

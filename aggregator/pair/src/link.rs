@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alerting::{Alerting, Pipeline};
 use clock::SharedClock;
-use files::KeyValueError;
+use files::JournaledError;
 use model::TimestampMs;
 use rows::AgentId;
 use runtime::{TaskError, Tasks, Timer, Token};
@@ -231,7 +231,7 @@ impl Link {
         let changing = self
             .tasks
             .spawn_blocking("change by the pair", move || alerting.change(work));
-        let changed: Result<(), KeyValueError> = changing.await?;
+        let changed: Result<(), JournaledError> = changing.await?;
         if let Err(error) = changed {
             tracing::error!(%error, "what the other of the pair says cannot be made durable");
         }

@@ -9,7 +9,7 @@ use alerting::{
     Pipeline, PipelineLimits, Remembered, SilenceRequest,
 };
 use clock::{SharedClock, SystemClock};
-use files::{Disk, KeyValue, SharedFileSystem, Simulated};
+use files::{Disk, Journaled, KeyValue, SharedFileSystem, Simulated};
 use ingest::{TokenTerms, Tokens};
 use model::{Matcher, TimestampMs};
 use runtime::{Task, Tasks, Token};
@@ -35,7 +35,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 struct Nobody;
 
 impl Deliver for Nobody {
-    fn deliver<'a>(&'a self, _notification: &'a Notification) -> Attempt<'a> {
+    fn deliver<'a>(&'a self, _notification: &'a Arc<Notification>) -> Attempt<'a> {
         Box::pin(async {
             Outcome::Delivered {
                 remembered: Remembered::new(),
@@ -67,7 +67,7 @@ fn alerting(place: PairPlace) -> Alerting {
     let pipeline = pipeline.in_pair(pair, now());
     let files: SharedFileSystem = Arc::new(Simulated::new());
     files.create_folders(Path::new("/data")).expect("a folder");
-    let store = KeyValue::open(files, Path::new("/data/alerting.redb")).expect("a store");
+    let store = Journaled::open(&files, Path::new("/data/alerting.redb")).expect("a store");
     Alerting::open(pipeline, Arc::new(Nobody), store, Arc::new(now)).expect("it opens")
 }
 

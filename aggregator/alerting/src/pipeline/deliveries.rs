@@ -52,7 +52,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     fn place(&self) -> Place {
-        (self.group_key.clone(), self.lane.clone())
+        (Arc::clone(&self.group_key), self.lane.clone())
     }
 
     /// Returns what its receiver may have been told, should no answer come.
@@ -120,13 +120,13 @@ impl Deliveries {
     }
 
     /// Returns what waits for a turn in one lane.
-    pub(super) fn waiting(&self, group_key: &str, lane: &Lane) -> Option<AttemptId> {
+    pub(super) fn waiting(&self, group_key: &Arc<str>, lane: &Lane) -> Option<AttemptId> {
         let (id, one) = self.find(group_key, lane)?;
         one.ready_at.is_some().then_some(id)
     }
 
     /// Whether a notification will be told here, or has to wait whoever tells it: nobody else should begin.
-    pub(super) fn holds(&self, group_key: &str, lane: &Lane, now: TimestampMs) -> bool {
+    pub(super) fn holds(&self, group_key: &Arc<str>, lane: &Lane, now: TimestampMs) -> bool {
         let is_closed = (self.lanes.get(lane)).is_some_and(|lane| lane.closed_until > now);
         let has_failed = |one: &OnItsWay| one.ready_at.is_some() && one.attempts > 0;
         let is_on_its_way = self

@@ -1,6 +1,7 @@
 //! What is merged comes to the same in whatever order, and however often, it comes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use model::{Matcher, TimestampMs};
 use proptest::prelude::*;
@@ -25,7 +26,7 @@ fn silence() -> impl Strategy<Value = Silence> {
 
 fn lane() -> Lane {
     Lane {
-        receiver: "ops".to_owned(),
+        receiver: "ops".into(),
         kind: IntegrationKind::Webhook,
         index: 0,
     }
@@ -79,8 +80,8 @@ proptest! {
     fn logs_come_to_the_same((one, other) in in_two_orders(entry())) {
         let merged = |versions: Vec<(String, Entry)>| {
             let mut log = NotificationLog::default();
-            for (group, entry) in versions { log.merge(&group, &lane(), entry); }
-            ["a", "b"].map(|group| log.known(group, &lane()).last.cloned())
+            for (group, entry) in versions { log.merge(&Arc::from(group), &lane(), entry); }
+            ["a", "b"].map(|group| log.known(&Arc::from(group), &lane()).last.cloned())
         };
         prop_assert_eq!(merged(one), merged(other));
     }

@@ -308,9 +308,9 @@ impl World {
     fn alerts_come(&mut self, side: usize, sent_at: i64) {
         let skew = self.sides[side].skew;
         let lately = (self.episodes.iter()).filter(|one| one.ends_at + 15 * MINUTE > sent_at);
-        let posted: Vec<Posted> = lately
+        let posted: Vec<Posted<'_>> = lately
             .map(|one| Posted {
-                labels: BTreeMap::from([("alertname".to_owned(), one.name.clone())]),
+                labels: [("alertname", one.name.clone())].into_iter().collect(),
                 ends_at: (one.ends_at <= sent_at).then_some(TimestampMs(one.ends_at + skew)),
                 ..Posted::default()
             })
