@@ -26,28 +26,41 @@ pub fn give_back() {
     trim();
 }
 
-/// What an arena keeps at its end when it is freed. Arenas are as many as threads that allocate much, so to say two or three of those that
-/// read for queries, and [`give_back`] takes it from them.
+/// What an arena keeps at its end when it is freed, at most. Arenas are as many as threads that allocate much, so to say two or three of
+/// those that read for queries, and [`give_back`] takes it from them.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT_BYTES: libc::c_int = 64 << 20;
-/// What is larger gets pages of its own and gives them back when it is freed. Has to be said with the other: the allocator moves the two
-/// together, until one is set.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
+/// And at least: the allocator's own figure.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const APART_BYTES: libc::c_int = 4 << 20;
+const KEPT_BYTES_MIN: u64 = 128 << 10;
+/// Of what the program may use: many threads in turn leave so much behind in each of a dozen arenas. Queries that mean ill, with 512 MiB in
+/// all, were the end of a program whose arenas kept 64 MiB each.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_PART: u64 = 64;
+/// What is larger than this part of what is kept gets pages of its own and gives them back when it is freed. Has to be said with the other:
+/// the allocator moves the two together, until one is set.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const APART_PART: u64 = 16;
 
 /// An arena grows by so much more than is asked for, which is not resident before it is used: to grow it is a system call.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const GROWN_BYTES: libc::c_int = 1 << 20;
 
-/// Keeps the end of each arena, up to 64 MiB, when it is freed, until [`give_back`]. For the start of a program. Does nothing with another
-/// C library than GNU's.
-pub fn keep() {
+/// Keeps the end of each arena when it is freed, until [`give_back`]: a 64th of what the program may use, at most 64 MiB. For the start of
+/// a program, which tells what it may use, in bytes, or `u64::MAX`. Does nothing with another C library than GNU's.
+pub fn keep(usable: u64) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    set(&[
-        (libc::M_TRIM_THRESHOLD, KEPT_BYTES),
-        (libc::M_MMAP_THRESHOLD, APART_BYTES),
-        (libc::M_TOP_PAD, GROWN_BYTES),
-    ]);
+    {
+        let kept = (usable / KEPT_PART).clamp(KEPT_BYTES_MIN, KEPT_BYTES_MAX);
+        let number = |bytes: u64| libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        set(&[
+            (libc::M_TRIM_THRESHOLD, number(kept)),
+            (libc::M_MMAP_THRESHOLD, number(kept / APART_PART)),
+            (libc::M_TOP_PAD, GROWN_BYTES),
+        ]);
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = usable;
 }
 
 /// What is larger gets pages of its own, and what is free at the end of the arena goes back when it is more: the allocator's own figures,

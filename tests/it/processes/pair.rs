@@ -279,7 +279,8 @@ fn delete(aggregator: &Aggregator, path: &str) {
 fn amtool_shows(aggregator: &Aggregator) {
     let mut command = Command::new(AMTOOL);
     let output = command
-        .args(["--alertmanager.url", &aggregator.url(), "cluster", "show"])
+        .args(["--alertmanager.url", &aggregator.url(), "--output=extended"])
+        .args(["cluster", "show"])
         .output();
     let output = output.expect("amtool runs");
     let text = String::from_utf8_lossy(&output.stdout);
