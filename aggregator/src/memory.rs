@@ -9,7 +9,7 @@ use config::Settings;
 use tsdb::ProcessMemory;
 
 /// What is used is read this often at most, however often it is asked for.
-const READ_EVERY: Duration = Duration::from_millis(100);
+const READ_EVERY: Duration = Duration::from_millis(20);
 /// When more than three quarters of the limit are used, what the allocator keeps is given back first, this often at most: all that
 /// allocate wait for that, some milliseconds. Queries that mean ill leave a hundred megabytes a second behind.
 const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);

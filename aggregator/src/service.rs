@@ -22,7 +22,7 @@ use runtime::{Signal, Signals, Task, Tasks, Threads, Timer, Token};
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
 use transport::{Authority, Listener, ListenerConfig};
-use tsdb::{ReplayProgress, Tsdb};
+use tsdb::{ProcessMemory, ReplayProgress, Tsdb};
 
 use crate::admin::StoreAdmin;
 use crate::alert_sinks::{self, AlertSinks};
@@ -55,6 +55,8 @@ pub(crate) struct Base {
     pub(crate) registry: Registry,
     pub(crate) log: LogHandle,
     pub(crate) tasks: Tasks,
+    /// Of this process; `None`: nobody knows.
+    pub(crate) memory: Option<ProcessMemory>,
 }
 
 impl Base {
@@ -65,6 +67,7 @@ impl Base {
         telemetry::register_process(&registry, Path::new("/proc"));
         let log = telemetry::init_logging(config_of::log(settings), Arc::clone(&clock))?;
         Ok(Self {
+            memory: memory::of_process(settings, Arc::clone(&clock)),
             clock,
             files: Arc::new(Disk),
             registry,
@@ -265,6 +268,10 @@ impl Aggregator {
                 clock: Arc::clone(&base.clock),
                 tasks: tasks.clone(),
                 query_threads: Arc::new(query_threads(&settings)?),
+                process_memory: base.memory.clone().map(|memory| api::ProcessMemory {
+                    limit_bytes: memory.limit_bytes,
+                    used_bytes: Arc::new(move || memory.used_bytes()),
+                }),
             },
         );
         let (sampling, ingesting, serving) = (Token::new(), Token::new(), Token::new());
@@ -475,7 +482,7 @@ async fn open_store(
         Arc::clone(&base.clock),
     );
     config.progress = progress;
-    config.memory = memory::of_process(settings, Arc::clone(&clock));
+    config.memory = base.memory.clone();
     let opening = base
         .tasks
         .spawn_blocking("open the store", move || Tsdb::open(config, files, clock));

@@ -17,7 +17,7 @@ use crate::alertmanager::{AlertmanagerApi, AlertmanagerUrls};
 use crate::control::Control;
 use crate::envelope::{ApiError, ErrorType};
 use crate::own_metrics::OwnMetrics;
-use crate::query_memory::QueryMemory;
+use crate::query_memory::{ProcessMemory, QueryMemory};
 use crate::route::{API, Route};
 use crate::running::{Asker, RunningQueries};
 use crate::{Build, QueryLimits};
@@ -75,6 +75,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Where queries run.
     pub query_threads: Arc<Threads>,
+    /// The memory of the process; `None`: nobody knows.
+    pub process_memory: Option<ProcessMemory>,
 }
 
 /// Answers the aggregator's HTTP requests. Cloning shares it.
@@ -93,7 +95,11 @@ impl Api {
     /// Returns the API over these parts.
     pub fn new(config: ApiConfig, parts: Parts) -> Self {
         let query_permits = Permits::new("queries", config.query_concurrency.max(1));
-        let query_memory = QueryMemory::new(config.query_memory_total, config.query_concurrency);
+        let query_memory = QueryMemory::new(
+            config.query_memory_total,
+            config.query_concurrency,
+            parts.process_memory.clone(),
+        );
         let metrics = OwnMetrics::register(&parts.registry);
         let running = RunningQueries::new(Arc::clone(&parts.clock), config.slow_query);
         Self {

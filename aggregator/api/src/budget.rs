@@ -206,7 +206,7 @@ mod tests {
             samples_max: 10,
             memory_bytes_max: 100,
         };
-        let all = QueryMemory::new(120, 1);
+        let all = QueryMemory::new(120, 1, None);
         let new = || {
             QueryBudget::new(
                 limits,

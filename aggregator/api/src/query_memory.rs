@@ -3,7 +3,11 @@
 //! A quarter is shared out: a query that runs may always have its share, so that small ones are not refused for the sake of a large one.
 //! Of the rest takes whoever needs more than a share, first come, first served. So however many queries run, and however slowly their
 //! clients read, the sum keeps to the bound.
+//!
+//! What queries hold is not all that they cost: the allocator keeps what they leave behind, and some of what is made for an instant is not
+//! counted. So nobody gets more than a share while the process as a whole has hardly any memory left.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +18,43 @@ const SHARE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Answers up to here are not counted: they fit into what a connection costs anyway.
 const SMALL_ANSWER_BYTES: usize = 16 * 1024;
 
+/// The memory of the whole process: what it may use, and how to ask what it uses.
+#[derive(Clone)]
+pub struct ProcessMemory {
+    /// Bytes that the process may use (`--storage.memory.limit`).
+    pub limit_bytes: u64,
+    /// Says how many it uses now. Asked often, by many threads: what it found out should serve for some milliseconds.
+    pub used_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl ProcessMemory {
+    /// Refuses when less than a tenth is left.
+    fn check(&self) -> Result<(), BudgetExceeded> {
+        let (used, limit) = ((self.used_bytes)(), self.limit_bytes);
+        if used < limit / 10 * 9 {
+            return Ok(());
+        }
+        Err(BudgetExceeded::MemoryOfProcess {
+            used,
+            limit,
+            flag: "--storage.memory.limit",
+        })
+    }
+}
+
+impl fmt::Debug for ProcessMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessMemory")
+            .field("limit_bytes", &self.limit_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What queries hold together.
 #[derive(Debug)]
 pub(crate) struct QueryMemory {
+    /// `None`: nobody knows.
+    process: Option<ProcessMemory>,
     limit: u64,
     share: u64,
     /// What is not shared out, and how much of it is taken.
@@ -33,10 +71,11 @@ pub(crate) struct AnswerMemory {
 
 impl QueryMemory {
     /// Returns the memory of `concurrency` queries at once.
-    pub(crate) fn new(limit: u64, concurrency: u32) -> Arc<Self> {
+    pub(crate) fn new(limit: u64, concurrency: u32, process: Option<ProcessMemory>) -> Arc<Self> {
         let concurrency = u64::from(concurrency.max(1));
         let share = (limit / 4 / concurrency).min(SHARE_BYTES_MAX);
         Arc::new(Self {
+            process,
             limit,
             share,
             common_max: limit - share * concurrency,
@@ -95,7 +134,7 @@ impl QueryMemory {
                 flag: "--query.max-memory-total",
             });
         }
-        Ok(())
+        self.process.as_ref().map_or(Ok(()), ProcessMemory::check)
     }
 
     const fn beyond_share(&self, bytes: u64) -> u64 {
@@ -117,7 +156,7 @@ mod tests {
 
     #[test]
     fn everybody_has_a_share_and_the_rest_is_bounded() {
-        let memory = QueryMemory::new(16 * MIB, 4);
+        let memory = QueryMemory::new(16 * MIB, 4, None);
         assert_eq!((memory.share, memory.common_max), (MIB, 12 * MIB));
         memory.grown(0, 13 * MIB).expect("all but three shares");
         memory.grown(0, MIB).expect("a share is always there");
@@ -128,12 +167,33 @@ mod tests {
         memory.shrunk(MIB + 1, 0);
         memory.shrunk(13 * MIB, 0);
         assert_eq!(memory.beyond_shares(), 0);
-        assert_eq!(QueryMemory::new(u64::MAX, 4).share, SHARE_BYTES_MAX);
+        assert_eq!(QueryMemory::new(u64::MAX, 4, None).share, SHARE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_process_without_memory_leaves_everybody_a_share() {
+        let used = Arc::new(AtomicU64::new(89));
+        let seen = Arc::clone(&used);
+        let process = ProcessMemory {
+            limit_bytes: 100,
+            used_bytes: Arc::new(move || seen.load(Ordering::Relaxed)),
+        };
+        let memory = QueryMemory::new(16 * MIB, 4, Some(process));
+        memory.grown(0, 2 * MIB).expect("a tenth is left");
+        used.store(90, Ordering::Relaxed);
+        memory.grown(0, MIB).expect("a share is always there");
+        let refused = memory.grown(MIB, MIB + 1).expect_err("less is left");
+        let text = refused.to_string();
+        assert!(text.contains("uses 90 of the 100 bytes"), "{text}");
+        assert!(text.contains("--storage.memory.limit"), "{text}");
+        memory.shrunk(MIB + 1, 0);
+        memory.shrunk(2 * MIB, 0);
+        assert_eq!(memory.beyond_shares(), 0, "what was refused is given back");
     }
 
     #[test]
     fn answers_count_until_they_are_gone() {
-        let memory = QueryMemory::new(16 * MIB, 4);
+        let memory = QueryMemory::new(16 * MIB, 4, None);
         let answered = |held, answer| memory.answered(held, answer);
         memory.grown(0, 8 * MIB).expect("within");
         let large = answered(8 * MIB, 4 << 20).expect("less than it held");

@@ -50,6 +50,7 @@ impl QueryError {
             Self::Budget(
                 BudgetExceeded::Memory { .. }
                 | BudgetExceeded::MemoryOfAll { .. }
+                | BudgetExceeded::MemoryOfProcess { .. }
                 | BudgetExceeded::Samples { .. },
             ) => ErrorKind::Execution,
             Self::Storage(_) => ErrorKind::Internal,

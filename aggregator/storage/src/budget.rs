@@ -26,6 +26,18 @@ pub enum BudgetExceeded {
         /// The setting.
         flag: &'static str,
     },
+    /// It would hold more than its share while the process has hardly any memory left.
+    #[error(
+        "the process uses {used} of the {limit} bytes of memory that it may use, and no query gets more than its share; ask again later, narrow it, or raise {flag}"
+    )]
+    MemoryOfProcess {
+        /// Bytes that the process uses.
+        used: u64,
+        /// The bound, in bytes.
+        limit: u64,
+        /// The setting.
+        flag: &'static str,
+    },
     /// It would read too many samples.
     #[error(
         "query processing would load too many samples into memory in query execution: the limit is {limit}; narrow it, or raise {flag}"

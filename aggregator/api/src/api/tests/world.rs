@@ -128,6 +128,7 @@ impl World {
             clock: Arc::<SimulatedClock>::clone(&clock),
             tasks: Tasks::new("test api"),
             query_threads: Arc::new(Threads::new("query", 4).unwrap()),
+            process_memory: None,
         };
         Self {
             api: Api::new(config, parts),
