@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    heap::keep(memory::limit(&invocation.settings).unwrap_or(u64::MAX));
+    heap::keep(u64::MAX);
     match run(invocation) {
         Ok(code) => code,
         Err(error) => {

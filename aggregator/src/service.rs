@@ -66,8 +66,12 @@ impl Base {
         telemetry::register_build_info(&registry, config_of::VERSION, "");
         telemetry::register_process(&registry, Path::new("/proc"));
         let log = telemetry::init_logging(config_of::log(settings), Arc::clone(&clock))?;
+        let memory = memory::of_process(settings, Arc::clone(&clock));
+        if let Some(memory) = &memory {
+            heap::keep(memory.limit_bytes);
+        }
         Ok(Self {
-            memory: memory::of_process(settings, Arc::clone(&clock)),
+            memory,
             clock,
             files: Arc::new(Disk),
             registry,
