@@ -75,7 +75,7 @@ impl<'de> Visitor<'de> for PairsVisitor {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Names with texts that are kept, by name. Cloning is cheap (one reference count), and many alerts share the texts that they have alike
-/// (see [`Interner`]).
+/// (see `Interner`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annotations(Arc<[(Arc<str>, Arc<str>)]>);
 
