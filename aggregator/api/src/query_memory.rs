@@ -184,7 +184,7 @@ mod tests {
         memory.grown(0, MIB).expect("a share is always there");
         let refused = memory.grown(MIB, MIB + 1).expect_err("less is left");
         let text = refused.to_string();
-        assert!(text.contains("uses 90 of the 100 bytes"), "{text}");
+        assert!(text.contains("uses 90 bytes of the 100"), "{text}");
         assert!(text.contains("--storage.memory.limit"), "{text}");
         memory.shrunk(MIB + 1, 0);
         memory.shrunk(2 * MIB, 0);

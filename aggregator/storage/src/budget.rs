@@ -28,7 +28,7 @@ pub enum BudgetExceeded {
     },
     /// It would hold more than its share while the process has hardly any memory left.
     #[error(
-        "the process uses {used} of the {limit} bytes of memory that it may use, and no query gets more than its share; ask again later, narrow it, or raise {flag}"
+        "the process uses {used} bytes of the {limit} that it may use, and no query gets more than its share of memory; ask again later, narrow it, or raise {flag}"
     )]
     MemoryOfProcess {
         /// Bytes that the process uses.

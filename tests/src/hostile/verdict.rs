@@ -15,6 +15,7 @@ const LIMITS: &[(&str, &str)] = &[
     ("timed out", "--query.timeout"),
     ("too many samples", "--query.max-samples"),
     ("bytes of memory", "--query.max-memory"),
+    ("its share of memory", "--storage.memory.limit"),
 ];
 
 /// What an answer is.
