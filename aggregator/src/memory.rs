@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use config::Settings;
-use tsdb::ProcessMemory;
+use storage::ProcessMemory;
 
 /// What is used is read this often at most, however often it is asked for.
 const READ_EVERY: Duration = Duration::from_millis(20);

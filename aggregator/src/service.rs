@@ -19,10 +19,11 @@ use promql::Engine;
 use rows::Epoch;
 use rules::Rules;
 use runtime::{Signal, Signals, Task, Tasks, Threads, Timer, Token};
+use storage::ProcessMemory;
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
 use transport::{Authority, Listener, ListenerConfig};
-use tsdb::{ProcessMemory, ReplayProgress, Tsdb};
+use tsdb::{ReplayProgress, Tsdb};
 
 use crate::admin::StoreAdmin;
 use crate::alert_sinks::{self, AlertSinks};
@@ -272,10 +273,7 @@ impl Aggregator {
                 clock: Arc::clone(&base.clock),
                 tasks: tasks.clone(),
                 query_threads: Arc::new(query_threads(&settings)?),
-                process_memory: base.memory.clone().map(|memory| api::ProcessMemory {
-                    limit_bytes: memory.limit_bytes,
-                    used_bytes: Arc::new(move || memory.used_bytes()),
-                }),
+                process_memory: base.memory.clone(),
             },
         );
         let (sampling, ingesting, serving) = (Token::new(), Token::new(), Token::new());

@@ -10,14 +10,14 @@ use http_shell::{Form, Handler, HandlerFuture, Method, Request, Response, Status
 use ingest::{Agents, RemoteWrite};
 use promql::Engine;
 use runtime::{Permits, Tasks, Threads};
-use storage::Queryable;
+use storage::{ProcessMemory, Queryable};
 
 use crate::admin::Admin;
 use crate::alertmanager::{AlertmanagerApi, AlertmanagerUrls};
 use crate::control::Control;
 use crate::envelope::{ApiError, ErrorType};
 use crate::own_metrics::OwnMetrics;
-use crate::query_memory::{ProcessMemory, QueryMemory};
+use crate::query_memory::QueryMemory;
 use crate::route::{API, Route};
 use crate::running::{Asker, RunningQueries};
 use crate::{Build, QueryLimits};

@@ -39,4 +39,3 @@ pub use budget::QueryLimits;
 pub use control::{Build, Control, RuntimeInfo};
 pub use local::LocalApi;
 pub use parameters::parse_time;
-pub use query_memory::ProcessMemory;

@@ -7,48 +7,15 @@
 //! What queries hold is not all that they cost: the allocator keeps what they leave behind, and some of what is made for an instant is not
 //! counted. So nobody gets more than a share while the process as a whole has hardly any memory left.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage::BudgetExceeded;
+use storage::{BudgetExceeded, ProcessMemory};
 
 /// The most that is shared out to a query.
 const SHARE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Answers up to here are not counted: they fit into what a connection costs anyway.
 const SMALL_ANSWER_BYTES: usize = 16 * 1024;
-
-/// The memory of the whole process: what it may use, and how to ask what it uses.
-#[derive(Clone)]
-pub struct ProcessMemory {
-    /// Bytes that the process may use (`--storage.memory.limit`).
-    pub limit_bytes: u64,
-    /// Says how many it uses now. Asked often, by many threads: what it found out should serve for some milliseconds.
-    pub used_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
-}
-
-impl ProcessMemory {
-    /// Refuses when less than a tenth is left.
-    fn check(&self) -> Result<(), BudgetExceeded> {
-        let (used, limit) = ((self.used_bytes)(), self.limit_bytes);
-        if used < limit / 10 * 9 {
-            return Ok(());
-        }
-        Err(BudgetExceeded::MemoryOfProcess {
-            used,
-            limit,
-            flag: "--storage.memory.limit",
-        })
-    }
-}
-
-impl fmt::Debug for ProcessMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessMemory")
-            .field("limit_bytes", &self.limit_bytes)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What queries hold together.
 #[derive(Debug)]
@@ -134,7 +101,22 @@ impl QueryMemory {
                 flag: "--query.max-memory-total",
             });
         }
-        self.process.as_ref().map_or(Ok(()), ProcessMemory::check)
+        self.check_process()
+    }
+
+    fn check_process(&self) -> Result<(), BudgetExceeded> {
+        let Some(process) = &self.process else {
+            return Ok(());
+        };
+        let used = process.used_bytes();
+        if used < process.refuse_at() {
+            return Ok(());
+        }
+        Err(BudgetExceeded::MemoryOfProcess {
+            used,
+            limit: process.limit_bytes,
+            flag: "--storage.memory.limit",
+        })
     }
 
     const fn beyond_share(&self, bytes: u64) -> u64 {
@@ -174,10 +156,7 @@ mod tests {
     fn a_process_without_memory_leaves_everybody_a_share() {
         let used = Arc::new(AtomicU64::new(89));
         let seen = Arc::clone(&used);
-        let process = ProcessMemory {
-            limit_bytes: 100,
-            used_bytes: Arc::new(move || seen.load(Ordering::Relaxed)),
-        };
+        let process = ProcessMemory::new(100, move || seen.load(Ordering::Relaxed));
         let memory = QueryMemory::new(16 * MIB, 4, Some(process));
         memory.grown(0, 2 * MIB).expect("a tenth is left");
         used.store(90, Ordering::Relaxed);

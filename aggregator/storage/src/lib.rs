@@ -11,6 +11,7 @@
 mod append;
 mod budget;
 mod memory;
+mod process_memory;
 mod query;
 mod refusal;
 mod rollup;
@@ -19,6 +20,7 @@ mod segment;
 pub use append::{AppendOutcome, Appender, Busy, Done, Lane, Source};
 pub use budget::{Budget, BudgetExceeded, Unlimited};
 pub use memory::MemoryStore;
+pub use process_memory::ProcessMemory;
 pub use query::{
     ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Queryable, RollupUse, Select,
     SelectHints, Selection, SelectionReader, Visit, WantedLabels,

@@ -1,14 +1,13 @@
 //! What a store is opened with.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::Matcher;
 use rows::AgentId;
+use storage::ProcessMemory;
 
 use crate::progress::ReplayProgress;
 
@@ -124,48 +123,6 @@ pub struct Limits {
     pub exceptions: BTreeMap<AgentId, Option<u64>>,
     /// Bytes that all heads together may hold; above half of it shards seal early, at it no new series is taken. Default 1 GiB.
     pub head_bytes_max: u64,
-}
-
-/// The memory of a whole process: what it may use, and how to ask what it uses.
-///
-/// From three quarters of the limit on heads are sealed early, from nine tenths on no new series is taken until there is less.
-#[derive(Clone)]
-pub struct ProcessMemory {
-    /// Bytes that the process may use.
-    pub limit_bytes: u64,
-    used: Arc<dyn Fn() -> u64 + Send + Sync>,
-}
-
-impl ProcessMemory {
-    /// Returns the memory of a process that may use `limit_bytes`; `used` says how many it uses now. It is called at every group of
-    /// batches by several threads, so it should keep what it found out for a while.
-    pub fn new(limit_bytes: u64, used: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self {
-            limit_bytes,
-            used: Arc::new(used),
-        }
-    }
-
-    /// Returns the bytes that the process uses now.
-    pub fn used_bytes(&self) -> u64 {
-        (self.used)()
-    }
-
-    pub(crate) const fn seal_at(&self) -> u64 {
-        self.limit_bytes / 4 * 3
-    }
-
-    pub(crate) const fn refuse_at(&self) -> u64 {
-        self.limit_bytes / 10 * 9
-    }
-}
-
-impl fmt::Debug for ProcessMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessMemory")
-            .field("limit_bytes", &self.limit_bytes)
-            .finish_non_exhaustive()
-    }
 }
 
 /// When a batch counts as durable, and is acknowledged.

@@ -74,8 +74,8 @@ mod tier;
 mod tsdb;
 
 pub use config::{
-    Durability, LateConfig, Limits, LogConfig, MergeConfig, ProcessMemory, RetentionClass,
-    SealConfig, TierRetention, TsdbConfig,
+    Durability, LateConfig, Limits, LogConfig, MergeConfig, RetentionClass, SealConfig,
+    TierRetention, TsdbConfig,
 };
 pub use deletes::DeleteError;
 pub use import::{Import, ImportError, ImportSummary, Importer};

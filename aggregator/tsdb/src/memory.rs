@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::config::ProcessMemory;
+use storage::ProcessMemory;
+
 use crate::shard::Shard;
 
 /// Below this a head is not sealed for want of memory: it would not help.
@@ -67,7 +68,7 @@ impl Memory {
         (helps(self.head_bytes_max / shards / 4) && self.head_bytes() >= self.head_bytes_max / 2)
             || self.process.as_ref().is_some_and(|process| {
                 helps(process.limit_bytes / shards / EARLY_SEAL_SHARE)
-                    && process.used_bytes() >= process.seal_at()
+                    && process.used_bytes() >= process.short_at()
             })
     }
 }

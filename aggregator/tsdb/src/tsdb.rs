@@ -12,12 +12,12 @@ use clock::{Monotonic, SharedClock};
 use files::{FolderLock, FolderLockError, SharedFileSystem};
 use model::{Matcher, Spans, TimeRange};
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
-use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
+use storage::{Appender, Busy, Done, ProcessMemory, Querier, QueryError, Queryable, Source};
 
 use crate::admission::Admission;
 use crate::catalogue::{Catalogue, CatalogueError, Contents, Tier};
 use crate::cohorts::{Cohorts, DurableNumbers};
-use crate::config::{ProcessMemory, TsdbConfig};
+use crate::config::TsdbConfig;
 use crate::counters::Counters;
 use crate::deletes::{Delete, DeleteError};
 use crate::head::HeadWriter;

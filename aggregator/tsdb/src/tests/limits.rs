@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Labels;
-use storage::{AppendOutcome, Appender, RefusalReason, Refusals};
+use storage::{AppendOutcome, Appender, ProcessMemory, RefusalReason, Refusals};
 
 use crate::testing::*;
-use crate::{Limits, ProcessMemory, Stats};
+use crate::{Limits, Stats};
 
 fn refused(reason: RefusalReason, samples: u64) -> AppendOutcome {
     let mut refusals = Refusals::default();
