@@ -70,14 +70,7 @@ pub async fn follow(
     tasks: Tasks,
     stop: Token,
 ) {
-    let mut follower = Follower {
-        names,
-        metrics,
-        timer,
-        tasks,
-        backoff: Backoff::default(),
-        was_lost: false,
-    };
+    let mut follower = Follower::new(names, metrics, timer, tasks);
     while stop.run(follower.session(&config)).await.is_some() {}
     follower.metrics.cri_connected.set(0.0);
 }
@@ -91,14 +84,7 @@ pub async fn learn_once(
     timer: Timer,
     tasks: Tasks,
 ) {
-    let mut follower = Follower {
-        names,
-        metrics,
-        timer,
-        tasks,
-        backoff: Backoff::default(),
-        was_lost: false,
-    };
+    let mut follower = Follower::new(names, metrics, timer, tasks);
     if let Some(socket) = config.find()
         && let Err(error) = follower.ask(&socket).await
     {
@@ -116,6 +102,17 @@ struct Follower {
 }
 
 impl Follower {
+    fn new(names: Names, metrics: Metrics, timer: Timer, tasks: Tasks) -> Self {
+        Self {
+            names,
+            metrics,
+            timer,
+            tasks,
+            backoff: Backoff::default(),
+            was_lost: false,
+        }
+    }
+
     /// Follows one connection to its end, then waits a while.
     async fn session(&mut self, config: &CriConfig) {
         if let Some(socket) = config.find() {

@@ -8,6 +8,7 @@ mod agent;
 mod join;
 mod pair;
 mod parts;
+mod renewal;
 mod store;
 #[cfg(test)]
 mod tests;

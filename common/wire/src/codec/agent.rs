@@ -10,9 +10,9 @@ use rows::{
     BODY_BYTES_MAX, BatchNumber, CohortDefinition, CohortId, Epoch, SLOTS_MAX, SeriesDefinition,
 };
 
-use super::parts::{CERTIFICATE_BYTES_MAX, NAME_BYTES_MAX, fits, fitted, millis, take_name};
+use super::parts::{NAME_BYTES_MAX, fits, fitted, millis, take_name};
 use super::sealed::Codec;
-use super::{malformed, put_envelope, take_envelope, take_envelope_and_rest};
+use super::{malformed, put_envelope, renewal, take_envelope, take_envelope_and_rest};
 use crate::{
     AgentHello, AgentMessage, AgentStatus, DecodeError, EPOCHS_MAX, EncodeError, EpochOffer, Frame,
     FrameKind,
@@ -66,11 +66,6 @@ struct Status {
     dropped_samples: u64,
 }
 
-#[derive(Encode, BorrowDecode)]
-struct Renew<'a> {
-    request: &'a [u8],
-}
-
 impl Codec for AgentMessage {
     fn kind(&self) -> FrameKind {
         match self {
@@ -114,10 +109,7 @@ impl Codec for AgentMessage {
                     dropped_samples: status.dropped_samples,
                 },
             ),
-            Self::Renew { request } => {
-                fits("a request", request.len(), CERTIFICATE_BYTES_MAX)?;
-                put_envelope(out, kind, Renew { request })
-            }
+            Self::Renew { request } => renewal::put_request(out, request),
         }
     }
 
@@ -152,14 +144,9 @@ impl Codec for AgentMessage {
                     dropped_samples: status.dropped_samples,
                 })
             }
-            FrameKind::Renew => {
-                let Renew { request } = take_envelope(frame)?;
-                let limit = CERTIFICATE_BYTES_MAX;
-                fitted(kind, "its request is too long", request.len(), limit)?;
-                Self::Renew {
-                    request: request.to_vec(),
-                }
-            }
+            FrameKind::Renew => Self::Renew {
+                request: renewal::take_request(frame)?,
+            },
             FrameKind::JoinRequest
             | FrameKind::JoinReply
             | FrameKind::Welcome

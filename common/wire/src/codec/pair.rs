@@ -3,12 +3,9 @@
 use bincode::{BorrowDecode, Encode};
 use model::TimestampMs;
 
-use super::parts::{
-    CERTIFICATE_BYTES_MAX, NAME_BYTES_MAX, chain_fits, fits, fitted, prose, take_chain, take_name,
-    take_prose,
-};
+use super::parts::{NAME_BYTES_MAX, fits, take_name};
 use super::sealed::Codec;
-use super::{malformed, put_envelope, take_envelope};
+use super::{malformed, put_envelope, renewal, take_envelope};
 use crate::{
     DecodeError, EncodeError, Frame, FrameKind, PairHello, PairMessage, Share, SharedRecord,
     SharedTable,
@@ -25,21 +22,6 @@ struct Hello<'a> {
 
 #[derive(Encode, BorrowDecode)]
 struct Empty {}
-
-#[derive(Encode, BorrowDecode)]
-struct Renew<'a> {
-    request: &'a [u8],
-}
-
-#[derive(Encode, BorrowDecode)]
-struct Certificate<'a> {
-    chain: Vec<&'a [u8]>,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct RenewalRefused<'a> {
-    message: &'a str,
-}
 
 #[derive(Encode, BorrowDecode)]
 struct Records<'a> {
@@ -91,19 +73,9 @@ impl Codec for PairMessage {
                 put_envelope(out, kind, mirror)
             }
             Self::Alive | Self::Share(Share::Synced) => put_envelope(out, kind, Empty {}),
-            Self::Renew { request } => {
-                fits("a request", request.len(), CERTIFICATE_BYTES_MAX)?;
-                put_envelope(out, kind, Renew { request })
-            }
-            Self::Certificate { chain } => {
-                chain_fits(chain)?;
-                let chain = chain.iter().map(Vec::as_slice).collect();
-                put_envelope(out, kind, Certificate { chain })
-            }
-            Self::RenewalRefused { message } => {
-                let message = prose(message);
-                put_envelope(out, kind, RenewalRefused { message })
-            }
+            Self::Renew { request } => renewal::put_request(out, request),
+            Self::Certificate { chain } => renewal::put_certificate(out, chain),
+            Self::RenewalRefused { message } => renewal::put_refusal(out, message),
             Self::Share(Share::Records(records)) => {
                 let parts = records
                     .iter()
@@ -138,23 +110,15 @@ impl Codec for PairMessage {
                 let Empty {} = take_envelope(frame)?;
                 Self::Alive
             }
-            FrameKind::Renew => {
-                let Renew { request } = take_envelope(frame)?;
-                let limit = CERTIFICATE_BYTES_MAX;
-                fitted(kind, "its request is too long", request.len(), limit)?;
-                let request = request.to_vec();
-                Self::Renew { request }
-            }
-            FrameKind::Certificate => {
-                let Certificate { chain } = take_envelope(frame)?;
-                let chain = take_chain(kind, chain)?;
-                Self::Certificate { chain }
-            }
-            FrameKind::RenewalRefused => {
-                let RenewalRefused { message } = take_envelope(frame)?;
-                let message = take_prose(kind, message)?;
-                Self::RenewalRefused { message }
-            }
+            FrameKind::Renew => Self::Renew {
+                request: renewal::take_request(frame)?,
+            },
+            FrameKind::Certificate => Self::Certificate {
+                chain: renewal::take_certificate(frame)?,
+            },
+            FrameKind::RenewalRefused => Self::RenewalRefused {
+                message: renewal::take_refusal(frame)?,
+            },
             FrameKind::PairRecords => Self::Share(Share::Records(take_records(frame)?)),
             FrameKind::PairSynced => {
                 let Empty {} = take_envelope(frame)?;

@@ -7,11 +7,11 @@ use model::TimestampMs;
 use rows::{BatchNumber, Epoch, StoreId};
 
 use super::parts::{
-    Intervals, NAME_BYTES_MAX, REASONS_MAX, chain_fits, fits, fitted, intervals, millis,
-    number_set, prose, take_chain, take_name, take_prose,
+    Intervals, NAME_BYTES_MAX, REASONS_MAX, fits, fitted, intervals, millis, number_set, prose,
+    take_name, take_prose,
 };
 use super::sealed::Codec;
-use super::{malformed, put_envelope, take_envelope};
+use super::{malformed, put_envelope, renewal, take_envelope};
 use crate::{
     DecodeError, EPOCHS_MAX, EncodeError, EpochKnown, Frame, FrameKind, RefusedSamples,
     SessionRefusal, StoreMessage, Welcome,
@@ -56,16 +56,6 @@ struct Retry {
     epoch: u64,
     numbers: Intervals,
     after_ms: u64,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct Certificate<'a> {
-    chain: Vec<&'a [u8]>,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct RenewalRefused<'a> {
-    message: &'a str,
 }
 
 impl Codec for StoreMessage {
@@ -137,15 +127,8 @@ impl Codec for StoreMessage {
                 };
                 put_envelope(out, kind, mirror)
             }
-            Self::Certificate { chain } => {
-                chain_fits(chain)?;
-                let chain = chain.iter().map(Vec::as_slice).collect();
-                put_envelope(out, kind, Certificate { chain })
-            }
-            Self::RenewalRefused { message } => {
-                let message = prose(message);
-                put_envelope(out, kind, RenewalRefused { message })
-            }
+            Self::Certificate { chain } => renewal::put_certificate(out, chain),
+            Self::RenewalRefused { message } => renewal::put_refusal(out, message),
         }
     }
 
@@ -184,18 +167,12 @@ impl Codec for StoreMessage {
                     after: Duration::from_millis(retry.after_ms),
                 }
             }
-            FrameKind::Certificate => {
-                let Certificate { chain } = take_envelope(frame)?;
-                Self::Certificate {
-                    chain: take_chain(kind, chain)?,
-                }
-            }
-            FrameKind::RenewalRefused => {
-                let RenewalRefused { message } = take_envelope(frame)?;
-                Self::RenewalRefused {
-                    message: take_prose(kind, message)?,
-                }
-            }
+            FrameKind::Certificate => Self::Certificate {
+                chain: renewal::take_certificate(frame)?,
+            },
+            FrameKind::RenewalRefused => Self::RenewalRefused {
+                message: renewal::take_refusal(frame)?,
+            },
             FrameKind::Hello
             | FrameKind::Define
             | FrameKind::Batch
