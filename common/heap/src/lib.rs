@@ -47,7 +47,7 @@ const APART_PART: u64 = 16;
 const GROWN_BYTES: libc::c_int = 1 << 20;
 
 /// Keeps the end of each arena when it is freed, until [`give_back`]: a 64th of what the program may use, at most 64 MiB. For the start of
-/// a program, which tells what it may use, in bytes, and of tools, which say `u64::MAX`. Does nothing with another C library than GNU's.
+/// a program: a tool says `u64::MAX`, a server says what it may use, in bytes, once it knows. Does nothing with another C library than GNU's.
 pub fn keep(usable: u64) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
