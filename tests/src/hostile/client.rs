@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::{Attack, Manner, Verdict};
 use crate::processes::pause;
 
-/// Far more than the time that a query may take, waiting included.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// More than a request may take: half a minute until there is room for its body, half a minute until that has come, and what a query may
+/// take, waiting included.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Attack {
     /// Makes it, and returns what came of it; `None` when nobody waited for an answer.

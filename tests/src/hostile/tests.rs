@@ -1,4 +1,8 @@
 use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::*;
 
@@ -55,6 +59,21 @@ fn answers_are_told_from_what_is_none() {
     ] {
         assert!(answer(status, &body).is_err(), "{body}");
     }
+    let packed = |body: &str| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(body.as_bytes()).expect("memory takes it");
+        let bytes = encoder.finish().expect("memory takes it");
+        let head =
+            "HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n\r\n";
+        Verdict::of(&[head.as_bytes(), &bytes].concat())
+    };
+    assert_eq!(
+        packed(&error("bad_data", "no")),
+        Ok(Verdict::Refused("bad_data".to_owned()))
+    );
+    assert!(packed(&error("bad_data", "")).is_err());
+    let endless = "x".repeat(1 << 20);
+    assert!(packed(&error("bad_data", &endless)).is_err());
     let plain = |head: &str| Verdict::of(format!("HTTP/1.1 {head}").as_bytes());
     assert_eq!(
         plain("431 X\r\ncontent-length: 0\r\n\r\n"),

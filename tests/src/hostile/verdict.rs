@@ -58,8 +58,22 @@ impl Verdict {
                 data(body)
             };
         }
-        refusal(status, body)
+        if is_packed {
+            refusal(status, &unpacked(body)?)
+        } else {
+            refusal(status, body)
+        }
     }
+}
+
+/// Returns the bytes of an error that was compressed; those beyond [`ERROR_BYTES_MAX`] only as far as it takes to see that there are any.
+fn unpacked(body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(body)
+        .take(ERROR_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("an error that is no gzip: {error}"))?;
+    Ok(bytes)
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -103,12 +117,15 @@ fn data(mut body: impl Read) -> Result<Verdict, String> {
 }
 
 fn refusal(status: u16, body: &[u8]) -> Result<Verdict, String> {
+    if body.len() > ERROR_BYTES_MAX {
+        return Err(format!("status {status}: an error of {} bytes", body.len()));
+    }
     let json: Value =
         serde_json::from_slice(body).map_err(|error| format!("status {status}: {error}"))?;
     let text = |key: &str| json[key].as_str().unwrap_or_default();
     let (kind, message) = (text("errorType"), text("error"));
     let is_odd = text("status") != "error" || kind.is_empty() || message.is_empty();
-    if is_odd || kind == "internal" || body.len() > ERROR_BYTES_MAX {
+    if is_odd || kind == "internal" {
         return Err(format!("status {status}: {json}"));
     }
     for (words, flag) in LIMITS {
