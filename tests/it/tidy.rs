@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Crates by layer: each may use lower layers only. The binaries' packages come last, then tests and benches, then
 /// what measures all of it.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "heap", "model", "scan"],
+    &["clock", "gofloat", "heap", "model", "scan"],
     &[
         "config",
         "exposition",
@@ -124,6 +124,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("saphyr-parser", &["config"]),
     ("snap", &["ingest", "push", "benches", "compare"]),
     ("roaring", &["tsdb"]),
+    ("zmij", &["gofloat"]),
     ("zstd", &["http-shell", "rows", "tsdb", "benches"]),
 ];
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use exposition::{Part, format_go_g};
+use exposition::Part;
+use gofloat::format_g;
 use model::{MetricType, TimestampMs, Value};
 use serde_json::{Map, Value as Json, json};
 use telemetry::rfc3339;
@@ -44,7 +45,7 @@ fn group_json(group: &Group) -> Json {
         let seconds = at.map_or(0.0, TimestampMs::as_seconds);
         let metric = json!({
             "labels": labels_json(shown_labels(&group.key, None, None)),
-            "value": format_go_g(seconds),
+            "value": format_g(seconds),
         });
         shown.insert(
             (*name).to_owned(),
@@ -92,8 +93,8 @@ fn put_part(metric: &mut Map<String, Json>, part: Part, value: &Value) {
     let value = match value {
         Value::Float(value) => *value,
         Value::Histogram(histogram) => {
-            metric.insert("sum".to_owned(), format_go_g(histogram.sum).into());
-            metric.insert("count".to_owned(), format_go_g(count_of(histogram)).into());
+            metric.insert("sum".to_owned(), format_g(histogram.sum).into());
+            metric.insert("count".to_owned(), format_g(count_of(histogram)).into());
             return;
         }
     };
@@ -105,11 +106,11 @@ fn put_part(metric: &mut Map<String, Json>, part: Part, value: &Value) {
         Part::Quantile(bound) => ("quantiles", bound),
     };
     let list = metric.entry(list).or_insert_with(|| Map::new().into());
-    list[format_go_g(bound)] = format_go_g(value).into();
+    list[format_g(bound)] = format_g(value).into();
 }
 
 fn put(metric: &mut Map<String, Json>, name: &str, value: f64) {
-    metric.insert(name.to_owned(), format_go_g(value).into());
+    metric.insert(name.to_owned(), format_g(value).into());
 }
 
 fn labels_json<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Json {

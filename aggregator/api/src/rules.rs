@@ -295,7 +295,7 @@ fn write_alert(json: &mut Json, alert: &Alert) {
         if let Some(since) = alert.keep_firing_since {
             json.key("keepFiringSince").string(&time(Some(since)));
         }
-        json.key("value").string(&scientific(alert.value));
+        json.key("value").string(&gofloat::format_e(alert.value));
     });
 }
 
@@ -309,35 +309,4 @@ fn write_texts(json: &mut Json, texts: &BTreeMap<String, String>) {
 
 fn time(at: Option<TimestampMs>) -> String {
     at.map_or_else(|| NEVER.to_owned(), |at| promql::number::rfc3339(at.0))
-}
-
-/// Writes a number as `1.5e+02`.
-fn scientific(value: f64) -> String {
-    if !value.is_finite() {
-        return promql::number::format(value);
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ('-', digits),
-        None => ('+', exponent),
-    };
-    format!("{mantissa}e{sign}{digits:0>2}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_written_with_an_exponent() {
-        for (value, text) in [
-            (1.0, "1e+00"),
-            (-0.025, "-2.5e-02"),
-            (f64::NAN, "NaN"),
-            (1e100, "1e+100"),
-        ] {
-            assert_eq!(scientific(value), text);
-        }
-    }
 }

@@ -104,7 +104,7 @@ fn write_expr(json: &mut Json, expr: &Expr) {
     json.object(|json| match &expr.kind {
         ExprKind::Number(literal) => {
             json.key("type").string("numberLiteral");
-            json.key("val").string(&number::format_plain(literal.value));
+            json.key("val").string(&gofloat::format_f(literal.value));
         }
         ExprKind::String(bytes) => {
             json.key("type").string("stringLiteral");
@@ -310,7 +310,7 @@ fn write_fill(json: &mut Json, fill: Option<FillValue>) {
     match fill {
         None => json.raw("null"),
         Some(FillValue(value)) if value.is_finite() => json.raw(value),
-        Some(FillValue(value)) => json.string(&number::format_plain(value)),
+        Some(FillValue(value)) => json.string(&gofloat::format_f(value)),
     };
 }
 

@@ -1,39 +1,18 @@
-//! Numbers as Prometheus writes them.
-
-/// Returns the shortest decimal that reads back as `value`, as Go's `%v` writes a float: exponents from 1e+06 and below 1e-4.
-pub fn format(value: f64) -> String {
-    format_between(value, -4, 6)
-}
-
-/// Returns `value` as samples stand in Prometheus' JSON: exponents from 1e+21 and below 1e-6.
-pub fn format_sample(value: f64) -> String {
-    format_between(value, -6, 21)
-}
-
-/// Returns `value` as Go's `strconv.FormatFloat(v, 'f', -1, 64)` does: never with an exponent.
-pub fn format_plain(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
-    } else {
-        format!("{value}")
-    }
-}
+//! Numbers and times as Prometheus writes them in messages.
 
 /// Returns `value` as Go's `%f` does: six decimals.
 pub(crate) fn format_fixed(value: f64) -> String {
     if value.is_finite() {
         format!("{value:.6}")
     } else {
-        format_plain(value)
+        gofloat::format_f(value)
     }
 }
 
 /// Returns `value` as Go's `%.2g` does: two digits that matter.
 pub(crate) fn format_two_digits(value: f64) -> String {
     if !value.is_finite() {
-        return format_plain(value);
+        return gofloat::format_f(value);
     }
     let scientific = format!("{value:.1e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -41,24 +20,9 @@ pub(crate) fn format_two_digits(value: f64) -> String {
     if (-4..2).contains(&exponent) {
         // Rounded to two digits already; the shortest form drops zeros, as %g does.
         let rounded: f64 = scientific.parse().unwrap_or(value);
-        return format!("{rounded}");
+        return gofloat::format_f(rounded);
     }
     let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
-}
-
-/// Writes exponents below `exponent_min` and from `exponent_from`.
-fn format_between(value: f64, exponent_min: i32, exponent_from: i32) -> String {
-    if !value.is_finite() {
-        return format_plain(value);
-    }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (exponent_min..exponent_from).contains(&exponent) || value == 0.0 {
-        return format!("{value}");
-    }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
@@ -83,25 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_go_does() {
-        for (value, text) in [
-            (1.0, "1"),
-            (0.1, "0.1"),
-            (-0.0, "-0"),
-            (100_000.0, "100000"),
-            (1_234_567.0, "1.234567e+06"),
-            (1.5e-7, "1.5e-07"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NAN, "NaN"),
-        ] {
-            assert_eq!(format(value), text);
-        }
-        assert_eq!(format_sample(0.00001), "0.00001");
-        assert_eq!(format_sample(1e20), "100000000000000000000");
-        assert_eq!(format_sample(1e21), "1e+21");
-        assert_eq!(format_sample(1e-7), "1e-07");
+    fn two_digits_are_written_as_go_does() {
         for (value, text) in [
             (0.0, "0"),
             (1.0, "1"),

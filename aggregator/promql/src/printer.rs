@@ -9,9 +9,9 @@ use crate::ast::{
     Aggregate, AtModifier, Binary, DurationExpr, DurationKind, Expr, ExprKind, Extended, GroupSide,
     LabelMatcher, Matching, NumberLiteral, Subquery, TimeModifiers, VectorSelector,
 };
-use crate::number::format_plain;
 use crate::token::Operator;
 use crate::unquote::quote;
+use gofloat::format_f;
 
 pub use pretty::prettify;
 
@@ -54,7 +54,7 @@ impl Display for Expr {
 impl Display for NumberLiteral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_duration {
-            return f.write_str(&format_plain(self.value));
+            return f.write_str(&format_f(self.value));
         }
         if self.value.is_sign_negative() {
             f.write_char('-')?;
@@ -154,14 +154,14 @@ fn write_matching(f: &mut dyn Write, matching: &Matching) -> fmt::Result {
     }
     match (matching.fill_left, matching.fill_right) {
         (Some(left), Some(right)) if left == right => {
-            write!(f, " fill ({})", format_plain(left.0))
+            write!(f, " fill ({})", format_f(left.0))
         }
         (left, right) => {
             if let Some(left) = left {
-                write!(f, " fill_left ({})", format_plain(left.0))?;
+                write!(f, " fill_left ({})", format_f(left.0))?;
             }
             if let Some(right) = right {
-                write!(f, " fill_right ({})", format_plain(right.0))?;
+                write!(f, " fill_right ({})", format_f(right.0))?;
             }
             Ok(())
         }

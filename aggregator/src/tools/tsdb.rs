@@ -182,7 +182,7 @@ fn selector(text: &str) -> anyhow::Result<Vec<Matcher>> {
 /// `{labels} value time`, the time in milliseconds; a native histogram by its buckets.
 fn line_of(sample: &DumpedSample<'_>) -> String {
     let value = match sample.value {
-        Value::Float(value) => promql::number::format(*value),
+        Value::Float(value) => gofloat::format_g(*value),
         Value::Histogram(histogram) => format!("{histogram:?}"),
     };
     format!("{} {value} {}", braced(sample.labels), sample.at.0)

@@ -86,11 +86,6 @@ fn float(number: f64) -> Result<String, String> {
             crate::format::shortest(number)
         ));
     }
-    let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        let text = format!("{number:e}");
-        let signed = text.replace('e', "e+").replace("e+-", "e-");
-        return Ok(signed);
-    }
-    Ok(format!("{number}"))
+    // Its exponents have no zero before them.
+    Ok(gofloat::format_sample(number).replace("e-0", "e-"))
 }

@@ -41,10 +41,7 @@ pub use error::ParseError;
 pub use format::Format;
 pub use lines::LINE_BYTES_MAX;
 pub use media::Media;
-pub use number::{
-    format_go_f, format_go_g, format_openmetrics, parse_float, write_go_f, write_go_g,
-    write_openmetrics,
-};
+pub use number::{format_openmetrics, parse_float, write_openmetrics};
 pub use openmetrics::{EXEMPLAR_CHARS_MAX, OpenMetricsParser};
 pub use protobuf::{
     FamilyMessage, HistogramMessage, MetricMessage, MetricValue, ProtobufError, ProtobufParser,

@@ -4,7 +4,9 @@ use model::{Exemplar, METRIC_NAME, MetricType, TimestampMs};
 
 use crate::number::append;
 use crate::series::{is_label_name, is_metric_name};
-use crate::{EXEMPLAR_CHARS_MAX, Format, parse_float, write_go_g, write_openmetrics};
+use gofloat::write_g;
+
+use crate::{EXEMPLAR_CHARS_MAX, Format, parse_float, write_openmetrics};
 
 /// What stands above a family's samples.
 #[derive(Clone, Copy, Debug)]
@@ -282,14 +284,14 @@ impl<'o> Writer<'o> {
 
     fn number(&mut self, value: f64) {
         match self.format {
-            Format::Text => write_go_g(self.out, value),
+            Format::Text => write_g(self.out, value),
             Format::OpenMetrics => write_openmetrics(self.out, value),
         }
     }
 
     /// Values are written alike in both formats; only bounds are always visibly floats in OpenMetrics.
     fn point(&mut self, part: Part, point: &Point<'_>) {
-        write_go_g(self.out, point.value);
+        write_g(self.out, point.value);
         if let Some(at) = point.at {
             self.out.push(' ');
             self.time(at);
@@ -320,7 +322,7 @@ impl<'o> Writer<'o> {
             label(self.out, name, value);
         }
         self.out.push_str("} ");
-        write_go_g(self.out, exemplar.value);
+        write_g(self.out, exemplar.value);
         self.out.push(' ');
         self.time(exemplar.at);
     }

@@ -49,7 +49,7 @@ fn changed(body: &str) -> String {
         match line.rsplit_once(' ') {
             Some((key, value)) if !line.starts_with('#') && number % 10 < 3 => {
                 let value: f64 = value.parse().unwrap_or_default();
-                out.push_str(&format!("{key} {}\n", exposition::format_go_g(value + 1.0)));
+                out.push_str(&format!("{key} {}\n", gofloat::format_g(value + 1.0)));
             }
             _ => {
                 out.push_str(line);

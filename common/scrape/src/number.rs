@@ -81,7 +81,7 @@ fn small_exponent(text: &[u8]) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use exposition::format_go_g;
+    use gofloat::format_g;
     use proptest::prelude::*;
 
     use super::*;
@@ -138,10 +138,10 @@ mod tests {
         fn any_number_is_read_alike(bits in any::<u64>(), whole in any::<i64>(), cents in any::<i32>()) {
             let value = f64::from_bits(bits);
             if !value.is_nan() {
-                same(&format_go_g(value));
+                same(&format_g(value));
             }
             same(&whole.to_string());
-            same(&format_go_g(f64::from(cents) / 100.0));
+            same(&format_g(f64::from(cents) / 100.0));
         }
 
         #[test]

@@ -22,7 +22,7 @@ fn shown(pushed: &Pushed) -> Vec<String> {
         lines.push(format!("{} {} {:?}", family.kind, family.name, family.help));
         for sample in family.samples() {
             let value = match sample.value() {
-                model::Value::Float(value) => exposition::format_go_g(value),
+                model::Value::Float(value) => gofloat::format_g(value),
                 model::Value::Histogram(histogram) => format!("schema {}", histogram.schema),
             };
             lines.push(format!("{sample} {value}"));

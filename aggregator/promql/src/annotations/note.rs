@@ -149,7 +149,7 @@ fn quoted(text: &str) -> String {
 
 /// Writes a number as Go's `%g` does, as far as quantiles and ratios go.
 fn number(value: f64) -> String {
-    crate::number::format(value)
+    gofloat::format_g(value)
 }
 
 impl fmt::Display for Note {

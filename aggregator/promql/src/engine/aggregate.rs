@@ -154,7 +154,7 @@ impl<'q> Evaluator<'q> {
         let has_nan = param.iter().any(|value| value.is_nan());
         let least = param.iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = param.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let written = crate::number::format;
+        let written = gofloat::format_g;
         match aggregate.op {
             AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
                 if has_nan {

@@ -3,15 +3,15 @@
 use std::fmt;
 
 use super::FloatHistogram;
-use crate::number::format;
+use gofloat::format_g;
 
 impl fmt::Display for FloatHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{{count:{}, sum:{}",
-            format(self.count),
-            format(self.sum)
+            format_g(self.count),
+            format_g(self.sum)
         )?;
         for bucket in self.all_buckets() {
             if bucket.count == 0.0 {
@@ -24,9 +24,9 @@ impl fmt::Display for FloatHistogram {
             write!(
                 f,
                 ", {open}{},{}{close}:{}",
-                format(bucket.lower),
-                format(bucket.upper),
-                format(bucket.count)
+                format_g(bucket.lower),
+                format_g(bucket.upper),
+                format_g(bucket.count)
             )?;
         }
         f.write_str("}")

@@ -6,7 +6,7 @@ use model::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, Labels, Sample, Time
 
 use super::{load, series};
 use crate::histogram::{Counts, FloatHistogram};
-use crate::number::format;
+use gofloat::format_g;
 
 /// Returns the labels of a series as `name{label="value"}` describes it.
 pub fn series_labels(text: &str) -> Result<Labels, String> {
@@ -63,7 +63,7 @@ pub fn describe_histogram(histogram: &Histogram) -> String {
         ("z_bucket_w", histogram.zero_threshold),
     ] {
         if value != 0.0 {
-            parts.push(format!("{key}:{}", format(value)));
+            parts.push(format!("{key}:{}", format_g(value)));
         }
     }
     if histogram.schema == CUSTOM_BUCKETS_SCHEMA {
@@ -100,7 +100,7 @@ fn buckets(key: &str, offset_key: &str, counts: &Counts, parts: &mut Vec<String>
 }
 
 fn list(values: impl Iterator<Item = f64>) -> String {
-    values.map(format).collect::<Vec<_>>().join(" ")
+    values.map(format_g).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

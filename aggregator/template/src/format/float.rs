@@ -1,4 +1,6 @@
-//! Floats in Go's forms. The digits are Rust's, which are exact as well; only how they are laid out differs.
+//! Floats in Go's forms. Digits of a precision are Rust's, which are exact as well; only how they are laid out differs.
+
+use gofloat::Shortest;
 
 /// No float has more digits behind the point than this; there are zeros further on.
 const FRACTION_MAX: usize = 1_100;
@@ -65,14 +67,18 @@ impl Decimal {
         if !value.is_finite() {
             return None;
         }
-        let magnitude = value.abs();
-        let text = match fraction {
-            Some(fraction) => format!("{magnitude:.*e}", fraction.min(FRACTION_MAX)),
-            None => format!("{magnitude:e}"),
+        let Some(fraction) = fraction else {
+            let shortest = Shortest::of(value);
+            return Some(Self {
+                negative: value.is_sign_negative(),
+                digits: shortest.digits().to_owned(),
+                exponent: shortest.exponent(),
+            });
         };
+        let text = format!("{:.*e}", fraction.min(FRACTION_MAX), value.abs());
         let (mantissa, exponent) = text.split_once('e')?;
         let mut digits = mantissa.replace('.', "");
-        let missing = fraction.map_or(0, |fraction| fraction.saturating_sub(FRACTION_MAX));
+        let missing = fraction.saturating_sub(FRACTION_MAX);
         digits.extend(std::iter::repeat_n('0', missing));
         Some(Self {
             negative: value.is_sign_negative(),

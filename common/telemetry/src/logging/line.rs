@@ -104,7 +104,7 @@ impl Visit for Fields {
         if value.is_finite() {
             self.bare(field, value);
         } else {
-            self.quoted(field, &exposition::format_go_g(value));
+            self.quoted(field, &gofloat::format_g(value));
         }
     }
 }

@@ -85,7 +85,7 @@ fn without_own(grouping: &[String], name: &str, without: bool) -> Vec<String> {
 
 fn text_of(value: &Value) -> String {
     match value {
-        Value::Float(value) => crate::number::format_plain(*value),
+        Value::Float(value) => gofloat::format_f(*value),
         Value::Histogram(histogram) => FloatHistogram::from_model(histogram).to_string(),
     }
 }

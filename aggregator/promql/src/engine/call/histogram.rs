@@ -358,7 +358,7 @@ pub(crate) fn parse_bound(text: &str) -> Option<f64> {
 
 /// Writes a quantile as OpenMetrics does: whole numbers with a fraction.
 fn open_metrics_number(value: f64) -> String {
-    let text = crate::number::format(value);
+    let text = gofloat::format_g(value);
     if value.is_finite() && !text.contains(['.', 'e']) {
         format!("{text}.0")
     } else {
