@@ -1,5 +1,6 @@
 //! The engine: parses, evaluates a whole range per series in columns, returns columns.
 
+mod account;
 mod aggregate;
 mod binary;
 mod call;

@@ -159,10 +159,29 @@ impl Column {
         }
     }
 
-    /// Returns the bytes that this column holds, for budgets.
+    /// Returns the bytes that this column holds, for budgets. A histogram that stands at several instants in turn counts once.
     pub(crate) fn bytes(&self) -> u64 {
-        (self.floats.len() * 8 + self.histograms.len() * 8) as u64
+        let places = (self.floats.len() + self.histograms.len()) * Self::PLACE_BYTES;
+        let mut last = None;
+        let histograms = self.histograms.iter().flatten().filter(|histogram| {
+            let address = Arc::as_ptr(histogram);
+            last.replace(address) != Some(address)
+        });
+        let histograms: usize = histograms.map(|histogram| histogram.bytes()).sum();
+        (places + histograms) as u64
     }
+
+    /// Returns the bytes that this column will hold more when this histogram is set.
+    pub(crate) fn bytes_to_set(&self, histogram: &Histogram) -> usize {
+        let places = match self.histograms.is_empty() {
+            true => self.floats.len() * Self::PLACE_BYTES,
+            false => 0,
+        };
+        places + histogram.bytes()
+    }
+
+    /// What a place for a float or a histogram takes.
+    pub(crate) const PLACE_BYTES: usize = 8;
 }
 
 /// A series over the grid of a range query.

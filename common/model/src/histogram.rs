@@ -127,6 +127,22 @@ pub enum HistogramError {
 }
 
 impl Histogram {
+    /// Returns the bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let spans = self.positive_spans.len() + self.negative_spans.len();
+        let counts = match &self.buckets {
+            Buckets::Integer {
+                positive, negative, ..
+            } => positive.len() + negative.len(),
+            Buckets::Float {
+                positive, negative, ..
+            } => positive.len() + negative.len(),
+        };
+        size_of::<Self>()
+            + spans * size_of::<Span>()
+            + (self.custom_bounds.len() + counts) * size_of::<f64>()
+    }
+
     /// Returns the mark that a histogram series has ended.
     pub fn stale() -> Self {
         Self {

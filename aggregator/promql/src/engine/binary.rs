@@ -132,7 +132,7 @@ impl Evaluator<'_> {
                     binary.return_bool,
                 );
             } else {
-                self.mixed_column(binary, range, &mut series, scalar, scalar_left);
+                self.mixed_column(binary, range, &mut series, scalar, scalar_left)?;
             }
             if series.column.has_any() {
                 out.push(series);
@@ -152,7 +152,7 @@ impl Evaluator<'_> {
         series: &mut Series,
         scalar: &[f64],
         scalar_left: bool,
-    ) {
+    ) -> Result<(), QueryError> {
         for (index, scalar) in scalar.iter().enumerate() {
             let Some(value) = series.column.value(index) else {
                 continue;
@@ -185,9 +185,12 @@ impl Evaluator<'_> {
                 Outcome::Float { value, .. } => {
                     series.column.set(index, model::Value::Float(value));
                 }
-                Outcome::Histogram { value, .. } => series.column.set_histogram(index, value),
+                Outcome::Histogram { value, .. } => {
+                    self.set_histogram(&mut series.column, index, value)?;
+                }
             }
         }
+        Ok(())
     }
 
     /// Applies an operator to two values; notes when their types do not go together.

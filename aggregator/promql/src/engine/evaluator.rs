@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use model::Labels;
+use model::{Histogram, Labels};
 use storage::{Budget, BudgetExceeded, Querier};
 
 use super::EngineConfig;
+use super::account::Account;
 use super::duration::{self, QuerySpan};
 use super::parallel::Helpers;
 use super::repeats::{Asked, Repeats};
@@ -13,7 +14,7 @@ use super::value::{Evaluated, Series, Value, merge_same_labels, without_metadata
 use super::window::LookTimes;
 use crate::ast::{AtModifier, DurationExpr, Expr, ExprKind, TimeModifiers};
 use crate::plan::{Open, Plan};
-use crate::{Annotation, Annotations, Grid, Note, QueryError, QueryStats, TextRange};
+use crate::{Annotation, Annotations, Column, Grid, Note, QueryError, QueryStats, TextRange};
 
 /// Where an expression is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) helpers: &'a Helpers,
     pub(crate) querier: Arc<dyn Querier>,
     pub(crate) budget: &'a dyn Budget,
+    pub(crate) account: Account<'a>,
     /// The grid of the whole query: what `start()`, `end()`, `step()` and `range()` speak of.
     pub(crate) query: Grid,
     pub(crate) is_instant: bool,
@@ -105,6 +107,7 @@ impl<'a> Evaluator<'a> {
             helpers,
             querier,
             budget,
+            account: Account::new(budget),
             query,
             is_instant,
             reading,
@@ -123,6 +126,7 @@ impl<'a> Evaluator<'a> {
         Self {
             stats: QueryStats::of_steps(self.stats.samples_per_step.len()),
             held_points: self.held_points,
+            account: self.account.clone(),
             ..Self::new(
                 (self.config, self.helpers),
                 Arc::clone(&self.querier),
@@ -280,7 +284,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn negate(&self, value: Value) -> Result<Value, QueryError> {
+    fn negate(&mut self, value: Value) -> Result<Value, QueryError> {
         match value {
             Value::Scalar(mut values) => {
                 for value in &mut values {
@@ -300,7 +304,9 @@ impl<'a> Evaluator<'a> {
                         let mut negative = crate::histogram::FloatHistogram::from_model(histogram);
                         negative.scale(-1.0);
                         negative.reset = model::CounterReset::Gauge;
-                        *histogram = Arc::new(negative.into_model());
+                        let negative = negative.into_model();
+                        self.hold(0, negative.bytes() as u64)?;
+                        *histogram = Arc::new(negative);
                     }
                 }
                 self.drop_names(series).map(Value::Vector)
@@ -400,6 +406,18 @@ impl<'a> Evaluator<'a> {
         self.check_points(0)
     }
 
+    /// Sets a histogram that was made for this, charged.
+    pub(crate) fn set_histogram(
+        &mut self,
+        column: &mut Column,
+        index: usize,
+        histogram: Arc<Histogram>,
+    ) -> Result<(), QueryError> {
+        self.hold(0, column.bytes_to_set(&histogram) as u64)?;
+        column.set_histogram(index, histogram);
+        Ok(())
+    }
+
     /// Charges columns that now exist, whatever will be in them.
     pub(crate) fn hold_columns(
         &mut self,
@@ -432,6 +450,7 @@ impl<'a> Evaluator<'a> {
     /// Charges, or gives back, the difference to what is held now.
     fn settle(&mut self, points: u64, bytes: u64) -> Result<(), QueryError> {
         self.budget.check()?;
+        self.account.give_back();
         if bytes > self.held_bytes {
             self.budget.charge(0, bytes - self.held_bytes)?;
         } else {
@@ -461,8 +480,8 @@ fn repeat(value: Value, times: usize) -> Value {
     }
 }
 
-fn repeat_column(column: &crate::Column, times: usize) -> crate::Column {
-    crate::Column {
+fn repeat_column(column: &Column, times: usize) -> Column {
+    Column {
         floats: vec![
             column
                 .floats

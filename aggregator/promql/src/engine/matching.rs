@@ -142,8 +142,6 @@ impl Evaluator<'_> {
             if index.is_multiple_of(64) {
                 self.budget.check()?;
             }
-            self.hold_columns(results.series.len() - known, instants)?;
-            known = results.series.len();
             let found = only_one(sides, &binary.matching, one, index)?;
             let mut matched = 0;
             seen.clear();
@@ -159,6 +157,8 @@ impl Evaluator<'_> {
                 matched += 1;
                 let pair = (Side::Series(*member), other);
                 let place = pairs.place(self, binary, sides, pair, instants, results);
+                self.hold_columns(results.series.len() - known, instants)?;
+                known = results.series.len();
                 check_unique(binary, matched, seen.insert(place))?;
                 self.apply(
                     binary,
@@ -172,6 +172,8 @@ impl Evaluator<'_> {
             if let (0, Some(one), Some(fill)) = (matched, found, sides.fill_many) {
                 let pair = (Side::Fill(fill), Side::Series(one));
                 let place = pairs.place(self, binary, sides, pair, instants, results);
+                self.hold_columns(results.series.len() - known, instants)?;
+                known = results.series.len();
                 self.apply(
                     binary,
                     range,
@@ -273,21 +275,25 @@ impl Evaluator<'_> {
             (&many, &one)
         };
         let outcome = self.operate(binary.op, operand(left), operand(right), range);
-        let value = match outcome {
+        let is_taken = result.column.is_present(index);
+        let float = match outcome {
             Outcome::Nothing => return Ok(()),
             Outcome::Float { keep, .. } | Outcome::Histogram { keep, .. } if binary.return_bool => {
-                Value::Float(f64::from(u8::from(keep)))
+                f64::from(u8::from(keep))
             }
             Outcome::Float { keep: false, .. } | Outcome::Histogram { keep: false, .. } => {
                 return Ok(());
             }
-            Outcome::Float { value, keep: true } => Value::Float(value),
-            Outcome::Histogram { value, keep: true } => Value::Histogram(value),
+            _ if is_taken => return Err(same_labelset()),
+            Outcome::Histogram { value, keep: true } => {
+                return self.set_histogram(&mut result.column, index, value);
+            }
+            Outcome::Float { value, keep: true } => value,
         };
-        if result.column.is_present(index) {
+        if is_taken {
             return Err(same_labelset());
         }
-        result.column.set(index, value);
+        result.column.set(index, Value::Float(float));
         Ok(())
     }
 }

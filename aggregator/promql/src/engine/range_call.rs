@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use model::{Histogram, TimestampMs, Value};
-use storage::{RollupColumns, Samples, WantedLabels};
+use storage::{BudgetExceeded, RollupColumns, Samples, WantedLabels};
 
+use super::account::{Account, Growing, Held};
 use super::evaluator::{Evaluator, Scope, metric_name};
 use super::parallel::SeriesWork;
 use super::range_function::{self, Arguments, Context, RangeFunction};
 use super::rollup::{self, Changing, ElementAxes, Elements};
 use super::select::{Asked, Purpose, range_read};
 use super::sorted::sorted;
-use super::track::{Axis, Stale, TrackMaker, Tracks, column_tracks, detect_resets};
+use super::track::{ColumnTracks, Stale, TrackMaker, Tracks, detect_resets};
 use super::value::{Emit, Evaluated, Series, without_metadata};
 use super::window::{LookTimes, Reach};
 use crate::ast::{Call, Expr, ExprKind, Extended, MatrixSelector, Subquery, VectorSelector};
@@ -56,17 +57,22 @@ struct Applied<'a> {
 
 /// What is used for one series after the other.
 #[derive(Debug)]
-struct Workspace {
+struct Workspace<'q> {
     column: Column,
-    axes: ElementAxes,
+    /// Of the column: its places, once there is one, and the histograms in it.
+    places: Option<Held>,
+    histograms: Growing,
+    axes: ElementAxes<'q>,
     elements: Elements,
 }
 
-impl Workspace {
-    fn new(ranges: &Ranges) -> Self {
+impl<'q> Workspace<'q> {
+    fn new(ranges: &Ranges, account: &Account<'q>) -> Self {
         Self {
             column: Column::default(),
-            axes: ElementAxes::new(ranges.look, ranges.range_ms),
+            places: None,
+            histograms: Growing::default(),
+            axes: ElementAxes::new(ranges.look, ranges.range_ms, account),
             elements: Elements::default(),
         }
     }
@@ -119,7 +125,8 @@ impl<'q> Evaluator<'q> {
         }
         if name == "absent_over_time" {
             let source = self.range_source(arg, Some(name), scope)?;
-            let Some(mut column) = absent_over_time(&source, scope.grid.len()) else {
+            let column = absent_over_time(&source, scope.grid.len(), &self.account)?;
+            let Some(mut column) = column else {
                 return Ok(());
             };
             let found = Evaluated {
@@ -149,12 +156,13 @@ impl<'q> Evaluator<'q> {
                 let ranges = self.matrix_ranges(matrix, Some(name), scope)?;
                 let node = self.begin_node(arg);
                 let (series_read, read) = (self.stats.series_read, self.stats.samples_read);
+                let (with_starts, account) = (self.config.start_timestamps, self.account.clone());
                 let make = || -> Box<dyn SeriesWork<'q> + '_> {
                     Box::new(RangeWork {
-                        maker: ranges.track_maker(self.config.start_timestamps),
+                        maker: ranges.track_maker(with_starts, &account),
                         applied: &applied,
                         ranges: &ranges,
-                        workspace: Workspace::new(&ranges),
+                        workspace: Workspace::new(&ranges, &account),
                         scope,
                     })
                 };
@@ -167,7 +175,7 @@ impl<'q> Evaluator<'q> {
             }
             _ => {
                 let RangeSource { series, ranges } = self.range_source(arg, Some(name), scope)?;
-                let mut workspace = Workspace::new(&ranges);
+                let mut workspace = Workspace::new(&ranges, &self.account);
                 series.iter().try_for_each(|series| {
                     self.apply_to(&applied, series, &ranges, &mut workspace, emit)
                 })
@@ -181,10 +189,15 @@ impl<'q> Evaluator<'q> {
         applied: &Applied<'_>,
         series: &RangeSeries<'_>,
         ranges: &Ranges,
-        workspace: &mut Workspace,
+        workspace: &mut Workspace<'q>,
         emit: &mut Emit<'_, 'q>,
     ) -> Result<(), QueryError> {
+        if workspace.places.is_none() {
+            let places = 2 * ranges.look.len() * Column::PLACE_BYTES;
+            workspace.places = Some(self.account.hold(places)?);
+        }
         workspace.column.reset(ranges.look.len());
+        workspace.histograms.clear();
         if !self.put_rates(applied, &series.tracks, ranges, &mut workspace.column)?
             && !self.put_buckets(applied, &series.tracks, ranges, workspace)?
         {
@@ -248,7 +261,8 @@ impl<'q> Evaluator<'q> {
         } else {
             Vec::new()
         };
-        let windows = floats.axis.rate_windows(ranges.look, ranges.range_ms, kind);
+        let windows =
+            (floats.axis).rate_windows(ranges.look, ranges.range_ms, kind, &self.account)?;
         let changes = Changes {
             stretches: &[Stretch {
                 start: 0,
@@ -272,13 +286,14 @@ impl<'q> Evaluator<'q> {
             column,
             axes,
             elements,
-        }: &mut Workspace,
+            ..
+        }: &mut Workspace<'_>,
     ) -> Result<bool, QueryError> {
         let alone = tracks.floats.values.is_empty() && tracks.histograms.values.is_empty();
         let Some(wanted) = ranges.rollups.filter(|_| alone) else {
             return Ok(false);
         };
-        let Some(axis) = axes.of(tracks) else {
+        let Some(axis) = axes.of(tracks)? else {
             return Ok(false);
         };
         let (queryable, largest) = axis.sizes();
@@ -296,7 +311,12 @@ impl<'q> Evaluator<'q> {
             let Some(changing) = Changing::of(&axis, tracks, kind) else {
                 return Ok(false);
             };
-            changing.put_rates(&axis, kind, (ranges.look, ranges.range_ms), out);
+            changing.put_rates(
+                (&axis, &self.account),
+                kind,
+                (ranges.look, ranges.range_ms),
+                out,
+            )?;
         } else {
             elements.read(&axis, tracks, applied.function, wanted);
             elements.put(&axis, applied.function, out);
@@ -314,7 +334,9 @@ impl<'q> Evaluator<'q> {
             column,
             axes,
             elements,
-        }: &mut Workspace,
+            histograms: made,
+            ..
+        }: &mut Workspace<'_>,
     ) -> Result<(), QueryError> {
         let Applied {
             function,
@@ -328,11 +350,13 @@ impl<'q> Evaluator<'q> {
         } = &series.tracks;
         // Of buckets, where the function can do with them.
         let wanted = source.rollups;
-        let axis = wanted.and_then(|wanted| {
-            let axis = axes.of(&series.tracks)?;
-            elements.read(&axis, &series.tracks, function, wanted);
-            Some(axis)
-        });
+        let axis = match wanted {
+            Some(_) => axes.of(&series.tracks)?,
+            None => None,
+        };
+        if let (Some(axis), Some(wanted)) = (&axis, wanted) {
+            elements.read(axis, &series.tracks, function, wanted);
+        }
         let all_floats = Points {
             times: &floats.axis.times,
             values: &floats.values,
@@ -407,6 +431,9 @@ impl<'q> Evaluator<'q> {
                 }
                 None => range_function::apply(function, &context, arguments, &mut notes)?,
             };
+            if let Some(Value::Histogram(histogram)) = &result {
+                made.grow(&self.account, histogram.bytes())?;
+            }
             if let Some(value) = result {
                 column.set(index, value);
             }
@@ -523,10 +550,11 @@ impl<'q> Evaluator<'q> {
         wanted: WantedLabels<'_>,
         mut visit: impl FnMut(&mut Self, RangeSeries<'_>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
-        let mut maker = ranges.track_maker(self.config.start_timestamps);
+        let mut maker = ranges.track_maker(self.config.start_timestamps, &self.account);
         let asked = ranges.asked(&matrix.selector);
         self.each_series(asked, wanted, |evaluator, labels, samples| {
-            visit(evaluator, ranges.series(&mut maker, scope, labels, samples))
+            let series = ranges.series(&mut maker, scope, labels, samples)?;
+            visit(evaluator, series)
         })
     }
 
@@ -578,22 +606,22 @@ impl<'q> Evaluator<'q> {
             ..scope.of_buckets()
         };
         let series = self.eval(&subquery.expr, inner_scope)?.into_vector();
-        let mut whole: Option<Arc<Axis>> = None;
-        source.series = series
-            .into_iter()
-            .map(|series| RangeSeries {
-                tracks: column_tracks(&series.column, inner, look, reach, &mut whole),
+        let mut tracks = ColumnTracks::new(inner, (look, reach), &self.account);
+        let of_series = series.into_iter().map(|series| {
+            Ok(RangeSeries {
+                tracks: tracks.of(series.column)?,
                 labels: series.labels,
                 drop_name: series.drop_name,
             })
-            .collect();
+        });
+        source.series = of_series.collect::<Result<_, BudgetExceeded>>()?;
         Ok(source)
     }
 }
 
 impl Ranges {
-    fn track_maker(&self, with_starts: bool) -> TrackMaker {
-        TrackMaker::new(self.look, self.reach, Stale::Drop, with_starts)
+    fn track_maker<'q>(&self, with_starts: bool, account: &Account<'q>) -> TrackMaker<'q> {
+        TrackMaker::new((self.look, self.reach), Stale::Drop, with_starts, account)
     }
 
     /// Returns what is asked of a store for a selector.
@@ -614,34 +642,34 @@ impl Ranges {
     /// Returns a series that was asked for.
     fn series<'s>(
         &self,
-        maker: &mut TrackMaker,
+        maker: &mut TrackMaker<'_>,
         scope: Scope,
         labels: &model::Labels,
         samples: Samples<'s>,
-    ) -> RangeSeries<'s> {
-        let mut tracks = maker.tracks(samples);
+    ) -> Result<RangeSeries<'s>, BudgetExceeded> {
+        let mut tracks = maker.tracks(samples)?;
         if scope.detects_resets() {
             let from = range_read(self.look, self.reach).start;
             detect_resets(&mut tracks.histograms, from);
         }
-        RangeSeries {
+        Ok(RangeSeries {
             labels: labels.clone(),
             drop_name: false,
             tracks,
-        }
+        })
     }
 }
 
 /// What a function makes of series.
-struct RangeWork<'a> {
-    maker: TrackMaker,
+struct RangeWork<'a, 'q> {
+    maker: TrackMaker<'q>,
     applied: &'a Applied<'a>,
     ranges: &'a Ranges,
-    workspace: Workspace,
+    workspace: Workspace<'q>,
     scope: Scope,
 }
 
-impl<'q> SeriesWork<'q> for RangeWork<'_> {
+impl<'q> SeriesWork<'q> for RangeWork<'_, 'q> {
     fn visit(
         &mut self,
         evaluator: &mut Evaluator<'q>,
@@ -650,7 +678,7 @@ impl<'q> SeriesWork<'q> for RangeWork<'_> {
         emit: &mut Emit<'_, 'q>,
     ) -> Result<(), QueryError> {
         let (ranges, workspace) = (self.ranges, &mut self.workspace);
-        let series = ranges.series(&mut self.maker, self.scope, labels, samples);
+        let series = ranges.series(&mut self.maker, self.scope, labels, samples)?;
         evaluator.apply_to(self.applied, &series, ranges, workspace, emit)
     }
 }
@@ -690,15 +718,19 @@ impl Notes<'_, '_> {
 }
 
 /// Returns where nothing is in any window; `None`: there is something everywhere.
-fn absent_over_time(source: &RangeSource, len: usize) -> Option<Column> {
+fn absent_over_time(
+    source: &RangeSource,
+    len: usize,
+    account: &Account<'_>,
+) -> Result<Option<Column>, BudgetExceeded> {
     let mut column = Column {
         floats: vec![1.0; len],
         histograms: Vec::new(),
     };
     let ranges = &source.ranges;
-    let mut axes = ElementAxes::new(ranges.look, ranges.range_ms);
+    let mut axes = ElementAxes::new(ranges.look, ranges.range_ms, account);
     for series in &source.series {
-        let buckets = axes.of(&series.tracks);
+        let buckets = axes.of(&series.tracks)?;
         for (index, value) in column.floats.iter_mut().enumerate() {
             let in_bucket = buckets
                 .as_ref()
@@ -710,7 +742,7 @@ fn absent_over_time(source: &RangeSource, len: usize) -> Option<Column> {
             }
         }
     }
-    column.has_any().then_some(column)
+    Ok(column.has_any().then_some(column))
 }
 
 /// Whether series keep their metric's name under a function over ranges.

@@ -12,13 +12,17 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use model::{TimestampMs, Value};
-use storage::{BucketShape, RollupColumn, RollupColumns, Rollups, Segment, SegmentValues, Times};
+use storage::{
+    BucketShape, BudgetExceeded, RollupColumn, RollupColumns, Rollups, Segment, SegmentValues,
+    Times,
+};
 
+use super::account::{Account, Held};
 use super::range_call::Notes;
 use super::range_function::{Context, RangeFunction};
 use super::select::Take;
 use super::track::Tracks;
-use super::window::{LookTimes, Reach};
+use super::window::{Bounds, LookTimes, Reach};
 use crate::functions::float::KahanSum;
 use crate::functions::over_time;
 use crate::functions::rate::{
@@ -72,7 +76,8 @@ pub(crate) struct ElementAxis {
     /// The elements in all windows together, and in the largest.
     sizes: (u64, u64),
     /// What rates over the windows have in common, once one was asked for.
-    rates: OnceLock<RateWindows>,
+    rates: OnceLock<(RateWindows, Held)>,
+    held: Option<Held>,
 }
 
 /// Elements that follow one another in one place.
@@ -81,6 +86,9 @@ enum Run {
     Floats(Range<usize>),
     Buckets { segment: usize, rows: Range<usize> },
 }
+
+/// What an element takes, at least.
+const ELEMENT_BYTES: usize = 4 * size_of::<i64>() + size_of::<u64>() + size_of::<u32>();
 
 impl ElementAxis {
     fn new(floats: &[TimestampMs], segments: &[Segment], look: LookTimes, reach: Reach) -> Self {
@@ -217,23 +225,33 @@ impl ElementAxis {
         });
     }
 
-    fn rate_windows(&self, look: LookTimes, range_ms: i64, kind: RateKind) -> &RateWindows {
-        self.rates.get_or_init(|| {
-            let windows = self.windows.iter().enumerate().map(|(index, window)| {
-                let (low, high) = (window.0 as usize, window.1 as usize);
-                let spacing = (low < high).then(|| Spacing {
-                    first: self.first_at[low],
-                    last: self.last_at[high - 1],
-                    gaps: self.samples((low, high)).saturating_sub(1),
-                });
-                (
-                    RateWindow::ending(look.at(index), range_ms),
-                    *window,
-                    spacing,
-                )
+    fn rate_windows(
+        &self,
+        look: LookTimes,
+        range_ms: i64,
+        kind: RateKind,
+        account: &Account<'_>,
+    ) -> Result<&RateWindows, BudgetExceeded> {
+        if let Some((windows, _)) = self.rates.get() {
+            return Ok(windows);
+        }
+        let held = account.hold(self.windows.len() * RateWindows::BYTES_PER_WINDOW)?;
+        let windows = self.windows.iter().enumerate().map(|(index, window)| {
+            let (low, high) = (window.0 as usize, window.1 as usize);
+            let spacing = (low < high).then(|| Spacing {
+                first: self.first_at[low],
+                last: self.last_at[high - 1],
+                gaps: self.samples((low, high)).saturating_sub(1),
             });
-            RateWindows::new(windows, kind)
-        })
+            (
+                RateWindow::ending(look.at(index), range_ms),
+                *window,
+                spacing,
+            )
+        });
+        let made = (RateWindows::new(windows, kind), held);
+        let (windows, _) = self.rates.get_or_init(|| made);
+        Ok(windows)
     }
 
     fn samples(&self, (low, high): (usize, usize)) -> u64 {
@@ -272,18 +290,20 @@ type SharedBuckets = (Times, Arc<BucketShape>);
 
 /// Makes axes for one selector, and remembers them.
 #[derive(Debug)]
-pub(crate) struct ElementAxes {
+pub(crate) struct ElementAxes<'q> {
     look: LookTimes,
     reach: Reach,
+    account: Account<'q>,
     /// The last axis of buckets alone, and what it was made of.
     last: Option<(Vec<SharedBuckets>, Arc<ElementAxis>)>,
 }
 
-impl ElementAxes {
+impl<'q> ElementAxes<'q> {
     /// Returns a maker of axes whose windows end where `look` looks.
-    pub(crate) const fn new(look: LookTimes, range_ms: i64) -> Self {
+    pub(crate) fn new(look: LookTimes, range_ms: i64, account: &Account<'q>) -> Self {
         Self {
             look,
+            account: account.clone(),
             reach: Reach {
                 back_ms: range_ms,
                 ahead_ms: 0,
@@ -293,16 +313,29 @@ impl ElementAxes {
     }
 
     /// Returns the axis of a series; `None` when it has no buckets.
-    pub(crate) fn of(&mut self, tracks: &Tracks<'_>) -> Option<Arc<ElementAxis>> {
+    pub(crate) fn of(
+        &mut self,
+        tracks: &Tracks<'_>,
+    ) -> Result<Option<Arc<ElementAxis>>, BudgetExceeded> {
         let segments = &tracks.rollups;
         if segments.is_empty() {
-            return None;
+            return Ok(None);
         }
         let times = &tracks.floats.axis.times;
-        let make = || Arc::new(ElementAxis::new(times, segments, self.look, self.reach));
+        let make = || -> Result<_, BudgetExceeded> {
+            let of_segments = segments
+                .iter()
+                .map(|segment| segment.times.as_slice().len());
+            let elements = times.len() + of_segments.sum::<usize>();
+            let windows = self.look.len() * Bounds::BYTES_PER_INSTANT;
+            let held = self.account.hold(elements * ELEMENT_BYTES + windows)?;
+            let mut axis = ElementAxis::new(times, segments, self.look, self.reach);
+            axis.held = Some(held);
+            Ok(Arc::new(axis))
+        };
         let alone = times.is_empty() && segments.iter().all(|one| one.presence.is_none());
         if !alone {
-            return Some(make());
+            return make().map(Some);
         }
         if let Some((of, axis)) = &self.last
             && of.len() == segments.len()
@@ -311,9 +344,9 @@ impl ElementAxes {
                 .zip(segments)
                 .all(|(of, segment)| is_of(of, segment))
         {
-            return Some(Arc::clone(axis));
+            return Ok(Some(Arc::clone(axis)));
         }
-        let axis = make();
+        let axis = make()?;
         let of = segments.iter().filter_map(|segment| match &segment.values {
             SegmentValues::Rollup(rollups) => {
                 Some((segment.times.clone(), Arc::clone(&rollups.shape)))
@@ -321,7 +354,7 @@ impl ElementAxes {
             _ => None,
         });
         self.last = Some((of.collect(), Arc::clone(&axis)));
-        Some(axis)
+        Ok(Some(axis))
     }
 }
 
@@ -389,17 +422,19 @@ impl<'a> Changing<'a> {
     /// Puts the rates over windows in which there is nothing beside elements into an empty column.
     pub(crate) fn put_rates(
         &self,
-        axis: &ElementAxis,
+        (axis, account): (&ElementAxis, &Account<'_>),
         kind: RateKind,
         (look, range_ms): (LookTimes, i64),
         out: &mut [f64],
-    ) {
+    ) -> Result<(), BudgetExceeded> {
         let changes = Changes {
             stretches: &self.stretches,
             falls: &self.falls,
             places: 2,
         };
-        axis.rate_windows(look, range_ms, kind).rates(changes, out);
+        axis.rate_windows(look, range_ms, kind, account)?
+            .rates(changes, out);
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use storage::{
     SelectionReader, WantedLabels,
 };
 
+use super::account::Held;
 use super::evaluator::{Evaluator, Scope};
 use super::parallel::{MakeWork, SeriesWork};
 use super::rollup;
@@ -116,10 +117,12 @@ impl<'q> Evaluator<'q> {
             reach,
             purpose,
         };
-        let make = || -> Box<dyn SeriesWork<'q>> {
+        let account = self.account.clone();
+        let make = || -> Box<dyn SeriesWork<'q> + '_> {
             Box::new(InstantWork {
-                maker: TrackMaker::new(look, reach, Stale::Keep, starts),
+                maker: TrackMaker::new((look, reach), Stale::Keep, starts, &account),
                 column: Column::default(),
+                places: None,
                 look,
                 reach,
                 take,
@@ -248,7 +251,7 @@ impl<'q> Evaluator<'q> {
             back_ms: self.reading.lookback_ms,
             ahead_ms: self.reading.lookback_ms,
         };
-        let mut maker = TrackMaker::new(look, reach, Stale::Drop, false);
+        let mut maker = TrackMaker::new((look, reach), Stale::Drop, false, &self.account);
         let mut out = Vec::new();
         let asked = Asked {
             selector,
@@ -257,7 +260,7 @@ impl<'q> Evaluator<'q> {
             purpose: Purpose::default(),
         };
         self.each_series(asked, WantedLabels::All, |evaluator, labels, samples| {
-            let tracks = maker.tracks(samples);
+            let tracks = maker.tracks(samples)?;
             if !tracks.histograms.values.is_empty() {
                 return Err(QueryError::Execution(
                     "smoothed and anchored modifiers do not work with native histograms".to_owned(),
@@ -285,16 +288,18 @@ impl<'q> Evaluator<'q> {
 }
 
 /// What instants see of series.
-struct InstantWork {
-    maker: TrackMaker,
+struct InstantWork<'q> {
+    maker: TrackMaker<'q>,
     column: Column,
+    /// Of the column, once there is one. Its histograms are the store's.
+    places: Option<Held>,
     look: LookTimes,
     reach: Reach,
     take: Take,
     scope: Scope,
 }
 
-impl<'q> SeriesWork<'q> for InstantWork {
+impl<'q> SeriesWork<'q> for InstantWork<'q> {
     fn visit(
         &mut self,
         evaluator: &mut Evaluator<'q>,
@@ -305,12 +310,17 @@ impl<'q> SeriesWork<'q> for InstantWork {
         let Self {
             maker,
             column,
+            places,
             look,
             reach,
             take,
             scope,
         } = self;
         let (look, reach, take) = (*look, *reach, *take);
+        if places.is_none() {
+            let bytes = 2 * look.len() * Column::PLACE_BYTES;
+            *places = Some(evaluator.account.hold(bytes)?);
+        }
         column.reset(look.len());
         match samples {
             // Most queries are for one instant: nothing that is made once per cohort pays.
@@ -319,7 +329,7 @@ impl<'q> SeriesWork<'q> for InstantWork {
                 column.floats[0] = seen.unwrap_or(ABSENT);
             }
             samples => {
-                let mut tracks = maker.tracks(samples);
+                let mut tracks = maker.tracks(samples)?;
                 if scope.detects_resets() {
                     detect_resets(&mut tracks.histograms, range_read(look, reach).start);
                 }

@@ -7,8 +7,9 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use model::{CounterReset, Histogram, TimestampMs, Value, is_stale};
-use storage::{Samples, Segment, SegmentValues, Times};
+use storage::{BudgetExceeded, Samples, Segment, SegmentValues, Times};
 
+use super::account::{Account, Held};
 use super::window::{Bounds, LookTimes, Reach};
 use crate::functions::rate::{RateKind, RateWindow, RateWindows, Spacing};
 
@@ -18,16 +19,34 @@ pub(crate) struct Axis {
     pub(crate) times: Vec<TimestampMs>,
     pub(crate) bounds: Bounds,
     /// What rates over the windows have in common, once one was asked for.
-    rates: OnceLock<RateWindows>,
+    rates: OnceLock<(RateWindows, Held)>,
+    _held: Held,
 }
 
 impl Axis {
-    pub(crate) fn new(times: Vec<TimestampMs>, look: LookTimes, reach: Reach) -> Self {
-        Self {
+    pub(crate) fn new(
+        times: Vec<TimestampMs>,
+        (look, reach): (LookTimes, Reach),
+        account: &Account<'_>,
+    ) -> Result<Self, BudgetExceeded> {
+        let bytes = times.len() * size_of::<TimestampMs>();
+        let held = account.hold(bytes + look.len() * Bounds::BYTES_PER_INSTANT)?;
+        Ok(Self {
             bounds: Bounds::new(&times, look, reach),
             times,
             rates: OnceLock::new(),
-        }
+            _held: held,
+        })
+    }
+
+    /// Returns the axis of no samples.
+    fn nothing(account: &Account<'_>) -> Arc<Self> {
+        Arc::new(Self {
+            bounds: Bounds::default(),
+            times: Vec::new(),
+            rates: OnceLock::new(),
+            _held: account.nothing(),
+        })
     }
 
     /// Returns what rates of this kind over windows of `range_ms` have in common. An axis is made for one selector, so for one kind and range.
@@ -36,19 +55,24 @@ impl Axis {
         look: LookTimes,
         range_ms: i64,
         kind: RateKind,
-    ) -> &RateWindows {
-        self.rates.get_or_init(|| {
-            let windows = (0..look.len()).map(|index| {
-                let bounds @ (low, high) = self.bounds.of(index);
-                let spacing = Spacing::of(&self.times[low as usize..high as usize]);
-                (
-                    RateWindow::ending(look.at(index), range_ms),
-                    bounds,
-                    spacing,
-                )
-            });
-            RateWindows::new(windows, kind)
-        })
+        account: &Account<'_>,
+    ) -> Result<&RateWindows, BudgetExceeded> {
+        if let Some((windows, _)) = self.rates.get() {
+            return Ok(windows);
+        }
+        let held = account.hold(look.len() * RateWindows::BYTES_PER_WINDOW)?;
+        let windows = (0..look.len()).map(|index| {
+            let bounds @ (low, high) = self.bounds.of(index);
+            let spacing = Spacing::of(&self.times[low as usize..high as usize]);
+            (
+                RateWindow::ending(look.at(index), range_ms),
+                bounds,
+                spacing,
+            )
+        });
+        let made = (RateWindows::new(windows, kind), held);
+        let (windows, _) = self.rates.get_or_init(|| made);
+        Ok(windows)
     }
 }
 
@@ -154,7 +178,7 @@ pub(crate) enum Stale {
 
 /// Makes tracks, and remembers the axes it has made.
 #[derive(Debug)]
-pub(crate) struct TrackMaker {
+pub(crate) struct TrackMaker<'q> {
     look: LookTimes,
     reach: Reach,
     stale: Stale,
@@ -165,13 +189,19 @@ pub(crate) struct TrackMaker {
     last: Option<(Vec<usize>, Arc<Axis>)>,
     identities: Vec<usize>,
     nothing: Arc<Axis>,
+    account: Account<'q>,
 }
 
 /// Axes that are remembered, some 25 KB each for two hours at 15 s: series with times of their own would only fill memory.
 const AXES_MAX: usize = 512;
 
-impl TrackMaker {
-    pub(crate) fn new(look: LookTimes, reach: Reach, stale: Stale, with_starts: bool) -> Self {
+impl<'q> TrackMaker<'q> {
+    pub(crate) fn new(
+        (look, reach): (LookTimes, Reach),
+        stale: Stale,
+        with_starts: bool,
+        account: &Account<'q>,
+    ) -> Self {
         Self {
             look,
             reach,
@@ -180,16 +210,20 @@ impl TrackMaker {
             axes: HashMap::new(),
             last: None,
             identities: Vec::new(),
-            nothing: Arc::new(Axis::new(Vec::new(), look, reach)),
+            nothing: Axis::nothing(account),
+            account: account.clone(),
         }
     }
 
     /// Returns the tracks of a series.
-    pub(crate) fn tracks<'s>(&mut self, samples: Samples<'s>) -> Tracks<'s> {
+    pub(crate) fn tracks<'s>(
+        &mut self,
+        samples: Samples<'s>,
+    ) -> Result<Tracks<'s>, BudgetExceeded> {
         match samples {
             Samples::Plain { times, values } if self.keeps_all(values) => {
-                let axis = self.axis_of([times].into_iter());
-                self.of_floats(axis, Values::Lent(values), Vec::new())
+                let axis = self.axis_of([times].into_iter())?;
+                Ok(self.of_floats(axis, Values::Lent(values), Vec::new()))
             }
             Samples::Plain { times, values } => self.own(&[Segment::floats(times.clone(), values)]),
             Samples::Segments(segments) if segments.iter().all(|one| self.is_plain(one)) => {
@@ -220,8 +254,8 @@ impl TrackMaker {
         }
     }
 
-    fn shared<'s>(&mut self, segments: &[Segment]) -> Tracks<'s> {
-        let axis = self.axis_of(segments.iter().map(|segment| &segment.times));
+    fn shared<'s>(&mut self, segments: &[Segment]) -> Result<Tracks<'s>, BudgetExceeded> {
+        let axis = self.axis_of(segments.iter().map(|segment| &segment.times))?;
         let values = match segments {
             [
                 Segment {
@@ -244,7 +278,7 @@ impl TrackMaker {
         } else {
             Vec::new()
         };
-        self.of_floats(axis, values, starts)
+        Ok(self.of_floats(axis, values, starts))
     }
 
     fn of_floats<'s>(
@@ -265,20 +299,24 @@ impl TrackMaker {
     }
 
     /// Returns the axis of these time columns together.
-    fn axis_of<'s>(&mut self, columns: impl Iterator<Item = &'s Times> + Clone) -> Arc<Axis> {
+    fn axis_of<'s>(
+        &mut self,
+        columns: impl Iterator<Item = &'s Times> + Clone,
+    ) -> Result<Arc<Axis>, BudgetExceeded> {
         self.identities.clear();
         self.identities.extend(columns.clone().map(Times::identity));
         if let Some((last, axis)) = &self.last
             && *last == self.identities
         {
-            return Arc::clone(axis);
+            return Ok(Arc::clone(axis));
         }
         if let Some((axis, _)) = self.axes.get(&self.identities) {
             self.last = Some((self.identities.clone(), Arc::clone(axis)));
-            return Arc::clone(axis);
+            return Ok(Arc::clone(axis));
         }
         let times = columns.clone().flat_map(|column| column.as_slice());
-        let axis = Arc::new(Axis::new(times.copied().collect(), self.look, self.reach));
+        let windows = (self.look, self.reach);
+        let axis = Arc::new(Axis::new(times.copied().collect(), windows, &self.account)?);
         if self.axes.len() >= AXES_MAX {
             self.axes.clear();
         }
@@ -286,10 +324,10 @@ impl TrackMaker {
         let held = (Arc::clone(&axis), columns.cloned().collect());
         self.axes.insert(identities.clone(), held);
         self.last = Some((identities, Arc::clone(&axis)));
-        axis
+        Ok(axis)
     }
 
-    fn own<'s>(&self, segments: &[Segment]) -> Tracks<'s> {
+    fn own<'s>(&self, segments: &[Segment]) -> Result<Tracks<'s>, BudgetExceeded> {
         let mut floats = Collected::default();
         let mut histograms = Collected::default();
         let known = self.with_starts && segments.iter().any(|s| s.start_times.is_some());
@@ -315,18 +353,24 @@ impl TrackMaker {
                 }
             }
         }
-        Tracks {
-            floats: self.track(floats),
-            histograms: self.track(histograms),
+        Ok(Tracks {
+            floats: self.track(floats)?,
+            histograms: self.track(histograms)?,
             rollups: segments.iter().filter(is_rollup).cloned().collect(),
-        }
+        })
     }
 
-    fn track<'s, T>(&self, collected: Collected<T>) -> Track<'s, T> {
+    fn track<'s, T>(&self, collected: Collected<T>) -> Result<Track<'s, T>, BudgetExceeded> {
         if collected.times.is_empty() {
-            return Track::empty(Arc::clone(&self.nothing));
+            return Ok(Track::empty(Arc::clone(&self.nothing)));
         }
-        collected.into_track(self.look, self.reach)
+        let times = collected.times;
+        let axis = Axis::new(times, (self.look, self.reach), &self.account)?;
+        Ok(Track {
+            axis: Arc::new(axis),
+            values: Values::Own(collected.values),
+            starts: collected.starts,
+        })
     }
 }
 
@@ -370,14 +414,6 @@ impl<T> Collected<T> {
         self.values.push(value);
         self.starts.extend(start);
     }
-
-    fn into_track<'s>(self, look: LookTimes, reach: Reach) -> Track<'s, T> {
-        Track {
-            axis: Arc::new(Axis::new(self.times, look, reach)),
-            values: Values::Own(self.values),
-            starts: self.starts,
-        }
-    }
 }
 
 /// Sets what is known of counter resets by comparing each histogram with the one before, for `histogram_count` and its like.
@@ -407,47 +443,97 @@ pub(crate) fn detect_resets(track: &mut Track<'_, Arc<Histogram>>, from: Timesta
 }
 
 /// Makes tracks of the columns of a subquery, over its own grid.
-pub(crate) fn column_tracks(
-    column: &crate::Column,
+#[derive(Debug)]
+pub(crate) struct ColumnTracks<'q> {
     grid: crate::Grid,
-    look: LookTimes,
-    reach: Reach,
-    whole: &mut Option<Arc<Axis>>,
-) -> Tracks<'static> {
-    let full = column.histograms.is_empty() && !column.floats.iter().any(|value| is_stale(*value));
-    if full {
-        let axis = whole.get_or_insert_with(|| {
-            let times = (0..grid.len()).map(|index| grid.at(index)).collect();
-            Arc::new(Axis::new(times, look, reach))
-        });
-        return Tracks {
-            floats: Track {
-                axis: Arc::clone(axis),
-                values: Values::Own(column.floats.clone()),
-                starts: Vec::new(),
-            },
-            histograms: Track::empty(Arc::new(Axis::new(Vec::new(), look, reach))),
-            rollups: Vec::new(),
-        };
-    }
-    let mut floats = Collected::default();
-    let mut histograms = Collected::default();
-    for index in 0..column.len() {
-        match column.value(index) {
-            Some(Value::Float(value)) => floats.push(grid.at(index), value, None),
-            Some(Value::Histogram(mut value)) => {
-                // The same sample may come several times, and its neighbour may be missing: what it says of resets holds no longer.
-                if matches!(value.reset, CounterReset::Reset | CounterReset::NotReset) {
-                    Arc::make_mut(&mut value).reset = CounterReset::Unknown;
-                }
-                histograms.push(grid.at(index), value, None);
-            }
-            None => {}
+    windows: (LookTimes, Reach),
+    account: Account<'q>,
+    nothing: Arc<Axis>,
+    /// Of columns that have a value everywhere, once there was one.
+    whole: Option<Arc<Axis>>,
+    /// Of the last one that has not: most have their values where their neighbours have theirs.
+    last: Option<Arc<Axis>>,
+}
+
+impl<'q> ColumnTracks<'q> {
+    pub(crate) fn new(
+        grid: crate::Grid,
+        windows: (LookTimes, Reach),
+        account: &Account<'q>,
+    ) -> Self {
+        Self {
+            grid,
+            windows,
+            nothing: Axis::nothing(account),
+            account: account.clone(),
+            whole: None,
+            last: None,
         }
     }
-    Tracks {
-        floats: floats.into_track(look, reach),
-        histograms: histograms.into_track(look, reach),
-        rollups: Vec::new(),
+
+    /// Returns the tracks of a column.
+    pub(crate) fn of(&mut self, column: crate::Column) -> Result<Tracks<'static>, BudgetExceeded> {
+        let is_full =
+            column.histograms.is_empty() && !column.floats.iter().any(|value| is_stale(*value));
+        if is_full {
+            return Ok(Tracks {
+                floats: Track {
+                    axis: self.whole()?,
+                    values: Values::Own(column.floats),
+                    starts: Vec::new(),
+                },
+                histograms: Track::empty(Arc::clone(&self.nothing)),
+                rollups: Vec::new(),
+            });
+        }
+        let mut floats = Collected::default();
+        let mut histograms = Collected::default();
+        for index in 0..column.len() {
+            let at = self.grid.at(index);
+            match column.value(index) {
+                Some(Value::Float(value)) => floats.push(at, value, None),
+                Some(Value::Histogram(mut value)) => {
+                    // The same sample may come several times, and its neighbour may be missing: what it says of resets holds no longer.
+                    if matches!(value.reset, CounterReset::Reset | CounterReset::NotReset) {
+                        Arc::make_mut(&mut value).reset = CounterReset::Unknown;
+                    }
+                    histograms.push(at, value, None);
+                }
+                None => {}
+            }
+        }
+        Ok(Tracks {
+            floats: self.track(floats)?,
+            histograms: self.track(histograms)?,
+            rollups: Vec::new(),
+        })
+    }
+
+    fn whole(&mut self) -> Result<Arc<Axis>, BudgetExceeded> {
+        if let Some(axis) = &self.whole {
+            return Ok(Arc::clone(axis));
+        }
+        let times = (0..self.grid.len()).map(|index| self.grid.at(index));
+        let axis = Arc::new(Axis::new(times.collect(), self.windows, &self.account)?);
+        self.whole = Some(Arc::clone(&axis));
+        Ok(axis)
+    }
+
+    fn track<T>(&mut self, collected: Collected<T>) -> Result<Track<'static, T>, BudgetExceeded> {
+        if collected.times.is_empty() {
+            return Ok(Track::empty(Arc::clone(&self.nothing)));
+        }
+        let same = self.last.take();
+        let same = same.filter(|axis| axis.times == collected.times);
+        let axis = match same {
+            Some(axis) => axis,
+            None => Arc::new(Axis::new(collected.times, self.windows, &self.account)?),
+        };
+        self.last = Some(Arc::clone(&axis));
+        Ok(Track {
+            axis,
+            values: Values::Own(collected.values),
+            starts: collected.starts,
+        })
     }
 }

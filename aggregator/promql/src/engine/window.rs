@@ -66,7 +66,7 @@ pub(crate) struct Reach {
     pub(crate) ahead_ms: i64,
 }
 
-/// Per instant, the samples of its window: indexes from `low` to before `high`.
+/// Per instant, the samples of its window: indexes from `low` to before `high`. Those of nothing are not held.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
     windows: Vec<(u32, u32)>,
@@ -75,6 +75,9 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// What the windows of an instant take.
+    pub(crate) const BYTES_PER_INSTANT: usize = size_of::<(u32, u32)>();
+
     /// Returns the windows of `look` over rising `times`, in one pass.
     pub(crate) fn new(times: &[TimestampMs], look: LookTimes, reach: Reach) -> Self {
         let count = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
@@ -107,11 +110,11 @@ impl Bounds {
 
     /// Returns the window of an instant.
     pub(crate) fn of(&self, index: usize) -> (u32, u32) {
-        self.windows[index]
+        self.windows.get(index).copied().unwrap_or_default()
     }
 
     pub(crate) fn at(&self, index: usize) -> (usize, usize) {
-        let (low, high) = self.windows[index];
+        let (low, high) = self.of(index);
         (low as usize, high as usize)
     }
 

@@ -331,6 +331,10 @@ impl<'a> Cursor<'a> {
 }
 
 impl RateWindows {
+    /// What one window takes, at most.
+    pub(crate) const BYTES_PER_WINDOW: usize =
+        size_of::<SharedWindow>() + size_of::<(Spacing, RateWindow)>() + size_of::<f64>();
+
     /// Returns what there is to know of these windows: for each, where it is, the indexes of its samples, and how these lie, if there are any.
     pub(crate) fn new(
         windows: impl Iterator<Item = (RateWindow, (u32, u32), Option<Spacing>)>,

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Histogram, Labels, Value, is_stale};
+use model::{Histogram, Labels, is_stale};
 
 use super::group_labels;
 use crate::ast::Aggregate;
@@ -131,7 +131,7 @@ impl Evaluator<'_> {
                 AggregateOp::Sum | AggregateOp::Avg => {
                     let average = aggregate.op == AggregateOp::Avg;
                     if let Some(result) = self.of_histograms(average, &histograms, position) {
-                        column.set(index, Value::Histogram(Arc::new(result.into_model())));
+                        self.set_histogram(column, index, Arc::new(result.into_model()))?;
                     }
                 }
                 AggregateOp::Count => {
@@ -242,9 +242,10 @@ impl Accumulation<'_> {
         if let Some(place) = self.places.get(&labels) {
             return Ok(*place);
         }
+        let bytes = self.instants * Floats::bytes_per_instant(self.aggregate.op);
+        let bytes = bytes + labels.text_bytes() + 64;
+        evaluator.hold(self.instants as u64, bytes as u64)?;
         let floats = Floats::new(self.aggregate.op, self.instants);
-        let bytes = floats.bytes() + labels.text_bytes() as u64 + 64;
-        evaluator.hold(self.instants as u64, bytes)?;
         let place = self.groups.len();
         self.places.insert(labels.clone(), place);
         self.groups.push(Accumulator {
@@ -287,16 +288,18 @@ impl Floats {
         }
     }
 
-    /// Returns the bytes held.
-    fn bytes(&self) -> u64 {
-        let bytes = match self {
-            Self::Sum(sums) => 2 * size_of_val(sums.totals.as_slice()),
-            Self::Mean(means) => size_of_val(means.as_slice()),
-            Self::Extreme(_, values) | Self::Count(_, values) => size_of_val(values.as_slice()),
-            Self::Variance(_, variances) => size_of_val(variances.as_slice()),
-            Self::Quantile(..) => 0,
-        };
-        bytes as u64
+    /// Returns the bytes that an instant takes, before there is any value.
+    const fn bytes_per_instant(op: AggregateOp) -> usize {
+        match op {
+            AggregateOp::Avg => size_of::<Option<Mean>>(),
+            AggregateOp::Min | AggregateOp::Max | AggregateOp::Count | AggregateOp::Group => {
+                size_of::<f64>()
+            }
+            AggregateOp::Stdvar | AggregateOp::Stddev => size_of::<Variance>(),
+            AggregateOp::Quantile => 0,
+            // A sum and its compensation.
+            _ => 2 * size_of::<f64>(),
+        }
     }
 
     /// Takes the floats of a series; returns the bytes that it keeps of them.

@@ -7,11 +7,15 @@ use model::{Labels, Value};
 
 use super::group_labels;
 use crate::ast::{Aggregate, ExprKind};
+use crate::engine::account::Growing;
 use crate::engine::evaluator::{Evaluator, Scope};
 use crate::engine::sorted::sorted;
 use crate::engine::value::{SERIES_PER_LOOK, Series, without_metadata};
 use crate::histogram::FloatHistogram;
 use crate::{Column, QueryError};
+
+/// What a text and its label set take beside the text.
+const TEXT_BYTES: usize = 128;
 
 impl Evaluator<'_> {
     pub(super) fn count_values(
@@ -30,6 +34,7 @@ impl Evaluator<'_> {
         for series in &input {
             self.budget.check()?;
             let mut known: BTreeMap<String, Labels> = BTreeMap::new();
+            let mut texts = Growing::default();
             for index in 0..instants {
                 if index.is_multiple_of(SERIES_PER_LOOK) {
                     self.budget.check()?;
@@ -38,6 +43,9 @@ impl Evaluator<'_> {
                     continue;
                 };
                 let text = text_of(&value);
+                if !known.contains_key(&text) {
+                    texts.grow(&self.account, 2 * text.len() + TEXT_BYTES)?;
+                }
                 let labels = known.entry(text).or_insert_with_key(|text| {
                     let mut builder = without_metadata(&series.labels).to_builder();
                     if !aggregate.without {

@@ -102,10 +102,10 @@ impl Evaluator<'_> {
         name: &str,
         value: &str,
     ) -> Result<(), QueryError> {
-        self.hold(0, value.len() as u64)?;
         let mut builder = series.labels.to_builder();
         builder.set(name, value);
         series.labels = builder.build();
+        self.hold(0, series.labels.text_bytes() as u64)?;
         if name == METRIC_NAME {
             series.drop_name = false;
         }
