@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use config::Settings;
+use runtime::{Timer, Token};
 use storage::ProcessMemory;
 
 /// What is used is read this often at most, however often it is asked for.
@@ -13,6 +14,11 @@ const READ_EVERY: Duration = Duration::from_millis(20);
 /// When more than three quarters of the limit are used, what the allocator keeps is given back first, this often at most: all that
 /// allocate wait for that, some milliseconds. Queries that mean ill leave a hundred megabytes a second behind.
 const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
+/// While there is enough, it is given back this often at most: a burst of queries, alerts or pushes finds it at hand, and a process that
+/// idles is small.
+const GIVE_BACK_GROWN_EVERY: Duration = Duration::from_secs(10);
+/// And when the process has grown by so much since.
+const GROWN_BYTES: u64 = 8 << 20;
 /// The largest file that is read here has some KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -55,6 +61,20 @@ pub(crate) fn of_process(settings: &Settings, clock: SharedClock) -> Option<Proc
             }
         }
     }))
+}
+
+/// Gives back what the allocator keeps, once the process has grown, until `stop`. Costs a look every ten seconds; where it gives back,
+/// some milliseconds, and what is used again is faulted in again.
+pub(crate) async fn give_back_grown(memory: ProcessMemory, timer: Timer, stop: Token) {
+    let mut left = 0;
+    while stop.run(timer.sleep(GIVE_BACK_GROWN_EVERY)).await.is_some() {
+        let used = memory.used_bytes();
+        left = used.min(left);
+        if used - left >= GROWN_BYTES {
+            heap::give_back();
+            left = memory.used_bytes();
+        }
+    }
 }
 
 /// Returns a small file's text.

@@ -346,6 +346,7 @@ impl Aggregator {
         let notifying = Token::new();
         let sending = Token::new();
         let notifier = tasks.spawn("alertmanagers", notifier.run(sending.clone()));
+        let giving_back = timer.clone();
         let alerts = (alerting.alerting).run(tasks.clone(), timer, notifying.clone());
         let alerts = tasks.spawn("alerting", alerts);
         let mut feeding = vec![
@@ -355,6 +356,12 @@ impl Aggregator {
             (notifying, alerts),
             (ingesting, ingest),
         ];
+        if let Some(memory) = base.memory.clone() {
+            let growing = Token::new();
+            let giving_back = memory::give_back_grown(memory, giving_back, growing.clone());
+            let giving_back = tasks.spawn("give memory back", giving_back);
+            feeding.push((growing, giving_back));
+        }
         if let Some(pair) = pair {
             let linking = Token::new();
             let link = tasks.spawn("pair", pair.run(linking.clone()));
