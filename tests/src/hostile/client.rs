@@ -37,6 +37,11 @@ impl Attack {
         }
     }
 
+    /// Whether it is one whole request, whose sender waits for the answer.
+    pub fn is_asked_whole(&self) -> bool {
+        self.manner == Manner::Waits && self.shape != "broken HTTP"
+    }
+
     fn ask(&self, web: &str) -> Result<Verdict, String> {
         let mut answer = Vec::new();
         let read = self
