@@ -18,7 +18,10 @@ const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
 /// idles is small.
 const GIVE_BACK_GROWN_EVERY: Duration = Duration::from_secs(10);
 /// And when the process has grown by so much since.
-const GROWN_BYTES: u64 = 8 << 20;
+const GROWN_BYTES: u64 = 2 << 20;
+/// After so many of these times, pages of the program go as well that only the start or a rare request has used: a dozen megabytes of those
+/// that stay in the page cache. Those that are used come back with some thousand faults, a millisecond or two.
+const LOOKS_PER_PROGRAM: u32 = 6;
 /// The largest file that is read here has some KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -63,11 +66,17 @@ pub(crate) fn of_process(settings: &Settings, clock: SharedClock) -> Option<Proc
     }))
 }
 
-/// Gives back what the allocator keeps, once the process has grown, until `stop`. Costs a look every ten seconds; where it gives back,
-/// some milliseconds, and what is used again is faulted in again.
+/// Gives back what the allocator keeps, once the process has grown, and now and then of the program what is not used, until `stop`. Costs a
+/// look every ten seconds; where it gives back, some milliseconds, and what is used again is faulted in again.
 pub(crate) async fn give_back_grown(memory: ProcessMemory, timer: Timer, stop: Token) {
-    let mut left = 0;
+    let (mut left, mut looks) = (0, 0_u32);
     while stop.run(timer.sleep(GIVE_BACK_GROWN_EVERY)).await.is_some() {
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(LOOKS_PER_PROGRAM)
+            && let Err(error) = heap::give_back_program()
+        {
+            tracing::debug!(%error, "the program stays in memory as it is");
+        }
         let used = memory.used_bytes();
         left = used.min(left);
         if used - left >= GROWN_BYTES {

@@ -10,7 +10,7 @@ use promql::ast::{
     FillValue, GroupSide, MatrixSelector, Subquery, TimeModifiers, Unary, ValueType,
     VectorSelector,
 };
-use promql::{Variadic, number};
+use promql::Variadic;
 
 use crate::api::Api;
 use crate::envelope::{ApiError, ErrorType, Notes, success_within};
