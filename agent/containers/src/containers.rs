@@ -12,6 +12,7 @@ use rows::Sink;
 
 use crate::config::ContainersConfig;
 use crate::devices::DeviceNames;
+use crate::exits::Exits;
 use crate::families::{Besides, Identity, give_often, give_seldom};
 use crate::files::{CgroupFile, Files, read_whole};
 use crate::layout::{Controller, Layout};
@@ -49,7 +50,7 @@ pub struct Showing(u64);
 pub struct Taken<'a> {
     /// Whose they are.
     pub showing: Showing,
-    /// The group's path.
+    /// The group's path; of an exit, `/exit/` and the container's id.
     pub id: &'a str,
     /// Which they are.
     pub tier: Tier,
@@ -79,6 +80,7 @@ pub struct Containers {
     tree: Option<Arc<Tree>>,
     watcher: Option<Watcher>,
     known: HashMap<u64, Known>,
+    exits: Exits,
     next_showing: u64,
     devices: DeviceNames,
     names_generation: u64,
@@ -120,6 +122,7 @@ impl Containers {
             tree: None,
             watcher: None,
             known: HashMap::new(),
+            exits: Exits::default(),
             next_showing: 0,
             devices: DeviceNames::default(),
             names_generation: 0,
@@ -176,6 +179,7 @@ impl Containers {
                 }
             }
         }
+        let has_news = self.names.generation() != self.names_generation;
         self.name(&groups, now, patience);
         self.supersede(&groups);
         let mut done = Vec::new();
@@ -186,6 +190,13 @@ impl Containers {
             }
         }
         tree.forget(&done);
+        if slow || has_news {
+            let next = || {
+                self.next_showing += 1;
+                Showing(self.next_showing)
+            };
+            self.exits.collect(&self.names, next, taker);
+        }
         if slow {
             self.count(&groups);
         }

@@ -17,12 +17,12 @@ use runtime::{Backoff, Tasks, Timer, Token};
 use serde_json::Value;
 
 use crate::metrics::Metrics;
-use crate::names::{About, FilesystemUsage, NAMESPACE_LABEL, Names, POD_LABEL, UID_LABEL};
+use crate::names::{About, Exit, FilesystemUsage, NAMESPACE_LABEL, Names, POD_LABEL, UID_LABEL};
 use grpc::{Answers, CallError, Client};
 use messages::{
-    Container, ContainerStatus, Empty, Event, GetContainerEvents, Image, ListContainerStats,
-    ListContainers, ListPodSandbox, Method, PodSandboxStatus, Sandbox, SandboxMetadata,
-    SandboxStatus, SandboxStatusRequest,
+    AskContainerStatus, Container, ContainerStatus, ContainerStatusRequest, EXITED, Empty, Event,
+    GetContainerEvents, Image, ListContainerStats, ListContainers, ListPodSandbox, Method,
+    PodSandboxStatus, Sandbox, SandboxMetadata, SandboxStatus, SandboxStatusRequest,
 };
 
 /// Where runtimes listen, below the root of the machine.
@@ -37,6 +37,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const LIST_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
 /// Lists that somebody wants come no faster.
 const LIST_PAUSE: Duration = Duration::from_millis(250);
+/// How many containers are asked after a list how they ended; the next list goes on.
+const EXITS_PER_LIST: usize = 64;
 /// How often file systems are asked for.
 const FILESYSTEMS_EVERY: Duration = Duration::from_secs(15);
 
@@ -232,7 +234,40 @@ impl Follower {
         for sandbox in &sandboxes {
             self.find_process(client, &sandbox.id).await?;
         }
+        let ended = containers
+            .iter()
+            .filter(|container| container.state == EXITED && !self.names.has_exit(&container.id));
+        for container in ended.take(EXITS_PER_LIST) {
+            self.find_exit(client, &container.id).await?;
+        }
         Ok(())
+    }
+
+    /// Asks how a container ended. One that has gone meanwhile is passed over.
+    async fn find_exit(&self, client: &Client, id: &str) -> Result<(), CallError> {
+        let request = ContainerStatusRequest {
+            container_id: id.to_owned(),
+        };
+        match self.call::<AskContainerStatus>(client, &request).await {
+            Ok(response) => {
+                if let Some(status) = &response.status {
+                    self.learn_exit(status);
+                }
+                Ok(())
+            }
+            Err(CallError::Unimplemented(_) | CallError::Status { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn learn_exit(&self, status: &ContainerStatus) {
+        if status.state == EXITED {
+            let exit = Exit {
+                code: status.exit_code,
+                reason: status.reason.clone(),
+            };
+            self.names.learn_exit(&status.id, exit);
+        }
     }
 
     async fn take(&self, client: &Client, event: Event) -> Result<(), CallError> {
@@ -244,6 +279,7 @@ impl Follower {
         let pod = self.names.about(&status.id);
         for container in &event.containers_statuses {
             self.learn(about_container_status(container, pod.as_deref()));
+            self.learn_exit(container);
         }
         if event.container_id == status.id {
             self.find_process(client, &status.id).await?;
@@ -351,6 +387,7 @@ fn about_container(container: &Container, pod: Option<&About>) -> About {
             created_at: container.created_at,
             image: container.image.clone(),
             labels: container.labels.clone(),
+            ..ContainerStatus::default()
         },
         pod,
     )

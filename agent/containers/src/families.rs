@@ -1,12 +1,12 @@
 //! The metric families of cAdvisor, and what of a reading goes into each.
 //!
 //! Names, types, labels and values are cAdvisor's as the kubelet serves them, without those that it always gives as 0 there
-//! (`container_cpu_load_average_10s`, `container_tasks_state`). Beyond it: `container_fs_inodes_used`.
+//! (`container_cpu_load_average_10s`, `container_tasks_state`). Beyond it: `container_fs_inodes_used` and `container_exit_code`.
 
 use rows::{Family, Sink};
 
 use crate::devices::DeviceNames;
-use crate::names::FilesystemUsage;
+use crate::names::{Exit, FilesystemUsage};
 use crate::network::Network;
 use crate::processes::Usage;
 use crate::reading::{Device, Memory, OPERATIONS, Reading, Throttling};
@@ -88,6 +88,7 @@ families! {
     SOCKETS: gauge "sockets" [] "Number of open sockets for the container.";
     ULIMITS: gauge "ulimits_soft" ["ulimit"] "Soft ulimit values for the container's first process; -1 without a limit.";
     START_TIME: gauge "start_time_seconds" [] "Start time of the container since unix epoch in seconds.";
+    EXIT_CODE: gauge "exit_code" ["reason"] "Exit code of a container that has ended, by the reason that its runtime gives: Completed, Error, OOMKilled.";
     LAST_SEEN: gauge "last_seen" [] "Last time a container was seen by the exporter.";
 }
 
@@ -202,6 +203,11 @@ pub(crate) struct Besides {
     pub(crate) started: Option<f64>,
     /// In seconds since the epoch.
     pub(crate) seen: f64,
+}
+
+/// Gives how a container ended.
+pub(crate) fn give_exit(identity: &Identity, exit: &Exit, sink: &mut dyn Sink) {
+    Writer { identity, sink }.labelled(&EXIT_CODE, [&exit.reason], exit.code.into());
 }
 
 /// Gives what is read seldom.

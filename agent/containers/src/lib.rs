@@ -26,6 +26,7 @@ mod config;
 mod containers;
 mod cri;
 mod devices;
+mod exits;
 mod families;
 mod files;
 mod layout;
@@ -47,7 +48,7 @@ pub use families::LABELS;
 pub use files::{CgroupFile, FILE_BYTES_MAX, Files};
 pub use layout::{Controller, Version};
 pub use metrics::Metrics;
-pub use names::{About, FilesystemUsage, Names, SnapshotError};
+pub use names::{About, Exit, FilesystemUsage, Names, SnapshotError};
 pub use network::Network;
 pub use place::Place;
 pub use reading::{

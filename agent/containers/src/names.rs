@@ -61,6 +61,15 @@ pub struct FilesystemUsage {
     pub inodes: Option<u64>,
 }
 
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// What its first process returned; 128 and the signal's number when a signal ended it.
+    pub code: i32,
+    /// The runtime's word for why: `Completed`, `Error`, `OOMKilled`.
+    pub reason: String,
+}
+
 /// All that is known. Clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Names(Arc<Shared>);
@@ -80,6 +89,7 @@ struct State {
     /// Namespace and name of pods, by uid.
     pods: HashMap<String, (String, String)>,
     filesystems: HashMap<String, FilesystemUsage>,
+    exits: HashMap<String, Exit>,
 }
 
 #[derive(Debug)]
@@ -148,8 +158,10 @@ impl Names {
             by_id,
             pods,
             filesystems,
+            exits,
         } = &mut *state;
         filesystems.retain(|id, _| by_id.contains_key(id));
+        exits.retain(|id, _| by_id.contains_key(id));
         let alive = by_id.values().map(|known| known.about.pod_uid.as_str());
         let alive: std::collections::HashSet<&str> = alive.collect();
         pods.retain(|uid, _| alive.contains(uid.as_str()));
@@ -163,6 +175,34 @@ impl Names {
                 state.filesystems.insert(id, usage);
             }
         }
+    }
+
+    /// Takes over how a container ended; of one without a name it is not kept.
+    pub fn learn_exit(&self, id: &str, exit: Exit) {
+        let mut state = self.lock();
+        if !state.by_id.contains_key(id) {
+            return;
+        }
+        let before = state.exits.insert(id.to_owned(), exit.clone());
+        drop(state);
+        if before != Some(exit) {
+            self.0.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Returns how containers ended, in no order.
+    pub(crate) fn exits(&self) -> Vec<(Arc<About>, Exit)> {
+        let state = self.lock();
+        let about = |id: &String| Some(Arc::clone(&state.by_id.get(id)?.about));
+        let exits = state.exits.iter();
+        exits
+            .filter_map(|(id, exit)| Some((about(id)?, exit.clone())))
+            .collect()
+    }
+
+    /// Returns whether it is known how a container ended.
+    pub(crate) fn has_exit(&self, id: &str) -> bool {
+        self.lock().exits.contains_key(id)
     }
 
     /// Returns what is known of a container or sandbox.

@@ -5,12 +5,12 @@
 use std::fmt::{self, Write};
 
 use http_shell::{Form, Response};
+use promql::Variadic;
 use promql::ast::{
     Aggregate, AtModifier, Binary, Call, DurationExpr, DurationKind, Expr, ExprKind, Extended,
     FillValue, GroupSide, MatrixSelector, Subquery, TimeModifiers, Unary, ValueType,
     VectorSelector,
 };
-use promql::Variadic;
 
 use crate::api::Api;
 use crate::envelope::{ApiError, ErrorType, Notes, success_within};

@@ -31,6 +31,18 @@ methods! {
     GetContainerEvents(Empty) -> Event;
 }
 
+/// The method that says how one container is, and how it ended.
+pub(super) struct AskContainerStatus;
+
+impl Method for AskContainerStatus {
+    type Request = ContainerStatusRequest;
+    type Response = ContainerStatusResponse;
+    const PATH: &'static str = "/runtime.v1.RuntimeService/ContainerStatus";
+}
+
+/// The state of a container that has ended.
+pub(super) const EXITED: i32 = 2;
+
 /// A request without a filter.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct Empty {}
@@ -104,10 +116,25 @@ pub(super) struct Container {
     pub(super) metadata: Option<ContainerMetadata>,
     #[prost(message, optional, tag = "4")]
     pub(super) image: Option<Image>,
+    /// See [`EXITED`].
+    #[prost(int32, tag = "6")]
+    pub(super) state: i32,
     #[prost(int64, tag = "7")]
     pub(super) created_at: i64,
     #[prost(map = "string, string", tag = "8")]
     pub(super) labels: HashMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct ContainerStatusRequest {
+    #[prost(string, tag = "1")]
+    pub(super) container_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) status: Option<ContainerStatus>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,10 +143,17 @@ pub(super) struct ContainerStatus {
     pub(super) id: String,
     #[prost(message, optional, tag = "2")]
     pub(super) metadata: Option<ContainerMetadata>,
+    /// See [`EXITED`].
+    #[prost(int32, tag = "3")]
+    pub(super) state: i32,
     #[prost(int64, tag = "4")]
     pub(super) created_at: i64,
+    #[prost(int32, tag = "7")]
+    pub(super) exit_code: i32,
     #[prost(message, optional, tag = "8")]
     pub(super) image: Option<Image>,
+    #[prost(string, tag = "10")]
+    pub(super) reason: String,
     #[prost(map = "string, string", tag = "12")]
     pub(super) labels: HashMap<String, String>,
 }

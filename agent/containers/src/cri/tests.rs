@@ -11,8 +11,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
 
 use super::messages::{
-    Attributes, ContainerMetadata, Containers, Filesystem, FilesystemId, Number,
-    SandboxStatusResponse, Sandboxes, Stats, StatsList,
+    Attributes, ContainerMetadata, ContainerStatusResponse, Containers, Filesystem, FilesystemId,
+    Number, SandboxStatusResponse, Sandboxes, Stats, StatsList,
 };
 use super::*;
 
@@ -30,6 +30,7 @@ struct State {
     sandboxes: Vec<Sandbox>,
     containers: Vec<Container>,
     stats: Vec<Stats>,
+    ended: Vec<ContainerStatus>,
     lists: usize,
     listeners: usize,
 }
@@ -94,6 +95,18 @@ impl Fake {
                         info: HashMap::from([("info".to_owned(), info)]),
                     },
                 );
+            }
+            "ContainerStatus" => {
+                let request = ContainerStatusRequest::decode(&asked[5..]).unwrap();
+                let of = |status: &&ContainerStatus| status.id == request.container_id;
+                match state.ended.iter().find(of).cloned() {
+                    Some(status) => {
+                        let status = Some(status);
+                        once(respond, &ContainerStatusResponse { status });
+                    }
+                    // Not found.
+                    None => refuse(respond, "5"),
+                }
             }
             "GetContainerEvents" if self.has_events => self.tell(respond).await,
             _ => refuse(respond, "12"),
@@ -173,6 +186,7 @@ fn container(id: &str, sandbox: &str) -> Container {
             image: "sha256:abc".to_owned(),
             user_specified_image: "nginx:1".to_owned(),
         }),
+        state: 1,
         created_at: 2_000_000_000,
         labels: HashMap::new(),
     }
@@ -310,6 +324,50 @@ async fn names_come_with_lists_and_events() {
         ("pod-t", "shop", "web")
     );
     assert_eq!(scene.fake.state.borrow().lists, lists);
+    scene.stop.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_containers_ended_comes_with_lists_and_events() {
+    let scene = Scene::new(true);
+    let ended = |id: &str, exit_code, reason: &str| ContainerStatus {
+        id: id.to_owned(),
+        state: EXITED,
+        exit_code,
+        reason: reason.to_owned(),
+        ..ContainerStatus::default()
+    };
+    scene.fake.state.send_modify(|state| {
+        state.sandboxes.push(sandbox("s"));
+        for id in ["gone", "done", "runs"] {
+            let mut container = container(id, "s");
+            if id != "runs" {
+                container.state = EXITED;
+            }
+            state.containers.push(container);
+        }
+        state.ended.push(ended("done", 0, "Completed"));
+    });
+    scene.begin();
+    scene
+        .until(|scene| scene.fake.state.borrow().listeners > 0 && scene.names.has_exit("done"))
+        .await;
+    let event = Event {
+        container_id: "runs".to_owned(),
+        pod_sandbox_status: Some(status(&sandbox("s"))),
+        containers_statuses: vec![ended("runs", 137, "OOMKilled")],
+    };
+    scene.fake.events.send(event).unwrap();
+    scene.until(|scene| scene.names.has_exit("runs")).await;
+    let mut exits: Vec<_> = (scene.names.exits().into_iter())
+        .map(|(about, exit)| (about.id.clone(), exit.code, exit.reason))
+        .collect();
+    exits.sort();
+    let exit = |id: &str, code, reason: &str| (id.to_owned(), code, reason.to_owned());
+    assert_eq!(
+        exits,
+        [exit("done", 0, "Completed"), exit("runs", 137, "OOMKilled")]
+    );
     scene.stop.stop();
 }
 

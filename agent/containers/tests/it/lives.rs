@@ -1,5 +1,6 @@
 //! How containers come and go.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, Deadline, SystemClock};
-use containers::{Containers, ContainersConfig, Metrics, Names};
+use containers::{Containers, ContainersConfig, Exit, Metrics, Names};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use telemetry::Registry;
 
@@ -112,6 +113,45 @@ fn an_exited_container_is_shown_once_more_and_then_no_more() {
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(cpu(&bench.collect(true)), []);
     assert_eq!(bench.own(MISSED), 0.0);
+}
+
+#[test]
+fn how_a_container_ended_is_shown_as_long_as_its_runtime_knows_it() {
+    let mut bench = Bench::v2();
+    bench.name(&runtime_id(1), "nginx");
+    let exit = Exit {
+        code: 137,
+        reason: "OOMKilled".to_owned(),
+    };
+    bench.names.learn_exit(&runtime_id(1), exit.clone());
+    bench.names.learn_exit(&runtime_id(2), exit);
+    let series = format!(
+        "container_exit_code{{container=\"nginx\",image=\"nginx:1\",name=\"{}\",namespace=\"shop\",pod=\"web\",reason=\"OOMKilled\"}}",
+        runtime_id(1)
+    );
+    let shown = bench.collect(false);
+    assert_eq!(
+        shown.by_container("container_exit_code"),
+        of("nginx", 137.0)
+    );
+    assert_eq!(shown.values.get(&series), Some(&137.0));
+    assert_eq!(
+        bench.collect(false).values,
+        BTreeMap::new(),
+        "slow is enough"
+    );
+    let again = bench.collect(true);
+    assert_eq!(again.values.get(&series), Some(&137.0));
+    let (showing, _) = again.shown[&format!("/exit/{}", runtime_id(1))];
+    for _ in 0..2 {
+        bench.names.keep_listed(|_| false, bench.clock.monotonic());
+        bench.clock.advance(Duration::from_secs(301));
+    }
+    let over = bench.collect(true);
+    assert_eq!(
+        (over.values.get(&series), &over.ended[..]),
+        (None, &[showing][..])
+    );
 }
 
 #[test]
