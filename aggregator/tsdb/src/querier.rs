@@ -521,6 +521,7 @@ impl Querier for Snapshot {
         self.each_partition(beside, |partition, mask| {
             let matching =
                 index::select_any(&Watched::new(partition.index(), budget), matcher_sets)?;
+            budget.check().map_err(QueryError::from)?;
             for (count, id) in matching.into_iter().enumerate() {
                 if count % CHECK_EVERY == 0 {
                     budget.check().map_err(QueryError::from)?;
