@@ -70,6 +70,11 @@ impl Data {
         }
     }
 
+    /// Returns the data called `name` as they are written.
+    pub(crate) fn written(&self, name: &str) -> String {
+        self.0["notifications"][name].to_string()
+    }
+
     pub(crate) fn notification(&self, name: &str) -> Notification {
         let json = &self.0["notifications"][name];
         assert!(json.is_object(), "no data {name:?}");

@@ -6,7 +6,9 @@
 )]
 #![expect(clippy::print_stdout, reason = "tests say what they skip and count")]
 
+mod amtool;
 mod bounds;
+mod cases;
 mod corpus;
 mod data;
 mod golden;

@@ -23,6 +23,7 @@ import (
 )
 
 type testCase struct {
+	Name  string `json:"name,omitempty"`
 	Data  string `json:"data"`
 	Mode  string `json:"mode,omitempty"`
 	Text  string `json:"text"`
