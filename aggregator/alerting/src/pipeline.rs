@@ -33,8 +33,8 @@
 //! at: what was inhibited stays so.
 //!
 //! **Where it differs from Alertmanager**, on purpose. An alert that was told of and then silenced or inhibited is told of once more
-//! when it is resolved, and does not come again as new when the silence ends; in a muted time the message waits for the end of it. What
-//! waits for another try is replaced by what a later look at its group finds, and keeps its back-off. `Retry-After` holds for the
+//! when it is resolved, unless its route says otherwise ([`Route::send_resolved_suppressed`](crate::Route)), and does not come again as
+//! new when the silence ends; in a muted time the message waits for the end of it. What waits for another try is replaced by what a later look at its group finds, and keeps its back-off. `Retry-After` holds for the
 //! whole lane. The log keeps what it knows of a group for as long as the group is there.
 
 mod deliveries;
@@ -605,7 +605,7 @@ impl Pipeline {
                 continue;
             }
             let known = self.log.known(&key, &lane);
-            let standing = standing(&alerts, &quiet, known, now);
+            let standing = standing(&node.route, &alerts, &quiet, known, now);
             let reason = standing.reason_after(
                 known,
                 integration.send_resolved,
@@ -648,7 +648,7 @@ impl Pipeline {
         let has_waited = std::mem::take(&mut group.has_waited);
         let is_due = |(lane, integration): &(Lane, Arc<Integration>)| {
             let known = self.log.known(&group.key, lane);
-            let standing = standing(alerts, quiet, known, now);
+            let standing = standing(route, alerts, quiet, known, now);
             let (send_resolved, repeat) = (integration.send_resolved, route.repeat_interval);
             let reason = standing.reason_after(known, send_resolved, repeat, now);
             reason.is_some() && !self.deliveries.is_under_way(&group.key, lane)
@@ -938,8 +938,9 @@ fn receivers(config: &Config) -> BTreeMap<String, Vec<(Lane, Arc<Integration>)>>
         .collect()
 }
 
-/// Returns how the alerts of a group stand for a lane that knows this.
+/// Returns how the alerts of a group of this route stand for a lane that knows this.
 fn standing(
+    route: &crate::Route,
     alerts: &BTreeMap<Fingerprint, Alert>,
     quiet: &BTreeMap<Fingerprint, Quiet>,
     known: Known<'_>,
@@ -950,7 +951,7 @@ fn standing(
         let is_known = known.may_fire(*fingerprint);
         let set = match (alert.is_resolved(now), quiet.contains_key(fingerprint)) {
             (true, false) => &mut standing.resolved,
-            (true, true) if is_known => &mut standing.resolved,
+            (true, true) if is_known && route.send_resolved_suppressed => &mut standing.resolved,
             (false, false) => &mut standing.firing,
             (false, true) if is_known => &mut standing.held,
             (_, true) => continue,

@@ -32,6 +32,8 @@ pub struct Route {
     pub active_time_intervals: Vec<String>,
     /// Labels for notifications, whose values are templates.
     pub labels: BTreeMap<String, String>,
+    /// Ours: whether the end of an alert is told that somebody was told of, and that is silenced or inhibited when it ends.
+    pub send_resolved_suppressed: bool,
     /// Routes within this; the first that matches takes an alert.
     pub routes: Vec<Self>,
 }
@@ -72,6 +74,7 @@ const FIELDS: &[&str] = &[
     "group_interval",
     "repeat_interval",
     "labels",
+    "send_resolved_suppressed",
 ];
 
 impl Route {
@@ -88,6 +91,7 @@ impl Route {
             mute_time_intervals: Vec::new(),
             active_time_intervals: Vec::new(),
             labels: BTreeMap::new(),
+            send_resolved_suppressed: true,
             routes: Vec::new(),
         }
     }
@@ -145,6 +149,11 @@ impl Route {
                             .labels
                             .insert(name.to_owned(), reader.text(text).unwrap_or_default());
                     }
+                }
+                "send_resolved_suppressed" => {
+                    route.send_resolved_suppressed = reader
+                        .flag(value)
+                        .unwrap_or(route.send_resolved_suppressed)
                 }
                 "routes" => children = Some(value),
                 _ => reader.unknown(at, key, "route", FIELDS.iter().copied()),

@@ -284,6 +284,31 @@ fn who_was_told_of_and_silenced_is_told_of_when_it_ends() {
     assert!(world.told().is_empty());
 }
 
+/// As with Alertmanager: whoever silences an alert looks after it until it is over.
+#[test]
+fn a_route_may_keep_the_end_of_silenced_alerts_to_itself() {
+    let text = PLAIN.replace("group_wait", "send_resolved_suppressed: false, group_wait");
+    let mut world = World::new(&text);
+    world.send(&["a g=1", "b g=1", "c g=2"]);
+    world.run_until(MINUTE);
+    assert_eq!(world.told(), ["10 +a +b", "10 +c"]);
+    world.silence("a", 30);
+    world.now += 1;
+    world.silence("c", 30);
+    keep_firing(&mut world, &["a g=1", "b g=1", "c g=2"], 3);
+    world.send(&["-a g=1", "b g=1", "-c g=2"]);
+    keep_firing(&mut world, &["b g=1"], 3);
+    assert_eq!(world.told(), Vec::<String>::new());
+    let sizes = world.pipeline.sizes();
+    assert_eq!((sizes.alerts, sizes.groups), (1, 1), "they are forgotten");
+    // Alone in its group and silenced no longer, it is news when it fires again; the end of others is told as ever.
+    world.send(&["-b g=1"]);
+    world.run_until(HOUR);
+    world.send(&["c g=2"]);
+    world.run_until(world.now + MINUTE);
+    assert_eq!(world.told(), ["430 -b", "3610 +c"]);
+}
+
 #[test]
 fn when_a_silence_ends_the_receiver_knows_already() {
     let mut world = World::new(PLAIN);
