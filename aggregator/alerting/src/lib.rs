@@ -22,6 +22,7 @@ mod notification_log;
 mod pipeline;
 mod receiver;
 mod record;
+mod repeat;
 mod routing;
 mod service;
 mod silence;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::TimestampMs;
 use serde::{Deserialize, Serialize};
 
+use crate::repeat::Repeats;
 use crate::{Fingerprint, IntegrationKind, Remembered};
 
 /// Where notifications of a group go: one integration of one receiver.
@@ -44,6 +44,9 @@ pub(crate) struct Entry {
     /// When it may be forgotten.
     #[serde(with = "crate::record::time")]
     pub(crate) expires_at: TimestampMs,
+    /// How often the same was told again before; earlier builds did not count.
+    #[serde(default)]
+    pub(crate) repeats: u32,
 }
 
 /// What a receiver may have been told beside what the log says: by attempts to which no answer came.
@@ -232,7 +235,7 @@ impl Standing {
     /// | | an alert fires that it did not name | first when it named none, else new alerts |
     /// | named firing alerts | nothing fires, nothing is held | all resolved |
     /// | | an alert is resolved that it did not name so, and such are told | some resolved |
-    /// | older than `repeat` | something fires | repeat |
+    /// | older than `repeats` says | something fires | repeat |
     ///
     /// What is in doubt counts against us: an alert that the receiver may take to be resolved is new, one that it may take to fire is
     /// told when it is resolved.
@@ -240,7 +243,7 @@ impl Standing {
         &self,
         known: Known<'_>,
         send_resolved: bool,
-        repeat: Duration,
+        repeats: Repeats,
         now: TimestampMs,
     ) -> Option<Reason> {
         if !self.firing.is_subset(known.firing())
@@ -264,7 +267,7 @@ impl Standing {
             return Some(Reason::SomeResolved);
         }
         let last = known.last?;
-        let is_old = last.at < now.saturating_sub(repeat);
+        let is_old = last.at < now.saturating_sub(repeats.after(last.repeats));
         (is_old && !self.firing.is_empty()).then_some(Reason::Repeat)
     }
 
@@ -276,7 +279,14 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const HOURLY: Repeats = Repeats {
+        first: Duration::from_secs(3600),
+        longest: Duration::from_secs(3600),
+    };
 
     fn set(numbers: &[u64]) -> BTreeSet<Fingerprint> {
         numbers.iter().copied().map(Fingerprint).collect()
@@ -284,7 +294,6 @@ mod tests {
 
     #[test]
     fn there_is_something_to_tell_or_not() {
-        let hour = Duration::from_secs(3600);
         type Case = (
             Option<(&'static [u64], &'static [u64], i64)>,
             [&'static [u64]; 3],
@@ -354,6 +363,7 @@ mod tests {
                 resolved: set(resolved),
                 remembered: Remembered::new(),
                 expires_at: TimestampMs::MAX,
+                repeats: 0,
             });
             let standing = Standing {
                 firing: set(firing),
@@ -364,7 +374,8 @@ mod tests {
                 last: last.as_ref(),
                 doubt: None,
             };
-            let reason = standing.reason_after(known, *send_resolved, hour, TimestampMs(3_600_000));
+            let reason =
+                standing.reason_after(known, *send_resolved, HOURLY, TimestampMs(3_600_000));
             assert_eq!(reason, *expected, "{last:?} {standing:?} {send_resolved}");
         }
     }
@@ -408,6 +419,7 @@ mod tests {
                 resolved: BTreeSet::new(),
                 remembered: Remembered::new(),
                 expires_at: TimestampMs::MAX,
+                repeats: 0,
             });
             let doubt = Doubt {
                 firing: set(firing),
@@ -423,8 +435,7 @@ mod tests {
                 resolved: set(now_resolved),
                 held: BTreeSet::new(),
             };
-            let reason =
-                standing.reason_after(known, true, Duration::from_secs(3600), TimestampMs(0));
+            let reason = standing.reason_after(known, true, HOURLY, TimestampMs(0));
             assert_eq!(reason, *expected, "{known:?} {standing:?}");
         }
     }

@@ -609,7 +609,7 @@ impl Pipeline {
             let reason = standing.reason_after(
                 known,
                 integration.send_resolved,
-                node.route.repeat_interval,
+                node.route.repeats(),
                 now,
             );
             let Some(reason) = reason else {
@@ -623,7 +623,7 @@ impl Pipeline {
                 integration,
                 standing,
                 reason,
-                repeat_interval: node.route.repeat_interval,
+                repeats: node.route.repeats(),
                 at: now,
             };
             self.decide(delivery, &alerts, &node.route, now);
@@ -649,8 +649,8 @@ impl Pipeline {
         let is_due = |(lane, integration): &(Lane, Arc<Integration>)| {
             let known = self.log.known(&group.key, lane);
             let standing = standing(route, alerts, quiet, known, now);
-            let (send_resolved, repeat) = (integration.send_resolved, route.repeat_interval);
-            let reason = standing.reason_after(known, send_resolved, repeat, now);
+            let (send_resolved, repeats) = (integration.send_resolved, route.repeats());
+            let reason = standing.reason_after(known, send_resolved, repeats, now);
             reason.is_some() && !self.deliveries.is_under_way(&group.key, lane)
         };
         let is_due = lanes.iter().any(is_due);

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use config::{Node, NodeValue};
-use model::{MatchOp, Matcher};
+use model::{MatchOp, Matcher, format_duration};
 
 use super::Reader;
 use crate::matcher::{is_classic_label_name, sort};
+use crate::repeat::Repeats;
 
 /// A route with all that holds for it, what it inherits included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub struct Route {
     pub group_interval: Duration,
     /// After how long a notification is repeated.
     pub repeat_interval: Duration,
+    /// Ours: while nothing changes, a notification is repeated after twice the time each time, at last after this; `None`: always after
+    /// `repeat_interval`.
+    pub repeat_interval_max: Option<Duration>,
     /// Time intervals in which nothing is sent.
     pub mute_time_intervals: Vec<String>,
     /// Time intervals outside of which nothing is sent; none: always.
@@ -73,6 +77,7 @@ const FIELDS: &[&str] = &[
     "group_wait",
     "group_interval",
     "repeat_interval",
+    "repeat_interval_max",
     "labels",
     "send_resolved_suppressed",
 ];
@@ -88,6 +93,7 @@ impl Route {
             group_wait: Duration::from_secs(30),
             group_interval: Duration::from_secs(5 * 60),
             repeat_interval: Duration::from_secs(4 * 3600),
+            repeat_interval_max: None,
             mute_time_intervals: Vec::new(),
             active_time_intervals: Vec::new(),
             labels: BTreeMap::new(),
@@ -137,6 +143,10 @@ impl Route {
                     route.repeat_interval =
                         interval(reader, value, key).unwrap_or(route.repeat_interval)
                 }
+                "repeat_interval_max" => {
+                    route.repeat_interval_max =
+                        interval(reader, value, key).or(route.repeat_interval_max)
+                }
                 "labels" => {
                     for (name, at, text) in reader.entries(value) {
                         if !reader.mode.is_valid_label_name(name) {
@@ -151,15 +161,15 @@ impl Route {
                     }
                 }
                 "send_resolved_suppressed" => {
-                    route.send_resolved_suppressed = reader
-                        .flag(value)
-                        .unwrap_or(route.send_resolved_suppressed)
+                    route.send_resolved_suppressed =
+                        reader.flag(value).unwrap_or(route.send_resolved_suppressed)
                 }
                 "routes" => children = Some(value),
                 _ => reader.unknown(at, key, "route", FIELDS.iter().copied()),
             }
         }
         sort(&mut route.matchers);
+        route.check_repeats(reader, node);
         let children = children
             .and_then(|children| reader.items(children))
             .unwrap_or_default();
@@ -173,6 +183,25 @@ impl Route {
             .map(|child| Self::read(reader, child, &route))
             .collect();
         route
+    }
+
+    fn check_repeats(&self, reader: &mut Reader<'_>, node: &Node) {
+        let first = self.repeat_interval;
+        if let Some(longest) = self.repeat_interval_max.filter(|longest| *longest < first) {
+            let (first, longest) = (format_duration(first), format_duration(longest));
+            let message = format!(
+                "repeat_interval_max {longest} is shorter than repeat_interval {first}; set it to {first} or more"
+            );
+            reader.refuse::<()>(node.at, message);
+        }
+    }
+
+    /// Returns when notifications are repeated.
+    pub(crate) fn repeats(&self) -> Repeats {
+        Repeats {
+            first: self.repeat_interval,
+            longest: self.repeat_interval_max.unwrap_or(self.repeat_interval),
+        }
     }
 }
 

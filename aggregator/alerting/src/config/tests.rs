@@ -66,6 +66,45 @@ receivers: [{name: ops}, {name: pager}]
 }
 
 #[test]
+fn routes_take_over_what_is_ours_too() {
+    let of = |root: &str, child: &str| {
+        let text = format!(
+            "route: {{receiver: a, {root}, routes: [{{matchers: [a=b]{child}}}]}}\nreceivers: [{{name: a}}]"
+        );
+        parse(&text).map(|config| {
+            let child = &config.route.routes[0];
+            let longest = child.repeats().longest.as_secs() / 3600;
+            (child.send_resolved_suppressed, longest)
+        })
+    };
+    let cases = [
+        ("continue: false", "", (true, 4)),
+        (
+            "send_resolved_suppressed: false, repeat_interval_max: 1d",
+            "",
+            (false, 24),
+        ),
+        (
+            "repeat_interval_max: 1d",
+            ", repeat_interval_max: 8h",
+            (true, 8),
+        ),
+        (
+            "send_resolved_suppressed: false",
+            ", send_resolved_suppressed: true",
+            (true, 4),
+        ),
+    ];
+    for (root, child, expected) in cases {
+        assert_eq!(of(root, child), Ok(expected), "{root} {child}");
+    }
+    let refused = of("repeat_interval_max: 8h", ", repeat_interval: 12h").unwrap_err();
+    let message =
+        "repeat_interval_max 8h is shorter than repeat_interval 12h; set it to 12h or more";
+    assert!(refused.contains(message), "{refused}");
+}
+
+#[test]
 fn integrations_take_over_what_is_global() {
     let config = parse(
         r#"

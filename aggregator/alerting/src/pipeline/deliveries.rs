@@ -11,6 +11,7 @@ use super::pair::{Leave, Pair};
 use super::{Event, EventKind, GroupId, Pipeline, PipelineLimits, event};
 use crate::notification_log::{Doubt, Entry, Lane, NotificationLog, Place, Reason, Standing};
 use crate::record::{Change, INTENTS, NOTIFICATIONS, by_name, lane_key};
+use crate::repeat::Repeats;
 use crate::{
     Alert, Data, Failure, FailureKind, Fingerprint, Integration, Notification, Outcome,
     REMEMBERED_BYTES_MAX, Remembered, Route,
@@ -46,7 +47,7 @@ pub(super) struct Delivery {
     pub(super) integration: Arc<Integration>,
     pub(super) standing: Standing,
     pub(super) reason: Reason,
-    pub(super) repeat_interval: Duration,
+    pub(super) repeats: Repeats,
     pub(super) at: TimestampMs,
 }
 
@@ -380,9 +381,8 @@ impl Pipeline {
         self.deliveries.by_id.get(&id).is_some_and(|one| {
             let delivery = &one.delivery;
             let known = self.log.known(&delivery.group_key, &delivery.lane);
-            let (send_resolved, repeat) =
-                (delivery.integration.send_resolved, delivery.repeat_interval);
-            let reason = (delivery.standing).reason_after(known, send_resolved, repeat, now);
+            let (send_resolved, repeats) = (delivery.integration.send_resolved, delivery.repeats);
+            let reason = (delivery.standing).reason_after(known, send_resolved, repeats, now);
             reason.is_some()
         })
     }
@@ -505,13 +505,15 @@ impl Pipeline {
             .iter()
             .map(|(name, value)| name.len() + value.len());
         let is_small = bytes.sum::<usize>() <= REMEMBERED_BYTES_MAX;
-        let kept = delivery
-            .repeat_interval
-            .saturating_mul(2)
-            .min(self.limits.retention);
+        let longest = delivery.repeats.longest;
+        let kept = longest.saturating_mul(2).min(self.limits.retention);
         // After what was told before, whatever the clock says.
         let last = self.log.known(&delivery.group_key, &delivery.lane).last;
         let next = last.map(|last| last.at.saturating_add(Duration::from_millis(1)));
+        let repeats = match delivery.reason {
+            Reason::Repeat => last.map_or(0, |last| last.repeats.saturating_add(1)),
+            _ => 0,
+        };
         let entry = Entry {
             at: next.map_or(delivery.at, |next| next.max(delivery.at)),
             firing: delivery.standing.known_firing(),
@@ -522,6 +524,7 @@ impl Pipeline {
                 Remembered::new()
             },
             expires_at: now.saturating_add(kept),
+            repeats,
         };
         let key = lane_key(&delivery.group_key, &delivery.lane);
         self.changes.push(Change::remove(INTENTS, key.clone()));

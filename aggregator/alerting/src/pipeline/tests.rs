@@ -230,6 +230,30 @@ fn a_group_waits_tells_repeats_and_ends() {
 }
 
 #[test]
+fn repeats_become_rarer_while_nothing_changes() {
+    let text = PLAIN.replace("group_wait", "repeat_interval_max: 4h, group_wait");
+    let mut world = World::new(&text);
+    let hours = |told: &[String]| {
+        let seconds = told.iter().map(|line| line.split(' ').next().unwrap());
+        let seconds = seconds.map(|seconds| seconds.parse::<i64>().unwrap());
+        seconds.map(|at| at * SECOND / HOUR).collect::<Vec<_>>()
+    };
+    keep_firing(&mut world, &["a g=1"], 5 * 60);
+    world.kill();
+    keep_firing(&mut world, &["a g=1"], 8 * 60);
+    assert_eq!(hours(&world.told()), [0, 1, 3, 7, 11]);
+    // What is new is told at once, and the count begins anew.
+    keep_firing(&mut world, &["a g=1", "b g=1"], 4 * 60);
+    let told = world.told();
+    assert_eq!(hours(&told), [13, 14, 16], "{told:?}");
+    assert!(told[0].ends_with("+a +b"));
+    // The end is no repeat.
+    world.send(&["-a g=1", "-b g=1"]);
+    world.run_until(world.now + 2 * MINUTE);
+    assert_eq!(hours(&world.told()), [17]);
+}
+
+#[test]
 fn what_fires_and_ends_before_it_is_told_is_not_told() {
     let mut world = World::new(PLAIN);
     world.send(&["a g=1"]);

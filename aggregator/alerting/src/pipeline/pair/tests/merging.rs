@@ -41,6 +41,7 @@ fn entry() -> impl Strategy<Value = (String, Entry)> {
             resolved: BTreeSet::new(),
             remembered: Remembered::new(),
             expires_at: TimestampMs(expires_at),
+            repeats: 0,
         };
         (group, entry)
     })
