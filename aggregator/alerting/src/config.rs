@@ -25,7 +25,7 @@ pub use route::{GroupBy, InhibitRule, Route};
 pub use settings::{Credential, Groups, Setting, Settings};
 pub use shown::shown;
 
-use crate::{MatcherMode, TimeInterval};
+use crate::{MatcherMode, RecurringSilence, TimeInterval};
 
 /// How long an alert without an end fires after it was last seen, when `resolve_timeout` is not given.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -42,12 +42,17 @@ pub struct Config {
     /// In the order of the file.
     pub inhibit_rules: Vec<InhibitRule>,
     /// By name; an instant is in one when it is in one of its parts.
-    pub time_intervals: BTreeMap<String, Vec<TimeInterval>>,
+    pub time_intervals: TimeIntervals,
+    /// Ours, in the order of the file.
+    pub recurring_silences: Vec<RecurringSilence>,
     /// Patterns of files with templates.
     pub templates: Vec<PathBuf>,
     /// What still works but should be written otherwise.
     pub warnings: Vec<String>,
 }
+
+/// Time intervals by name.
+pub(crate) type TimeIntervals = BTreeMap<String, Vec<TimeInterval>>;
 
 /// Who gets notifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +75,7 @@ const FIELDS: &[&str] = &[
     "time_intervals",
     "tracing",
     "event_recorder",
+    "recurring_silences",
 ];
 
 impl Config {
@@ -108,6 +114,8 @@ impl Config {
             part("time_intervals"),
             local,
         );
+        let recurring_silences =
+            RecurringSilence::read_all(reader, part("recurring_silences"), &time_intervals);
         let inhibit_rules = reader.items(part("inhibit_rules")).unwrap_or_default();
         let inhibit_rules = inhibit_rules
             .iter()
@@ -131,6 +139,7 @@ impl Config {
             receivers,
             inhibit_rules,
             time_intervals,
+            recurring_silences,
             templates,
             warnings: std::mem::take(&mut reader.warnings),
         }
@@ -273,8 +282,8 @@ fn time_intervals(
     mute: &Node,
     plain: &Node,
     local: &Zone,
-) -> BTreeMap<String, Vec<TimeInterval>> {
-    let mut intervals = BTreeMap::new();
+) -> TimeIntervals {
+    let mut intervals = TimeIntervals::new();
     for (node, what) in [(mute, "mute time interval"), (plain, "time interval")] {
         for item in reader.items(node).unwrap_or_default() {
             let (mut name, mut parts) = (String::new(), Vec::new());
@@ -347,7 +356,7 @@ fn check_names(
     reader: &mut Reader<'_>,
     node: &Node,
     receivers: &BTreeMap<String, Receiver>,
-    intervals: &BTreeMap<String, Vec<TimeInterval>>,
+    intervals: &TimeIntervals,
 ) {
     let list = |name: &str| match node.get(name).map(|list| &list.value) {
         Some(NodeValue::List(items)) => items.as_slice(),

@@ -22,6 +22,7 @@ mod notification_log;
 mod pipeline;
 mod receiver;
 mod record;
+mod recurring_silence;
 mod repeat;
 mod routing;
 mod service;
@@ -47,6 +48,7 @@ pub use pipeline::{
 };
 pub use receiver::{Preview, Sender, SenderConfig, TemplateFileError, load_templates, preview};
 pub use record::Change;
+pub use recurring_silence::RecurringSilence;
 pub use routing::{RouteNode, RouteTree};
 pub use service::{Alerting, Now};
 pub use silence::{Silence, SilenceError, SilenceRequest, SilenceState};

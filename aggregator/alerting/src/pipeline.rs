@@ -34,12 +34,15 @@
 //!
 //! **Where it differs from Alertmanager**, on purpose. An alert that was told of and then silenced or inhibited is told of once more
 //! when it is resolved, unless its route says otherwise ([`Route::send_resolved_suppressed`](crate::Route)), and does not come again as
-//! new when the silence ends; in a muted time the message waits for the end of it. What waits for another try is replaced by what a later look at its group finds, and keeps its back-off. `Retry-After` holds for the
-//! whole lane. The log keeps what it knows of a group for as long as the group is there.
+//! new when the silence ends; in a muted time the message waits for the end of it. What waits for another try is replaced by what a
+//! later look at its group finds, and keeps its back-off. `Retry-After` holds for the whole lane. The log keeps what it knows of a
+//! group for as long as the group is there. Silences may come again ([`RecurringSilence`](crate::RecurringSilence)), and repeats may
+//! become rarer ([`Route::repeat_interval_max`](crate::Route)).
 
 mod deliveries;
 mod pair;
 mod restore;
+mod silencing;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,8 +55,8 @@ use template::Time;
 use crate::inhibition::Inhibitor;
 use crate::ledger::{Event, EventKind, Late, Ledger};
 use crate::notification_log::{Known, Lane, NotificationLog, Standing};
-use crate::record::{ALERTS, Change, SILENCES, SilenceRecord, alert_key};
-use crate::silence::{SilenceError, SilenceRequest, Silences};
+use crate::record::{ALERTS, Change, SILENCES, alert_key};
+use crate::silence::Silences;
 use crate::texts::Interner;
 use crate::{
     Alert, Config, FailureKind, Fingerprint, Integration, IntegrationKind, Posted, RouteTree, Span,
@@ -606,12 +609,8 @@ impl Pipeline {
             }
             let known = self.log.known(&key, &lane);
             let standing = standing(&node.route, &alerts, &quiet, known, now);
-            let reason = standing.reason_after(
-                known,
-                integration.send_resolved,
-                node.route.repeats(),
-                now,
-            );
+            let reason =
+                standing.reason_after(known, integration.send_resolved, node.route.repeats(), now);
             let Some(reason) = reason else {
                 self.deliveries.drop_one(&key, &lane);
                 continue;
@@ -664,25 +663,6 @@ impl Pipeline {
         group.has_waited = true;
         self.look_at(id, now.saturating_add(patience));
         true
-    }
-
-    /// Returns what keeps alerts quiet.
-    fn quiet(
-        &self,
-        alerts: &BTreeMap<Fingerprint, Alert>,
-        now: TimestampMs,
-    ) -> BTreeMap<Fingerprint, Quiet> {
-        let of = |(fingerprint, alert): (&Fingerprint, &Alert)| {
-            let by = self.inhibited_by(&alert.labels, now);
-            let quiet = if by.is_empty() {
-                let by = self.silences.silencing(&alert.labels, now);
-                (!by.is_empty()).then_some(Quiet::Silenced(by))
-            } else {
-                Some(Quiet::Inhibited(by))
-            };
-            quiet.map(|quiet| (*fingerprint, quiet))
-        };
-        alerts.iter().filter_map(of).collect()
     }
 
     fn inhibited_by(&self, labels: &Labels, now: TimestampMs) -> BTreeSet<Fingerprint> {
@@ -854,51 +834,6 @@ impl Pipeline {
     /// Returns the integrations of a receiver.
     fn lanes(&self, receiver: &str) -> Vec<(Lane, Arc<Integration>)> {
         self.receivers.get(receiver).cloned().unwrap_or_default()
-    }
-
-    /// Sets a silence; `new_id` names it when it is a new one. Returns its name.
-    pub fn set_silence(
-        &mut self,
-        request: SilenceRequest,
-        new_id: String,
-        now: TimestampMs,
-    ) -> Result<String, SilenceError> {
-        let changed = self
-            .silences
-            .set(request, new_id, now, self.limits.silences)?;
-        for id in &changed {
-            self.keep_silence(id);
-        }
-        let id = changed.last().cloned().unwrap_or_default();
-        self.record(Event {
-            detail: format!("silence {id} was set"),
-            ..event(EventKind::SilenceSet, now, [], "")
-        });
-        Ok(id)
-    }
-
-    /// Ends a silence.
-    pub fn expire_silence(&mut self, id: &str, now: TimestampMs) -> Result<(), SilenceError> {
-        self.silences.expire(id, now)?;
-        self.keep_silence(id);
-        self.record(Event {
-            detail: format!("silence {id} was ended"),
-            ..event(EventKind::SilenceEnded, now, [], "")
-        });
-        Ok(())
-    }
-
-    fn keep_silence(&mut self, id: &str) {
-        self.write_silence(id);
-        self.share_silence(id);
-    }
-
-    fn write_silence(&mut self, id: &str) {
-        if let Some(silence) = self.silences.get(id) {
-            let record = SilenceRecord::from(silence);
-            let key = id.as_bytes().to_vec();
-            self.changes.push(Change::set(SILENCES, key, &record));
-        }
     }
 }
 

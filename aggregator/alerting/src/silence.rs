@@ -123,6 +123,16 @@ pub enum SilenceError {
     /// What is asked for makes no silence.
     #[error("{0}")]
     Invalid(String),
+    /// It comes again by the configuration file.
+    #[error(
+        "silence {id} comes again by recurring_silences of the configuration file, under the name {name:?}; change it there"
+    )]
+    Recurs {
+        /// What it is called here.
+        id: String,
+        /// What it is called there.
+        name: String,
+    },
     /// There is no room for it.
     #[error(
         "there are {count} silences already, and {limit} are allowed; end some, or raise the limit"
@@ -272,12 +282,7 @@ fn check(request: &SilenceRequest, now: TimestampMs) -> Result<(), SilenceError>
     if sets.is_empty() || sets.iter().any(Vec::is_empty) {
         return refuse("invalid silence: at least one matcher required");
     }
-    // As with Alertmanager, `!=` and `!~` say enough of what is meant.
-    let is_empty = |matcher: &Matcher| {
-        matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex) && matcher.matches_empty()
-    };
-    let matches_nothing = |matchers: &Vec<Matcher>| matchers.iter().all(is_empty);
-    if sets.iter().any(matches_nothing) {
+    if sets.iter().any(|matchers| silences_everything(matchers)) {
         return refuse("invalid silence: at least one matcher must not match the empty string");
     }
     if sets
@@ -288,6 +293,14 @@ fn check(request: &SilenceRequest, now: TimestampMs) -> Result<(), SilenceError>
         return refuse("invalid silence: invalid label matcher: invalid label name \"\"");
     }
     Ok(())
+}
+
+/// Whether matchers say nothing of which alerts are meant. As with Alertmanager, `!=` and `!~` say enough.
+pub(crate) fn silences_everything(matchers: &[Matcher]) -> bool {
+    let says_nothing = |matcher: &Matcher| {
+        matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex) && matcher.matches_empty()
+    };
+    matchers.iter().all(says_nothing)
 }
 
 /// Whether a silence may be changed in its place: what it has silenced so far must stay true.

@@ -369,7 +369,9 @@ fn silences(alerting: &Alerting, form: &Form) -> Answered {
         let is_shown = |silence: &&Silence| {
             shows(silence.state(now)) && has_single_set(silence) && names_all(silence, &filter)
         };
-        let mut shown: Vec<&Silence> = pipeline.silences().filter(is_shown).collect();
+        let recurring = pipeline.recurring_silences(now);
+        let all = pipeline.silences().chain(&recurring);
+        let mut shown: Vec<&Silence> = all.filter(is_shown).collect();
         shown.sort_by_key(|silence| order(silence, now));
         data(|json| {
             json.array(|json| {
@@ -418,12 +420,19 @@ fn silence(alerting: &Alerting, id: &str, deletes: bool) -> Answered {
             .map_err(|error| internal(&error))?;
         return match ended {
             Ok(()) => Ok(Response::empty(StatusCode::OK)),
-            Err(_) => Ok(Response::empty(StatusCode::NOT_FOUND)),
+            Err(SilenceError::NotFound) => Ok(Response::empty(StatusCode::NOT_FOUND)),
+            // The only answer with a text that the API has here.
+            Err(error) => Err(internal(&error)),
         };
     }
-    Ok(alerting.see(|pipeline, now| match pipeline.silence(id) {
-        Some(silence) => data(|json| write_silence(json, silence, now)),
-        None => Response::empty(StatusCode::NOT_FOUND),
+    Ok(alerting.see(|pipeline, now| {
+        let recurring = pipeline.recurring_silences(now);
+        let mut recurring = recurring.iter();
+        let silence = pipeline.silence(id);
+        match silence.or_else(|| recurring.find(|silence| silence.id == id)) {
+            Some(silence) => data(|json| write_silence(json, silence, now)),
+            None => Response::empty(StatusCode::NOT_FOUND),
+        }
     }))
 }
 

@@ -6,7 +6,7 @@ use template::Zone;
 
 use super::*;
 use crate::record::{INTENTS, NOTIFICATIONS};
-use crate::{Failure, MatcherMode, Outcome, Remembered};
+use crate::{Failure, MatcherMode, Outcome, Remembered, SilenceRequest};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -347,6 +347,68 @@ fn when_a_silence_ends_the_receiver_knows_already() {
         .unwrap();
     keep_firing(&mut world, &["a g=1"], 3);
     assert_eq!(world.told().len(), 1, "the repeat is due by then");
+}
+
+#[test]
+fn a_silence_that_comes_again_silences_each_time() {
+    let text = format!(
+        "{PLAIN}
+time_intervals: [{{name: nights, time_intervals: [{{times: [{{start_time: '02:00', end_time: '04:00'}}], location: Europe/Berlin}}]}}]
+recurring_silences: [{{name: backup, matchers: [role=db], time_intervals: [nights], comment: backups}}]
+"
+    );
+    let mut world = World::new(&text);
+    // In January that is 01:00 to 03:00 UTC.
+    world.run_until(HOUR);
+    for day in 0..2 {
+        assert_eq!(world.now, day * 24 * HOUR + HOUR);
+        world.send(&["a role=db g=1", "b g=2"]);
+        keep_firing(&mut world, &["a role=db g=1", "b g=2"], 10);
+        let second = world.now / SECOND - 590;
+        assert_eq!(world.told(), [format!("{second} +b")]);
+        let now = TimestampMs(world.now);
+        let [shown] = &world.pipeline.recurring_silences(now)[..] else {
+            panic!("one that silences now")
+        };
+        let alerts = world.pipeline.alerts(&AlertFilter::default(), now);
+        let silenced_by = alerts.iter().map(|alert| alert.silenced_by.clone());
+        let mut silenced_by: Vec<_> = silenced_by.collect();
+        silenced_by.sort_unstable();
+        assert_eq!(silenced_by, [vec![], vec![shown.id.clone()]]);
+        assert_eq!(
+            shown.request.ends_at,
+            TimestampMs(day * 24 * HOUR + 3 * HOUR)
+        );
+        let refused = world.pipeline.expire_silence(&shown.id, now).unwrap_err();
+        assert!(refused.to_string().contains("\"backup\""), "{refused}");
+        // When it is over, people are told of what goes on; a restart changes nothing.
+        world.kill();
+        keep_firing(&mut world, &["a role=db g=1"], 115);
+        let told = world.told();
+        assert_eq!(
+            told.last().unwrap(),
+            &format!("{} +a", (day * 24 + 3) * 3600),
+            "{told:?}"
+        );
+        world.send(&["-a role=db g=1", "-b g=2"]);
+        world.run_until((day + 1) * 24 * HOUR + HOUR);
+        world.told();
+    }
+    let details = world.pipeline.history(&HistoryFilter {
+        limit: 1_000,
+        ..HistoryFilter::default()
+    });
+    let silenced = details
+        .iter()
+        .filter(|event| event.kind.name() == "silenced");
+    let silenced: Vec<&str> = silenced.map(|event| event.detail.as_str()).collect();
+    assert!(silenced.len() >= 2);
+    assert!(
+        silenced
+            .iter()
+            .all(|detail| *detail == "silenced by recurring silence backup"),
+        "{silenced:?}"
+    );
 }
 
 #[test]

@@ -184,7 +184,7 @@ impl Pipeline {
         let view = AlertView {
             fingerprint,
             receivers,
-            silenced_by: self.silences.silencing(&alert.labels, now),
+            silenced_by: self.silenced_by(&alert.labels, now, |recurring| recurring.id.clone()),
             inhibited_by: self.inhibited_by(&alert.labels, now),
             muted_by: Vec::new(),
             alert: alert.clone(),
@@ -203,12 +203,12 @@ impl Pipeline {
             .collect()
     }
 
-    /// Returns a silence.
+    /// Returns a silence that somebody has set.
     pub fn silence(&self, id: &str) -> Option<&Silence> {
         self.silences.get(id)
     }
 
-    /// Returns all silences.
+    /// Returns all silences that somebody has set.
     pub fn silences(&self) -> impl Iterator<Item = &Silence> {
         self.silences.iter()
     }
