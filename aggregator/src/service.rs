@@ -514,7 +514,8 @@ async fn bind_ingest(
     let address = address.with_context(|| format!("{text} has no address"))?;
     let mut config = ListenerConfig::new(address);
     config.connections_max = config_of::count(settings, "ingest.max-agents").saturating_add(1_000);
-    Ok(Listener::bind(config, authority).await?)
+    let listener = Listener::bind(config, authority).await;
+    listener.context("the port for agents (--ingest.listen-address)")
 }
 
 /// Shows what the store counts.

@@ -83,7 +83,7 @@ impl Dialling {
         link: &Link,
     ) -> Result<(Connector, Connection, IdentityStore), DialError> {
         let identity = self.identity(link).await?;
-        let connector = Connector::new(&ConnectorConfig::default(), &identity)?;
+        let connector = Connector::new(&connector_config(), &identity)?;
         let connection = connector.connect(&self.target).await?;
         Ok((connector, connection, identity))
     }
@@ -103,7 +103,7 @@ impl Dialling {
                 });
             }
         };
-        let config = ConnectorConfig::default();
+        let config = connector_config();
         let joined = join(
             &config,
             &self.target,
@@ -116,6 +116,13 @@ impl Dialling {
         let identity = joined.await?;
         tracing::info!(peer = self.target, "joined the pair");
         Ok(identity)
+    }
+}
+
+fn connector_config() -> ConnectorConfig {
+    ConnectorConfig {
+        target_setting: "--cluster.peer",
+        ..ConnectorConfig::default()
     }
 }
 

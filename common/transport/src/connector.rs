@@ -33,6 +33,8 @@ pub struct ConnectorConfig {
     pub quic_patience: Duration,
     /// The longest time between two tries of QUIC while on TCP; each waits a random time between half of it and all of it.
     pub probe_interval: Duration,
+    /// The setting by which people say where to connect, for messages.
+    pub target_setting: &'static str,
     /// Whether UDP datagrams may leave in bunches (GSO); off for network cards that fail at it.
     pub segmentation_offload: bool,
 }
@@ -43,6 +45,7 @@ impl Default for ConnectorConfig {
             transports: Transports::Both,
             quic_patience: Duration::from_secs(2),
             probe_interval: Duration::from_secs(40),
+            target_setting: "--aggregator",
             segmentation_offload: true,
         }
     }
@@ -52,10 +55,12 @@ impl Default for ConnectorConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The name has no address now.
-    #[error("cannot resolve {target}; check --aggregator (HOST:PORT) and the name service")]
+    #[error("cannot resolve {target}; check {setting} (HOST:PORT) and the name service")]
     Resolve {
         /// What was to be resolved.
         target: String,
+        /// The setting that says so.
+        setting: &'static str,
         /// Why.
         #[source]
         source: io::Error,
@@ -84,7 +89,7 @@ pub enum ConnectError {
         attempts: String,
     },
     /// TLS cannot be set up with the identity.
-    #[error("cannot set up TLS with the agent's identity")]
+    #[error("cannot set up TLS with the identity")]
     Tls(#[source] rustls::Error),
 }
 

@@ -38,6 +38,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// What sessions and joining have in common: from a name to a connection.
 pub(crate) struct Dialer {
     pub(crate) transports: Transports,
+    target_setting: &'static str,
     patience: Duration,
     tls: TlsConnector,
     quic: quinn::ClientConfig,
@@ -59,6 +60,7 @@ impl Dialer {
         quic.transport_config(settings::quic(config.segmentation_offload));
         Ok(Self {
             transports: config.transports,
+            target_setting: config.target_setting,
             patience: config.quic_patience,
             tls: TlsConnector::from(tls),
             quic,
@@ -104,6 +106,7 @@ impl Dialer {
     async fn resolve(&self, target: &str) -> Result<Vec<SocketAddr>, ConnectError> {
         let failed = |source| ConnectError::Resolve {
             target: target.to_owned(),
+            setting: self.target_setting,
             source,
         };
         let found = timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(target)).await;

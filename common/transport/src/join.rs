@@ -29,13 +29,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum JoinError {
     /// The server is of another authority than the token's; the token was not shown to it.
     #[error(
-        "the server at {target} does not belong to the authority that the token names ({expected}); check --aggregator, or use a token of that aggregator"
+        "the server at {target} does not belong to the authority that the token names ({expected}); check {setting}, or use a token of that aggregator"
     )]
     WrongAuthority {
         /// What was dialled.
         target: String,
         /// The token's fingerprint.
         expected: Fingerprint,
+        /// The setting that says what is dialled.
+        setting: &'static str,
     },
     /// No connection.
     #[error(transparent)]
@@ -125,6 +127,7 @@ async fn connect(
             JoinError::WrongAuthority {
                 target: target.to_owned(),
                 expected: token.authority(),
+                setting: config.target_setting,
             }
         } else {
             error.into()

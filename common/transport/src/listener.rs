@@ -105,7 +105,7 @@ impl ListenerConfig {
 pub enum ListenError {
     /// A socket cannot be bound.
     #[error(
-        "cannot listen on {address} ({transport}); is another program using the port? See --ingest.listen-address"
+        "cannot listen on {address} ({transport}); is another program using the port? Take another one"
     )]
     Bind {
         /// The address.

@@ -12,7 +12,7 @@ pub enum RefusalReason {
     WrongAuthority,
     /// The certificate has expired, or is not valid yet: often a clock that is off.
     CertificateExpired,
-    /// The certificate cannot be read, or names no agent.
+    /// The certificate cannot be read, or names nobody.
     BadCertificate,
     /// The peer showed no certificate.
     NoCertificate,
@@ -74,13 +74,13 @@ impl RefusalReason {
             Self::CertificateExpired => {
                 "the certificate is not valid at this time; compare the clocks of both machines, or join again"
             }
-            Self::BadCertificate => "the certificate cannot be read or names no agent; join again",
+            Self::BadCertificate => "the certificate cannot be read or names nobody; join again",
             Self::NoCertificate => "no certificate was shown; join first",
             Self::Protocol => {
-                "no common protocol version; is this port the aggregator's --ingest.listen-address?"
+                "no common protocol version; is this the port of the aggregator's --ingest.listen-address, or in a pair of --cluster.listen-address?"
             }
             Self::Garbage => {
-                "the answer is no TLS; is this port the aggregator's --ingest.listen-address?"
+                "the answer is no TLS; is this the port of the aggregator's --ingest.listen-address, or in a pair of --cluster.listen-address?"
             }
             Self::Truncated => "the connection was cut during the handshake",
             Self::TimedOut => "the handshake took too long",
