@@ -84,6 +84,10 @@ impl AlertingService {
             self.alerting
                 .reconfigure(config, Arc::new(loaded.sender))
                 .map_err(|error| error.to_string())?;
+            let pair = self.alerting.see(|pipeline, _| pipeline.pair());
+            if pair.and_then(|pair| pair.has_same_config) == Some(false) {
+                tracing::warn!("the other aggregator of the pair has another configuration of alerting as yet; give it the same, and reload it");
+            }
             *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.shown;
             Ok(())
         });

@@ -25,6 +25,7 @@ pub use route::{GroupBy, InhibitRule, Route};
 pub use settings::{Credential, Groups, Setting, Settings};
 pub use shown::shown;
 
+use crate::receiver::digest;
 use crate::{MatcherMode, RecurringSilence, TimeInterval};
 
 /// How long an alert without an end fires after it was last seen, when `resolve_timeout` is not given.
@@ -49,6 +50,9 @@ pub struct Config {
     pub templates: Vec<PathBuf>,
     /// What still works but should be written otherwise.
     pub warnings: Vec<String>,
+    /// The same for files that say the same, whatever their layout, comments and secrets; what is in files that they name counts for
+    /// nothing.
+    pub digest: u64,
 }
 
 /// Time intervals by name.
@@ -89,7 +93,8 @@ impl Config {
     ) -> Result<Self, Mistakes> {
         let root = parse_yaml(path, text).map_err(|mistake| Mistakes(vec![mistake]))?;
         let mut reader = Reader::new(path, mode);
-        let config = Self::read(&mut reader, &root, local);
+        let mut config = Self::read(&mut reader, &root, local);
+        config.digest = digest(&shown(text));
         Mistakes::none_in(reader.mistakes, config)
     }
 
@@ -142,6 +147,7 @@ impl Config {
             recurring_silences,
             templates,
             warnings: std::mem::take(&mut reader.warnings),
+            digest: 0,
         }
     }
 }

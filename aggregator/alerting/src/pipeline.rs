@@ -244,6 +244,7 @@ impl Pipeline {
         self.receivers = receivers(&config);
         self.inhibitor = Inhibitor::new(&config.inhibit_rules);
         self.config = config;
+        self.tell_configuration();
         self.deliveries.drop_waiting();
         self.due.clear();
         let mut old = EarlierGroups::new();

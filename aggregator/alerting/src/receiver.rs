@@ -45,7 +45,7 @@ pub use preview::{Preview, preview};
 pub(crate) use rich::{STYLE as STYLE_RICH, STYLE_PLAIN};
 pub use sender::{Sender, SenderConfig};
 pub use templates::{TemplateFileError, load_templates};
-pub(crate) use text::hash;
+pub(crate) use text::{digest, hash};
 
 use crate::IntegrationKind;
 use exchange::Step;

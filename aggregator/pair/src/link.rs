@@ -11,7 +11,7 @@ use rows::AgentId;
 use runtime::{TaskError, Tasks, Timer, Token};
 use telemetry::Registry;
 use transport::{CloseReason, Connection, ReceiveError, SendError};
-use wire::{PAIR_PROTOCOL, PairHello, PairMessage, StreamId};
+use wire::{PAIR_PROTOCOL, PairHello, PairMessage, Share, StreamId};
 
 use crate::status::{LinkView, Side, Status, show};
 
@@ -208,8 +208,12 @@ impl Link {
             match received {
                 PairMessage::Alive => {}
                 PairMessage::Share(share) => {
+                    let is_configuration = matches!(share, Share::Configuration { .. });
                     self.change(|pipeline, now| pipeline.peer_says(share, now))
                         .await?;
+                    if is_configuration {
+                        self.compare_configurations().await?;
+                    }
                 }
                 PairMessage::Hello(_) => return Err(End::Unexpected("a second hello")),
                 message => {
@@ -238,7 +242,24 @@ impl Link {
         Ok(())
     }
 
-    async fn next_share(&self) -> Result<Option<wire::Share>, TaskError> {
+    /// Warns when the other has another configuration.
+    async fn compare_configurations(&self) -> Result<(), TaskError> {
+        let alerting = self.alerting.clone();
+        let comparing = self
+            .tasks
+            .spawn_blocking("compare configurations", move || {
+                alerting.see(|pipeline, _| pipeline.pair())
+            });
+        let view = comparing.await?;
+        if view.and_then(|view| view.has_same_config) == Some(false) {
+            tracing::warn!(
+                "the other aggregator of the pair has another configuration of alerting: people may be told by both, or by one alone; give both the same --alertmanager.config-file"
+            );
+        }
+        Ok(())
+    }
+
+    async fn next_share(&self) -> Result<Option<Share>, TaskError> {
         let alerting = self.alerting.clone();
         let reading = self
             .tasks

@@ -100,6 +100,10 @@ pub(crate) fn show(registry: &Registry, alerting: &Alerting) {
         "promontory_alerting_peer_unsent_records",
         "Silences and entries of the notification log that wait to be sent to the other aggregator of the pair.",
     );
+    let differs = registry.gauge(
+        "promontory_alerting_peer_config_differs",
+        "Whether the other aggregator of the pair has another configuration of alerting: both may tell then. 0 while the link is down.",
+    );
     let records = registry.counter_family(
         "promontory_alerting_peer_records_total",
         "Silences and entries of the notification log by what came of them: sent, received, merged (newer than what was known), too_large (not sent), refused (unreadable, or no room).",
@@ -121,6 +125,7 @@ pub(crate) fn show(registry: &Registry, alerting: &Alerting) {
         let Some(view) = view else { return };
         settled.set(f64::from(u8::from(view.is_settled)));
         unsent.set_count(view.unsent);
+        differs.set(f64::from(u8::from(view.has_same_config == Some(false))));
         alone.raise_to(float(counts.attempts_alone));
         told.raise_to(float(counts.told_by_other));
         for (what, count) in [

@@ -147,6 +147,11 @@ impl One {
         let pair = self.alerting.see(|pipeline, _| pipeline.pair());
         pair.is_some_and(|pair| pair.is_settled)
     }
+
+    fn has_same_config(&self) -> bool {
+        let pair = self.alerting.see(|pipeline, _| pipeline.pair());
+        pair.is_some_and(|pair| pair.has_same_config == Some(true))
+    }
 }
 
 /// One that listens, and a token.
@@ -185,6 +190,10 @@ async fn a_pair_joins_shares_and_comes_back() {
     })
     .await;
     assert!(first.is_linked_with("second") && second.is_linked_with("first"));
+    until("both to know the other's configuration", || {
+        first.has_same_config() && second.has_same_config()
+    })
+    .await;
     second.silence("later");
     until("what is new", || first.silences() == ["early", "later"]).await;
 

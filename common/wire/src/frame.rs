@@ -68,10 +68,12 @@ pub enum FrameKind {
     PairAnswer = 101,
     /// In a pair: I have.
     PairRelease = 102,
+    /// In a pair: which configuration the sender has.
+    PairConfiguration = 103,
 }
 
 impl FrameKind {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 24] = [
         Self::Hello,
         Self::Define,
         Self::Batch,
@@ -95,6 +97,7 @@ impl FrameKind {
         Self::PairAsk,
         Self::PairAnswer,
         Self::PairRelease,
+        Self::PairConfiguration,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {

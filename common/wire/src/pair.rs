@@ -3,7 +3,7 @@
 use model::TimestampMs;
 
 /// The version of what follows a [`PairHello`]; two that differ do not talk.
-pub const PAIR_PROTOCOL: u16 = 1;
+pub const PAIR_PROTOCOL: u16 = 2;
 
 /// From either aggregator of a pair to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,11 @@ pub enum Share {
     Release {
         /// The place.
         place: Vec<u8>,
+    },
+    /// Says which configuration of alerting the sender has from now on: those with the same digest are the same.
+    Configuration {
+        /// The digest.
+        digest: u64,
     },
 }
 

@@ -21,6 +21,9 @@
 //! Both are taken to learn of an alert, and of its end, within `peer_timeout` of each other. One that still takes an alert to fire long
 //! after the other has told its end tells that it fires.
 //!
+//! **Configurations** are each side's own affair: each says which one it has ([`PairView::has_same_config`]). Where they differ, a group of
+//! the one may be none of the other, and both tell of its alerts.
+//!
 //! What is in doubt (see [`Pipeline`]) is not shared: when one of the two dies with a message in doubt, the other goes by the log.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -86,6 +89,8 @@ pub struct PairView {
     pub is_settled: bool,
     /// Records that wait to be sent.
     pub unsent: usize,
+    /// Whether the other has the same configuration; `None`: it has not said which, or cannot be reached.
+    pub has_same_config: Option<bool>,
 }
 
 /// What a message with records may take, about; and what a record may take.
@@ -122,6 +127,8 @@ struct Up {
     has_synced: bool,
     /// Whether the other has said so.
     is_synced: bool,
+    /// The digest of the other's configuration.
+    config_there: Option<u64>,
     /// Goes once all keys are sent.
     words: VecDeque<Share>,
 }
@@ -243,15 +250,16 @@ impl Pipeline {
     /// Returns how its pair stands; `None`: it is in none.
     pub fn pair(&self) -> Option<PairView> {
         let pair = self.pair.as_ref()?;
-        let unsent = match &pair.link {
-            Link::Up(up) => up.unsent.len(),
-            Link::Down { .. } => 0,
+        let (unsent, config_there) = match &pair.link {
+            Link::Up(up) => (up.unsent.len(), up.config_there),
+            Link::Down { .. } => (0, None),
         };
         Some(PairView {
             place: pair.config.place,
             is_linked: pair.is_linked(),
             is_settled: pair.settles_by.is_none(),
             unsent,
+            has_same_config: config_there.map(|there| there == self.config.digest),
         })
     }
 
@@ -266,6 +274,15 @@ impl Pipeline {
         };
         if let Some(pair) = &mut self.pair {
             pair.link = Link::Up(up);
+        }
+        self.tell_configuration();
+    }
+
+    /// Tells the other which configuration is used from now on.
+    pub(super) fn tell_configuration(&mut self) {
+        let digest = self.config.digest;
+        if let Some(pair) = &mut self.pair {
+            pair.tell(Share::Configuration { digest });
         }
     }
 
@@ -335,6 +352,13 @@ impl Pipeline {
                 {
                     up.is_synced = true;
                     pair.settles_by = None;
+                }
+            }
+            Share::Configuration { digest } => {
+                if let Some(pair) = &mut self.pair
+                    && let Link::Up(up) = &mut pair.link
+                {
+                    up.config_there = Some(digest);
                 }
             }
             Share::Ask { place } => self.peer_asks(place, now),

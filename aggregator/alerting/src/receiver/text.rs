@@ -1,10 +1,17 @@
 //! Small texts that several services are sent: hashes, URLs, forms.
 
-use ring::digest::{SHA256, digest};
+use ring::digest::SHA256;
 
 /// Returns the SHA-256 of a text in hexadecimal digits. That of a group's key is by what services tell incidents apart.
 pub(crate) fn hash(text: &str) -> String {
-    hex(digest(&SHA256, text.as_bytes()).as_ref())
+    hex(ring::digest::digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+/// Returns the first 8 bytes of the SHA-256 of a text as a number.
+pub(crate) fn digest(text: &str) -> u64 {
+    let bytes = ring::digest::digest(&SHA256, text.as_bytes());
+    let first = bytes.as_ref().iter().take(8);
+    first.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -56,5 +63,6 @@ mod tests {
             hash(""),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
+        assert_eq!(digest(""), 0xe3b0_c442_98fc_1c14);
     }
 }

@@ -163,7 +163,8 @@ impl Codec for AgentMessage {
             | FrameKind::PairSynced
             | FrameKind::PairAsk
             | FrameKind::PairAnswer
-            | FrameKind::PairRelease => return Err(DecodeError::Direction { kind }),
+            | FrameKind::PairRelease
+            | FrameKind::PairConfiguration => return Err(DecodeError::Direction { kind }),
         })
     }
 }

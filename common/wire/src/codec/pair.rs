@@ -35,6 +35,11 @@ struct Place<'a> {
 }
 
 #[derive(Encode, BorrowDecode)]
+struct Configuration {
+    digest: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
 struct Answer<'a> {
     place: &'a [u8],
     granted: bool,
@@ -53,6 +58,7 @@ impl Codec for PairMessage {
             Self::Share(Share::Ask { .. }) => FrameKind::PairAsk,
             Self::Share(Share::Answer { .. }) => FrameKind::PairAnswer,
             Self::Share(Share::Release { .. }) => FrameKind::PairRelease,
+            Self::Share(Share::Configuration { .. }) => FrameKind::PairConfiguration,
         }
     }
 
@@ -89,6 +95,9 @@ impl Codec for PairMessage {
             Self::Share(Share::Answer { place, granted }) => {
                 let granted = *granted;
                 put_envelope(out, kind, Answer { place, granted })
+            }
+            Self::Share(Share::Configuration { digest }) => {
+                put_envelope(out, kind, Configuration { digest: *digest })
             }
         }
     }
@@ -136,6 +145,10 @@ impl Codec for PairMessage {
             FrameKind::PairRelease => {
                 let place = take_place(frame)?;
                 Self::Share(Share::Release { place })
+            }
+            FrameKind::PairConfiguration => {
+                let Configuration { digest } = take_envelope(frame)?;
+                Self::Share(Share::Configuration { digest })
             }
             FrameKind::Hello
             | FrameKind::Define

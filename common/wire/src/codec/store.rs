@@ -187,7 +187,8 @@ impl Codec for StoreMessage {
             | FrameKind::PairSynced
             | FrameKind::PairAsk
             | FrameKind::PairAnswer
-            | FrameKind::PairRelease => return Err(DecodeError::Direction { kind }),
+            | FrameKind::PairRelease
+            | FrameKind::PairConfiguration => return Err(DecodeError::Direction { kind }),
         })
     }
 }

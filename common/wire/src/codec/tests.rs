@@ -176,6 +176,7 @@ fn pair_messages() -> Vec<PairMessage> {
             granted: true,
         }),
         PairMessage::Share(Share::Release { place: place() }),
+        PairMessage::Share(Share::Configuration { digest: 7 }),
         PairMessage::Renew {
             request: vec![0x30, 0x82],
         },

@@ -1,5 +1,6 @@
 //! Two pipelines, a link and a receiver in virtual time: clocks that differ, words that take their time, deaths, cuts.
 
+mod configurations;
 mod merging;
 mod world;
 
