@@ -1,16 +1,22 @@
 //! Amazon's SNS: topics, phones and applications, with requests signed by version 4 of Amazon's signatures.
 
+//!
+//! Whose keys sign is said by `sigv4`: keys, a profile of the machine's own file, and a role that is taken with either. Keys of a role are
+//! asked for anew for each notification.
+
+mod credentials;
+mod role;
 mod signature;
 
-use http_shell::header::{CONTENT_TYPE, HeaderName};
-use http_shell::{Method, header::AUTHORIZATION};
-
+use credentials::Keys;
+use role::Role;
 use signature::Signer;
 
 use super::exchange::{Request, Step};
 use super::rendering::{Rendered, Rendering, fail};
 use super::text::{form, hash};
 use super::truncate::{to_bytes, to_characters};
+use crate::notification::{Failure, FailureKind};
 
 const SERVICE: &str = "sns";
 const API_VERSION: &str = "2010-03-31";
@@ -21,52 +27,54 @@ const SUBJECT_CHARACTERS_MAX: usize = 100;
 const TRUNCATED: &str = "truncated";
 
 pub(super) fn open(rendering: &Rendering<'_>) -> Rendered<Step> {
+    let sigv4 = rendering.settings().group("sigv4");
     let place = place(rendering)?;
-    let body = form(
-        &parameters(rendering)?
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect::<Vec<_>>(),
-    );
-    let signer = Signer {
-        access_key: place.access_key,
-        secret_key: place.secret_key,
-        region: place.region,
-        service: SERVICE,
+    let parameters = parameters(rendering)?;
+    let parameters = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+    let body = form(&parameters.collect::<Vec<_>>());
+    let at_ms = rendering.now.unix_ms();
+    let Some(role) = sigv4.and_then(Role::of) else {
+        return Ok(place.publish(&body, at_ms)?.once());
     };
-    let signed = signer
-        .sign(&place.url, body.as_bytes(), rendering.now.unix_ms())
-        .ok_or_else(|| fail("api_url is no URL"))?;
-    let request = Request::new(Method::POST, place.url, body.into_bytes())
-        .with(CONTENT_TYPE, signature::FORM.to_owned())
-        .with(HeaderName::from_static("x-amz-date"), signed.date)
-        .with(AUTHORIZATION, signed.authorization);
-    Ok(request.once())
+    let asking = role.request(&place, at_ms)?;
+    Ok(asking.then(move |answer| {
+        let Some(keys) = Role::keys_in(answer) else {
+            // What it has instead may be half of them, and is not shown.
+            let reason = "the answer to AssumeRole has no keys".to_owned();
+            let kind = FailureKind::Client;
+            return Step::give_up(Failure { kind, reason });
+        };
+        match (Place { keys, ..place }).publish(&body, at_ms) {
+            Ok(request) => request.once(),
+            Err(failure) => Step::give_up(failure),
+        }
+    }))
 }
 
+/// Where to publish, and by which keys.
 struct Place {
     url: String,
     region: String,
-    access_key: String,
-    secret_key: String,
+    keys: Keys,
+}
+
+impl Place {
+    fn publish(self, body: &str, at_ms: i64) -> Rendered<Request> {
+        let signer = Signer {
+            keys: self.keys,
+            region: self.region,
+            service: SERVICE,
+        };
+        signer.post(&self.url, body, at_ms)
+    }
 }
 
 fn place(rendering: &Rendering<'_>) -> Rendered<Place> {
     let settings = rendering.settings();
     let empty = crate::config::Settings::default();
-    let keys = settings.group("sigv4").unwrap_or(&empty);
-    for unsupported in ["profile", "role_arn"] {
-        if keys.has(unsupported) {
-            return Err(fail(format!(
-                "sigv4 {unsupported} is not supported: give access_key and secret_key"
-            )));
-        }
-    }
-    let secret_key = rendering
-        .secret_of(keys, "secret_key", "")?
-        .ok_or_else(|| fail("sigv4 needs access_key and secret_key"))?;
+    let sigv4 = settings.group("sigv4").unwrap_or(&empty);
     let arn = [rendering.text("topic_arn")?, rendering.text("target_arn")?].concat();
-    let region = match keys.text("region") {
+    let region = match sigv4.text("region") {
         // arn:aws:sns:REGION:...
         "" => arn.split(':').nth(3).unwrap_or_default(),
         region => region,
@@ -75,15 +83,23 @@ fn place(rendering: &Rendering<'_>) -> Rendered<Place> {
         return Err(fail("sigv4 needs a region"));
     }
     let url = match rendering.text("api_url")? {
-        none if none.is_empty() => format!("https://sns.{region}.amazonaws.com/"),
+        none if none.is_empty() => format!("https://sns.{region}.{}/", domain(region)),
         url => url,
     };
     Ok(Place {
         url,
         region: region.to_owned(),
-        access_key: keys.text("access_key").to_owned(),
-        secret_key,
+        keys: Keys::of(rendering, sigv4)?,
     })
+}
+
+/// Returns the domain of Amazon's services in a region.
+fn domain(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "amazonaws.com.cn"
+    } else {
+        "amazonaws.com"
+    }
 }
 
 /// Returns what is published, by the names of the query API.

@@ -1,56 +1,81 @@
 //! Version 4 of Amazon's signatures, for requests that post a form.
 
+use http_shell::Method;
+use http_shell::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use template::Time;
 
+use super::super::exchange::Request;
+use super::super::rendering::{Rendered, fail};
 use super::super::text::{hash, hex};
+use super::credentials::Keys;
 
 /// The type of what is posted.
-pub(super) const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const SIGNED_HEADERS: &str = "content-type;host;x-amz-date";
 
 /// Who signs, and for what.
 pub(super) struct Signer {
-    pub(super) access_key: String,
-    pub(super) secret_key: String,
+    pub(super) keys: Keys,
     pub(super) region: String,
     pub(super) service: &'static str,
 }
 
-/// Headers of a signed request.
-pub(super) struct Signed {
-    pub(super) date: String,
-    pub(super) authorization: String,
+/// What a signature adds to a request.
+struct Signed {
+    date: String,
+    authorization: String,
 }
 
 impl Signer {
-    /// Signs a request without query at an instant in milliseconds; `None` when the URL is none.
-    pub(super) fn sign(&self, url: &str, body: &[u8], at_ms: i64) -> Option<Signed> {
-        self.sign_as(FORM, url, body, at_ms)
+    /// Returns a signed request that posts a form to a URL without query, at an instant in milliseconds.
+    pub(super) fn post(&self, url: &str, form: &str, at_ms: i64) -> Rendered<Request> {
+        let signed = self.sign(FORM, url, form, at_ms);
+        let signed = signed.ok_or_else(|| fail("api_url is no URL"))?;
+        let request = Request::new(Method::POST, url, form.as_bytes().to_vec())
+            .with(CONTENT_TYPE, FORM.to_owned())
+            .with(HeaderName::from_static("x-amz-date"), signed.date)
+            .with(AUTHORIZATION, signed.authorization);
+        Ok(match self.keys.session_token.as_str() {
+            "" => request,
+            token => request.with(
+                HeaderName::from_static("x-amz-security-token"),
+                token.to_owned(),
+            ),
+        })
     }
 
-    fn sign_as(&self, content_type: &str, url: &str, body: &[u8], at_ms: i64) -> Option<Signed> {
+    fn sign(&self, content_type: &str, url: &str, form: &str, at_ms: i64) -> Option<Signed> {
         let (_, rest) = url.split_once("://")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let date = basic_date(at_ms);
         let day = date.get(..8)?;
-        let body = std::str::from_utf8(body).ok()?;
-        let canonical = format!(
-            "POST\n/{path}\n\ncontent-type:{content_type}\nhost:{host}\nx-amz-date:{date}\n\n{SIGNED_HEADERS}\n{}",
-            hash(body)
-        );
+        let mut headers = vec![
+            ("content-type", content_type),
+            ("host", host),
+            ("x-amz-date", &date),
+        ];
+        if !self.keys.session_token.is_empty() {
+            headers.push(("x-amz-security-token", &self.keys.session_token));
+        }
+        let lines = headers
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}\n"));
+        let lines: String = lines.collect();
+        let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+        let names = names.join(";");
+        let canonical = format!("POST\n/{path}\n\n{lines}\n{names}\n{}", hash(form));
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
         let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hash(&canonical));
-        let mut key = format!("AWS4{}", self.secret_key).into_bytes();
+        let mut key = format!("AWS4{}", self.keys.secret_key).into_bytes();
         for part in [day, &self.region, self.service, "aws4_request", &to_sign] {
             key = sign(&Key::new(HMAC_SHA256, &key), part.as_bytes())
                 .as_ref()
                 .to_vec();
         }
         let authorization = format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={SIGNED_HEADERS}, Signature={}",
-            self.access_key,
+            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={}",
+            self.keys.access_key,
             hex(&key)
         );
         Some(Signed {
@@ -77,16 +102,19 @@ mod tests {
     #[test]
     fn a_form_is_signed_as_amazon_signs_it() {
         let signer = Signer {
-            access_key: "AKIDEXAMPLE".to_owned(),
-            secret_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
+            keys: Keys {
+                access_key: "AKIDEXAMPLE".to_owned(),
+                secret_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
+                session_token: String::new(),
+            },
             region: "us-east-1".to_owned(),
             service: "service",
         };
         let signed = signer
-            .sign_as(
+            .sign(
                 "application/x-www-form-urlencoded",
                 "https://example.amazonaws.com/",
-                b"Param1=value1",
+                "Param1=value1",
                 1_440_938_160_000,
             )
             .unwrap();

@@ -2,7 +2,7 @@
 
 use super::world::{alert, body, notification, request, resolved, step};
 use crate::notification::{Notification, Outcome};
-use crate::receiver::exchange::{Answer, Step};
+use crate::receiver::exchange::{Answer, Request, Step};
 
 fn many(kind: &str, settings: &str, count: usize) -> Notification {
     let mut notification = notification(kind, settings);
@@ -482,7 +482,7 @@ fields: {customfield_1: {value: '{{ .Status }}'}}
         body: text.as_bytes().to_vec(),
         ..Answer::default()
     };
-    let said = |request: &crate::receiver::exchange::Request| {
+    let said = |request: &Request| {
         let text = String::from_utf8(request.body.clone()).unwrap();
         format!("{} {} {text}", request.method, request.url)
     };
@@ -560,4 +560,55 @@ fn sns_gets_a_signed_form() {
         .collect();
     assert_eq!(headers[1], "20260314T090507Z");
     assert!(headers[2].starts_with("AWS4-HMAC-SHA256 Credential=a/20260314/eu-west-1/sns/aws4_request, SignedHeaders=content-type;host;x-amz-date, Signature="));
+}
+
+#[test]
+fn sns_is_asked_with_the_keys_of_a_role() {
+    let settings = "topic_arn: arn:aws:sns:cn-north-1:1:t\nsigv4: {access_key: a, secret_key: s, role_arn: 'arn:aws:iam::1:role/r', external_id: x}\nmessage: m";
+    let Step::Send(asking, next) = step(&notification("sns", settings)) else {
+        panic!("the role is asked for")
+    };
+    assert_eq!(asking.url, "https://sts.cn-north-1.amazonaws.com.cn/");
+    assert_eq!(
+        String::from_utf8(asking.body.clone()).unwrap(),
+        "Action=AssumeRole&DurationSeconds=900&ExternalId=x&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr&RoleSessionName=promontory&Version=2011-06-15"
+    );
+    let headers = |request: &Request| -> Vec<String> {
+        let headers = request.headers.iter();
+        headers
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect()
+    };
+    let scope = "Credential=a/20260314/cn-north-1/sts/aws4_request, SignedHeaders=content-type;host;x-amz-date, ";
+    assert!(
+        headers(&asking)[2].contains(scope),
+        "{:?}",
+        headers(&asking)
+    );
+    let answer = Answer {
+        status: 200,
+        body: b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>S</SecretAccessKey>\n<SessionToken>T==</SessionToken></Credentials></AssumeRoleResult></AssumeRoleResponse>".to_vec(),
+        ..Answer::default()
+    };
+    let Step::Send(publishing, _) = next(&answer) else {
+        panic!("it is published")
+    };
+    assert_eq!(publishing.url, "https://sns.cn-north-1.amazonaws.com.cn/");
+    let scope = "Credential=A/20260314/cn-north-1/sns/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, ";
+    let sent = headers(&publishing);
+    assert!(sent[2].contains(scope), "{sent:?}");
+    assert_eq!(sent[3], "x-amz-security-token: T==");
+}
+
+#[test]
+fn a_role_without_keys_is_said_to_have_none() {
+    let settings = "topic_arn: arn:aws:sns:eu-west-1:1:t\nsigv4: {access_key: a, secret_key: s, role_arn: r, use_fips_sts_endpoint: true}\nmessage: m";
+    let Step::Send(asking, next) = step(&notification("sns", settings)) else {
+        panic!("the role is asked for")
+    };
+    assert_eq!(asking.url, "https://sts-fips.eu-west-1.amazonaws.com/");
+    let Step::Done(Outcome::GiveUp(failure)) = next(&Answer::default()) else {
+        panic!("nothing is sent")
+    };
+    assert!(failure.reason.contains("AssumeRole"), "{failure}");
 }
