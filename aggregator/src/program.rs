@@ -392,35 +392,49 @@ const INGEST: &[Setting] = &[
 ];
 
 /// How the tools reach a running aggregator.
-const SERVER: &[Setting] = &[
+const SERVER_URL: Setting = Setting {
+    name: "url",
+    kind: Kind::Text,
+    default: Some("http://127.0.0.1:9090"),
+    value_name: "URL",
+    help: "The aggregator's HTTP address.",
+};
+
+const HTTP_USER: Setting = Setting {
+    name: "http.user",
+    kind: Kind::Text,
+    default: None,
+    value_name: "USER",
+    help: "User for basic authentication.",
+};
+
+const HTTP_PASSWORD: Setting = Setting {
+    name: "http.password",
+    kind: Kind::Secret,
+    default: None,
+    value_name: "PASSWORD",
+    help: "Password for basic authentication; better given by its environment variable.",
+};
+
+const TIMEOUT: Setting = Setting {
+    name: "timeout",
+    kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(86_400)),
+    default: Some("2m"),
+    value_name: "DURATION",
+    help: "How long to wait for the answer.",
+};
+
+const SERVER: &[Setting] = &[SERVER_URL, HTTP_USER, HTTP_PASSWORD, TIMEOUT];
+
+const BACKTEST_SERVER: &[Setting] = &[
     Setting {
-        name: "url",
-        kind: Kind::Text,
-        default: Some("http://127.0.0.1:9090"),
-        value_name: "URL",
-        help: "The aggregator's HTTP address.",
-    },
-    Setting {
-        name: "http.user",
-        kind: Kind::Text,
         default: None,
-        value_name: "USER",
-        help: "User for basic authentication.",
+        help: "The HTTP address of an aggregator that runs: its history is replayed, and no data folder is looked at. What --chunk reads at once has to fit into what a query there may take (--query.max-samples, --query.max-memory).",
+        ..SERVER_URL
     },
-    Setting {
-        name: "http.password",
-        kind: Kind::Secret,
-        default: None,
-        value_name: "PASSWORD",
-        help: "Password for basic authentication; better given by its environment variable.",
-    },
-    Setting {
-        name: "timeout",
-        kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(86_400)),
-        default: Some("2m"),
-        value_name: "DURATION",
-        help: "How long to wait for the answer.",
-    },
+    HTTP_USER,
+    HTTP_PASSWORD,
+    TIMEOUT,
 ];
 
 const QUERY_COMMAND: &[Setting] = &[
@@ -1084,9 +1098,9 @@ const BACKTEST: &[Setting] = &[
 fn backtest() -> Program {
     Program {
         name: "backtest",
-        about: "Says who would have been told what and when: replays the history in a data folder that no process uses through rules, grouping, inhibition, silences and routing. Nothing is sent, and nothing is written. Ends with 0 when it is done, with 2 when it cannot be.",
-        examples: "# What a new rule file would have meant in the last week\npromontory backtest --rules new.yml --alertmanager-config alertmanager.yml --storage.path /var/lib/promontory\n# What changes when it takes the place of the old one\npromontory backtest --rules new.yml --diff old.yml --storage.path /var/lib/promontory",
-        settings: vec![BACKTEST, &[STORAGE_PATH], OUTPUT],
+        about: "Says who would have been told what and when: replays the history in a data folder that no process uses, or of an aggregator that runs (--url), through rules, grouping, inhibition, silences and routing. Nothing is sent, and nothing is written. Ends with 0 when it is done, with 2 when it cannot be.",
+        examples: "# What a new rule file would have meant in the last week\npromontory backtest --rules new.yml --alertmanager-config alertmanager.yml --storage.path /var/lib/promontory\n# What changes when it takes the place of the old one\npromontory backtest --rules new.yml --diff old.yml --storage.path /var/lib/promontory\n# The same from the history of an aggregator that runs\npromontory backtest --rules new.yml --diff old.yml --url http://monitor.example:9090",
+        settings: vec![BACKTEST, &[STORAGE_PATH], BACKTEST_SERVER, OUTPUT],
         ..Program::default()
     }
 }

@@ -1,6 +1,7 @@
 //! Whole systems of real processes, on good days and bad ones.
 
 mod alertmanager;
+mod backtest;
 mod blocked_udp;
 mod comparison;
 mod first_minute;

@@ -177,6 +177,7 @@ impl Api {
             Route::Labels => self.labels(&form, asker).await,
             Route::LabelValues(name) => self.label_values(&name, &form, asker).await,
             Route::Metadata => self.metric_metadata(&form, asker).await,
+            Route::Samples => self.raw_samples(&form, asker).await,
             Route::Write => Ok(self.write(request).await),
             Route::Alertmanagers => Ok(self.alertmanagers()),
             Route::AlertHistory => self.alert_history(&form),

@@ -16,6 +16,7 @@ pub(crate) enum Route {
     Labels,
     LabelValues(String),
     Metadata,
+    Samples,
     Write,
     Agents,
     Rules,
@@ -72,6 +73,7 @@ impl Route {
             "series" => Some(Self::Series),
             "labels" => Some(Self::Labels),
             "metadata" => Some(Self::Metadata),
+            "samples" => Some(Self::Samples),
             "write" => Some(Self::Write),
             "alerts/history" => Some(Self::AlertHistory),
             "agents" => Some(Self::Agents),
@@ -109,6 +111,7 @@ impl Route {
             | Self::ParseQuery
             | Self::Exemplars
             | Self::Series
+            | Self::Samples
             | Self::Labels => &[Method::GET, Method::OPTIONS, Method::POST],
             Self::Healthy | Self::Ready => &[Method::GET, Method::HEAD, Method::OPTIONS],
             Self::Reload | Self::DeleteSeries | Self::CleanTombstones | Self::Snapshot => {
@@ -148,6 +151,7 @@ impl Route {
             Self::Labels => "/api/v1/labels",
             Self::LabelValues(_) => "/api/v1/label/:name/values",
             Self::Metadata => "/api/v1/metadata",
+            Self::Samples => "/api/v1/samples",
             Self::Write => "/api/v1/write",
             Self::Agents => "/api/v1/agents",
             Self::Rules => "/api/v1/rules",
@@ -187,6 +191,7 @@ impl Route {
             | Self::Labels
             | Self::LabelValues(_)
             | Self::Metadata
+            | Self::Samples
             | Self::TsdbStatus
             | Self::TsdbBlocks
             | Self::DeleteSeries

@@ -1,6 +1,7 @@
 //! `promontory backtest`: who would have been told what and when.
 
-use std::cell::RefCell;
+mod history;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,14 +14,13 @@ use backtest::{
 };
 use clock::{Clock as _, SystemClock};
 use config::Settings;
-use model::{Labels, LabelsBuilder, Matcher, TimeRange, TimestampMs, Value};
+use model::{Labels, LabelsBuilder, TimeRange, TimestampMs};
 use promql::{Engine, EngineConfig};
 use rules::{FileOptions, RuleFile, glob};
 use serde_json::{Value as Json, json};
-use tsdb::{Damage, Offline};
 
+use self::history::Source;
 use super::table::Table;
-use super::tsdb::open_folder;
 use crate::alerting_service::local_zone;
 use crate::terminal;
 
@@ -50,9 +50,9 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!ours.is_empty(), "--rules names no file");
     let other = rule_files("diff", settings.texts("diff"))?;
     let is_json = settings.text("output") == "json";
-    let folder = Folder::open(settings.path("storage.path"))?;
+    let source = Source::of(settings)?;
     let plan = plan(settings, ours)?;
-    let found = replay(settings, plan.clone(), &folder, "rules")?;
+    let found = replay(settings, plan.clone(), source.history(), "rules")?;
     if !is_json {
         show_notifications(&found);
     }
@@ -63,10 +63,10 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             files: other,
             ..plan
         };
-        let other = replay(settings, plan, &folder, "other rules")?;
+        let other = replay(settings, plan, source.history(), "other rules")?;
         Some(Difference::of(&found.episodes, &other.episodes))
     };
-    for damage in folder.damages.borrow().iter() {
+    for damage in source.damages() {
         terminal::complain(&format!("damaged: {damage}"));
     }
     if is_json {
@@ -162,43 +162,6 @@ fn silences(path: Option<&Path>) -> anyhow::Result<Vec<SilenceRequest>> {
     api::read_silences(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
 }
 
-/// A data folder that nobody uses, and what was damaged in it.
-#[derive(Debug)]
-struct Folder {
-    offline: Offline,
-    damages: RefCell<Vec<Damage>>,
-}
-
-impl Folder {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self {
-            offline: open_folder(path)?,
-            damages: RefCell::default(),
-        })
-    }
-}
-
-impl History for Folder {
-    fn read(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        visit: &mut dyn FnMut(&Labels, TimestampMs, &Value),
-    ) -> Result<(), String> {
-        let summary = self.offline.dump(matcher_sets, range, &mut |sample| {
-            visit(sample.labels, sample.at, sample.value);
-        });
-        let summary = summary.map_err(|error| error.to_string())?;
-        let mut damages = self.damages.borrow_mut();
-        for damage in summary.damages {
-            if !damages.contains(&damage) {
-                damages.push(damage);
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What a replay has found.
 #[derive(Debug, Default)]
 struct Found {
@@ -211,7 +174,12 @@ struct Found {
     failures: u64,
 }
 
-fn replay(settings: &Settings, plan: Plan, folder: &Folder, what: &str) -> anyhow::Result<Found> {
+fn replay(
+    settings: &Settings,
+    plan: Plan,
+    history: &dyn History,
+    what: &str,
+) -> anyhow::Result<Found> {
     let engine = Engine::new(EngineConfig {
         subquery_step: settings.duration(INTERVAL),
         ..EngineConfig::default()
@@ -234,7 +202,7 @@ fn replay(settings: &Settings, plan: Plan, folder: &Folder, what: &str) -> anyho
             progress.read
         ));
     };
-    let done = backtest.run(folder, told, progress);
+    let done = backtest.run(history, told, progress);
     terminal::progress(&"");
     done?;
     for group in backtest.groups() {

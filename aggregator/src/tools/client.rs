@@ -57,30 +57,26 @@ impl Caller {
         self.data(|client| async move { client.post_form(path, form).await })
     }
 
+    /// Posts a form whose answer is no JSON, unless it is refused.
+    pub(super) fn post_for_bytes(&self, path: &str, form: &Form) -> anyhow::Result<Reply> {
+        let reply = self.reply(|client| async move { client.post_form(path, form).await })?;
+        if reply.status.is_success() {
+            return Ok(reply);
+        }
+        let refusal = self.parse(&reply)?;
+        anyhow::bail!("{}: {}", self.0.target(), text(&refusal, "error"));
+    }
+
     /// Returns the `data` of an answer, or the error that it holds.
     fn data<F: Future<Output = Result<Reply, ClientError>>>(
         &self,
         call: impl FnOnce(Client) -> F,
     ) -> anyhow::Result<Value> {
-        let runtime = runtime::multi_thread("promontory-tool", 1, runtime::BLOCKING_THREADS)?;
-        let reply = runtime.block_on(call(self.0.clone()))?;
-        let target = self.0.target();
-        if reply.status == http_shell::StatusCode::UNAUTHORIZED {
-            anyhow::bail!("{target} asks for a user and a password: --http.user, --http.password");
-        }
-        let mut answer: Value = serde_json::from_slice(&reply.body).with_context(|| {
-            let text = String::from_utf8_lossy(&reply.body);
-            let text: String = text.trim().chars().take(200).collect();
-            format!(
-                "{target} did not answer as an aggregator does ({}: {text})",
-                reply.status
-            )
-        })?;
+        let mut answer = self.parse(&self.reply(call)?)?;
         if answer["status"] != "success" {
-            let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
             return Err(Refused {
-                kind: text("errorType"),
-                message: text("error"),
+                kind: text(&answer, "errorType"),
+                message: text(&answer, "error"),
             }
             .into());
         }
@@ -96,4 +92,33 @@ impl Caller {
         }
         Ok(answer["data"].take())
     }
+
+    fn reply<F: Future<Output = Result<Reply, ClientError>>>(
+        &self,
+        call: impl FnOnce(Client) -> F,
+    ) -> anyhow::Result<Reply> {
+        let runtime = runtime::multi_thread("promontory-tool", 1, runtime::BLOCKING_THREADS)?;
+        let reply = runtime.block_on(call(self.0.clone()))?;
+        if reply.status == http_shell::StatusCode::UNAUTHORIZED {
+            let target = self.0.target();
+            anyhow::bail!("{target} asks for a user and a password: --http.user, --http.password");
+        }
+        Ok(reply)
+    }
+
+    fn parse(&self, reply: &Reply) -> anyhow::Result<Value> {
+        serde_json::from_slice(&reply.body).with_context(|| {
+            let text = String::from_utf8_lossy(&reply.body);
+            let text: String = text.trim().chars().take(200).collect();
+            format!(
+                "{} did not answer as an aggregator does ({}: {text})",
+                self.0.target(),
+                reply.status
+            )
+        })
+    }
+}
+
+fn text(answer: &Value, key: &str) -> String {
+    answer[key].as_str().unwrap_or_default().to_owned()
 }
