@@ -9,7 +9,8 @@ use model::TimestampMs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::processes::{
-    Aggregator, PATIENCE, Receivers, Relay, Service, Udp, free_port, get, post_body, wait_until,
+    Aggregator, PATIENCE, Receivers, Relay, Service, Signal, Udp, free_port, get, post_body,
+    wait_until,
 };
 
 const ROUTE: &str = "route: {receiver: all, group_by: [alertname], group_wait: 50ms, group_interval: 200ms, repeat_interval: 1h}\n";
@@ -21,7 +22,7 @@ struct Pair {
     second: Aggregator,
     relay: Option<Relay>,
     receivers: Receivers,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Pair {
@@ -36,28 +37,31 @@ impl Pair {
         let url = receivers.url(Service::Webhook);
         let alerting =
             format!("{ROUTE}receivers: [{{name: all, webhook_configs: [{{url: '{url}'}}]}}]\n");
-        let alerting = write("alertmanager.yml", &alerting);
-        let common = |name| {
-            let mut flags = vec!["--alertmanager.config-file", &*alerting];
+        let (first, second) = (
+            write("first.yml", &alerting),
+            write("second.yml", &alerting),
+        );
+        let common = |name, alerting| {
+            let mut flags = vec!["--alertmanager.config-file", alerting];
             flags.extend(["--cluster.peer-name", name]);
             flags.extend(["--cluster.peer-timeout", "6s"]);
             flags.extend(["--cluster.settle-timeout", "3s"]);
             flags
         };
         let listens = format!("127.0.0.1:{}", free_port());
-        let flags = [common("first"), vec!["--cluster.listen-address", &listens]].concat();
-        let first = Aggregator::new(&flags);
+        let place = vec!["--cluster.listen-address", &*listens];
+        let first = Aggregator::new(&[common("first", &*first), place].concat());
         let token = write("token", &first.token(&["--peer"]));
         let relay = Relay::to(&listens, Udp::Forwarded);
         let address = relay.address();
         let dials = vec!["--cluster.peer", &*address, "--cluster.token-file", &token];
-        let second = Aggregator::new(&[common("second"), dials].concat());
+        let second = Aggregator::new(&[common("second", &*second), dials].concat());
         let pair = Self {
             first,
             second,
             relay: Some(relay),
             receivers,
-            _folder: folder,
+            folder,
         };
         pair.await_link(1.0);
         pair
@@ -248,6 +252,31 @@ fn a_pair_that_is_cut_tells_twice_and_says_so() {
             1.0,
         );
     }
+}
+
+#[test]
+fn configurations_that_differ_are_told_by_both() {
+    let mut pair = Pair::start();
+    let (first, second) = (
+        pair.folder.path().join("first.yml"),
+        pair.folder.path().join("second.yml"),
+    );
+    let other = fs::read_to_string(&second).expect("a file");
+    let other = other.replace("group_wait", "send_resolved_suppressed: false, group_wait");
+    let await_differs = |pair: &Pair, value: f64| {
+        for aggregator in pair.both() {
+            await_metric(aggregator, "promontory_alerting_peer_config_differs", value);
+        }
+    };
+    fs::write(&second, &other).expect("a file");
+    pair.second.process().signal(Signal::HUP);
+    await_differs(&pair, 1.0);
+    let warning = "another configuration of alerting";
+    pair.first.process().await_line(warning);
+    pair.second.process().await_line(warning);
+    fs::write(&first, &other).expect("a file");
+    pair.first.process().signal(Signal::HUP);
+    await_differs(&pair, 0.0);
 }
 
 #[test]
