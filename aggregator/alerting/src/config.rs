@@ -3,6 +3,16 @@
 //! Whatever that refuses is refused, in its words, but all mistakes at once and with their places. What it inherits is resolved: a
 //! [`Route`] knows all that holds for it, an [`Integration`] what it takes over from `global`. Paths of files are complete; secrets in
 //! files are read when they are used.
+//!
+//! A few fields are ours. Alertmanager itself, and amtool where it is given the file, refuse them; where amtool asks us for the
+//! configuration, they stand in comments ([`shown`]).
+//!
+//! | field | of | default | |
+//! |---|---|---|---|
+//! | `recurring_silences` | the configuration | none | list of `name`, `matchers`, `time_intervals` (names of such), `comment`: alerts that match are silenced in these times |
+//! | `repeat_interval_max` | a route, inherited | `repeat_interval` | while nothing changes, each repeat comes after twice the time, at last after this |
+//! | `send_resolved_suppressed` | a route, inherited | true | whether the end of an alert is told that was told of before it was silenced or inhibited |
+//! | `style` | `slack_configs`, `msteamsv2_configs` | `plain` | `rich`: a message with colours, facts and buttons |
 
 mod http;
 mod integration;

@@ -224,6 +224,71 @@ fn amtool_says_of_us_what_it_says_of_alertmanager() {
     println!("{} commands", ours.len());
 }
 
+/// Fields of ours are none of amtool's business, and what they mean is shown in its words.
+#[test]
+fn amtool_works_with_what_is_ours() {
+    if !is_installed() {
+        println!("{SKIPPED}");
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let config = folder.path().join("alertmanager.yml");
+    let text = "
+route:
+  receiver: ops
+  repeat_interval_max: 1d
+  send_resolved_suppressed: false
+  routes: [{matchers: [team=db], receiver: db}]
+receivers:
+- {name: ops}
+- {name: db, slack_configs: [{api_url: 'http://127.0.0.1:1/', channel: c, style: rich}]}
+time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', end_time: '24:00'}]}]}]
+recurring_silences: [{name: quiet, matchers: [severity=info], time_intervals: [always], comment: never at night}]
+";
+    fs::write(&config, text).expect("a file");
+    let aggregator =
+        Aggregator::new(&["--alertmanager.config-file", &config.display().to_string()]);
+    let url = aggregator.url();
+    let run = |arguments: &[&str]| {
+        let output = amtool(&url, arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = text(&output.stdout);
+        if output.status.success() {
+            Ok(said)
+        } else {
+            Err(format!("{said}{}", text(&output.stderr)))
+        }
+    };
+    let good =
+        |arguments: &[&str]| run(arguments).unwrap_or_else(|why| panic!("{arguments:?} {why}"));
+    assert!(good(&["config", "show"]).contains("recurring_silences"));
+    assert!(good(&["config", "routes", "show"]).contains("receiver: db"));
+    assert_eq!(good(&["config", "routes", "test", "team=db"]).trim(), "db");
+    good(&["alert", "add", "Loud", "severity=page"]);
+    good(&["alert", "add", "Quiet", "severity=info"]);
+    let silenced = good(&["alert", "query", "--silenced"]);
+    assert!(
+        silenced.contains("Quiet") && !silenced.contains("Loud"),
+        "{silenced}"
+    );
+    let silences = good(&["-o", "json", "silence", "query"]);
+    let silences: Value = serde_json::from_str(&silences).expect("JSON");
+    let [silence] = &silences.as_array().expect("a list")[..] else {
+        panic!("{silences}")
+    };
+    assert_eq!(silence["comment"], "never at night");
+    assert_eq!(silence["createdBy"], "recurring_silences: quiet");
+    let id = silence["id"].as_str().expect("a name");
+    for arguments in [
+        &["silence", "expire", id][..],
+        &["silence", "update", "--duration=1h", id],
+    ] {
+        let refused = run(arguments).expect_err("it is of the file");
+        assert!(refused.contains("recurring_silences"), "{refused}");
+    }
+    assert!(good(&["alert", "query", "--silenced"]).contains("Quiet"));
+}
+
 #[test]
 fn files_and_routes_are_judged_as_by_amtool() {
     if !is_installed() {
