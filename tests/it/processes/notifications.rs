@@ -162,8 +162,8 @@ impl Storm {
             }
             aggregator.kill();
             drop(trap);
-            // What the dead have sent is still read.
-            pause(STEP);
+            // What the dead have sent is still taken, however busy the machine is.
+            receivers.await_idle();
             deaths.push(now());
             aggregator.start();
         }

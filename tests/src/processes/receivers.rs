@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,7 +15,8 @@ use clock::Monotonic;
 use fastrand::Rng;
 use serde_json::Value;
 
-use super::waiting::now;
+use super::http::get;
+use super::waiting::{PATIENCE, now, wait_until};
 
 /// The longest request that is read.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -95,6 +96,8 @@ struct Shared {
     trap: Mutex<Option<Jaws>>,
     /// Draws the fate of requests; `None`: all are taken.
     moods: Mutex<Option<Rng>>,
+    /// Connections that are served.
+    served: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -135,7 +138,11 @@ impl Receivers {
                     break;
                 }
                 let shared = Arc::clone(&serving);
-                thread::spawn(move || shared.serve(stream));
+                shared.served.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    shared.serve(stream);
+                    shared.served.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Self {
@@ -154,6 +161,19 @@ impl Receivers {
     pub fn taken_since(&self, from: usize) -> Vec<TakenRequest> {
         let taken = lock(&self.shared.taken);
         taken.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// Waits until every request that was sent before this call is taken, or is not.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    #[track_caller]
+    pub fn await_idle(&self) {
+        // Connections are accepted in their order: once this one is answered, all earlier ones are served, or were.
+        drop(get(&self.address.to_string(), "/nobody"));
+        wait_until(PATIENCE, "all requests to be over", || {
+            (self.shared.served.load(Ordering::SeqCst) == 0).then_some(())
+        });
     }
 
     /// Lets about one request in six fail: with 500, with 429, or by a connection that ends. `None`: no more.
