@@ -59,6 +59,8 @@ pub struct Group {
     waves: Vec<Vec<usize>>,
     /// Series of rules that are no more, to be ended.
     abandoned: Vec<Labels>,
+    /// When it was loaded first, in whichever run.
+    pub(crate) known_since: TimestampMs,
     /// When it was evaluated last, in this run or, until the first of it, in the one before.
     seen_at: Option<TimestampMs>,
     /// When `seen_at` was kept.
@@ -114,6 +116,7 @@ impl Group {
             rules: spec.rules.into_iter().map(Rule::new).collect(),
             waves: by_wave.into_values().collect(),
             abandoned: Vec::new(),
+            known_since: TimestampMs(0),
             seen_at: None,
             seen_kept: None,
             is_restored: false,
@@ -145,6 +148,11 @@ impl Group {
     /// Returns the first time after `now` at which the group is to be evaluated.
     pub fn due_after(&self, now: TimestampMs) -> TimestampMs {
         self.due_before(now).saturating_add(self.interval)
+    }
+
+    /// Returns the first time at which the group was to be evaluated, in whichever run.
+    pub(crate) fn first_due(&self) -> TimestampMs {
+        self.due_after(TimestampMs(self.known_since.0.saturating_sub(1)))
     }
 
     /// Returns the first evaluation that looks at `at` or later as its present.

@@ -3,9 +3,10 @@
 //! 1. The store tells of spans of which late rows came; what lies too far back is dropped, the rest is **owed**, and kept, so that a crash
 //!    forgets none of it. More spans than [`Spans::MOST`] become fewer and longer ones.
 //! 2. When no more have come for a while, or the first has waited for long, a [`LatePass`] takes all that is owed. It goes through the times
-//!    at which groups were evaluated, in their order over all groups, and evaluates a group again where it looks at an owed span, at what
-//!    another group has corrected, or goes on from what it has corrected itself (stale marks, alerts). So groups that read what others
-//!    record come behind them, and where nothing is corrected any more nothing is evaluated.
+//!    at which groups were evaluated, or would have been had nobody been away, in their order over all groups. It evaluates a group again where
+//!    it looks at an owed span and has missed the rows ([`Owing::missed_until`]), looks at what another group has corrected, or goes on from
+//!    what it has corrected itself (stale marks, alerts). So groups that read what others record come behind them, and where nothing is
+//!    corrected any more nothing is evaluated. Of the time before a group was loaded first there is nothing to correct.
 //! 3. Where a group has come to its last evaluation, the live one goes on from there.
 //!
 //! The pass is walked step by step, one evaluation of a group each, by whoever sees to its pace. One that is cut short, by a crash or an
@@ -26,7 +27,7 @@ use std::time::Duration;
 use model::{Matcher, Spans, TimeRange, TimestampMs};
 use promql::{ParserOptions, Reach};
 
-pub(crate) use self::account::Account;
+pub(crate) use self::account::{Account, Owing};
 use crate::alert::AlertSink;
 use crate::dependencies::Reads;
 use crate::group::{Again, Group};
@@ -80,7 +81,7 @@ pub struct LateCounts {
 /// A walk through the past.
 pub struct LatePass {
     account: Arc<Account>,
-    spans: Spans,
+    owing: Owing,
     members: Vec<Member>,
     settings: Arc<Settings>,
     sink: Arc<dyn AlertSink>,
@@ -108,7 +109,7 @@ struct Member {
 impl LatePass {
     /// Returns a walk for these spans through all groups.
     pub(crate) fn new(
-        (account, spans): (Arc<Account>, Spans),
+        (account, owing): (Arc<Account>, Owing),
         groups: Vec<(Arc<Entry>, Group)>,
         settings: Arc<Settings>,
         sink: Arc<dyn AlertSink>,
@@ -117,7 +118,7 @@ impl LatePass {
         let reads: Vec<Vec<Reads>> = (groups.iter())
             .map(|(_, group)| group.reads(parser))
             .collect();
-        let start = spans.as_slice().first().map(|first| first.start);
+        let start = owing.spans.as_slice().first().map(|first| first.start);
         let readers = |index: usize| {
             let may = |(other, (_, writer)): (usize, &(Arc<Entry>, Group))| {
                 (other != index && writer.may_feed(&reads[index])).then_some(other)
@@ -129,7 +130,8 @@ impl LatePass {
             let reach = group.reach(settings.late.lookback);
             let first = start.map_or(TimestampMs::MAX, |start| {
                 let sees = reach.map_or(start, |reach| reach.first_to_see(start));
-                group.first_looking_at(sees.min(start))
+                let first = group.first_looking_at(sees.min(start));
+                first.max(group.first_due())
             });
             Member {
                 entry,
@@ -145,7 +147,7 @@ impl LatePass {
         Self {
             members: groups.into_iter().zip(read).map(member).collect(),
             account,
-            spans,
+            owing,
             settings,
             sink,
             counts: LateCounts::default(),
@@ -183,7 +185,8 @@ impl LatePass {
         let corrected = |other: &usize| &self.members[*other].corrected;
         member.reach.map(around).is_some_and(|seen| {
             let mut corrected = member.reads.iter().map(corrected);
-            self.spans.overlap(seen) || corrected.any(|spans| spans.overlap(seen))
+            let missed = at <= self.owing.missed_until && self.owing.spans.overlap(seen);
+            missed || corrected.any(|spans| spans.overlap(seen))
         })
     }
 
@@ -192,7 +195,8 @@ impl LatePass {
         let member = &self.members[index];
         let before = at.saturating_sub(member.group.interval());
         let stored = member.group.looks_at(before);
-        member.is_disturbed || self.spans.overlap(TimeRange::new(stored, stored))
+        let spans = &self.owing.spans;
+        member.is_disturbed || spans.overlap(TimeRange::new(stored, stored))
     }
 
     fn evaluate(
@@ -278,7 +282,7 @@ impl Recorder for Announcing<'_> {
 impl fmt::Debug for LatePass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LatePass")
-            .field("spans", &self.spans)
+            .field("owing", &self.owing)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }

@@ -35,6 +35,14 @@ struct Loaded {
     abandoned: Vec<Labels>,
 }
 
+impl Loaded {
+    /// Returns the last time as of which an evaluation has begun, or may have.
+    fn begun_until(&self) -> TimestampMs {
+        let begun = self.groups.values().map(|entry| entry.begun_until());
+        begun.max().unwrap_or(TimestampMs::MIN)
+    }
+}
+
 /// A group and when it is evaluated. Where both are locked, what is shown is first.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -49,6 +57,12 @@ struct Shown {
     /// When it is to be evaluated next.
     next: TimestampMs,
     is_running: bool,
+}
+
+impl Shown {
+    fn begun_until(&self) -> TimestampMs {
+        self.next.saturating_sub(self.view.interval)
+    }
 }
 
 /// A group that is to be evaluated.
@@ -107,18 +121,25 @@ impl Rules {
         let _loading = lock(&self.loading);
         let database = self.database.as_deref();
         let mut kept = database.map(Kept::read).transpose()?.unwrap_or_default();
-        self.late.take_on(&kept.owed, now);
+        let begun = self.loaded().begun_until();
+        self.late.take_on(&kept.owed, begun.max(now), now);
         // Not locked meanwhile: an evaluation may take long, and others want to see what there is.
         let mut before = self.loaded().groups.clone();
         let mut groups = BTreeMap::new();
         let mut known = BTreeSet::new();
+        let mut new = Vec::new();
         for mut group in self.fresh(files, &settings) {
-            known.insert(group_id(group.key()));
+            let id = group_id(group.key());
+            known.insert(id);
             known.extend(group.rule_ids());
+            group.known_since = kept.since.get(&id).copied().unwrap_or_else(|| {
+                new.push(id);
+                now
+            });
             let next = match before.remove(group.key()) {
                 Some(entry) => take_over(&mut group, &entry, now),
                 None => {
-                    let seen = kept.seen.remove(&group_id(group.key()));
+                    let seen = kept.seen.remove(&id);
                     group.restore(seen, &mut kept.alerts);
                     group.due_after(now)
                 }
@@ -134,10 +155,11 @@ impl Rules {
         loaded.abandoned.extend(abandoned);
         loaded.settings = Arc::new(settings);
         drop(loaded);
-        match database {
-            Some(database) => kept.forget_others(database, |id| known.contains(&id)),
-            None => Ok(()),
-        }
+        let Some(database) = database else {
+            return Ok(());
+        };
+        kept.forget_others(database, |id| known.contains(&id))?;
+        state::write_since(database, &new, now)
     }
 
     /// Returns the groups of files, as if they had never been evaluated.
@@ -242,14 +264,17 @@ impl Rules {
         }
     }
 
-    /// Notes that rows have come late: what rules made of these spans is to be made again, as far as [`LateSettings::back`](crate::LateSettings)
-    /// goes. It is kept until that is done.
+    /// Notes that rows have come late, which questions that are asked from now on find: what rules made of these spans before is to be made
+    /// again, as far as [`LateSettings::back`](crate::LateSettings) goes. It is kept until that is done.
     pub fn note_late(&self, spans: &Spans, now: TimestampMs) {
-        let back = self.loaded().settings.late.back;
+        let (back, begun) = {
+            let loaded = self.loaded();
+            (loaded.settings.late.back, loaded.begun_until())
+        };
         if spans.is_empty() || back.is_zero() {
             return;
         }
-        self.late.add(spans, now.saturating_sub(back), now);
+        self.late.add(spans, begun, now.saturating_sub(back), now);
     }
 
     /// Returns a pass through what is owed, if it is time for one; it is to be given back to [`end_late`](Self::end_late). Waits for
@@ -260,7 +285,7 @@ impl Rules {
             let entries: Vec<Arc<Entry>> = loaded.groups.values().map(Arc::clone).collect();
             (Arc::clone(&loaded.settings), entries)
         };
-        let spans = self.late.begin(now, &settings.late)?;
+        let owing = self.late.begin(now, &settings.late)?;
         let afresh = |entry: Arc<Entry>| {
             let group = lock(&entry.group).as_ref().map(Group::afresh)?;
             Some((entry, group))
@@ -268,7 +293,7 @@ impl Rules {
         let groups = entries.into_iter().filter_map(afresh).collect();
         let (account, sink) = (Arc::clone(&self.late), Arc::clone(&self.sink));
         Some(LatePass::new(
-            (account, spans),
+            (account, owing),
             groups,
             settings,
             sink,
@@ -280,7 +305,8 @@ impl Rules {
     /// another one, or one whose groups have been replaced meanwhile, is owed as it was. Waits for evaluations under way.
     pub fn end_late(&self, pass: &LatePass, is_done: bool, now: TimestampMs) {
         let is_done = is_done && pass.entries().all(|entry| self.keep_learned(entry));
-        self.late.end(pass.counts(), is_done, now);
+        let begun = self.loaded().begun_until();
+        self.late.end(pass.counts(), is_done, begun, now);
     }
 
     /// Writes what a group has learned; returns whether there is the group still.
@@ -325,10 +351,15 @@ impl Entry {
 }
 
 impl Entry {
+    /// Returns the last time as of which the group has been evaluated in the ordinary way, or is being, or would have been.
+    fn begun_until(&self) -> TimestampMs {
+        lock(&self.shown).begun_until()
+    }
+
     /// Returns the last time at which the group was, or would have been, evaluated in the ordinary way.
     pub(crate) fn evaluated_until(&self) -> TimestampMs {
         let shown = lock(&self.shown);
-        let last = shown.next.saturating_sub(shown.view.interval);
+        let last = shown.begun_until();
         if shown.is_running {
             last.saturating_sub(shown.view.interval)
         } else {
@@ -340,7 +371,7 @@ impl Entry {
     /// it was. Of a group that is no more nobody goes on.
     pub(crate) fn learn(&self, truth: &Group, at: TimestampMs) -> bool {
         let shown = lock(&self.shown);
-        let is_last = !shown.is_running && shown.next.saturating_sub(shown.view.interval) == at;
+        let is_last = !shown.is_running && shown.begun_until() == at;
         if is_last && let Some(group) = lock(&self.group).as_mut() {
             group.learn(truth);
         }

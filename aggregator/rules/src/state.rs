@@ -7,7 +7,8 @@
 //! Table `rule-alerts`: key = rule (16 bytes) and alert (16 bytes), both hashes; value = version (1), state (0 inactive, 1 pending,
 //! 2 firing), value (8 bytes, bits of the double), five times (8 bytes each: active, fired, resolved, keeps firing since, told; the
 //! smallest number where there is none), labels and annotations, each as a count (4 bytes) and as many pairs of texts, each text with
-//! its length (4 bytes) before it. Table `rule-groups`: key = group (16 bytes); value = version (1) and the time (8 bytes). Table `rule-late`:
+//! its length (4 bytes) before it. Table `rule-groups`: key = group (16 bytes); value = version (1) and the time (8 bytes). Table
+//! `rule-since`: the same, with the time at which the group was loaded first. Table `rule-late`:
 //! key = `owed`; value = version (1), then start and end (8 bytes each) of each span for which rules are still to be evaluated again: late rows
 //! came of it, or a pass under way corrects it. All numbers are little-endian. A record of another version, or one that does not read, is left out and reported.
 
@@ -21,6 +22,7 @@ use crate::group::{Change, GroupId, RuleId};
 
 const ALERTS: &str = "rule-alerts";
 const GROUPS: &str = "rule-groups";
+const SINCE: &str = "rule-since";
 const LATE: &str = "rule-late";
 const OWED: &[u8] = b"owed";
 const VERSION: u8 = 1;
@@ -34,6 +36,8 @@ const NEVER: i64 = i64::MIN;
 pub(crate) struct Kept {
     pub(crate) alerts: HashMap<RuleId, Vec<Alert>>,
     pub(crate) seen: HashMap<GroupId, TimestampMs>,
+    /// When groups were loaded first.
+    pub(crate) since: HashMap<GroupId, TimestampMs>,
     pub(crate) owed: Spans,
     /// The keys of all records.
     keys: Vec<(&'static str, Vec<u8>)>,
@@ -43,7 +47,7 @@ impl Kept {
     /// Reads everything.
     pub(crate) fn read(database: &KeyValue) -> Result<Self, KeyValueError> {
         let mut kept = Self::default();
-        for table in [ALERTS, GROUPS] {
+        for table in [ALERTS, GROUPS, SINCE] {
             let mut after: Option<Vec<u8>> = None;
             loop {
                 let page = database.scan(table, &[], after.as_deref(), PAGE)?;
@@ -76,10 +80,10 @@ impl Kept {
         if reading.byte()? != VERSION {
             return None;
         }
-        if table == GROUPS {
-            self.seen.insert(id, TimestampMs(reading.number()?));
-        } else {
-            self.alerts.entry(id).or_default().push(reading.alert()?);
+        match table {
+            GROUPS => drop(self.seen.insert(id, TimestampMs(reading.number()?))),
+            SINCE => drop(self.since.insert(id, TimestampMs(reading.number()?))),
+            _ => self.alerts.entry(id).or_default().push(reading.alert()?),
         }
         Some(())
     }
@@ -122,14 +126,33 @@ pub(crate) fn write(database: &KeyValue, changes: &[Change]) -> Result<(), KeyVa
                     batch.put(ALERTS, &alert_key(*rule, *id), &record(alert))?;
                 }
                 Change::Seen(group, at) => {
-                    let mut value = vec![VERSION];
-                    value.extend(at.0.to_le_bytes());
-                    batch.put(GROUPS, &group.to_be_bytes(), &value)?;
+                    batch.put(GROUPS, &group.to_be_bytes(), &time_record(*at))?;
                 }
             }
         }
         Ok(())
     })
+}
+
+/// Writes that groups have been loaded first at `now`, as one transaction.
+pub(crate) fn write_since(
+    database: &KeyValue,
+    groups: &[GroupId],
+    now: TimestampMs,
+) -> Result<(), KeyValueError> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    database.write(|batch| {
+        (groups.iter())
+            .try_for_each(|group| batch.put(SINCE, &group.to_be_bytes(), &time_record(now)))
+    })
+}
+
+fn time_record(at: TimestampMs) -> Vec<u8> {
+    let mut value = vec![VERSION];
+    value.extend(at.0.to_le_bytes());
+    value
 }
 
 /// Writes what is owed.

@@ -1,7 +1,8 @@
 //! Late rows: which spans of the past have changed since somebody asked.
 //!
-//! For whoever makes something of the present that has to be made again when the past changes, as rules do. Noted as the log takes a batch,
-//! and by replay for what is not sealed yet, so that none is missed for a crash; whoever asks may hear of a span twice.
+//! For whoever makes something of the present that has to be made again when the past changes, as rules do. Noted once a batch is durable and
+//! on its way to the heads, and by replay for what is not sealed yet, so that none is missed for a crash; whoever asks may hear of a span
+//! twice.
 //!
 //! Spans only, whatever the series: a row has no names, and to look up those of its slots would cost as much as the row itself.
 
@@ -34,10 +35,15 @@ impl LateRows {
         }
     }
 
-    /// Notes what of a batch is late; `taken` are the bounds of time that it was taken with, which tell when it came.
-    pub(crate) fn note(&self, source: &LogSource, batch: &Batch, taken: TimeRange) {
+    /// Returns what of a batch is late; `taken` are the bounds of time that it was taken with, which tell when it came.
+    pub(crate) fn span_of(
+        &self,
+        source: &LogSource,
+        batch: &Batch,
+        taken: TimeRange,
+    ) -> Option<TimeRange> {
         if source.lane == Lane::Correction || self.config.except.contains(&source.agent) {
-            return;
+            return None;
         }
         let came = taken.end.saturating_sub(self.ahead_max);
         let after = match source.lane {
@@ -51,9 +57,13 @@ impl LateRows {
         for at in of_rows.chain(of_samples).filter(|at| late.contains(*at)) {
             span = TimeRange::new(span.start.min(at), span.end.max(at));
         }
-        if span.start <= span.end {
-            self.lock().add(span);
-        }
+        (span.start <= span.end).then_some(span)
+    }
+
+    /// Notes spans.
+    pub(crate) fn note(&self, spans: impl IntoIterator<Item = TimeRange>) {
+        let mut noted = self.lock();
+        spans.into_iter().for_each(|span| noted.add(span));
     }
 
     /// Returns what was noted since the last time.
@@ -104,7 +114,7 @@ mod tests {
             };
             // It came at 100 s; what is older than 20 s was refused.
             let taken = TimeRange::new(TimestampMs(20_000), TimestampMs(110_000));
-            late.note(&source, &batch, taken);
+            late.note(late.span_of(&source, &batch, taken));
             let spans = late.take();
             let spans = spans.as_slice().iter();
             spans

@@ -427,7 +427,7 @@ impl Replay<'_> {
             }
         }
         if new {
-            self.late.note(&source, &batch, taken);
+            self.late.note(self.late.span_of(&source, &batch, taken));
             self.report.batches += 1;
             self.report.samples += stored;
         }

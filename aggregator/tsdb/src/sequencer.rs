@@ -412,13 +412,19 @@ impl Sequencer {
         let position = self.next_position - 1;
         let mut by_shard: Vec<Vec<ShardItem>> = self.shards.iter().map(|_| Vec::new()).collect();
         let mut answers = Vec::with_capacity(group.items.len());
+        let mut late = Vec::new();
         for item in group.items {
             let Item::Batch(decided) = item else { continue };
             self.counters.batches_stored.add(1);
             self.counters.samples_stored.add(decided.stored);
             self.counters.refused(&decided.refused);
-            self.late
-                .note(&decided.source, &decided.batch, decided.taken);
+            let Decided {
+                source,
+                batch,
+                taken,
+                ..
+            } = &decided;
+            late.extend(self.late.span_of(source, batch, *taken));
             for (shard, item) in decided.items {
                 if let Some(items) = by_shard.get_mut(usize::from(shard)) {
                     items.push(item);
@@ -441,6 +447,8 @@ impl Sequencer {
             }
         }
         self.published.store(position, Ordering::Release);
+        // Behind that: who is told of them can wait for the shards to come to them.
+        self.late.note(late);
         for (done, outcome) in answers {
             done(outcome);
         }

@@ -280,9 +280,29 @@ impl Tsdb {
     }
 
     /// Returns the spans of which late rows have come ([`LateConfig`](crate::LateConfig)) since the last call, or since opening, with those
-    /// of all that opening had to replay; of any series. Queries that begin a moment later find the rows.
+    /// of all that opening had to replay; of any series. Waits until queries that begin later find the rows: some milliseconds, ten seconds
+    /// at most; what they do not find by then is told another time.
     pub fn take_late(&self) -> Spans {
-        self.late.take()
+        let late = self.late.take();
+        if late.is_empty() || self.catches_up() {
+            return late;
+        }
+        self.late.note(late.as_slice().iter().copied());
+        Spans::default()
+    }
+
+    /// Waits until views show all that was published before this call; returns whether they do.
+    fn catches_up(&self) -> bool {
+        let published = self.published.load(Ordering::Acquire);
+        let is_behind = || (self.shards.iter()).any(|shard| shard.view().1 < published);
+        // Shards are some milliseconds behind, unless one of them waits for a seal, or its thread is gone.
+        for _ in 0..CATCH_UP_LOOKS {
+            if !is_behind() {
+                return true;
+            }
+            thread::park_timeout(CATCH_UP_PAUSE);
+        }
+        false
     }
 
     /// Deletes the samples within `range` of all series that satisfy every matcher of any set (no set: of all series), as far as they came
@@ -441,15 +461,7 @@ impl Queryable for Tsdb {
     }
 
     fn catch_up(&self) {
-        let published = self.published.load(Ordering::Acquire);
-        let is_behind = || (self.shards.iter()).any(|shard| shard.view().1 < published);
-        // Shards are some milliseconds behind, unless one of them waits for a seal, or its thread is gone.
-        for _ in 0..CATCH_UP_LOOKS {
-            if !is_behind() {
-                return;
-            }
-            thread::park_timeout(CATCH_UP_PAUSE);
-        }
+        self.catches_up();
     }
 }
 

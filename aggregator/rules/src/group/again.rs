@@ -43,6 +43,7 @@ impl Group {
             rules: rules.collect(),
             waves: self.waves.clone(),
             abandoned: Vec::new(),
+            known_since: self.known_since,
             seen_at: None,
             seen_kept: None,
             is_restored: false,

@@ -27,6 +27,7 @@ impl Group {
         }
         (self.seen_at, self.seen_kept, self.is_restored) =
             (old.seen_at, old.seen_kept, old.is_restored);
+        self.known_since = old.known_since;
         (self.last, self.counts) = (old.last, old.counts);
     }
 

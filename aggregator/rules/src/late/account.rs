@@ -28,21 +28,27 @@ impl Account {
         }
     }
 
-    /// Takes on what was kept.
-    pub(crate) fn take_on(&self, kept: &Spans, now: TimestampMs) {
-        self.owed().add(kept, now);
+    /// Takes on what was kept; `missed_until` is as in [`Owing`].
+    pub(crate) fn take_on(&self, kept: &Spans, missed_until: TimestampMs, now: TimestampMs) {
+        self.owed().add(kept, missed_until, now);
     }
 
-    /// Adds spans, as far as they are not before `start`.
-    pub(crate) fn add(&self, spans: &Spans, start: TimestampMs, now: TimestampMs) {
+    /// Adds spans, as far as they are not before `start`; `missed_until` is as in [`Owing`].
+    pub(crate) fn add(
+        &self,
+        spans: &Spans,
+        missed_until: TimestampMs,
+        start: TimestampMs,
+        now: TimestampMs,
+    ) {
         let mut owed = self.owed();
-        owed.add(spans, now);
+        owed.add(spans, missed_until, now);
         owed.forget_before(start);
         self.keep(&owed.all());
     }
 
     /// Returns what a pass is to be for, if it is time.
-    pub(crate) fn begin(&self, now: TimestampMs, settings: &LateSettings) -> Option<Spans> {
+    pub(crate) fn begin(&self, now: TimestampMs, settings: &LateSettings) -> Option<Owing> {
         let mut owed = self.owed();
         owed.forget_before(now.saturating_sub(settings.back));
         owed.begin(now, settings)
@@ -64,10 +70,16 @@ impl Account {
         Ok(())
     }
 
-    /// Ends the pass under way; what one was for that was cut short is owed again.
-    pub(crate) fn end(&self, pass: LateCounts, is_done: bool, now: TimestampMs) {
+    /// Ends the pass under way; what one was for that was cut short is owed again, with `missed_until` as in [`Owing`].
+    pub(crate) fn end(
+        &self,
+        pass: LateCounts,
+        is_done: bool,
+        missed_until: TimestampMs,
+        now: TimestampMs,
+    ) {
         let mut owed = self.owed();
-        owed.end(pass, is_done, now);
+        owed.end(pass, is_done, missed_until, now);
         self.keep(&owed.all());
     }
 
@@ -96,11 +108,21 @@ impl Account {
     }
 }
 
+/// What a pass is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owing {
+    pub(crate) spans: Spans,
+    /// The last evaluation that may have begun before questions found the rows: those as of later times have seen them.
+    pub(crate) missed_until: TimestampMs,
+}
+
 /// What is owed.
 #[derive(Debug, Default)]
 struct Owed {
     /// What came since the pass under way began, if one is.
     waiting: Spans,
+    /// Of what is waiting: see [`Owing`].
+    missed_until: Option<TimestampMs>,
     /// When the first and the last of it came.
     came: Option<(TimestampMs, TimestampMs)>,
     /// What the pass under way is for.
@@ -110,9 +132,10 @@ struct Owed {
 
 impl Owed {
     /// Adds spans.
-    fn add(&mut self, spans: &Spans, now: TimestampMs) {
+    fn add(&mut self, spans: &Spans, missed_until: TimestampMs, now: TimestampMs) {
         if !spans.is_empty() {
             self.waiting.add_all(spans);
+            self.missed_until = self.missed_until.max(Some(missed_until));
             let first = self.came.map_or(now, |(first, _)| first);
             self.came = Some((first, now));
         }
@@ -126,7 +149,7 @@ impl Owed {
     }
 
     /// Returns what a pass is to be for, if it is time.
-    fn begin(&mut self, now: TimestampMs, settings: &LateSettings) -> Option<Spans> {
+    fn begin(&mut self, now: TimestampMs, settings: &LateSettings) -> Option<Owing> {
         let (first, last) = self.came?;
         let since = |at: TimestampMs| u128::from(now.0.saturating_sub(at.0).max(0).unsigned_abs());
         let is_time = since(last) >= settings.settle.as_millis()
@@ -136,11 +159,20 @@ impl Owed {
         }
         self.came = None;
         self.under_way = std::mem::take(&mut self.waiting);
-        Some(self.under_way.clone())
+        Some(Owing {
+            spans: self.under_way.clone(),
+            missed_until: self.missed_until.take().unwrap_or(now),
+        })
     }
 
     /// Ends the pass under way; what one was for that was cut short is owed again.
-    fn end(&mut self, pass: LateCounts, is_done: bool, now: TimestampMs) {
+    fn end(
+        &mut self,
+        pass: LateCounts,
+        is_done: bool,
+        missed_until: TimestampMs,
+        now: TimestampMs,
+    ) {
         let spans = std::mem::take(&mut self.under_way);
         self.counts.evaluations += pass.evaluations;
         self.counts.failures += pass.failures;
@@ -149,7 +181,7 @@ impl Owed {
             self.counts.passes += 1;
         } else {
             self.counts.broken += 1;
-            self.add(&spans, now);
+            self.add(&spans, missed_until, now);
         }
     }
 
@@ -190,27 +222,30 @@ mod tests {
     #[test]
     fn a_backfill_is_waited_for_but_not_for_ever() {
         let at = |second: i64| TimestampMs(second * 1_000);
+        let owing = |ranges: &[(i64, i64)], missed_until: i64| {
+            Some(Owing {
+                spans: spans(ranges),
+                missed_until: at(missed_until),
+            })
+        };
         let mut owed = Owed::default();
         assert_eq!(owed.begin(at(0), &SETTINGS), None);
-        owed.add(&spans(&[(1, 2)]), at(100));
+        owed.add(&spans(&[(1, 2)]), at(99), at(100));
         assert_eq!(owed.begin(at(109), &SETTINGS), None);
-        owed.add(&spans(&[(4, 5)]), at(109));
+        owed.add(&spans(&[(4, 5)]), at(98), at(109));
         assert_eq!(owed.begin(at(118), &SETTINGS), None);
-        assert_eq!(
-            owed.begin(at(119), &SETTINGS),
-            Some(spans(&[(1, 2), (4, 5)]))
-        );
+        assert_eq!(owed.begin(at(119), &SETTINGS), owing(&[(1, 2), (4, 5)], 99));
         for second in 120..=185 {
-            owed.add(&spans(&[(second, second)]), at(second));
+            owed.add(&spans(&[(second, second)]), at(second), at(second));
             assert_eq!(owed.begin(at(second), &SETTINGS), None, "one at a time");
         }
         assert_eq!(owed.all().as_slice().len(), 3);
-        owed.end(LateCounts::default(), true, at(185));
-        assert_eq!(owed.begin(at(186), &SETTINGS), Some(spans(&[(120, 185)])));
-        // Cut short: all of it is owed again.
-        owed.end(LateCounts::default(), false, at(187));
+        owed.end(LateCounts::default(), true, at(184), at(185));
+        assert_eq!(owed.begin(at(186), &SETTINGS), owing(&[(120, 185)], 185));
+        // Cut short: all of it is owed again, and what was evaluated meanwhile may have missed what it corrected.
+        owed.end(LateCounts::default(), false, at(186), at(187));
         owed.forget_before(TimestampMs(150));
-        assert_eq!(owed.begin(at(197), &SETTINGS), Some(spans(&[(150, 185)])));
+        assert_eq!(owed.begin(at(197), &SETTINGS), owing(&[(150, 185)], 186));
         let counts = owed.counts();
         assert_eq!((counts.passes, counts.broken, counts.too_old), (1, 1, 1));
     }

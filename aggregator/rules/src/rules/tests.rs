@@ -280,6 +280,47 @@ fn an_outage_that_is_backfilled_counts_for_an_alert_and_pages_nobody() {
     assert!(machine.told() > 0);
 }
 
+#[test]
+fn what_has_seen_late_rows_is_not_evaluated_again() {
+    let machine = Machine::new();
+    let rules = machine.start(0).unwrap();
+    (1..=10).for_each(|minute| machine.evaluate(&rules, minute));
+    (1..=10).for_each(|minute| machine.set(minute, 0.0));
+    rules.note_late(&minutes(1, 10), TimestampMs(10 * MINUTE));
+    for minute in 11..=14 {
+        machine.set(minute, 0.0);
+        machine.evaluate(&rules, minute);
+    }
+    let mut pass = rules.begin_late(TimestampMs(14 * MINUTE)).unwrap();
+    // Nine had missed the rows, and one goes on from the last of these; four have looked back at them, too, but when they were there.
+    assert_eq!(machine.walk(&mut pass, usize::MAX), 10);
+    rules.end_late(&pass, true, TimestampMs(14 * MINUTE));
+    assert_eq!(rules.late_counts().failures, 0);
+}
+
+#[test]
+fn of_the_time_before_a_group_was_loaded_first_nothing_is_made() {
+    let machine = Machine::new();
+    let rules = machine.start(5).unwrap();
+    (6..=10).for_each(|minute| machine.evaluate(&rules, minute));
+    (1..=10).for_each(|minute| machine.set(minute, 1.0));
+    rules.note_late(&minutes(1, 10), TimestampMs(10 * MINUTE));
+    drop(rules);
+    machine.disk.crash(5);
+    let rules = machine.start(10).unwrap();
+    let mut pass = rules.begin_late(TimestampMs(11 * MINUTE)).unwrap();
+    assert_eq!(machine.walk(&mut pass, usize::MAX), 5);
+    let of_rules = |(labels, _): &(Labels, Vec<_>)| labels.get("alertname").is_some();
+    let stored = machine.stored().into_iter().filter(of_rules);
+    let times: Vec<i64> = (stored.flat_map(|(_, samples)| samples))
+        .map(|(at, _)| at)
+        .collect();
+    assert!(
+        !times.is_empty() && times.iter().all(|at| *at >= 5 * MINUTE),
+        "{times:?}"
+    );
+}
+
 /// What is far behind the outage here depends on it by what was recorded alone: an alert that would fire, who looks back, and an alert that
 /// fires on without its condition.
 const CHAINS: &str = "groups:
