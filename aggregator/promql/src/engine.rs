@@ -32,12 +32,14 @@ use storage::{Budget, Queryable};
 pub(crate) use self::call::parse_bound;
 use self::evaluator::{Evaluator, Reading, Scope};
 use self::parallel::Helpers;
+pub use self::repeats::related;
 use self::sorted::sorted;
 use self::value::{Series, Value, merge_same_labels, without_metadata};
 use crate::ast::{Expr, ExprKind, ValueType};
 use crate::plan::Plan;
 use crate::{
-    Column, Grid, GridSeries, Output, ParserOptions, QueryError, QueryResult, VectorSample, parse,
+    Column, Grid, GridSeries, Outcome, Output, ParserOptions, QueryError, QueryResult,
+    VectorSample, parse,
 };
 
 /// Points per series that the HTTP API allows in one range query.
@@ -152,14 +154,61 @@ impl Engine {
     ) -> Result<Output, QueryError> {
         let grid = Grid::instant(at);
         let mut evaluator = self.evaluator(store, grid, true, options, budget)?;
-        let scope = Scope::new(grid);
+        evaluator.find_repeats(&[expr]);
+        let result = self.instant_result(&mut evaluator, expr, grid)?;
+        evaluator.forget_repeats();
+        Ok(finished(&mut evaluator, result))
+    }
+
+    /// Evaluates parsed expressions one after the other at one instant, all over one view of the store: what several have in common
+    /// ([`related`]) is evaluated once, and held and charged meanwhile. Returns what each came to. An expression that fails leaves the
+    /// others alone; but one that the budget stops ends the list, for nobody can tell what of the budget the others before it took.
+    pub fn instant_exprs(
+        &self,
+        store: &dyn Queryable,
+        exprs: &[&Expr],
+        at: TimestampMs,
+        budget: &dyn Budget,
+    ) -> Result<Vec<Outcome>, QueryError> {
+        let grid = Grid::instant(at);
+        let options = QueryOptions::default();
+        let mut evaluator = self.evaluator(store, grid, true, &options, budget)?;
+        evaluator.find_repeats(exprs);
+        let mut outcomes = Vec::with_capacity(exprs.len());
+        let mut began = budget.elapsed();
+        for (number, expr) in exprs.iter().enumerate() {
+            evaluator.turn_to(number);
+            let output = self
+                .instant_result(&mut evaluator, expr, grid)
+                .map(|result| finished(&mut evaluator, result))
+                .inspect_err(|_| evaluator.give_up());
+            let ended = budget.elapsed();
+            let stopped = matches!(output, Err(QueryError::Budget(_)));
+            let took = ended.saturating_sub(began);
+            outcomes.push(Outcome { output, took });
+            if stopped {
+                break;
+            }
+            began = ended;
+        }
+        evaluator.forget_repeats();
+        Ok(outcomes)
+    }
+
+    fn instant_result(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        expr: &Expr,
+        grid: Grid,
+    ) -> Result<QueryResult, QueryError> {
+        let (at, scope) = (grid.start, Scope::new(grid));
         if expr.value_type() == ValueType::Matrix {
             let source = evaluator.range_source(expr, None, scope)?;
             let drop_names = self.config.delayed_name_removal;
-            let samples = range_call::samples_of(source, drop_names, &mut evaluator)?;
-            return Ok(finished(evaluator, QueryResult::Samples(samples)));
+            let samples = range_call::samples_of(source, drop_names, evaluator)?;
+            return Ok(QueryResult::Samples(samples));
         }
-        let result = match evaluator.eval_query(expr, scope)? {
+        Ok(match evaluator.eval(expr, scope)? {
             Value::Scalar(values) => QueryResult::Scalar {
                 at,
                 value: values.first().copied().unwrap_or(f64::NAN),
@@ -171,7 +220,7 @@ impl Engine {
             Value::Vector(series) => QueryResult::Vector {
                 at,
                 samples: self
-                    .named(series, budget)?
+                    .named(series, evaluator.budget)?
                     .into_iter()
                     .filter_map(|series| {
                         Some(VectorSample {
@@ -181,8 +230,7 @@ impl Engine {
                     })
                     .collect(),
             },
-        };
-        Ok(finished(evaluator, result))
+        })
     }
 
     /// Evaluates a parsed expression at all instants of `grid`.
@@ -209,10 +257,11 @@ impl Engine {
         let mut evaluator = self.evaluator(store, grid, false, options, budget)?;
         if grid.is_empty() {
             let series = Vec::new();
-            return Ok(finished(evaluator, QueryResult::Grid { grid, series }));
+            return Ok(finished(&mut evaluator, QueryResult::Grid { grid, series }));
         }
         evaluator.check_room(grid.len())?;
-        let series = match evaluator.eval_query(expr, Scope::new(grid))? {
+        evaluator.find_repeats(&[expr]);
+        let series = match evaluator.eval(expr, Scope::new(grid))? {
             Value::Scalar(floats) => vec![GridSeries {
                 labels: Labels::empty(),
                 column: Column {
@@ -223,7 +272,8 @@ impl Engine {
             Value::Vector(series) => self.sorted(series, budget)?,
             Value::Text(_) => Vec::new(),
         };
-        Ok(finished(evaluator, QueryResult::Grid { grid, series }))
+        evaluator.forget_repeats();
+        Ok(finished(&mut evaluator, QueryResult::Grid { grid, series }))
     }
 
     fn evaluator<'a>(
@@ -291,12 +341,17 @@ impl Engine {
     }
 }
 
-fn finished(evaluator: Evaluator<'_>, result: QueryResult) -> Output {
+/// Returns what a query came to, and leaves the evaluator as new for the next one.
+fn finished(evaluator: &mut Evaluator<'_>, result: QueryResult) -> Output {
     Output {
         result,
-        annotations: evaluator.notes,
-        stats: evaluator.stats,
-        plan: evaluator.plan.map(Plan::into_nodes).unwrap_or_default(),
+        annotations: std::mem::take(&mut evaluator.notes),
+        stats: std::mem::take(&mut evaluator.stats),
+        plan: evaluator
+            .plan
+            .take()
+            .map(Plan::into_nodes)
+            .unwrap_or_default(),
     }
 }
 

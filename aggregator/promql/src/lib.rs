@@ -32,7 +32,7 @@ mod token;
 mod unquote;
 
 pub use annotations::{Annotation, Annotations, HistogramOperation, MetricName, Note, Severity};
-pub use engine::{Engine, EngineConfig, POINTS_PER_SERIES_MAX, QueryOptions};
+pub use engine::{Engine, EngineConfig, POINTS_PER_SERIES_MAX, QueryOptions, related};
 pub use error::{ErrorKind, QueryError};
 pub use functions::{Function, Variadic};
 pub use histogram::{BucketView, HistogramView, histogram_text};
@@ -44,7 +44,7 @@ pub use position::{LineColumn, TextRange};
 pub use printer::prettify;
 pub use reach::Reach;
 pub use result::{
-    Column, Grid, GridSeries, Output, QueryResult, QueryStats, SampleSeries, VectorSample,
+    Column, Grid, GridSeries, Outcome, Output, QueryResult, QueryStats, SampleSeries, VectorSample,
 };
 pub use selector::{earliest, selectors};
 pub use token::{AggregateOp, Modifier, Operator};

@@ -1,10 +1,11 @@
 //! What a query returns, in columns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Histogram, Labels, STALE_NAN, Sample, TimestampMs, Value, is_stale};
 
-use crate::{Annotations, PlanNode};
+use crate::{Annotations, PlanNode, QueryError};
 
 /// The instants that a query is evaluated at: `start`, `start + step`, ... up to `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -333,4 +334,13 @@ pub struct Output {
     pub stats: QueryStats,
     /// What each node came to and cost, if that was asked for.
     pub plan: Vec<PlanNode>,
+}
+
+/// What one of several expressions that are evaluated together came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its result, or why it has none.
+    pub output: Result<Output, QueryError>,
+    /// How long it took, as far as the budget tells; what it has in common with others counts with the first of them.
+    pub took: Duration,
 }

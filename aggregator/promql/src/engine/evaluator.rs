@@ -137,10 +137,28 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Evaluates a whole query.
-    pub(crate) fn eval_query(&mut self, query: &Expr, scope: Scope) -> Result<Value, QueryError> {
-        self.repeats = Repeats::of(query);
-        self.eval(query, scope)
+    /// Finds what queries that are going to be evaluated in this order have in common; the first is at hand.
+    pub(crate) fn find_repeats(&mut self, queries: &[&Expr]) {
+        self.repeats = Repeats::of(queries);
+    }
+
+    /// Goes on to the query of this number: what the one before holds is its result's.
+    pub(crate) fn turn_to(&mut self, query: usize) {
+        self.repeats.turn_to(query);
+        (self.notes, self.stats) = (Annotations::default(), QueryStats::default());
+        (self.held_points, self.held_bytes) = (0, 0);
+    }
+
+    /// Gives back what was held for queries to come: there are none.
+    pub(crate) fn forget_repeats(&mut self) {
+        self.budget.release(self.repeats.let_go());
+    }
+
+    /// Gives back what the query at hand held, which failed.
+    pub(crate) fn give_up(&mut self) {
+        self.account.give_back();
+        self.budget.release(self.held_bytes);
+        (self.held_points, self.held_bytes) = (0, 0);
     }
 
     /// Evaluates `expr`, or gives what the same part of the query came to before; what its parts held is given back, what it holds is charged.

@@ -1,4 +1,5 @@
-//! Parts of a query that are written more than once are evaluated once, like `a` in `a / (a + b)`.
+//! Parts of a query that are written more than once are evaluated once, like `a` in `a / (a + b)`; so are those that several queries have
+//! which are evaluated together, as the rules of a group are: `a > 1` and `a > 2`.
 //!
 //! They are known by their print: two parts of one print are one tree. Looked for among selectors, calls and aggregations, which read, and
 //! only where their value is held anyway: nothing is held for this but what is asked for again.
@@ -11,16 +12,21 @@ use crate::ast::{Aggregate, Expr, ExprKind};
 use crate::token::AggregateOp;
 use crate::{Annotation, TextRange};
 
-/// Bytes that are printed to find parts; longer queries are compared as far as this goes.
+/// Bytes of a query that are printed to find parts; longer ones are compared as far as this goes.
 const PRINTED_MAX: usize = 64 << 10;
 
-/// The parts of one query that come more than once.
+/// The parts of queries that come more than once.
 #[derive(Debug, Default)]
 pub(crate) struct Repeats {
-    /// By place in the query: which part it is.
-    places: HashMap<TextRange, usize>,
+    /// The number of the query at hand.
+    query: usize,
+    /// By query and place in it: which part it is.
+    places: HashMap<Place, usize>,
     parts: Vec<Part>,
 }
+
+/// The number of a query, and a place in it.
+type Place = (usize, TextRange);
 
 #[derive(Debug, Default)]
 struct Part {
@@ -43,12 +49,10 @@ pub(crate) struct Held {
 }
 
 impl Repeats {
-    /// Finds the parts of a query that come more than once.
-    pub(crate) fn of(query: &Expr) -> Self {
-        let mut search = Search::default();
-        search.walk(query, true);
+    /// Finds the parts that come more than once in queries which are evaluated one after the other, in this order.
+    pub(crate) fn of(queries: &[&Expr]) -> Self {
         let mut repeats = Self::default();
-        for places in search.found.into_values().filter(|places| places.len() > 1) {
+        for places in repeated_places(queries) {
             for place in &places {
                 repeats.places.insert(*place, repeats.parts.len());
             }
@@ -60,12 +64,17 @@ impl Repeats {
         repeats
     }
 
-    /// Returns which part stands at a place, if it is one that is written more than once.
+    /// Goes on to the query of this number.
+    pub(crate) const fn turn_to(&mut self, query: usize) {
+        self.query = query;
+    }
+
+    /// Returns which part stands at a place of the query at hand, if it is one that is written more than once.
     pub(crate) fn part_at(&self, place: TextRange) -> Option<usize> {
         if self.parts.is_empty() {
             return None;
         }
-        self.places.get(&place).copied()
+        self.places.get(&(self.query, place)).copied()
     }
 
     /// Returns the value of a part if it was evaluated in this scope, and whether it is asked for the last time: then it is taken out.
@@ -79,6 +88,12 @@ impl Repeats {
             return part.held.take().map(Asked::Taken);
         }
         part.held.as_ref().map(Asked::Lent)
+    }
+
+    /// Lets go of what is held still, for it was asked for less often than it might have been; returns the bytes that it is charged for.
+    pub(crate) fn let_go(&mut self) -> u64 {
+        let held = self.parts.iter_mut().filter_map(|part| part.held.take());
+        held.map(|held| held.bytes).sum()
     }
 
     /// Returns whether a part will be asked for again and is not held yet.
@@ -112,11 +127,40 @@ pub(crate) enum Asked<'a> {
     Taken(Held),
 }
 
+/// Returns, of each query, the first of those that it is evaluated once with: queries that have a part in common, be it through others.
+pub fn related(queries: &[&Expr]) -> Vec<usize> {
+    let mut firsts: Vec<usize> = (0..queries.len()).collect();
+    for places in repeated_places(queries) {
+        let tied: Vec<usize> = places.iter().map(|(query, _)| firsts[*query]).collect();
+        let first = tied.iter().copied().min().unwrap_or_default();
+        for known in &mut firsts {
+            if tied.contains(known) {
+                *known = first;
+            }
+        }
+    }
+    firsts
+}
+
+/// Returns the places of each part that comes more than once.
+fn repeated_places(queries: &[&Expr]) -> impl Iterator<Item = Vec<Place>> {
+    let mut search = Search::default();
+    for (number, query) in queries.iter().enumerate() {
+        (search.query, search.printed) = (number, 0);
+        search.walk(query, true);
+    }
+    let found = search.found.into_values();
+    found.filter(|places| places.len() > 1)
+}
+
 #[derive(Debug, Default)]
 struct Search {
     /// By print.
-    found: HashMap<String, Vec<TextRange>>,
-    seen: HashSet<TextRange>,
+    found: HashMap<String, Vec<Place>>,
+    seen: HashSet<Place>,
+    /// The number of the query at hand.
+    query: usize,
+    /// Of that query.
     printed: usize,
 }
 
@@ -134,10 +178,10 @@ impl Search {
             let places = self.found.entry(print).or_default();
             // Within a part of other blanks the notes are elsewhere; what was not written has no place of its own.
             let width = |range: &TextRange| range.end.saturating_sub(range.start);
-            let alike = |first: &TextRange| width(first) == width(&expr.range);
-            let first = places.first();
-            if first.is_none_or(alike) && width(&expr.range) > 0 && self.seen.insert(expr.range) {
-                places.push(expr.range);
+            let alike = |first: &Place| width(&first.1) == width(&expr.range);
+            let (first, place) = (places.first(), (self.query, expr.range));
+            if first.is_none_or(alike) && width(&expr.range) > 0 && self.seen.insert(place) {
+                places.push(place);
                 if places.len() > 1 {
                     return;
                 }
@@ -191,11 +235,11 @@ mod tests {
 
     /// Returns the parts of a query that come more than once, each with how often, in order of their texts.
     fn repeated(text: &str) -> Vec<(String, usize)> {
-        let repeats = Repeats::of(&parse(text, ParserOptions::default()).unwrap());
+        let repeats = Repeats::of(&[&parse(text, ParserOptions::default()).unwrap()]);
         let mut found: Vec<(String, usize)> = Vec::new();
         for (number, part) in repeats.parts.iter().enumerate() {
             let mut places = repeats.places.iter().filter(|(_, part)| **part == number);
-            let (place, _) = places.next().unwrap();
+            let ((_, place), _) = places.next().unwrap();
             let text = text.get(place.start as usize..place.end as usize);
             found.push((text.unwrap_or_default().to_owned(), part.left));
         }
@@ -233,6 +277,26 @@ mod tests {
         assert_eq!(found, [("a".to_owned(), 401)]);
     }
 
+    #[test]
+    fn queries_are_related_by_their_parts_and_those_of_others() {
+        let check = |texts: &[&str], expected: &[usize]| {
+            let parse = |text: &&str| parse(text, ParserOptions::default()).unwrap();
+            let queries: Vec<Expr> = texts.iter().map(parse).collect();
+            assert_eq!(
+                related(&queries.iter().collect::<Vec<_>>()),
+                expected,
+                "{texts:?}"
+            );
+        };
+        check(&["a > 1", "b", "a > 2", "1"], &[0, 1, 0, 3]);
+        check(&["a", "b", "c / d", "a / c", "sum(b)"], &[0, 1, 0, 0, 4]);
+        check(
+            &["sum(rate(x[5m]))", "sum(rate(x[5m])) > 1", "rate(x[5m])"],
+            &[0, 0, 2],
+        );
+        check(&[], &[]);
+    }
+
     /// Returns what an expression comes to, in lines that can be compared; `whole`: as the query that it is.
     fn value_of(store: &dyn Queryable, expr: &Expr, grid: Grid, whole: bool) -> Vec<String> {
         let (config, helpers) = (EngineConfig::default(), Helpers::default());
@@ -249,11 +313,10 @@ mod tests {
             reading,
         );
         let scope = Scope::new(grid);
-        let value = if whole {
-            evaluator.eval_query(expr, scope)
-        } else {
-            evaluator.eval(expr, scope)
-        };
+        if whole {
+            evaluator.find_repeats(&[expr]);
+        }
+        let value = evaluator.eval(expr, scope);
         let notes = evaluator.notes.iter().map(|note| format!("{note:?}"));
         let mut lines: Vec<String> = match value {
             Ok(Value::Vector(series)) => {
@@ -293,7 +356,7 @@ mod tests {
                 let Ok(expr) = parse(&text, ParserOptions::default()) else {
                     continue;
                 };
-                asked += usize::from(!Repeats::of(&expr).parts.is_empty());
+                asked += usize::from(!Repeats::of(&[&expr]).parts.is_empty());
                 let (once, twice) = (
                     value_of(&store, &expr, grid, true),
                     value_of(&store, &expr, grid, false),

@@ -8,3 +8,4 @@ mod rollups;
 mod scripts;
 mod segments;
 mod selected;
+mod together;
