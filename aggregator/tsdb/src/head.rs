@@ -17,7 +17,9 @@ mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use model::{Exemplar, Metadata, TimeRange, TimestampMs};
 use rows::Slot;
@@ -55,7 +57,8 @@ pub(crate) struct Head {
     after: AtomicU64,
     places: Mutex<Vec<Placed>>,
     cohorts: Mutex<Vec<Arc<CohortRows>>>,
-    loose: Mutex<LooseTable>,
+    /// Readers do not wait for each other: each series is read under a hold of its own.
+    loose: RwLock<LooseTable>,
     exemplars: Mutex<Exemplars>,
     metadata: Mutex<BTreeMap<Arc<str>, Vec<Metadata>>>,
     bytes: AtomicU64,
@@ -158,7 +161,7 @@ impl Head {
             after: AtomicU64::new(after),
             places: Mutex::default(),
             cohorts: Mutex::default(),
-            loose: Mutex::default(),
+            loose: RwLock::default(),
             exemplars: Mutex::default(),
             metadata: Mutex::default(),
             bytes: AtomicU64::new(0),
@@ -193,7 +196,7 @@ impl Head {
             stretches.iter().flatten().map(Stretch::slots).sum()
         };
         let in_rows: usize = cohorts.iter().map(of_cohort).sum();
-        (in_rows + lock(&self.loose).len()) as u64
+        (in_rows + read(&self.loose).len()) as u64
     }
 
     pub(crate) fn after(&self) -> u64 {
@@ -233,7 +236,7 @@ impl Head {
                 }
             }
         }
-        if let Some(loose) = lock(&self.loose).get(series) {
+        if let Some(loose) = read(&self.loose).get(series) {
             let tools = (&mut cache.axes, &mut cache.scratch);
             loose.read(until, range, tools, &mut runs);
         }
@@ -257,7 +260,7 @@ impl Head {
             views.iter().any(|view| view.is_of(*place, range))
         });
         in_rows
-            || lock(&self.loose)
+            || read(&self.loose)
                 .get(series)
                 .is_some_and(|loose| loose.touches(until, range))
     }
@@ -551,7 +554,7 @@ impl Head {
     /// Returns a series' loose samples, as runs of up to 480; with one cache for all series, those with the same times share a column.
     pub(crate) fn loose(&self, series: SeriesId, cache: &mut ReadCache) -> Vec<Arrived> {
         let mut runs = Vec::new();
-        if let Some(loose) = lock(&self.loose).get(series) {
+        if let Some(loose) = read(&self.loose).get(series) {
             loose.read_joined((&mut cache.axes, &mut cache.scratch), &mut runs);
         }
         runs
@@ -608,4 +611,12 @@ impl View {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Only lists and maps that are pushed to: a panicking holder leaves them readable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(shared: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    shared.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(shared: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    shared.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -398,6 +398,29 @@ impl LooseSeries {
         appended
     }
 
+    /// Appends the newest sample within `range` and returns its time, if it is in the open run and plain; without looking at pages.
+    pub(super) fn append_newest(
+        &self,
+        until: u64,
+        range: TimeRange,
+        axes: &mut AxisReads,
+        out: &mut PlainSeries,
+    ) -> Option<TimestampMs> {
+        if self.rare.is_some() {
+            return None;
+        }
+        let cells = self.visible(until);
+        let before_end = cells.partition_point(|cell| self.time_of(cell) <= range.end);
+        let newest = cells.get(before_end.checked_sub(1)?)?;
+        let at = self.time_of(newest);
+        if at < range.start {
+            return None;
+        }
+        out.values().push(newest.value);
+        out.took(axes.open([at].into_iter()));
+        Some(at)
+    }
+
     fn read_open(&self, until: u64, range: TimeRange) -> Option<Arrived> {
         let cells = self.visible(until);
         let (first, last) = (cells.first()?, cells.last()?);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{TimeRange, TimestampMs};
 
-use super::{Head, Place, Placed, ReadCache, View, lock};
+use super::{Head, Place, Placed, ReadCache, View, lock, read};
 use crate::index::SeriesId;
 use crate::merge_runs::Arrived;
 use crate::plain::{Appended, PlainSeries};
@@ -35,7 +35,7 @@ impl<'a> HeadSeries<'a> {
     /// Returns these series.
     pub(crate) fn new(head: &'a Head, until: u64, range: TimeRange, series: Vec<SeriesId>) -> Self {
         // In the order of the writer, which finds places while it holds the loose series: the other way round both would wait for ever.
-        let loose = lock(&head.loose);
+        let loose = read(&head.loose);
         let places = lock(&head.places);
         let spot = |series: &SeriesId| {
             let placed = places.get(*series as usize);
@@ -99,7 +99,7 @@ impl<'a> SeriesReader<'a> {
     /// Appends what [`read`](Self::read) returns, if it is plain.
     pub(crate) fn append_plain(&mut self, number: usize, out: &mut PlainSeries) -> Appended {
         if let Some(Spot::Loose) = self.of.spots.get(number) {
-            let loose = lock(&self.of.head.loose);
+            let loose = read(&self.of.head.loose);
             let ReadCache { axes, scratch, .. } = &mut self.cache;
             return loose
                 .get(self.of.series[number])
@@ -132,6 +132,12 @@ impl<'a> SeriesReader<'a> {
         number: usize,
         out: &mut PlainSeries,
     ) -> Option<TimestampMs> {
+        if let Some(Spot::Loose) = self.of.spots.get(number) {
+            let loose = read(&self.of.head.loose);
+            let series = loose.get(self.of.series[number])?;
+            let HeadSeries { until, range, .. } = *self.of;
+            return series.append_newest(until, range, &mut self.cache.axes, out);
+        }
         let (place, views) = self.place(number)?;
         let (view, row, value) = newest_of(&views, place, self.of.range, &mut self.cache)?;
         out.values().push(value);
@@ -181,12 +187,13 @@ fn newest_of<'v>(
 mod tests {
     use std::thread;
 
+    use super::super::write;
     use super::*;
 
     #[test]
     fn who_waits_for_loose_series_holds_nothing_that_their_writer_needs() {
         let head = Head::new(0);
-        let held = lock(&head.loose);
+        let held = write(&head.loose);
         thread::scope(|scope| {
             let reading = scope.spawn(|| {
                 HeadSeries::new(&head, 1, TimeRange::ALL, vec![0])

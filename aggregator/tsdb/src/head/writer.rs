@@ -10,7 +10,7 @@ use rows::{CohortId, Epoch, Presence, Row, SeriesSample, Slot};
 use super::chunk::Chunk;
 use super::loose;
 use super::pages::Pages;
-use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Placed, Stretch, lock};
+use super::{CohortRows, Head, PLACEMENT_BYTES, Place, Placed, Stretch, lock, write};
 use crate::cohorts::FORGOTTEN_AFTER;
 use crate::index::SeriesId;
 use crate::layout::{CohortKey, Layout, SlotState};
@@ -274,7 +274,7 @@ impl HeadWriter {
             .following(layout);
         let mut grown = 0;
         let (mut oldest, mut newest) = (TimestampMs::MAX, TimestampMs::MIN);
-        let mut table = lock(&head.loose);
+        let mut table = write(&head.loose);
         find_places(head, layout, samples, slots, &mut table);
         for sample in samples {
             let known = slots.get(usize::from(sample.slot));

@@ -68,6 +68,22 @@ fn contents(segments: &[Segment]) -> Contents {
     all
 }
 
+/// Returns time and value of the newest sample, if it is found without looking at pages.
+fn newest(
+    series: &LooseSeries,
+    until: u64,
+    range: TimeRange,
+    axes: &mut AxisReads,
+) -> Option<(i64, String)> {
+    let mut plain = PlainSeries::new(range);
+    plain.begin();
+    let at = series.append_newest(until, range, axes, &mut plain)?;
+    let found = plain.finish().expect("one piece rises");
+    let (times, values) = found.expect("it is in the range");
+    assert_eq!(times.as_slice(), [at]);
+    Some((at.0, text(&Value::Float(values[0]))))
+}
+
 fn check(steps: &[Step], monotone_burst: bool) {
     let mut series = LooseSeries::default();
     let (mut tools, mut scratch) = (Tools::default(), Scratch::default());
@@ -128,6 +144,15 @@ fn check(steps: &[Step], monotone_burst: bool) {
         series.read(until, TimeRange::ALL, (&mut axes, &mut scratch), &mut runs);
         assert_eq!(contents(&merge_runs(runs)), expected, "until {until}");
         assert_eq!(series.touches(until, TimeRange::ALL), seen.count() > 0);
+        for (_, last) in came.iter().rev().step_by(7).take(9) {
+            let range = TimeRange::new(TimestampMs(last.at.0 - 300_000), last.at);
+            if let Some(found) = newest(&series, until, range, &mut axes) {
+                let mut within = expected.range(range.start.0..=range.end.0);
+                let (at, (value, start)) = within.next_back().expect("one was found");
+                let expected = (*at, value.clone());
+                assert_eq!((found, *start), (expected, 0), "until {until}");
+            }
+        }
         if until == u64::MAX {
             let mut runs = Vec::new();
             series.read_joined((&mut axes, &mut scratch), &mut runs);
@@ -169,6 +194,9 @@ fn two_hours_of_scrapes_take_little_and_share_their_times() {
             sample.value = Value::Float(f64::from(scrape * 150 + noise));
             let arrival = Arrival::at(u64::from(scrape * 50));
             grown += series.push(&sample, arrival, &mut tools, &mut scratch);
+            let range = TimeRange::new(TimestampMs(at.0 - 1), at);
+            let found = newest(series, u64::MAX, range, &mut AxisReads::default());
+            assert_eq!(found, Some((at.0, text(&sample.value))), "scrape {scrape}");
         }
     }
     let per_series = size_of::<LooseSeries>() + usize::try_from(grown / 100).unwrap();
