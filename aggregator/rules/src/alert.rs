@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use model::{Labels, LabelsBuilder, METRIC_NAME, TimestampMs, Value};
+use model::{Labels, METRIC_NAME, TimestampMs, Value};
 
+use crate::relabelled::with_labels;
 use crate::world::RecordedSample;
 
 /// The series that says which alerts there are: 1, by `alertstate`.
@@ -102,17 +103,13 @@ impl Alert {
 
     /// Returns the labels of its series in [`ALERTS`].
     pub(crate) fn state_series(&self) -> Labels {
-        let mut labels = self.labels.to_builder();
-        labels.set(METRIC_NAME, ALERTS);
-        labels.set(ALERT_STATE, self.state.name());
-        labels.build()
+        let state = self.state.name();
+        with_labels(&self.labels, &[(METRIC_NAME, ALERTS), (ALERT_STATE, state)])
     }
 
     /// Returns the labels of its series in [`ALERTS_FOR_STATE`].
     pub(crate) fn since_series(&self) -> Labels {
-        let mut labels: LabelsBuilder = self.labels.to_builder();
-        labels.set(METRIC_NAME, ALERTS_FOR_STATE);
-        labels.build()
+        with_labels(&self.labels, &[(METRIC_NAME, ALERTS_FOR_STATE)])
     }
 }
 

@@ -23,6 +23,7 @@ mod group;
 mod late;
 mod lint;
 mod recorder;
+mod relabelled;
 mod rule;
 mod rules;
 mod state;

@@ -1,12 +1,13 @@
 //! Recording rules: results under a name of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::METRIC_NAME;
 use promql::VectorSample;
 
 use super::Instant;
 use crate::file::RuleSpec;
+use crate::relabelled::with_labels;
 use crate::world::RecordedSample;
 
 /// Returns the samples that a recording rule stores for its result.
@@ -16,19 +17,16 @@ pub(super) fn samples(
     instant: Instant,
     limit: usize,
 ) -> Result<Vec<RecordedSample>, String> {
+    let mut set = BTreeMap::from([(METRIC_NAME, spec.name.as_str())]);
+    let of_rule = spec.labels.iter();
+    set.extend(of_rule.map(|(name, value)| (name.as_str(), value.as_str())));
+    let set: Vec<(&str, &str)> = set.into_iter().collect();
     let samples: Vec<RecordedSample> = elements
         .into_iter()
-        .map(|element| {
-            let mut labels = element.labels.to_builder();
-            labels.set(METRIC_NAME, spec.name.as_str());
-            for (name, value) in &spec.labels {
-                labels.set(name.as_str(), value.as_str());
-            }
-            RecordedSample {
-                labels: labels.build(),
-                at: instant.looks_at,
-                value: element.value,
-            }
+        .map(|element| RecordedSample {
+            labels: with_labels(&element.labels, &set),
+            at: instant.looks_at,
+            value: element.value,
         })
         .collect();
     let mut seen = BTreeSet::new();
