@@ -8,7 +8,9 @@ use api::Api;
 use clock::SharedClock;
 use model::TimestampMs;
 use rows::Epoch;
-use rules::{Answer, LateCounts, LatePass, Queries, Question, Rules, StoreRecorder};
+use rules::{
+    Answer, Bundle, LateCounts, LatePass, Queries, Question, Rules, StoreRecorder, bundles,
+};
 use runtime::{Permits, Tasks, Timer, Token};
 use storage::{Appender, Queryable};
 use telemetry::Registry;
@@ -17,7 +19,7 @@ use tsdb::Tsdb;
 
 use crate::config_of;
 
-/// Groups evaluated at once; more wait. Each asks up to [`RuleQueries::at_once`] questions at once.
+/// Groups evaluated at once; more wait. Each has up to [`RuleQueries::at_once`] bundles of its questions answered at once.
 const GROUPS_AT_ONCE: u32 = 8;
 /// A reload, or a group that has ended, is seen after so long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -59,9 +61,8 @@ impl RuleService {
         let recorder = StoreRecorder::new(parts, ingest::RULES_ID.parse()?, epoch, wait);
         let queries = RuleQueries {
             api,
-            at_once: at_once.max(1),
+            at_once,
             runtime,
-            timer: Timer::new(Arc::clone(&clock)),
             tasks: tasks.clone(),
         };
         Ok(Self {
@@ -179,47 +180,44 @@ impl fmt::Debug for RuleService {
     }
 }
 
-/// Has questions of rules answered as those of clients are. Called on threads that may block.
+/// Has questions of rules answered as those of clients are, a bundle as one query. Called on threads that may block.
 struct RuleQueries {
     api: Api,
+    /// Bundles of the questions of one group that are answered at once.
     at_once: usize,
     runtime: Handle,
-    timer: Timer,
     tasks: Tasks,
 }
 
 impl Queries for RuleQueries {
     fn answer(&self, questions: Vec<Question>) -> Vec<Answer> {
-        let mut answers = Vec::with_capacity(questions.len());
-        let mut questions = questions.into_iter().peekable();
-        while questions.peek().is_some() {
-            let together: Vec<Question> = questions.by_ref().take(self.at_once).collect();
-            answers.extend(self.runtime.block_on(self.answer_together(together)));
-        }
-        answers
+        let answered = self.answer_bundles(bundles(questions, self.at_once));
+        let mut answers = self.runtime.block_on(answered);
+        answers.sort_by_key(|(number, _)| *number);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 }
 
 impl RuleQueries {
-    async fn answer_together(&self, questions: Vec<Question>) -> Vec<Answer> {
-        let asking: Vec<_> = questions
-            .into_iter()
-            .map(|question| {
-                let (api, begun) = (self.api.clone(), self.timer.now());
-                let clock = Arc::clone(self.timer.clock());
-                self.tasks.spawn("rule", async move {
-                    let result = api.answer_rule("rule", question).await;
-                    let took = clock.monotonic().saturating_since(begun);
-                    Answer { result, took }
-                })
-            })
-            .collect();
-        let mut answers = Vec::with_capacity(asking.len());
-        for answer in asking {
-            answers.push(answer.await.unwrap_or_else(|error| Answer {
-                result: Err(format!("the query failed: {error}")),
-                took: Duration::ZERO,
-            }));
+    /// Returns the answers to all questions, each with its number.
+    async fn answer_bundles(&self, bundles: Vec<Bundle>) -> Vec<(usize, Answer)> {
+        let ask = |bundle: Bundle| {
+            let (numbers, questions): (Vec<usize>, Vec<Question>) = bundle.into_iter().unzip();
+            let api = self.api.clone();
+            let asking =
+                self.tasks.spawn(
+                    "rules",
+                    async move { api.answer_rules("rule", questions).await },
+                );
+            (numbers, asking)
+        };
+        let asking: Vec<_> = bundles.into_iter().map(ask).collect();
+        let mut answers = Vec::new();
+        for (numbers, asking) in asking {
+            let of_bundle = asking.await.unwrap_or_else(|error| {
+                Answer::refused(numbers.len(), &format!("the query failed: {error}"))
+            });
+            answers.extend(numbers.into_iter().zip(of_bundle));
         }
         answers
     }

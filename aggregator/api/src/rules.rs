@@ -1,16 +1,18 @@
 //! `rules` and `alerts`, and the questions that rules ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use http_shell::{Form, Response};
 use model::{Matcher, TimestampMs};
-use promql::{Grid, ParserOptions, QueryOptions, VectorSample};
-use rules::{Alert, AlertView, GroupView, Health, Question, RuleView, elements};
-use storage::Unlimited;
+use promql::ast::Expr;
+use promql::{Grid, Outcome, ParserOptions, QueryError};
+use rules::{Alert, AlertView, Answer, GroupView, Health, Question, RuleView, elements};
+use storage::{BudgetExceeded, Unlimited};
 
 use crate::api::Api;
-use crate::envelope::{ApiError, Notes, success};
+use crate::envelope::{ApiError, ErrorType, Notes, success};
 use crate::json::Json;
 use crate::parameters;
 use crate::query::refusal;
@@ -190,28 +192,76 @@ impl Api {
         })
     }
 
-    /// Evaluates the expression of a rule as any query is: when there is a place, on a thread for queries, within a budget, in the list
-    /// of those that run. `rule` is who asks, for that list.
-    pub async fn answer_rule(
+    /// Evaluates expressions of rules, of one instant, as queries are: when there is a place, on a thread for queries, within a budget, in the
+    /// list of those that run. They are one query there, and what they have in common is evaluated once; but one that the budget stops
+    /// behind others is evaluated again with a budget of its own. `rule` is who asks, for that list.
+    pub async fn answer_rules(&self, rule: &str, questions: Vec<Question>) -> Vec<Answer> {
+        let questions: Arc<[Question]> = questions.into();
+        let mut answers = Vec::with_capacity(questions.len());
+        let mut most = usize::MAX;
+        while answers.len() < questions.len() {
+            let from = answers.len();
+            let count = most.min(questions.len() - from);
+            most = usize::MAX;
+            let asked = (Arc::clone(&questions), from..from + count);
+            match self.answer_together(rule, asked).await {
+                Ok(mut outcomes) => {
+                    let stopped = outcomes.len() > 1 && outcomes.last().is_some_and(is_stopped);
+                    if stopped {
+                        outcomes.pop();
+                        most = 1;
+                    }
+                    answers.extend(outcomes.into_iter().map(answer_of));
+                }
+                // One of them may have brought down the others.
+                Err(error) if count > 1 && error.kind == ErrorType::Internal => most = 1,
+                Err(error) => answers.extend(Answer::refused(count, &error.message)),
+            }
+        }
+        answers
+    }
+
+    /// Evaluates some of these questions as one query, up to the first that the budget stops.
+    async fn answer_together(
         &self,
         rule: &str,
-        question: Question,
-    ) -> Result<Vec<VectorSample>, String> {
-        let grid = Grid::instant(question.at);
-        let subject = Subject::new("rule", &question.text, Some(grid), &Asker::of_rule(rule));
+        (questions, which): (Arc<[Question]>, Range<usize>),
+    ) -> Result<Vec<Outcome>, ApiError> {
+        let asked = &questions[which.clone()];
+        let texts: Vec<&str> = asked.iter().map(|question| &*question.text).collect();
+        let grid = asked.first().map(|first| Grid::instant(first.at));
+        let subject = Subject::new("rule", &texts.join("; "), grid, &Asker::of_rule(rule));
         let (engine, store) = (
             Arc::clone(&self.parts.engine),
             Arc::clone(&self.parts.store),
         );
         let limits = self.config.query_limits;
-        let answered = self.on_place(limits, subject, move |place| {
-            let options = QueryOptions::default();
-            let (expr, at) = (&question.expr, question.at);
-            let output = engine.instant_expr(&*store, expr, at, &options, &*place.budget);
-            Ok(output.map_err(|error| refusal(&error))?.result)
-        });
-        let result = answered.await.map_err(|error| error.message)?;
-        elements(result)
+        self.on_place(limits, subject, move |place| {
+            let asked = &questions[which];
+            let exprs: Vec<&Expr> = asked.iter().map(|question| &*question.expr).collect();
+            let at = asked
+                .first()
+                .map_or_else(TimestampMs::default, |first| first.at);
+            let outcomes = engine.instant_exprs(&*store, &exprs, at, &*place.budget);
+            outcomes.map_err(|error| refusal(&error))
+        })
+        .await
+    }
+}
+
+/// Whether the budget stopped a query, and not whoever asked.
+const fn is_stopped(outcome: &Outcome) -> bool {
+    match &outcome.output {
+        Err(QueryError::Budget(exceeded)) => !matches!(exceeded, BudgetExceeded::Cancelled { .. }),
+        _ => false,
+    }
+}
+
+fn answer_of(outcome: Outcome) -> Answer {
+    let result = outcome.output.map_err(|error| refusal(&error).message);
+    Answer {
+        result: result.and_then(|output| elements(output.result)),
+        took: outcome.took,
     }
 }
 

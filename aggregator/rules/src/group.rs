@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Labels, TimestampMs};
-use promql::{ParserOptions, Reach};
+use promql::ast::Expr;
+use promql::{ParserOptions, Reach, related};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use self::again::Again;
@@ -25,7 +26,7 @@ use crate::alert::{AlertState, Notice};
 use crate::dependencies::{Reads, may_read, reads_of, waves};
 use crate::file::GroupSpec;
 use crate::rule::{Health, Instant, Rule, ends};
-use crate::world::{RecordedSample, Settings, World};
+use crate::world::{Question, RecordedSample, Settings, World};
 
 /// When nobody looked for longer than this beyond two intervals, the time does not count for an alert that was pending.
 const UNSEEN_MAX: Duration = Duration::from_mins(2);
@@ -56,7 +57,7 @@ pub struct Group {
     query_offset: Duration,
     limit: usize,
     rules: Vec<Rule>,
-    waves: Vec<Vec<usize>>,
+    waves: Vec<Wave>,
     /// Series of rules that are no more, to be ended.
     abandoned: Vec<Labels>,
     /// When it was loaded first, in whichever run.
@@ -69,6 +70,14 @@ pub struct Group {
     is_restored: bool,
     last: Option<Pass>,
     counts: Counts,
+}
+
+/// Rules that are evaluated together.
+#[derive(Clone, Debug)]
+struct Wave {
+    rules: Vec<usize>,
+    /// By rule: see [`Question::kin`].
+    kin: Vec<usize>,
 }
 
 /// One evaluation.
@@ -101,6 +110,12 @@ impl Group {
         for (rule, wave) in waves(&spec.rules, parser).into_iter().enumerate() {
             by_wave.entry(wave).or_default().push(rule);
         }
+        let wave = |rules: Vec<usize>| {
+            let exprs: Vec<&Expr> = rules.iter().map(|rule| &*spec.rules[*rule].expr).collect();
+            let kin = related(&exprs);
+            Wave { rules, kin }
+        };
+        let waves = by_wave.into_values().map(wave).collect();
         let interval = spec.interval.unwrap_or(settings.interval);
         let name = format!("{}\0{}", file.display(), spec.name);
         let phase = xxh3_64(name.as_bytes()) % interval_ms(interval).unsigned_abs();
@@ -114,7 +129,7 @@ impl Group {
             query_offset: spec.query_offset.unwrap_or(settings.query_offset),
             limit: spec.limit,
             rules: spec.rules.into_iter().map(Rule::new).collect(),
-            waves: by_wave.into_values().collect(),
+            waves,
             abandoned: Vec::new(),
             known_since: TimestampMs(0),
             seen_at: None,
@@ -217,11 +232,8 @@ impl Group {
         world: &World<'_>,
         pass: &mut Pass,
     ) -> Vec<Notice> {
-        let members = &self.waves[wave];
-        let questions = members
-            .iter()
-            .map(|rule| self.rules[*rule].question(instant.looks_at));
-        let answers = world.queries.answer(questions.collect());
+        let answers = world.queries.answer(self.questions(wave, instant));
+        let members = &self.waves[wave].rules;
         let (mut samples, mut notices) = (Vec::new(), Vec::new());
         let mut shares = Vec::with_capacity(members.len());
         for (index, answer) in members.iter().zip(answers) {
@@ -247,6 +259,13 @@ impl Group {
         let failed = |index: usize| matches!(self.rules[index].last.health, Health::Bad(_));
         self.counts.failures += shares.iter().filter(|(index, _)| failed(*index)).count() as u64;
         notices
+    }
+
+    fn questions(&self, wave: usize, instant: Instant) -> Vec<Question> {
+        let Wave { rules, kin } = &self.waves[wave];
+        let ask =
+            |(rule, kin): (&usize, &usize)| self.rules[*rule].question(instant.looks_at, *kin);
+        rules.iter().zip(kin).map(ask).collect()
     }
 
     fn end_abandoned(&mut self, at: TimestampMs, world: &World<'_>) {

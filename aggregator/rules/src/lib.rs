@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod alert;
+mod bundle;
 mod dependencies;
 mod file;
 mod glob;
@@ -31,6 +32,7 @@ mod unit_test;
 mod world;
 
 pub use alert::{Alert, AlertSink, AlertState, Amendment, Notice};
+pub use bundle::{Bundle, bundles};
 pub use file::{AlertSpec, FileOptions, GroupSpec, RuleFile, RuleKind, RuleSpec};
 pub use glob::glob;
 pub use group::{AlertView, Counts, Group, GroupKey, GroupView, RuleView};

@@ -104,11 +104,14 @@ impl Rule {
         self.last = other.last;
     }
 
-    pub(crate) fn question(&self, at: TimestampMs) -> Question {
+    /// Returns what the rule asks; `kin` is as in [`Question`].
+    pub(crate) fn question(&self, at: TimestampMs, kin: usize) -> Question {
         Question {
             expr: Arc::clone(&self.spec.expr),
             text: Arc::clone(&self.spec.text),
             at,
+            kin,
+            took: self.last.at.map(|_| self.last.took),
         }
     }
 

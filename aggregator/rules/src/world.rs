@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Labels, Matcher, TimestampMs, Value};
 use promql::ast::Expr;
-use promql::{Engine, QueryOptions, QueryResult, VectorSample};
+use promql::{Engine, Outcome, QueryResult, VectorSample};
 use storage::{Queryable, Unlimited};
 
 use crate::late::LateSettings;
@@ -20,6 +20,11 @@ pub struct Question {
     pub text: Arc<str>,
     /// When.
     pub at: TimestampMs,
+    /// Of those that are asked together, the first with which it has a part in common, be it through others: that part is evaluated once
+    /// where both are evaluated together. Its own number when there is none.
+    pub kin: usize,
+    /// How long it took last time; `None`: nobody knows.
+    pub took: Option<Duration>,
 }
 
 /// What came of a question.
@@ -31,9 +36,20 @@ pub struct Answer {
     pub took: Duration,
 }
 
+impl Answer {
+    /// Returns the answers to so many questions none of which could be asked.
+    pub fn refused(count: usize, why: &str) -> Vec<Self> {
+        let refused = || Self {
+            result: Err(why.to_owned()),
+            took: Duration::ZERO,
+        };
+        std::iter::repeat_with(refused).take(count).collect()
+    }
+}
+
 /// Answers questions. Budgets, deadlines and how many are evaluated at once are its own.
 pub trait Queries: Send + Sync + fmt::Debug {
-    /// Returns the answers in the order of the questions, which are free of each other.
+    /// Returns the answers in the order of the questions, which are of one instant and free of each other.
     fn answer(&self, questions: Vec<Question>) -> Vec<Answer>;
 }
 
@@ -118,23 +134,26 @@ pub struct DirectQueries<'a> {
 
 impl Queries for DirectQueries<'_> {
     fn answer(&self, questions: Vec<Question>) -> Vec<Answer> {
-        let answer = |question: Question| {
-            let options = QueryOptions::default();
-            let output = self.engine.instant_expr(
-                self.store,
-                &question.expr,
-                question.at,
-                &options,
-                &Unlimited,
-            );
-            Answer {
-                result: output
-                    .map_err(|error| error.to_string())
-                    .and_then(|output| elements(output.result)),
-                took: Duration::ZERO,
-            }
+        let Some(at) = questions.first().map(|question| question.at) else {
+            return Vec::new();
         };
-        questions.into_iter().map(answer).collect()
+        let exprs: Vec<&Expr> = questions.iter().map(|question| &*question.expr).collect();
+        let answer = |outcome: Outcome| Answer {
+            result: outcome
+                .output
+                .map_err(|error| error.to_string())
+                .and_then(|output| elements(output.result)),
+            took: Duration::ZERO,
+        };
+        let mut answers = Vec::with_capacity(exprs.len());
+        while answers.len() < exprs.len() {
+            let left = &exprs[answers.len()..];
+            match (self.engine).instant_exprs(self.store, left, at, &Unlimited) {
+                Ok(outcomes) => answers.extend(outcomes.into_iter().map(answer)),
+                Err(error) => answers.extend(Answer::refused(left.len(), &error.to_string())),
+            }
+        }
+        answers
     }
 }
 

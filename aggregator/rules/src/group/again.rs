@@ -114,7 +114,7 @@ impl Group {
         let mut open: BTreeSet<Labels> = rule.alerts.iter().filter_map(firing).collect();
         let mut before = at;
         while !open.is_empty() && before > at.saturating_sub(keeps) {
-            let question = self.rules[index].question(self.looks_at(before));
+            let question = self.rules[index].question(self.looks_at(before), 0);
             let answer = world.queries.answer(vec![question]).pop();
             let elements =
                 answer.map_or_else(|| Err("no answer came".to_owned()), |one| one.result)?;
@@ -145,11 +145,8 @@ impl Group {
         let mut again = Again::default();
         let mut said = BTreeSet::new();
         for wave in 0..self.waves.len() {
-            let members = self.waves[wave].clone();
-            let questions = (members.iter())
-                .map(|rule| self.rules[*rule].question(instant.looks_at))
-                .collect();
-            let answers = world.queries.answer(questions);
+            let answers = world.queries.answer(self.questions(wave, instant));
+            let members = self.waves[wave].rules.clone();
             let mut came_to = Vec::with_capacity(members.len());
             for (index, answer) in members.into_iter().zip(answers) {
                 let rule = &mut self.rules[index];

@@ -331,7 +331,7 @@ fn a_rule_with_far_too_many_results_is_refused_before_it_costs() {
     #[derive(Debug)]
     struct Many;
     impl crate::world::Queries for Many {
-        fn answer(&self, questions: Vec<crate::world::Question>) -> Vec<crate::world::Answer> {
+        fn answer(&self, questions: Vec<Question>) -> Vec<crate::world::Answer> {
             let element = promql::VectorSample {
                 labels: Labels::empty(),
                 value: Value::Float(1.0),

@@ -87,6 +87,8 @@ impl Environment for Outside<'_> {
             expr: Arc::new(expr),
             text: Arc::from(expression),
             at: self.at,
+            kin: 0,
+            took: None,
         };
         let answer = self.world.queries.answer(vec![question]).pop();
         let elements = answer.map_or_else(|| Err("no answer came".to_owned()), |one| one.result)?;

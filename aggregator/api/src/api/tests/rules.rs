@@ -210,15 +210,30 @@ async fn questions_of_rules_are_bounded_as_others_are() {
         expr: Arc::new(promql::parse(text, promql::ParserOptions::default()).unwrap()),
         text: Arc::from(text),
         at: TimestampMs(600_000),
+        kin: 0,
+        took: None,
     };
-    let refused = world
-        .api
-        .answer_rule("rule", question("up"))
-        .await
-        .unwrap_err();
-    assert!(refused.contains("--query.max-samples"), "{refused}");
-    let one = world.api.answer_rule("rule", question("1")).await.unwrap();
-    assert_eq!(one.len(), 1);
+    // Whatever is asked together, each has a budget that no other has drawn on.
+    for texts in [
+        &["up", "1"][..],
+        &["1", "up", "2"],
+        &["up{job=\"nothing\"}", "up", "up", "up + up", "3"],
+        &[],
+    ] {
+        let questions = texts.iter().map(|text| question(text)).collect();
+        let answers = world.api.answer_rules("rule", questions).await;
+        assert_eq!(answers.len(), texts.len(), "{texts:?}");
+        for (text, answer) in texts.iter().zip(answers) {
+            match answer.result {
+                Ok(elements) if text.contains("nothing") => assert_eq!(elements.len(), 0),
+                Ok(elements) => assert_eq!((elements.len(), text.len()), (1, 1), "{text}"),
+                Err(why) => {
+                    assert!(text.starts_with("up"), "{text}");
+                    assert!(why.contains("--query.max-samples"), "{why}");
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]
