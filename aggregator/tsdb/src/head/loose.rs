@@ -25,7 +25,7 @@ use storage::{Segment, SegmentValues, Times};
 pub(crate) use self::axis::AxisReads;
 
 use self::axis::{Axes, Axis};
-use super::pages::{Columns, OwnedValues, unmixed};
+use super::pages::{Columns, OwnedValues, encode_plain, unmixed};
 use crate::merge_runs::{Arrival, Arrived};
 use crate::page::ints::Effort;
 use crate::page::{Scratch, append_plain_floats, decode_page};
@@ -42,6 +42,8 @@ const LATE_ROWS: usize = 512;
 const JOINED_ROWS: usize = 480;
 /// What the allocator adds to an allocation, on average.
 const ALLOCATION_BYTES: usize = 16;
+/// Why decoding a page cannot fail.
+const OWN_BYTES: &str = "what this process encoded and never left its memory decodes";
 
 /// The loose series of a head.
 #[derive(Debug, Default)]
@@ -143,9 +145,19 @@ struct Page {
 #[derive(Debug, Default)]
 pub(super) struct Tools {
     axes: Axes,
+    /// By the size of the pages that were merged.
+    merged: [Option<MergedAxis>; SIZES_MERGED],
     times: Vec<TimestampMs>,
     positions: Vec<u64>,
+    floats: Vec<f64>,
     out: Vec<u8>,
+}
+
+/// The axis that others make one behind the other: those of the next series mostly.
+#[derive(Debug)]
+struct MergedAxis {
+    parts: [Arc<Axis>; MERGED],
+    whole: Arc<Axis>,
 }
 
 impl Default for LooseSeries {
@@ -317,17 +329,25 @@ impl LooseSeries {
                 .positions
                 .push(self.base_position + u64::from(cell.position));
         }
-        let columns = open_columns(cells, self.rare.as_deref());
-        self.open_len = 0;
-        let mut grown = 0;
-        if let Some(rare) = &mut self.rare {
-            grown -= 512 * i64::try_from(rare.histograms.len()).unwrap_or(0);
-            rare.histograms.clear();
-            rare.starts.clear();
-        }
         // It is encoded anew soon.
         let effort = std::mem::replace(&mut scratch.ints().effort, Effort::Quick);
-        grown += put_pages(&mut self.pages, columns, tools, scratch);
+        let mut grown = 0;
+        match &mut self.rare {
+            Some(rare) if rare.is_of_open_run() => {
+                let columns = open_columns(cells, Some(rare));
+                grown -= 512 * i64::try_from(rare.histograms.len()).unwrap_or(0);
+                rare.histograms.clear();
+                rare.starts.clear();
+                grown += put_pages(&mut self.pages, columns, tools, scratch);
+            }
+            _ => {
+                tools.floats.clear();
+                tools.floats.extend(cells.iter().map(|cell| cell.value));
+                let (axis, bytes) = tools.axes.of(&tools.times, &tools.positions);
+                grown += signed(bytes) + put_plain_page(&mut self.pages, axis, tools, scratch);
+            }
+        }
+        self.open_len = 0;
         scratch.ints().effort = effort;
         // Once per size: pages of histograms may come out as many as they went in.
         for _ in 0..SIZES_MERGED {
@@ -347,10 +367,31 @@ impl LooseSeries {
         (axes, scratch): (&mut AxisReads, &mut Scratch),
         out: &mut Vec<Arrived>,
     ) {
+        self.read_main(until, range, (axes, scratch), out);
+        self.read_rare(until, range, (axes, scratch), out);
+    }
+
+    fn read_main(
+        &self,
+        until: u64,
+        range: TimeRange,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
+        out: &mut Vec<Arrived>,
+    ) {
         for page in &self.pages {
             page.read(until, range, false, (axes, scratch), out);
         }
         out.extend(self.read_open(until, range));
+    }
+
+    /// Appends what came late, and corrections.
+    fn read_rare(
+        &self,
+        until: u64,
+        range: TimeRange,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
+        out: &mut Vec<Arrived>,
+    ) {
         let Some(rare) = &self.rare else { return };
         for page in &rare.late.pages {
             page.read(until, range, true, (axes, scratch), out);
@@ -379,9 +420,7 @@ impl LooseSeries {
         let mut appended = Appended::Nothing;
         for page in self.pages.iter().filter(|page| page.touches(until, range)) {
             let cut = until < page.axis.last_position;
-            // Encoded by this process and never outside its memory.
-            let mut append = || append_plain_floats(&page.bytes, scratch, out.values());
-            if cut || !append().expect("a page in memory decodes") {
+            if cut || !page.append_plain(scratch, out.values()) {
                 return Appended::Other;
             }
             out.took(axes.of(&page.axis).0);
@@ -418,16 +457,16 @@ impl LooseSeries {
         &open[..open.partition_point(seen)]
     }
 
-    /// Appends all there is, main runs joined: for a partition, which has one time column for all series with the same times.
+    /// Appends what there is within `range`, by whole runs, main ones joined: for a partition, which has one time column for all series with
+    /// the same times.
     pub(super) fn read_joined(
         &self,
+        range: TimeRange,
         (axes, scratch): (&mut AxisReads, &mut Scratch),
         out: &mut Vec<Arrived>,
     ) {
         let mut runs = Vec::new();
-        self.read(u64::MAX, TimeRange::ALL, (axes, scratch), &mut runs);
-        let main = self.pages.len() + usize::from(self.open_len > 0);
-        let late = runs.split_off(main.min(runs.len()));
+        self.read_main(u64::MAX, range, (axes, scratch), &mut runs);
         let mut joined: Option<Joined> = None;
         for run in runs {
             if let Some(full) = joined.take_if(|joined| !joined.takes(&run)) {
@@ -439,7 +478,36 @@ impl LooseSeries {
             }
         }
         out.extend(joined.map(Joined::into_run));
-        out.extend(late);
+        self.read_rare(u64::MAX, range, (axes, scratch), out);
+    }
+
+    /// Shows all times there are, in pieces that rise.
+    pub(super) fn times(&self, axes: &mut AxisReads, each: &mut dyn FnMut(&[TimestampMs])) {
+        for page in &self.pages {
+            each(axes.of(&page.axis).0.as_slice());
+        }
+        for cell in self.open_cells() {
+            each(&[self.time_of(cell)]);
+        }
+        let Some(rare) = &self.rare else { return };
+        for page in &rare.late.pages {
+            each(axes.of(&page.axis).0.as_slice());
+        }
+        for late in &rare.late.open {
+            each(&[late.at]);
+        }
+        for correction in &rare.corrections {
+            correction.times(axes, each);
+        }
+    }
+
+    /// Returns when the first of the main runs came that touch `range`.
+    pub(super) fn arrival(&self, range: TimeRange) -> Option<Arrival> {
+        let mut pages = self.pages.iter();
+        let first = pages.find(|page| page.touches(u64::MAX, range));
+        let open = || (self.open_len > 0).then_some(self.base_position);
+        let position = first.map(|page| page.axis.first_position).or_else(open)?;
+        Some(Arrival::at(position))
     }
 
     pub(super) fn touches(&self, until: u64, range: TimeRange) -> bool {
@@ -515,18 +583,11 @@ fn put_pages(
             tools.out.clear();
             match columns.encode(from, to, scratch, &mut tools.out) {
                 Ok(()) => {
-                    let (axis, bytes) = tools
+                    let (axis, axis_bytes) = tools
                         .axes
                         .of(&tools.times[from..to], &tools.positions[from..to]);
-                    let page = Page {
-                        axis,
-                        bytes: tools.out.as_slice().into(),
-                    };
-                    grown += signed(bytes) + page.memory_bytes();
-                    if pages.len() == pages.capacity() {
-                        pages.reserve_exact(MERGED);
-                    }
-                    pages.push(page);
+                    let bytes = tools.out.as_slice().into();
+                    grown += signed(axis_bytes) + push_page(pages, Page { axis, bytes });
                     break;
                 }
                 Err(_) if to - from > 1 => to = from + (to - from) / 2,
@@ -538,6 +599,30 @@ fn put_pages(
         }
         from = to;
     }
+    grown
+}
+
+/// Appends the page of the floats that stand in `tools`, some hundred at most, and returns the bytes that it takes.
+fn put_plain_page(
+    pages: &mut Vec<Page>,
+    axis: Arc<Axis>,
+    tools: &mut Tools,
+    scratch: &mut Scratch,
+) -> i64 {
+    tools.out.clear();
+    encode_plain(&tools.floats, scratch, &mut tools.out)
+        .expect("a page takes some hundred floats");
+    let bytes = tools.out.as_slice().into();
+    push_page(pages, Page { axis, bytes })
+}
+
+/// Appends a page and returns the bytes that it takes.
+fn push_page(pages: &mut Vec<Page>, page: Page) -> i64 {
+    let grown = page.memory_bytes();
+    if pages.len() == pages.capacity() {
+        pages.reserve_exact(MERGED);
+    }
+    pages.push(page);
     grown
 }
 
@@ -554,24 +639,66 @@ fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) 
     {
         return None;
     }
-    let old: Vec<Page> = pages.drain(first..).collect();
-    let mut grown: i64 = -old.iter().map(Page::memory_bytes).sum::<i64>();
-    tools.times.clear();
-    tools.positions.clear();
+    let freed: i64 = last.iter().map(Page::memory_bytes).sum();
+    tools.floats.clear();
+    let mut append = |page: &Page| page.append_plain(scratch, &mut tools.floats);
+    if last.iter().all(&mut append) {
+        let (axis, bytes) = tools.merged_axis(last);
+        pages.truncate(first);
+        return Some(signed(bytes) + put_plain_page(pages, axis, tools, scratch) - freed);
+    }
+    tools.unpack(last);
     let mut gathered = Gathered::default();
-    for page in &old {
-        let Tools {
-            axes,
-            times,
-            positions,
-            ..
-        } = tools;
-        page.axis.unpack(&mut axes.packing, times, positions);
+    for page in pages.drain(first..) {
         let (values, starts) = page.decode(scratch);
         gathered.append(&values, starts.as_deref());
     }
-    grown += put_pages(pages, gathered.into_columns(), tools, scratch);
-    Some(grown)
+    Some(put_pages(pages, gathered.into_columns(), tools, scratch) - freed)
+}
+
+impl Tools {
+    /// Puts times and positions of pages in place of those that stand here.
+    fn unpack(&mut self, pages: &[Page]) {
+        self.times.clear();
+        self.positions.clear();
+        for page in pages {
+            let packing = &mut self.axes.packing;
+            page.axis
+                .unpack(packing, &mut self.times, &mut self.positions);
+        }
+    }
+
+    /// Returns the axis of as many pages of one size as are merged, and the bytes by which memory grew for it.
+    fn merged_axis(&mut self, pages: &[Page]) -> (Arc<Axis>, usize) {
+        let size = pages[0].size();
+        let known = self.merged[size]
+            .as_ref()
+            .filter(|known| known.is_of(pages));
+        if let Some(known) = known {
+            return (Arc::clone(&known.whole), 0);
+        }
+        self.unpack(pages);
+        let (whole, bytes) = self.axes.of(&self.times, &self.positions);
+        self.merged[size] = Some(MergedAxis {
+            parts: std::array::from_fn(|part| Arc::clone(&pages[part].axis)),
+            whole: Arc::clone(&whole),
+        });
+        (whole, bytes)
+    }
+}
+
+impl MergedAxis {
+    fn is_of(&self, pages: &[Page]) -> bool {
+        let mut parts = self.parts.iter().zip(pages);
+        parts.all(|(part, page)| Arc::ptr_eq(part, &page.axis))
+    }
+}
+
+impl Rare {
+    /// Whether the open run has more than floats.
+    const fn is_of_open_run(&self) -> bool {
+        !self.histograms.is_empty() || !self.starts.is_empty()
+    }
 }
 
 /// Sizes of pages that are merged: 0 and 1.
@@ -604,10 +731,14 @@ impl Page {
         self.axis.first_position <= until && self.span().overlaps(range)
     }
 
+    /// Appends the values, if they are floats without start times.
+    fn append_plain(&self, scratch: &mut Scratch, out: &mut Vec<f64>) -> bool {
+        append_plain_floats(&self.bytes, scratch, out).expect(OWN_BYTES)
+    }
+
     /// Returns values and start times.
     fn decode(&self, scratch: &mut Scratch) -> (SegmentValues, Option<Vec<TimestampMs>>) {
-        // Encoded by this process and never outside its memory.
-        let page = decode_page(&self.bytes, scratch).expect("a page in memory decodes");
+        let page = decode_page(&self.bytes, scratch).expect(OWN_BYTES);
         page.into_parts()
     }
 

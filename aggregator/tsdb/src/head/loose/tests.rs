@@ -1,6 +1,6 @@
 //! A series against its naive twin: a list of all that came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{Histogram, STALE_NAN, TimeRange, TimestampMs, VOID_NAN, Value};
@@ -129,14 +129,52 @@ fn check(steps: &[Step], monotone_burst: bool) {
         assert_eq!(contents(&merge_runs(runs)), expected, "until {until}");
         assert_eq!(series.touches(until, TimeRange::ALL), seen.count() > 0);
         if until == u64::MAX {
-            let mut runs = Vec::new();
-            series.read_joined((&mut axes, &mut scratch), &mut runs);
-            assert_eq!(contents(&merge_runs(runs)), expected);
+            check_sealed(&series, &came, &expected);
         }
     }
     if monotone_burst && steps.len() >= LATE_OPEN {
         let late = &series.rare.as_ref().expect("all but one are late").late;
         assert!(late.pages.len() <= 1 + steps.len() / (LATE_ROWS - LATE_OPEN));
+    }
+}
+
+/// What a partition takes of a series: all of it, and all of a range.
+fn check_sealed(series: &LooseSeries, came: &[(Arrival, SeriesSample)], expected: &Contents) {
+    let (mut axes, mut scratch) = (AxisReads::default(), Scratch::default());
+    let mut shown = BTreeSet::new();
+    series.times(&mut axes, &mut |times| {
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+        shown.extend(times.iter().map(|at| at.0));
+    });
+    let all: BTreeSet<i64> = came.iter().map(|(_, sample)| sample.at.0).collect();
+    assert!(expected.keys().all(|at| shown.contains(at)) && shown.is_subset(&all));
+    let middle = came[came.len() / 2].1.at;
+    for range in [
+        TimeRange::ALL,
+        TimeRange::new(TimestampMs::MIN, middle),
+        TimeRange::new(middle, TimestampMs::MAX),
+    ] {
+        let within = |all: Contents| -> Contents {
+            let within = |at: &i64| range.contains(TimestampMs(*at));
+            all.into_iter().filter(|(at, _)| within(at)).collect()
+        };
+        let mut runs = Vec::new();
+        series.read_joined(range, (&mut axes, &mut scratch), &mut runs);
+        let read = within(contents(&merge_runs(runs)));
+        assert_eq!(read, within(expected.clone()));
+
+        let mut plain = PlainSeries::new(range);
+        plain.begin();
+        let tools = (&mut axes, &mut scratch);
+        if series.append_plain(u64::MAX, range, tools, &mut plain) == Appended::Plain {
+            let found = plain.finish().expect("main runs follow each other");
+            let samples = found.into_iter().flat_map(|(times, values)| {
+                let times = times.as_slice().iter().map(|at| at.0);
+                times.zip(values.iter().map(|value| (text(&Value::Float(*value)), 0)))
+            });
+            assert_eq!(within(samples.collect()), read);
+            assert!(series.arrival(range).is_some());
+        }
     }
 }
 
