@@ -58,11 +58,7 @@ pub(super) struct LooseTable {
     places: Vec<u32>,
     series: Vec<LooseSeries>,
     /// Each has the open samples of the next [`LANES`] series.
-    #[expect(
-        clippy::vec_box,
-        reason = "megabytes of strips would be copied whenever their list grows"
-    )]
-    strips: Vec<Box<Strip>>,
+    strips: Vec<Strip>,
 }
 
 /// A series of the table.
@@ -95,7 +91,7 @@ impl LooseTable {
         }
         if self.places[at] == 0 {
             if self.series.len().is_multiple_of(LANES) {
-                self.strips.push(Box::default());
+                self.strips.push(Strip::default());
             }
             self.series.push(LooseSeries::default());
             self.places[at] =
@@ -157,8 +153,7 @@ impl LooseTable {
 }
 
 /// What a new series takes.
-pub(super) const SERIES_BYTES: u64 =
-    (size_of::<LooseSeries>() + size_of::<Strip>() / LANES + 4) as u64;
+pub(super) const SERIES_BYTES: u64 = (size_of::<LooseSeries>() + Strip::BYTES / LANES + 4) as u64;
 
 /// A series' loose samples, without those that are open.
 #[derive(Debug)]

@@ -6,6 +6,9 @@
 //! from its neighbours takes a row of its own: then a strip is full, and becomes pages, after fewer samples of each.
 //!
 //! Positions never fall from row to row. Times rise for each series, and may fall from row to row.
+//!
+//! What a sample is compared with lies apart from the rows, strip beside strip: who goes through strips reads these in order, and the rows,
+//! which are far from each other, are only written.
 
 use model::TimestampMs;
 
@@ -17,14 +20,23 @@ pub(super) const ROWS: usize = 32;
 /// Rows that are open.
 #[derive(Debug)]
 pub(super) struct Strip {
+    /// How many there are.
+    rows: u8,
+    /// Of the last.
+    last: When,
+    /// What they count from.
+    base_at: TimestampMs,
+    base_position: u64,
+    content: Box<Content>,
+}
+
+/// Of each row.
+#[derive(Debug)]
+struct Content {
     values: [[f64; LANES]; ROWS],
     whens: [When; ROWS],
     /// A bit for each series that has a value.
     present: [u8; ROWS],
-    rows: u8,
-    /// What the rows count from.
-    base_at: TimestampMs,
-    base_position: u64,
 }
 
 /// When a row was, and where it stands in the log.
@@ -54,17 +66,23 @@ pub(super) struct Cell {
 impl Default for Strip {
     fn default() -> Self {
         Self {
-            values: [[0.0; LANES]; ROWS],
-            whens: [When::default(); ROWS],
-            present: [0; ROWS],
             rows: 0,
+            last: When::default(),
             base_at: TimestampMs(0),
             base_position: 0,
+            content: Box::new(Content {
+                values: [[0.0; LANES]; ROWS],
+                whens: [When::default(); ROWS],
+                present: [0; ROWS],
+            }),
         }
     }
 }
 
 impl Strip {
+    /// What a strip takes.
+    pub(super) const BYTES: usize = size_of::<Self>() + size_of::<Content>();
+
     /// Takes a sample of a series, newer than its newest, and returns the row; `None`: there is no room, or it is too far from the first row.
     #[inline]
     pub(super) fn push(
@@ -74,8 +92,8 @@ impl Strip {
         value: f64,
     ) -> Option<u8> {
         let row = self.row_of(at, position)?;
-        self.values[usize::from(row)][lane] = value;
-        self.present[usize::from(row)] |= 1 << lane;
+        self.content.values[usize::from(row)][lane] = value;
+        self.content.present[usize::from(row)] |= 1 << lane;
         Some(row)
     }
 
@@ -90,13 +108,14 @@ impl Strip {
             position: u32::try_from(position.checked_sub(self.base_position)?).ok()?,
         };
         if let Some(last) = self.rows.checked_sub(1)
-            && self.whens[usize::from(last)] == when
+            && self.last == when
         {
             return Some(last);
         }
         let row = self.rows;
-        *self.whens.get_mut(usize::from(row))? = when;
-        self.present[usize::from(row)] = 0;
+        *self.content.whens.get_mut(usize::from(row))? = when;
+        self.content.present[usize::from(row)] = 0;
+        self.last = when;
         self.rows += 1;
         Some(row)
     }
@@ -116,14 +135,19 @@ impl<'a> Open<'a> {
     /// Returns them in order of time, and of position.
     pub(super) fn cells(self) -> impl Iterator<Item = Cell> + Clone + use<'a> {
         let Self { strip, lane } = self;
+        let Content {
+            values,
+            whens,
+            present,
+        } = &*strip.content;
         (0..strip.rows).filter_map(move |row| {
             let index = usize::from(row);
-            let When { at, position } = strip.whens[index];
-            (strip.present[index] >> lane & 1 == 1).then(|| Cell {
+            let When { at, position } = whens[index];
+            (present[index] >> lane & 1 == 1).then(|| Cell {
                 row,
                 at: TimestampMs(strip.base_at.0 + i64::from(at)),
                 position: strip.base_position + u64::from(position),
-                value: strip.values[index][lane],
+                value: values[index][lane],
             })
         })
     }
