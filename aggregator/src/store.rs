@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
-use storage::{Appender, Busy, Done, Querier, QueryError, Queryable, Source};
+use storage::{Announced, Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 use tsdb::Tsdb;
 
 /// A store that is there later.
@@ -53,6 +53,11 @@ impl Appender for LateStore {
 
     fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy> {
         self.get().ok_or(Busy)?.define(source, definition)
+    }
+
+    fn announce(&self) -> Announced {
+        self.get()
+            .map_or_else(|| Box::new(()) as Announced, |store| store.announce())
     }
 
     fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {

@@ -20,6 +20,8 @@ mod protobuf;
 mod request;
 
 use std::fmt;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +32,7 @@ use rows::{
     SeriesSample, encode_samples,
 };
 use runtime::{Permits, Timer};
-use storage::{AppendOutcome, Appender, Lane, RefusalReason, Refusals, Source};
+use storage::{Announced, AppendOutcome, Appender, Lane, RefusalReason, Refusals, Source};
 use telemetry::Registry;
 use tokio::sync::oneshot;
 
@@ -181,6 +183,7 @@ struct Receiver {
 /// A request that was read: its samples have their slots.
 #[derive(Debug)]
 pub struct Readied {
+    announced: Announced,
     request: Request,
     targets: Vec<Option<Target>>,
     samples: Vec<SeriesSample>,
@@ -229,6 +232,7 @@ impl RemoteWrite {
     /// Decompresses and decodes a body and finds the slots of its series; takes some hundred ns a sample.
     pub fn read(&self, body: &[u8], protocol: Protocol) -> Result<Readied, WriteError> {
         let receiver = &*self.0;
+        let announced = receiver.store.announce();
         let buffer = lock(&receiver.buffers).pop().unwrap_or_default();
         let mut request = Request::read(body, protocol, buffer)?;
         receiver.metrics.received(body.len(), request.body_bytes());
@@ -258,6 +262,7 @@ impl RemoteWrite {
             })
             .collect();
         Ok(Readied {
+            announced,
             request,
             targets,
             samples,
@@ -270,6 +275,7 @@ impl RemoteWrite {
     pub async fn write(&self, readied: Readied) -> Result<WriteOutcome, WriteError> {
         let receiver = &*self.0;
         let Readied {
+            announced,
             mut request,
             targets,
             samples,
@@ -282,7 +288,7 @@ impl RemoteWrite {
         };
         let described = !metadata.is_empty();
         let parts = parts(samples, exemplars, metadata, &mut request.rejections);
-        let stored = receiver.store(parts).await;
+        let stored = receiver.store(parts, announced).await;
         if stored.is_err() && described {
             receiver.book().forget_metadata();
         }
@@ -304,17 +310,25 @@ impl Receiver {
     }
 
     /// Brings all parts to the store, and waits for their fate.
-    async fn store(&self, parts: Vec<Part>) -> Result<Refusals, WriteError> {
+    async fn store(&self, parts: Vec<Part>, announced: Announced) -> Result<Refusals, WriteError> {
         let mut refused = Refusals::default();
         if parts.is_empty() {
             return Ok(refused);
         }
-        let waiting = tokio::time::timeout(PATIENCE, self.permits.acquire(1));
-        let _permit = waiting.await.map_err(|_| self.busy())?;
+        let mut announced = Some(announced);
+        let mut waiting = pin!(tokio::time::timeout(PATIENCE, self.permits.acquire(1)));
+        let permit = poll_fn(|cx| {
+            let permit = waiting.as_mut().poll(cx);
+            // The store is not to wait for who waits.
+            announced.take_if(|_| permit.is_pending());
+            permit
+        });
+        let _permit = permit.await.map_err(|_| self.busy())?;
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
-            answers.push(self.append(part).await?);
+            answers.push(self.append(part, &mut announced).await?);
         }
+        drop(announced);
         let mut failed = None;
         for answer in answers {
             match answer.await {
@@ -331,7 +345,11 @@ impl Receiver {
     }
 
     /// Appends a part, after all definitions that wait; tries for a while when intake is full.
-    async fn append(&self, part: Part) -> Result<oneshot::Receiver<AppendOutcome>, WriteError> {
+    async fn append(
+        &self,
+        part: Part,
+        announced: &mut Option<Announced>,
+    ) -> Result<oneshot::Receiver<AppendOutcome>, WriteError> {
         let give_up = self.clock.monotonic() + PATIENCE;
         let mut pause = PAUSE_MIN;
         let unused = Unused {
@@ -358,6 +376,7 @@ impl Receiver {
             if self.clock.monotonic() >= give_up {
                 return Err(self.busy());
             }
+            *announced = None;
             self.timer.sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }

@@ -45,6 +45,9 @@ pub enum AppendOutcome {
 /// Called once, on any thread, with what became of a batch; must not block.
 pub type Done = Box<dyn FnOnce(AppendOutcome) + Send>;
 
+/// A batch that is on its way to a store; held until it is appended, or given up.
+pub type Announced = Box<dyn fmt::Debug + Send + Sync>;
+
 /// The intake is full: nothing was taken; offer it again after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store's intake is full")]
@@ -67,6 +70,12 @@ pub trait Appender: Send + Sync + fmt::Debug {
     /// Defines slots. Takes effect before any batch appended later. Slots are accepted or refused singly (limits on series, bounds
     /// on label sets); the values of refused slots are counted in [`AppendOutcome::Stored`]. Defining a slot again, alike, changes nothing.
     fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy>;
+
+    /// Says that a batch comes in a moment, for it is being decoded: a store may wait for it before it makes others durable, some
+    /// milliseconds at most. Whoever has to wait for something himself lets go of what is returned meanwhile. By default, nobody waits.
+    fn announce(&self) -> Announced {
+        Box::new(())
+    }
 
     /// Takes a batch; `done` is called when its fate is known, after the sync. When the answer is [`Busy`], `done` is dropped uncalled.
     ///

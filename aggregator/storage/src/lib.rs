@@ -17,7 +17,7 @@ mod refusal;
 mod rollup;
 mod segment;
 
-pub use append::{AppendOutcome, Appender, Busy, Done, Lane, Source};
+pub use append::{Announced, AppendOutcome, Appender, Busy, Done, Lane, Source};
 pub use budget::{Budget, BudgetExceeded, Unlimited};
 pub use memory::MemoryStore;
 pub use process_memory::ProcessMemory;

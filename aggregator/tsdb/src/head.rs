@@ -36,7 +36,7 @@ use self::pages::{Pages, chunk_columns};
 use crate::index::{HeadIndex, SeriesId};
 use crate::merge_runs::{Arrival, Arrived};
 use crate::page::Scratch;
-use crate::plain::Appended;
+use crate::plain::{Appended, PlainSeries};
 
 /// Exemplars kept per series in a head; the oldest goes first.
 const EXEMPLARS_PER_SERIES_MAX: usize = 64;
@@ -551,13 +551,46 @@ impl Head {
             .collect()
     }
 
-    /// Returns a series' loose samples, as runs of up to 480; with one cache for all series, those with the same times share a column.
-    pub(crate) fn loose(&self, series: SeriesId, cache: &mut ReadCache) -> Vec<Arrived> {
+    /// Returns a series' loose samples within `range`, and others of the same runs, as runs of up to 480.
+    pub(crate) fn loose(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        cache: &mut ReadCache,
+    ) -> Vec<Arrived> {
         let mut runs = Vec::new();
         if let Some(loose) = read(&self.loose).get(series) {
-            loose.read_joined((&mut cache.axes, &mut cache.scratch), &mut runs);
+            loose.read_joined(range, (&mut cache.axes, &mut cache.scratch), &mut runs);
         }
         runs
+    }
+
+    /// Appends what [`loose`](Self::loose) returns, if it is plain, and returns when the first of it came; with one cache for all series, those
+    /// with the same times share a column.
+    pub(crate) fn append_plain_loose(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        cache: &mut ReadCache,
+        out: &mut PlainSeries,
+    ) -> Option<Arrival> {
+        let all = read(&self.loose);
+        let loose = all.get(series)?;
+        let tools = (&mut cache.axes, &mut cache.scratch);
+        let appended = loose.append_plain(u64::MAX, range, tools, out);
+        (appended == Appended::Plain).then(|| loose.arrival(range))?
+    }
+
+    /// Shows the times of a series' loose samples, in pieces that rise, and decodes no values.
+    pub(crate) fn loose_times(
+        &self,
+        series: SeriesId,
+        cache: &mut ReadCache,
+        each: &mut dyn FnMut(&[TimestampMs]),
+    ) {
+        if let Some(loose) = read(&self.loose).get(series) {
+            loose.times(&mut cache.axes, each);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! bytes received, and, with what the shards have not applied yet, in bytes decoded; when they are full, [`Intake::offer`] says [`Busy`]
 //! and takes nothing.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -115,7 +116,28 @@ struct State {
     held: Cost,
     /// Whether somebody who sends nothing more meanwhile waits for the fate of what waits here: requests do, agents' streams do not.
     pressing: bool,
+    /// Batches that were announced and have not come, by number; and the next number.
+    announced: BTreeSet<u64>,
+    next_announced: u64,
+    /// What the log thread waits for.
+    awaited: Awaited,
     closed: bool,
+}
+
+/// What the log thread waits for: it is not woken for less, for that is two switches of threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Awaited {
+    /// A command.
+    #[default]
+    Command,
+    /// That half of what may wait does.
+    Enough,
+    /// The same, or a command that presses.
+    Pressing,
+    /// That batches announced before this one have come.
+    Announced(u64),
+    /// The end.
+    Close,
 }
 
 impl std::fmt::Debug for State {
@@ -155,36 +177,78 @@ impl Intake {
         state.gathered.received += cost.received;
         state.gathered.decoded += cost.decoded;
         state.waiting.push(command);
+        let has_come = match state.awaited {
+            Awaited::Command => true,
+            Awaited::Enough => self.is_enough(&state),
+            Awaited::Pressing => state.pressing || self.is_enough(&state),
+            Awaited::Announced(_) => self.is_enough(&state),
+            Awaited::Close => false,
+        };
         drop(state);
-        self.arrived.notify_one();
+        if has_come {
+            self.arrived.notify_one();
+        }
         Ok(())
+    }
+
+    const fn is_enough(&self, state: &State) -> bool {
+        state.held.received >= self.received_max / 2
     }
 
     /// Waits up to `patience` for commands; returns whether there are any.
     pub(crate) fn wait(&self, patience: Duration) -> bool {
-        let (state, _) = self
-            .arrived
-            .wait_timeout_while(self.state(), patience, |state| {
-                state.waiting.is_empty() && !state.closed
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+        let empty = |state: &State| state.waiting.is_empty();
+        let state = self.wait_while(self.state(), Awaited::Command, patience, empty);
         !state.waiting.is_empty()
     }
 
     /// Lets commands gather for `pause`, or `pressed` when one of them presses, unless half of what may wait does, or no more can come.
     pub(crate) fn gather(&self, pause: Duration, pressed: Duration) {
-        let enough = self.received_max / 2;
-        let more = |state: &State| state.held.received < enough && !state.closed;
+        let more = |state: &State| !self.is_enough(state);
+        let state = self.wait_while(self.state(), Awaited::Enough, pressed, more);
+        let rest = pause.saturating_sub(pressed);
+        let more = |state: &State| !self.is_enough(state) && !state.pressing;
+        drop(self.wait_while(state, Awaited::Pressing, rest, more));
+    }
+
+    /// Notes that a batch is being decoded, until what is returned is dropped.
+    pub(crate) fn announce(intake: &Arc<Self>) -> UnderWay {
+        let mut state = intake.state();
+        let number = state.next_announced;
+        state.next_announced += 1;
+        state.announced.insert(number);
+        UnderWay {
+            intake: Arc::clone(intake),
+            number,
+        }
+    }
+
+    /// When somebody waits for the fate of what waits here, lets those join that are under way by now, or as many of them as come within
+    /// `patience`: one write and sync are then for all.
+    pub(crate) fn join(&self, patience: Duration) {
+        let state = self.state();
+        if !state.pressing {
+            return;
+        }
+        let before = state.next_announced;
+        let more = |state: &State| !self.is_enough(state) && state.is_announced(before);
+        drop(self.wait_while(state, Awaited::Announced(before), patience, more));
+    }
+
+    /// Waits until the condition is over, closed, or `patience` has passed. `awaited` is what ends the condition.
+    fn wait_while<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        awaited: Awaited,
+        patience: Duration,
+        condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        state.awaited = awaited;
         let (state, _) = self
             .arrived
-            .wait_timeout_while(self.state(), pressed, |state| more(state))
+            .wait_timeout_while(state, patience, |state| !state.closed && condition(state))
             .unwrap_or_else(PoisonError::into_inner);
-        let rest = pause.saturating_sub(pressed);
-        drop(
-            self.arrived
-                .wait_timeout_while(state, rest, |state| more(state) && !state.pressing)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        state
     }
 
     /// Takes all commands there are, with what they cost; `None` once closed and empty.
@@ -200,12 +264,7 @@ impl Intake {
 
     /// Waits for `pause` or until closed, whichever comes first.
     pub(crate) fn pause(&self, pause: Duration) {
-        let state = self.state();
-        drop(
-            self.arrived
-                .wait_timeout_while(state, pause, |state| !state.closed)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        drop(self.wait_while(self.state(), Awaited::Close, pause, |_| true));
     }
 
     /// Gives back bytes received of a group, once its fate is known.
@@ -228,6 +287,33 @@ impl Intake {
     fn state(&self) -> MutexGuard<'_, State> {
         // Counters and a list: a panicking holder cannot leave them half written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Returns whether a batch is under way that was announced before the one of this number.
+    fn is_announced(&self, before: u64) -> bool {
+        self.announced.first().is_some_and(|first| *first < before)
+    }
+}
+
+/// A batch that is being decoded.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    intake: Arc<Intake>,
+    number: u64,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.intake.state();
+        state.announced.remove(&self.number);
+        let have_come =
+            matches!(state.awaited, Awaited::Announced(before) if !state.is_announced(before));
+        drop(state);
+        if have_come {
+            self.intake.arrived.notify_one();
+        }
     }
 }
 
@@ -288,9 +374,7 @@ mod tests {
         assert!(intake.take().is_none());
     }
 
-    #[test]
-    fn a_request_ends_the_gathering() {
-        let intake = Intake::new(1 << 20);
+    fn append() -> Command {
         let batch = Arc::new(Batch {
             number: BatchNumber(0),
             bytes: Arc::from([]),
@@ -299,7 +383,7 @@ mod tests {
             exemplars: Vec::new(),
             metadata: Vec::new(),
         });
-        let append = Command::Append {
+        Command::Append {
             source: Source {
                 agent: "a".parse().unwrap(),
                 epoch: Epoch(1),
@@ -307,12 +391,50 @@ mod tests {
             },
             batch,
             done: Box::new(|_| {}),
-        };
-        assert!(intake.offer(settle()).is_ok() && intake.offer(append).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_request_ends_the_gathering() {
+        let intake = Intake::new(1 << 20);
+        assert!(intake.offer(settle()).is_ok() && intake.offer(append()).is_ok());
         // Not in an hour.
         intake.gather(Duration::from_hours(1), Duration::ZERO);
         assert_eq!(intake.take().unwrap().0.len(), 2);
         assert!(!intake.state().pressing);
+    }
+
+    #[test]
+    fn a_group_waits_for_what_was_announced_and_comes() {
+        let within = Duration::from_hours(1);
+        let intake = Arc::new(Intake::new(1 << 20));
+        let first = Intake::announce(&intake);
+        // Agents do not wait for one another.
+        assert!(intake.offer(settle()).is_ok());
+        intake.join(within);
+        assert!(intake.offer(append()).is_ok());
+        // One that does not come holds nobody up for ever.
+        intake.join(Duration::ZERO);
+        assert_eq!(intake.state().announced.len(), 1);
+        assert!(intake.wait(within));
+        std::thread::scope(|scope| {
+            let joining = scope.spawn(|| intake.join(within));
+            while intake.state().awaited != Awaited::Announced(1) {
+                std::thread::yield_now();
+            }
+            // This one came too late for the group.
+            let second = Intake::announce(&intake);
+            assert!(intake.offer(append()).is_ok());
+            assert!(!joining.is_finished());
+            drop(first);
+            joining.join().unwrap();
+            drop(second);
+        });
+        assert_eq!(intake.take().unwrap().0.len(), 3);
+        // Alone, nobody waits.
+        assert!(intake.offer(append()).is_ok());
+        intake.join(within);
+        assert!(intake.state().announced.is_empty());
     }
 
     #[test]

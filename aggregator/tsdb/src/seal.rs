@@ -5,7 +5,9 @@
 //! next, and only until another main band begins: then the band that began first in the log has, at equal times, the row that came first,
 //! as the stretches had.
 
-use std::collections::{BTreeSet, HashMap};
+mod loose;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,22 +15,32 @@ use files::FileSystem;
 use model::{TimeRange, TimestampMs};
 use rows::Slot;
 
+use self::loose::{LooseTimes, loose_columns};
 use crate::head::{Columns, Gathering, Head, ReadCache, View};
 use crate::index::{IndexRead as _, SeriesId};
 use crate::merge_runs::Arrival;
 use crate::page::Scratch;
 use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};
+use crate::plain::PlainSeries;
 
 /// How long a span is.
 pub(crate) const SPAN_MS: i64 = 2 * 60 * 60 * 1_000;
 /// Rows of a band: beyond this, pages gain little in size and cost more to read a part of.
 const BAND_ROWS: usize = 480;
-/// Time columns of loose samples that are remembered for the next series, at 4 KiB each.
-const LOOSE_TIMES_MAX: usize = 4_096;
 
 /// Returns the start of the span that holds `at`.
 pub(crate) const fn span_of(at: TimestampMs) -> i64 {
     at.0.div_euclid(SPAN_MS)
+}
+
+/// Adds the spans that times touch which rise.
+fn add_spans(times: &[TimestampMs], spans: &mut BTreeSet<i64>) {
+    let mut rest = times;
+    while let Some(first) = rest.first() {
+        let span = span_of(*first);
+        spans.insert(span);
+        rest = &rest[rest.partition_point(|at| span_of(*at) == span)..];
+    }
 }
 
 pub(crate) fn span_range(span: i64) -> TimeRange {
@@ -62,10 +74,7 @@ impl Sealing {
             }
         }
         for id in &series {
-            for run in head.loose(*id, &mut loose) {
-                let times = run.segment.times.as_slice();
-                spans.extend(times.iter().map(|at| span_of(*at)));
-            }
+            head.loose_times(*id, &mut loose, &mut |times| add_spans(times, &mut spans));
         }
         Self {
             head,
@@ -95,8 +104,8 @@ impl Sealing {
         let mut writer = PartitionWriter::create(files, path, key)?;
         let newest = self.spans.last() == Some(&span);
         let cohorts = self.bands(&mut writer, range)?;
-        // Series that came one by one at the same times share a column, as those of a cohort do.
-        let mut loose_times: HashMap<Box<[TimestampMs]>, TimesId> = HashMap::new();
+        let mut loose_times = LooseTimes::default();
+        let mut plain = PlainSeries::new(range);
         let index = self.head.index.view();
         for series in &self.series {
             let mut started = false;
@@ -126,30 +135,11 @@ impl Sealing {
                     }
                 }
             }
-            for run in self.head.loose(*series, &mut self.loose) {
-                let times = run.segment.times.as_slice();
-                let from = times.partition_point(|at| *at < range.start);
-                let to = times.partition_point(|at| *at <= range.end);
-                if from < to {
-                    let times_id = match loose_times.get(&times[from..to]) {
-                        Some(id) => *id,
-                        None => {
-                            let id = writer.add_times(&times[from..to])?;
-                            if loose_times.len() >= LOOSE_TIMES_MAX {
-                                loose_times.clear();
-                            }
-                            loose_times.insert(times[from..to].into(), id);
-                            id
-                        }
-                    };
-                    let mut gathering = Gathering::new(to - from);
-                    gathering.take(&run.segment, from, to, 0);
-                    if let Some(columns) = gathering.into_columns() {
-                        start(&mut writer)?;
-                        let place = (times_id, run.arrival);
-                        put_pages(&mut writer, place, &columns, &mut self.scratch)?;
-                    }
-                }
+            let tools = (&mut self.loose, &mut plain);
+            for found in loose_columns(&self.head, *series, range, tools) {
+                start(&mut writer)?;
+                let place = (loose_times.of(&mut writer, &found)?, found.arrival);
+                put_pages(&mut writer, place, &found.columns, &mut self.scratch)?;
             }
             for exemplar in self.head.exemplars(*series, TimeRange::ALL) {
                 let own = span_of(exemplar.at);

@@ -1,6 +1,7 @@
 //! The log thread: puts what agents bring in one order, decides on it, makes it durable, hands it on.
 //!
-//! A **group** is what came while the last one was written, and until [`LogConfig::spacing`](crate::LogConfig::spacing) had passed since that began. For each group, in turn:
+//! A **group** is what came while the last one was written, and until [`LogConfig::spacing`](crate::LogConfig::spacing) had passed since
+//! that began; and requests that were being decoded by then, if another waits in it. For each group, in turn:
 //! 1. numbers are checked against the durable ones and the group's own; definitions are decided on, slot by slot;
 //! 2. records are made for the open segment: each batch as it was received, before it the definitions, number sets and base rows that
 //!    this segment does not have yet;
@@ -113,6 +114,7 @@ impl Sequencer {
                     let pressed = (self.spacing / PRESSED).saturating_sub(since);
                     self.intake.gather(rest, pressed);
                 }
+                self.intake.join(self.spacing / PRESSED);
                 self.wrote = self.clock.monotonic();
             }
             let Some((commands, cost)) = self.intake.take() else {

@@ -12,7 +12,9 @@ use clock::{Monotonic, SharedClock};
 use files::{FolderLock, FolderLockError, SharedFileSystem};
 use model::{Matcher, Spans, TimeRange};
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
-use storage::{Appender, Busy, Done, ProcessMemory, Querier, QueryError, Queryable, Source};
+use storage::{
+    Announced, Appender, Busy, Done, ProcessMemory, Querier, QueryError, Queryable, Source,
+};
 
 use crate::admission::Admission;
 use crate::catalogue::{Catalogue, CatalogueError, Contents, Tier};
@@ -444,6 +446,10 @@ impl Appender for Tsdb {
             source: source.clone(),
             definition,
         })
+    }
+
+    fn announce(&self) -> Announced {
+        Box::new(Intake::announce(&self.intake))
     }
 
     fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {

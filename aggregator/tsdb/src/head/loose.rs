@@ -1,20 +1,23 @@
 //! Samples that came one by one, by series.
 //!
-//! A series' samples that rise in time gather in an **open** run of 16 bytes each; a full run closes into a page, four pages of a size become
-//! one of the next, so a sample is packed three times and a series of two hours at 15 s has some six pages. Times and positions of a page
-//! are its [`Axis`], which series that are scraped together share.
+//! A series' samples that rise in time gather in the rows of a [`strip`], which it shares with its neighbours. The rows of a full strip
+//! become a page of each series, and four small pages become one: a sample of series that come together is packed twice,
+//! and a series of two hours at 15 s has some six pages. Times and positions of a page are its [`Axis`], which series that are scraped
+//! together share.
 //!
 //! Samples not newer than the newest are **late**: they gather beside, in the order that they came, and close into pages sorted by time, so
 //! a burst in the wrong order costs no page per sample. A late sample at a time that the main runs have always came after that one, so a
 //! late page counts as arrived with its *last* sample, a main page with its first: then the first in the log stands. One that meets its
-//! predecessor in the open run is dropped at once, for it would never be seen.
+//! predecessor among the open ones is dropped at once, for it would never be seen.
 //!
-//! **Corrections** gather in runs of their own, series within the series: each is read out as it came, rising in time, and one that goes
-//! back in time begins the next. So runs come in the order of the log, and those who correct often go through a span as a whole.
+//! **Corrections** gather in [runs](correction) of their own: each is read out as it came, rising in time, and one that goes back in time
+//! begins the next. So runs come in the order of the log, and those who correct often go through a span as a whole.
 //!
 //! A reader sees the samples whose position is `until` or an earlier one, whatever closed since.
 
 mod axis;
+mod correction;
+mod strip;
 
 use std::sync::Arc;
 
@@ -25,23 +28,28 @@ use storage::{Segment, SegmentValues, Times};
 pub(crate) use self::axis::AxisReads;
 
 use self::axis::{Axes, Axis};
-use super::pages::{Columns, OwnedValues, unmixed};
+use self::correction::Correction;
+use self::strip::{Cell, LANES, Open, Strip};
+use super::pages::{Columns, OwnedValues, encode_plain, unmixed};
 use crate::merge_runs::{Arrival, Arrived};
 use crate::page::ints::Effort;
 use crate::page::{Scratch, append_plain_floats, decode_page};
 use crate::plain::{Appended, PlainSeries};
 
-/// Samples of an open run.
-const OPEN: usize = 16;
-/// Pages of a size that become one.
+/// Small pages that become one, and how often that happens when one more has come.
 const MERGED: usize = 4;
+const MERGES_MAX: usize = 3;
 /// Late samples that gather before they become a page, and that a page of them has at most.
 const LATE_OPEN: usize = 64;
 const LATE_ROWS: usize = 512;
 /// Rows that runs are joined to for a partition.
 const JOINED_ROWS: usize = 480;
+/// What a histogram is taken to hold.
+const HISTOGRAM_BYTES: i64 = 512;
 /// What the allocator adds to an allocation, on average.
 const ALLOCATION_BYTES: usize = 16;
+/// Why decoding a page cannot fail.
+const OWN_BYTES: &str = "what this process encoded and never left its memory decodes";
 
 /// The loose series of a head.
 #[derive(Debug, Default)]
@@ -49,6 +57,15 @@ pub(super) struct LooseTable {
     /// By series of the head's index: place in `series` plus one, 0 for none.
     places: Vec<u32>,
     series: Vec<LooseSeries>,
+    /// Each has the open samples of the next [`LANES`] series.
+    strips: Vec<Strip>,
+}
+
+/// A series of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LooseView<'a> {
+    series: &'a LooseSeries,
+    open: Open<'a>,
 }
 
 impl LooseTable {
@@ -57,9 +74,13 @@ impl LooseTable {
         self.series.len()
     }
 
-    pub(super) fn get(&self, series: u32) -> Option<&LooseSeries> {
+    pub(super) fn get(&self, series: u32) -> Option<LooseView<'_>> {
         let place = *self.places.get(series as usize)?;
-        self.series.get(place.checked_sub(1)? as usize)
+        let place = place.checked_sub(1)? as usize;
+        Some(LooseView {
+            series: self.series.get(place)?,
+            open: self.strips.get(place / LANES)?.open(place % LANES),
+        })
     }
 
     /// Returns the place of a series, made when there is none.
@@ -69,6 +90,9 @@ impl LooseTable {
             self.places.resize(at + 1, 0);
         }
         if self.places[at] == 0 {
+            if self.series.len().is_multiple_of(LANES) {
+                self.strips.push(Strip::default());
+            }
             self.series.push(LooseSeries::default());
             self.places[at] =
                 u32::try_from(self.series.len()).expect("a head has fewer than 2^32 series");
@@ -76,45 +100,78 @@ impl LooseTable {
         self.places[at] - 1
     }
 
-    pub(super) fn at(&mut self, place: u32) -> &mut LooseSeries {
-        &mut self.series[place as usize]
+    /// Takes a sample of the series in a place and returns by how many bytes the table grew.
+    #[inline]
+    pub(super) fn push(
+        &mut self,
+        place: u32,
+        sample: &SeriesSample,
+        arrival: Arrival,
+        tools: &mut Tools,
+        scratch: &mut Scratch,
+    ) -> i64 {
+        let place = place as usize;
+        let series = &mut self.series[place];
+        let position = arrival.position();
+        if arrival.is_correction() {
+            return series.push_correction(sample, position, tools, scratch);
+        }
+        let (strip, lane) = (place / LANES, place % LANES);
+        if sample.at <= series.newest {
+            let open = self.strips[strip].open(lane);
+            return series.push_late(sample, position, open, tools, scratch);
+        }
+        series.newest = sample.at;
+        let when = (sample.at, position);
+        let value = match &sample.value {
+            Value::Float(value) => *value,
+            Value::Histogram(_) => 0.0,
+        };
+        let mut grown = 0;
+        let row = match self.strips[strip].push(lane, when, value) {
+            Some(row) => row,
+            None => {
+                grown += self.close(strip, tools, scratch);
+                let pushed = self.strips[strip].push(lane, when, value);
+                pushed.expect("an empty strip takes any sample")
+            }
+        };
+        grown + self.series[place].push_beside(row, sample)
+    }
+
+    /// Makes pages of the open samples of a strip's series, and larger pages of smaller ones.
+    fn close(&mut self, strip: usize, tools: &mut Tools, scratch: &mut Scratch) -> i64 {
+        let first = strip * LANES;
+        let strip = &mut self.strips[strip];
+        let series = self.series[first..].iter_mut().take(LANES).enumerate();
+        let grown = series
+            .map(|(lane, series)| series.close(strip.open(lane), tools, scratch))
+            .sum();
+        strip.clear();
+        grown
     }
 }
 
 /// What a new series takes.
-pub(super) const SERIES_BYTES: u64 = (size_of::<LooseSeries>() + 4) as u64;
+pub(super) const SERIES_BYTES: u64 = (size_of::<LooseSeries>() + Strip::BYTES / LANES + 4) as u64;
 
-/// A series' loose samples.
+/// A series' loose samples, without those that are open.
 #[derive(Debug)]
-pub(super) struct LooseSeries {
+struct LooseSeries {
     pages: Vec<Page>,
     /// The newest sample, late ones apart.
     newest: TimestampMs,
-    /// What the open cells count from.
-    base_at: TimestampMs,
-    base_position: u64,
     rare: Option<Box<Rare>>,
-    open_len: u8,
-    open: [Cell; OPEN],
-}
-
-/// A sample of the open run.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cell {
-    at: u32,
-    position: u32,
-    value: f64,
 }
 
 /// What few series have.
 #[derive(Debug, Default)]
 struct Rare {
-    /// By cell of the open run, rising.
+    /// By row of the strip, rising.
     histograms: Vec<(u8, Arc<Histogram>)>,
     starts: Vec<(u8, TimestampMs)>,
     late: Late,
-    /// None of them has late samples.
-    corrections: Vec<LooseSeries>,
+    corrections: Vec<Correction>,
 }
 
 #[derive(Debug, Default)]
@@ -143,9 +200,18 @@ struct Page {
 #[derive(Debug, Default)]
 pub(super) struct Tools {
     axes: Axes,
+    merged: Option<MergedAxis>,
     times: Vec<TimestampMs>,
     positions: Vec<u64>,
+    floats: Vec<f64>,
     out: Vec<u8>,
+}
+
+/// The axis that others make one behind the other: those of the next series mostly.
+#[derive(Debug)]
+struct MergedAxis {
+    parts: [Arc<Axis>; MERGED],
+    whole: Arc<Axis>,
 }
 
 impl Default for LooseSeries {
@@ -153,97 +219,29 @@ impl Default for LooseSeries {
         Self {
             pages: Vec::new(),
             newest: TimestampMs::MIN,
-            base_at: TimestampMs(0),
-            base_position: 0,
             rare: None,
-            open_len: 0,
-            open: [Cell::default(); OPEN],
         }
     }
 }
 
 impl LooseSeries {
-    /// Takes a sample and returns by how many bytes the series grew.
-    #[inline]
-    pub(super) fn push(
-        &mut self,
-        sample: &SeriesSample,
-        arrival: Arrival,
-        tools: &mut Tools,
-        scratch: &mut Scratch,
-    ) -> i64 {
-        let position = arrival.position();
-        if arrival.is_correction() {
-            return self.push_correction(sample, position, tools, scratch);
-        }
-        if sample.at <= self.newest {
-            return self.push_late(sample, position, tools, scratch);
-        }
-        self.push_next(sample, position, tools, scratch)
-    }
-
-    /// Takes a sample that is newer than the newest.
-    #[inline]
-    fn push_next(
-        &mut self,
-        sample: &SeriesSample,
-        position: u64,
-        tools: &mut Tools,
-        scratch: &mut Scratch,
-    ) -> i64 {
-        let mut grown = 0;
-        let mut cell = self.cell_of(sample.at, position);
-        if usize::from(self.open_len) == OPEN || cell.is_none() {
-            grown = self.close(tools, scratch);
-            cell = None;
-        }
-        let (at, after) = match cell {
-            Some(cell) if self.open_len > 0 => cell,
-            _ => {
-                (self.base_at, self.base_position) = (sample.at, position);
-                (0, 0)
-            }
-        };
-        let index = self.open_len;
-        let value = match &sample.value {
-            Value::Float(value) => *value,
-            Value::Histogram(histogram) => {
-                let list = &mut self.rare().histograms;
-                list.push((index, Arc::clone(histogram)));
-                grown += 512;
-                0.0
-            }
-        };
-        if sample.start != TimestampMs(0) {
-            self.rare().starts.push((index, sample.start));
-        }
-        self.open[usize::from(index)] = Cell {
-            at,
-            position: after,
-            value,
-        };
-        self.open_len += 1;
-        self.newest = sample.at;
-        grown
-    }
-
-    /// Returns a sample's distances from the base of the open run; `None`: they are too large.
-    fn cell_of(&self, at: TimestampMs, position: u64) -> Option<(u32, u32)> {
-        let at = u32::try_from(at.0.checked_sub(self.base_at.0)?).ok()?;
-        let position = u32::try_from(position.checked_sub(self.base_position)?).ok()?;
-        Some((at, position))
-    }
-
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
 
-    fn open_cells(&self) -> &[Cell] {
-        &self.open[..usize::from(self.open_len)]
-    }
-
-    fn time_of(&self, cell: &Cell) -> TimestampMs {
-        TimestampMs(self.base_at.0 + i64::from(cell.at))
+    /// Takes what an open sample has beside a float.
+    #[inline]
+    fn push_beside(&mut self, row: u8, sample: &SeriesSample) -> i64 {
+        let mut grown = 0;
+        if let Value::Histogram(histogram) = &sample.value {
+            let list = &mut self.rare().histograms;
+            list.push((row, Arc::clone(histogram)));
+            grown = HISTOGRAM_BYTES;
+        }
+        if sample.start != TimestampMs(0) {
+            self.rare().starts.push((row, sample.start));
+        }
+        grown
     }
 
     #[cold]
@@ -251,14 +249,11 @@ impl LooseSeries {
         &mut self,
         sample: &SeriesSample,
         position: u64,
+        open: Open<'_>,
         tools: &mut Tools,
         scratch: &mut Scratch,
     ) -> i64 {
-        let repeats = sample.at == self.newest
-            || self
-                .open_cells()
-                .iter()
-                .any(|cell| self.time_of(cell) == sample.at);
+        let repeats = sample.at == self.newest || open.cells().any(|cell| cell.at == sample.at);
         if repeats {
             return 0;
         }
@@ -290,47 +285,39 @@ impl LooseSeries {
         scratch: &mut Scratch,
     ) -> i64 {
         let runs = &mut self.rare().corrections;
-        match runs.last_mut().filter(|run| run.newest < sample.at) {
-            Some(run) => run.push_next(sample, position, tools, scratch),
-            None => {
-                let mut run = Self::default();
-                let grown = run.push_next(sample, position, tools, scratch);
-                runs.push(run);
-                grown + signed(size_of::<Self>())
-            }
+        if !runs.last().is_some_and(|run| run.takes(sample)) {
+            runs.push(Correction::default());
         }
+        let run = runs.last_mut();
+        run.map_or(0, |run| run.push(sample, position, tools, scratch))
     }
 
-    /// Makes a page of the open run, and larger pages of smaller ones.
-    fn close(&mut self, tools: &mut Tools, scratch: &mut Scratch) -> i64 {
-        if self.open_len == 0 {
+    /// Makes a page of what is open, and larger pages of smaller ones.
+    fn close(&mut self, open: Open<'_>, tools: &mut Tools, scratch: &mut Scratch) -> i64 {
+        tools.take(open);
+        if tools.times.is_empty() {
             return 0;
-        }
-        let cells = &self.open[..usize::from(self.open_len)];
-        tools.times.clear();
-        tools.positions.clear();
-        for cell in cells {
-            tools
-                .times
-                .push(TimestampMs(self.base_at.0 + i64::from(cell.at)));
-            tools
-                .positions
-                .push(self.base_position + u64::from(cell.position));
-        }
-        let columns = open_columns(cells, self.rare.as_deref());
-        self.open_len = 0;
-        let mut grown = 0;
-        if let Some(rare) = &mut self.rare {
-            grown -= 512 * i64::try_from(rare.histograms.len()).unwrap_or(0);
-            rare.histograms.clear();
-            rare.starts.clear();
         }
         // It is encoded anew soon.
         let effort = std::mem::replace(&mut scratch.ints().effort, Effort::Quick);
-        grown += put_pages(&mut self.pages, columns, tools, scratch);
+        let mut grown = 0;
+        match &mut self.rare {
+            Some(rare) if rare.is_of_open_run() => {
+                let cells: Vec<Cell> = open.cells().collect();
+                let columns = open_columns(&cells, Some(rare));
+                grown -= HISTOGRAM_BYTES * i64::try_from(rare.histograms.len()).unwrap_or(0);
+                rare.histograms.clear();
+                rare.starts.clear();
+                grown += put_pages(&mut self.pages, columns, tools, scratch);
+            }
+            _ => {
+                let (axis, bytes) = tools.axes.of(&tools.times, &tools.positions);
+                grown += signed(bytes) + put_plain_page(&mut self.pages, axis, tools, scratch);
+            }
+        }
         scratch.ints().effort = effort;
-        // Once per size: pages of histograms may come out as many as they went in.
-        for _ in 0..SIZES_MERGED {
+        // So often at most: pages of histograms may come out as many as they went in.
+        for _ in 0..MERGES_MAX {
             match merge_small(&mut self.pages, tools, scratch) {
                 Some(merged) => grown += merged,
                 None => break,
@@ -338,7 +325,9 @@ impl LooseSeries {
         }
         grown
     }
+}
 
+impl LooseView<'_> {
     /// Appends what there is within `range`, by whole runs: main ones first.
     pub(super) fn read(
         &self,
@@ -347,21 +336,40 @@ impl LooseSeries {
         (axes, scratch): (&mut AxisReads, &mut Scratch),
         out: &mut Vec<Arrived>,
     ) {
-        for page in &self.pages {
+        self.read_main(until, range, (axes, scratch), out);
+        self.read_rare(until, range, (axes, scratch), out);
+    }
+
+    fn read_main(
+        &self,
+        until: u64,
+        range: TimeRange,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
+        out: &mut Vec<Arrived>,
+    ) {
+        for page in &self.series.pages {
             page.read(until, range, false, (axes, scratch), out);
         }
         out.extend(self.read_open(until, range));
-        let Some(rare) = &self.rare else { return };
+    }
+
+    /// Appends what came late, and corrections.
+    fn read_rare(
+        &self,
+        until: u64,
+        range: TimeRange,
+        (axes, scratch): (&mut AxisReads, &mut Scratch),
+        out: &mut Vec<Arrived>,
+    ) {
+        let Some(rare) = &self.series.rare else {
+            return;
+        };
         for page in &rare.late.pages {
             page.read(until, range, true, (axes, scratch), out);
         }
         out.extend(rare.late.read_open(until, range));
         for correction in &rare.corrections {
-            let from = out.len();
             correction.read(until, range, (axes, scratch), out);
-            for run in &mut out[from..] {
-                run.arrival = Arrival::of_correction(run.arrival.position());
-            }
         }
     }
 
@@ -373,26 +381,27 @@ impl LooseSeries {
         (axes, scratch): (&mut AxisReads, &mut Scratch),
         out: &mut PlainSeries,
     ) -> Appended {
-        if self.rare.is_some() {
+        if self.series.rare.is_some() {
             return Appended::Other;
         }
         let mut appended = Appended::Nothing;
-        for page in self.pages.iter().filter(|page| page.touches(until, range)) {
+        for page in self
+            .series
+            .pages
+            .iter()
+            .filter(|page| page.touches(until, range))
+        {
             let cut = until < page.axis.last_position;
-            // Encoded by this process and never outside its memory.
-            let mut append = || append_plain_floats(&page.bytes, scratch, out.values());
-            if cut || !append().expect("a page in memory decodes") {
+            if cut || !page.append_plain(scratch, out.values()) {
                 return Appended::Other;
             }
             out.took(axes.of(&page.axis).0);
             appended = Appended::Plain;
         }
-        let cells = self.visible(until);
-        if let (Some(first), Some(last)) = (cells.first(), cells.last())
-            && TimeRange::new(self.time_of(first), self.time_of(last)).overlaps(range)
-        {
-            out.values().extend(cells.iter().map(|cell| cell.value));
-            out.took(axes.open(cells.iter().map(|cell| self.time_of(cell))));
+        if self.open_touches(until, range) {
+            let cells = self.open.visible(until);
+            out.values().extend(cells.clone().map(|cell| cell.value));
+            out.took(axes.open(cells.map(|cell| cell.at)));
             appended = Appended::Plain;
         }
         appended
@@ -406,51 +415,51 @@ impl LooseSeries {
         axes: &mut AxisReads,
         out: &mut PlainSeries,
     ) -> Option<TimestampMs> {
-        if self.rare.is_some() {
+        if self.series.rare.is_some() {
             return None;
         }
-        let cells = self.visible(until);
-        let before_end = cells.partition_point(|cell| self.time_of(cell) <= range.end);
-        let newest = cells.get(before_end.checked_sub(1)?)?;
-        let at = self.time_of(newest);
-        if at < range.start {
+        let cells = self.open.visible(until);
+        let newest = cells.take_while(|cell| cell.at <= range.end).last()?;
+        if newest.at < range.start {
             return None;
         }
         out.values().push(newest.value);
-        out.took(axes.open([at].into_iter()));
-        Some(at)
+        out.took(axes.open([newest.at].into_iter()));
+        Some(newest.at)
     }
 
     fn read_open(&self, until: u64, range: TimeRange) -> Option<Arrived> {
-        let cells = self.visible(until);
-        let (first, last) = (cells.first()?, cells.last()?);
-        if !TimeRange::new(self.time_of(first), self.time_of(last)).overlaps(range) {
+        if !self.open_touches(until, range) {
             return None;
         }
-        let times: Vec<TimestampMs> = cells.iter().map(|cell| self.time_of(cell)).collect();
+        let cells: Vec<Cell> = self.open.visible(until).collect();
+        let times: Vec<TimestampMs> = cells.iter().map(|cell| cell.at).collect();
+        let columns = open_columns(&cells, self.series.rare.as_deref());
         Some(Arrived {
-            arrival: Arrival::at(self.base_position + u64::from(first.position)),
-            segment: open_columns(cells, self.rare.as_deref()).into_segment(Times::new(times)),
+            arrival: Arrival::at(cells.first()?.position),
+            segment: columns.into_segment(Times::new(times)),
         })
     }
 
-    /// Returns the open cells that a reader sees.
-    fn visible(&self, until: u64) -> &[Cell] {
-        let open = self.open_cells();
-        let seen = |cell: &Cell| self.base_position + u64::from(cell.position) <= until;
-        &open[..open.partition_point(seen)]
+    /// Whether open samples that a reader sees reach into the range.
+    fn open_touches(&self, until: u64, range: TimeRange) -> bool {
+        let mut cells = self.open.visible(until);
+        cells.next().is_some_and(|first| {
+            let last = cells.last().unwrap_or(first);
+            TimeRange::new(first.at, last.at).overlaps(range)
+        })
     }
 
-    /// Appends all there is, main runs joined: for a partition, which has one time column for all series with the same times.
+    /// Appends what there is within `range`, by whole runs, main ones joined: for a partition, which has one time column for all series with
+    /// the same times.
     pub(super) fn read_joined(
         &self,
+        range: TimeRange,
         (axes, scratch): (&mut AxisReads, &mut Scratch),
         out: &mut Vec<Arrived>,
     ) {
         let mut runs = Vec::new();
-        self.read(u64::MAX, TimeRange::ALL, (axes, scratch), &mut runs);
-        let main = self.pages.len() + usize::from(self.open_len > 0);
-        let late = runs.split_off(main.min(runs.len()));
+        self.read_main(u64::MAX, range, (axes, scratch), &mut runs);
         let mut joined: Option<Joined> = None;
         for run in runs {
             if let Some(full) = joined.take_if(|joined| !joined.takes(&run)) {
@@ -462,21 +471,49 @@ impl LooseSeries {
             }
         }
         out.extend(joined.map(Joined::into_run));
-        out.extend(late);
+        self.read_rare(u64::MAX, range, (axes, scratch), out);
+    }
+
+    /// Shows all times there are, in pieces that rise.
+    pub(super) fn times(&self, axes: &mut AxisReads, each: &mut dyn FnMut(&[TimestampMs])) {
+        for page in &self.series.pages {
+            each(axes.of(&page.axis).0.as_slice());
+        }
+        for cell in self.open.cells() {
+            each(&[cell.at]);
+        }
+        let Some(rare) = &self.series.rare else {
+            return;
+        };
+        for page in &rare.late.pages {
+            each(axes.of(&page.axis).0.as_slice());
+        }
+        for late in &rare.late.open {
+            each(&[late.at]);
+        }
+        for correction in &rare.corrections {
+            correction.times(axes, each);
+        }
+    }
+
+    /// Returns when the first of the main runs came that touch `range`.
+    pub(super) fn arrival(&self, range: TimeRange) -> Option<Arrival> {
+        let mut pages = self.series.pages.iter();
+        let first = pages.find(|page| page.touches(u64::MAX, range));
+        let open = || self.open.cells().next().map(|cell| cell.position);
+        let position = first.map(|page| page.axis.first_position).or_else(open)?;
+        Some(Arrival::at(position))
     }
 
     pub(super) fn touches(&self, until: u64, range: TimeRange) -> bool {
         let within = |page: &Page| page.touches(until, range);
-        if self.pages.iter().any(within) {
+        if self.series.pages.iter().any(within) {
             return true;
         }
-        let cells = self.visible(until);
-        if let (Some(first), Some(last)) = (cells.first(), cells.last())
-            && TimeRange::new(self.time_of(first), self.time_of(last)).overlaps(range)
-        {
+        if self.open_touches(until, range) {
             return true;
         }
-        self.rare.as_ref().is_some_and(|rare| {
+        self.series.rare.as_ref().is_some_and(|rare| {
             rare.late.pages.iter().any(within)
                 || rare
                     .late
@@ -491,27 +528,31 @@ impl LooseSeries {
 fn bytes_of_late(value: &Value) -> i64 {
     match value {
         Value::Float(_) => 48,
-        Value::Histogram(_) => 560,
+        Value::Histogram(_) => 48 + HISTOGRAM_BYTES,
     }
 }
 
-/// Returns the columns of open cells.
+/// Returns the columns of open cells, from the first one on.
 fn open_columns(cells: &[Cell], rare: Option<&Rare>) -> Columns {
+    let rows = cells.len();
     let floats: Vec<f64> = cells.iter().map(|cell| cell.value).collect();
-    let rows = floats.len();
-    let within = |index: u8| usize::from(index) < rows;
+    let index_of = |row: &u8| cells.binary_search_by_key(row, |cell| cell.row).ok();
     let mut starts = None;
     let mut values = OwnedValues::Floats(floats);
     if let Some(rare) = rare {
         if !rare.histograms.is_empty() {
             let mut mixed: Vec<Value> = cells.iter().map(|cell| Value::Float(cell.value)).collect();
-            for (index, histogram) in rare.histograms.iter().filter(|(index, _)| within(*index)) {
-                mixed[usize::from(*index)] = Value::Histogram(Arc::clone(histogram));
+            for (row, histogram) in &rare.histograms {
+                if let Some(index) = index_of(row) {
+                    mixed[index] = Value::Histogram(Arc::clone(histogram));
+                }
             }
             values = unmixed(mixed);
         }
-        for (index, start) in rare.starts.iter().filter(|(index, _)| within(*index)) {
-            starts.get_or_insert_with(|| vec![TimestampMs(0); rows])[usize::from(*index)] = *start;
+        for (row, start) in &rare.starts {
+            if let Some(index) = index_of(row) {
+                starts.get_or_insert_with(|| vec![TimestampMs(0); rows])[index] = *start;
+            }
         }
     }
     Columns {
@@ -538,18 +579,11 @@ fn put_pages(
             tools.out.clear();
             match columns.encode(from, to, scratch, &mut tools.out) {
                 Ok(()) => {
-                    let (axis, bytes) = tools
+                    let (axis, axis_bytes) = tools
                         .axes
                         .of(&tools.times[from..to], &tools.positions[from..to]);
-                    let page = Page {
-                        axis,
-                        bytes: tools.out.as_slice().into(),
-                    };
-                    grown += signed(bytes) + page.memory_bytes();
-                    if pages.len() == pages.capacity() {
-                        pages.reserve_exact(MERGED);
-                    }
-                    pages.push(page);
+                    let bytes = tools.out.as_slice().into();
+                    grown += signed(axis_bytes) + push_page(pages, Page { axis, bytes });
                     break;
                 }
                 Err(_) if to - from > 1 => to = from + (to - from) / 2,
@@ -564,42 +598,120 @@ fn put_pages(
     grown
 }
 
-/// Makes one page of the last four when they are of one size; returns by how many bytes that grew, `None` when there is nothing to do.
+/// Appends the page of the floats that stand in `tools`, some hundred at most, and returns the bytes that it takes.
+fn put_plain_page(
+    pages: &mut Vec<Page>,
+    axis: Arc<Axis>,
+    tools: &mut Tools,
+    scratch: &mut Scratch,
+) -> i64 {
+    tools.out.clear();
+    encode_plain(&tools.floats, scratch, &mut tools.out).expect("a page takes some hundred floats");
+    let bytes = tools.out.as_slice().into();
+    push_page(pages, Page { axis, bytes })
+}
+
+/// Appends a page and returns the bytes that it takes.
+fn push_page(pages: &mut Vec<Page>, page: Page) -> i64 {
+    let grown = page.memory_bytes();
+    if pages.len() == pages.capacity() {
+        pages.reserve_exact(MERGED);
+    }
+    pages.push(page);
+    grown
+}
+
+/// Makes one page of the last four when they are small, and those behind the first have as many rows together as it has: so a row is packed
+/// anew only into a page twice as long. Returns by how many bytes that grew, `None` when there is nothing to do.
 fn merge_small(pages: &mut Vec<Page>, tools: &mut Tools, scratch: &mut Scratch) -> Option<i64> {
     let first = pages.len().checked_sub(MERGED)?;
     let last = &pages[first..];
-    let size = last[0].size();
-    // Pages of histograms may have been cut for want of room: they stay as they are.
-    if size >= SIZES_MERGED
-        || last
-            .iter()
-            .any(|page| page.size() != size || page.is_large())
-    {
+    let rows = |pages: &[Page]| -> usize { pages.iter().map(|page| page.axis.rows()).sum() };
+    let (oldest, behind) = last.split_at(1);
+    if !last.iter().all(Page::is_small) || rows(behind) < rows(oldest) {
         return None;
     }
-    let old: Vec<Page> = pages.drain(first..).collect();
-    let mut grown: i64 = -old.iter().map(Page::memory_bytes).sum::<i64>();
-    tools.times.clear();
-    tools.positions.clear();
+    let freed: i64 = last.iter().map(Page::memory_bytes).sum();
+    tools.floats.clear();
+    let mut append = |page: &Page| page.append_plain(scratch, &mut tools.floats);
+    if last.iter().all(&mut append) {
+        let (axis, bytes) = tools.merged_axis(last);
+        pages.truncate(first);
+        return Some(signed(bytes) + put_plain_page(pages, axis, tools, scratch) - freed);
+    }
+    tools.unpack(last);
     let mut gathered = Gathered::default();
-    for page in &old {
-        let Tools {
-            axes,
-            times,
-            positions,
-            ..
-        } = tools;
-        page.axis.unpack(&mut axes.packing, times, positions);
+    for page in pages.drain(first..) {
         let (values, starts) = page.decode(scratch);
         gathered.append(&values, starts.as_deref());
     }
-    grown += put_pages(pages, gathered.into_columns(), tools, scratch);
-    Some(grown)
+    Some(put_pages(pages, gathered.into_columns(), tools, scratch) - freed)
 }
 
-/// Sizes of pages that are merged: 0 and 1.
-const SIZES_MERGED: usize = 2;
-/// A page of more bytes is left alone: merging it gains little and costs much.
+impl Tools {
+    /// Puts times, positions and values of open samples in place of those that stand here.
+    fn take(&mut self, open: Open<'_>) {
+        self.times.clear();
+        self.positions.clear();
+        self.floats.clear();
+        for cell in open.cells() {
+            self.times.push(cell.at);
+            self.positions.push(cell.position);
+            self.floats.push(cell.value);
+        }
+    }
+
+    /// Puts times and positions of samples in place of those that stand here.
+    fn unpack_open(&mut self, samples: &[LateSample]) {
+        self.times.clear();
+        self.positions.clear();
+        self.times.extend(samples.iter().map(|sample| sample.at));
+        self.positions
+            .extend(samples.iter().map(|sample| sample.position));
+    }
+
+    /// Puts times and positions of pages in place of those that stand here.
+    fn unpack(&mut self, pages: &[Page]) {
+        self.times.clear();
+        self.positions.clear();
+        for page in pages {
+            let packing = &mut self.axes.packing;
+            page.axis
+                .unpack(packing, &mut self.times, &mut self.positions);
+        }
+    }
+
+    /// Returns the axis of as many pages as are merged, and the bytes by which memory grew for it.
+    fn merged_axis(&mut self, pages: &[Page]) -> (Arc<Axis>, usize) {
+        if let Some(known) = self.merged.as_ref().filter(|known| known.is_of(pages)) {
+            return (Arc::clone(&known.whole), 0);
+        }
+        self.unpack(pages);
+        let (whole, bytes) = self.axes.of(&self.times, &self.positions);
+        self.merged = Some(MergedAxis {
+            parts: std::array::from_fn(|part| Arc::clone(&pages[part].axis)),
+            whole: Arc::clone(&whole),
+        });
+        (whole, bytes)
+    }
+}
+
+impl MergedAxis {
+    fn is_of(&self, pages: &[Page]) -> bool {
+        let mut parts = self.parts.iter().zip(pages);
+        parts.all(|(part, page)| Arc::ptr_eq(part, &page.axis))
+    }
+}
+
+impl Rare {
+    /// Whether the open run has more than floats.
+    const fn is_of_open_run(&self) -> bool {
+        !self.histograms.is_empty() || !self.starts.is_empty()
+    }
+}
+
+/// A page of so many rows or bytes is left alone: merging it gains little and costs much.
+const LARGE_ROWS: usize = 64;
 const LARGE_BYTES: usize = 16 * 1024;
 
 impl Page {
@@ -611,12 +723,8 @@ impl Page {
         self.bytes.len() >= LARGE_BYTES
     }
 
-    fn size(&self) -> usize {
-        match self.axis.rows() {
-            ..48 => 0,
-            48..192 => 1,
-            _ => SIZES_MERGED,
-        }
+    fn is_small(&self) -> bool {
+        self.axis.rows() < LARGE_ROWS && !self.is_large()
     }
 
     fn span(&self) -> TimeRange {
@@ -627,10 +735,14 @@ impl Page {
         self.axis.first_position <= until && self.span().overlaps(range)
     }
 
+    /// Appends the values, if they are floats without start times.
+    fn append_plain(&self, scratch: &mut Scratch, out: &mut Vec<f64>) -> bool {
+        append_plain_floats(&self.bytes, scratch, out).expect(OWN_BYTES)
+    }
+
     /// Returns values and start times.
     fn decode(&self, scratch: &mut Scratch) -> (SegmentValues, Option<Vec<TimestampMs>>) {
-        // Encoded by this process and never outside its memory.
-        let page = decode_page(&self.bytes, scratch).expect("a page in memory decodes");
+        let page = decode_page(&self.bytes, scratch).expect(OWN_BYTES);
         page.into_parts()
     }
 
@@ -687,12 +799,7 @@ impl Late {
             all.append(&mut samples);
             samples = sorted(all);
         }
-        tools.times.clear();
-        tools.positions.clear();
-        tools.times.extend(samples.iter().map(|sample| sample.at));
-        tools
-            .positions
-            .extend(samples.iter().map(|sample| sample.position));
+        tools.unpack_open(&samples);
         grown + put_pages(&mut self.pages, late_columns(samples), tools, scratch)
     }
 

@@ -285,7 +285,7 @@ impl Pages {
 }
 
 /// Appends the page of floats in every row.
-fn encode_plain(
+pub(super) fn encode_plain(
     values: &[f64],
     scratch: &mut Scratch,
     pages: &mut Vec<u8>,

@@ -281,9 +281,7 @@ impl HeadWriter {
             let Some(known) = known.filter(|known| known.place != UNKNOWN) else {
                 continue;
             };
-            grown += table
-                .at(known.place)
-                .push(sample, arrival, loose_tools, scratch);
+            grown += table.push(known.place, sample, arrival, loose_tools, scratch);
             oldest = oldest.min(sample.at);
             newest = newest.max(sample.at);
         }
