@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use alerting::{Alerting, Pipeline};
-use clock::SharedClock;
+use clock::{Deadline, SharedClock};
 use files::JournaledError;
 use model::TimestampMs;
 use rows::AgentId;
@@ -180,15 +180,19 @@ impl Link {
         certificates: &dyn Certificates,
     ) -> Result<std::convert::Infallible, End> {
         let pause = self.config.silence_max / SIGNS_OF_LIFE;
+        let next_sign = || Deadline::after(self.timer.now(), pause);
+        let mut sign_at = next_sign();
         loop {
             while let Some(share) = self.next_share().await? {
                 send(connection, &PairMessage::Share(share)).await?;
             }
             tokio::select! {
                 () = self.alerting.shares() => {}
-                () = self.timer.sleep(pause) => {
+                // However often alerting changes: most changes are nothing to share.
+                () = self.timer.until(sign_at) => {
                     let due = certificates.due();
                     send(connection, &due.unwrap_or(PairMessage::Alive)).await?;
+                    sign_at = next_sign();
                 }
             }
         }

@@ -81,11 +81,16 @@ struct One {
 
 impl One {
     fn new(name: &str, place: PairPlace) -> Self {
+        Self::bearing(name, place, Duration::from_secs(10))
+    }
+
+    /// One that bears so much silence.
+    fn bearing(name: &str, place: PairPlace, silence_max: Duration) -> Self {
         let alerting = alerting(place);
         let config = LinkConfig {
             name: name.parse().expect("a name"),
             version: "0.1.0",
-            silence_max: Duration::from_secs(10),
+            silence_max,
         };
         let tasks = Tasks::new("pair test");
         let registry = Registry::new();
@@ -156,7 +161,10 @@ impl One {
 
 /// One that listens, and a token.
 async fn listening(folder: &Path) -> (One, String, JoinToken) {
-    let mut one = One::new("first", PairPlace::First);
+    listening_as(One::new("first", PairPlace::First), folder).await
+}
+
+async fn listening_as(mut one: One, folder: &Path) -> (One, String, JoinToken) {
     let authority = Authority::open_or_create(&Disk, folder, clock()).expect("an authority");
     let authority = Arc::new(authority);
     let database = KeyValue::open(Arc::new(Disk), &folder.join("tokens.redb")).expect("a store");
@@ -218,4 +226,29 @@ async fn a_pair_joins_shares_and_comes_back() {
     third.end().await;
     first.end().await;
     assert!(first.link.view().peer.is_none());
+}
+
+/// Changes come more often than signs of life, and there is nothing to share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_alerting_does_not_silence_the_link() {
+    const SILENCE_MAX: Duration = Duration::from_secs(1);
+    let folder = TempDir::new().expect("a folder");
+    let first = One::bearing("first", PairPlace::First, SILENCE_MAX);
+    let (mut first, address, token) = listening_as(first, &folder.path().join("first")).await;
+    let mut second = One::bearing("second", PairPlace::Second, SILENCE_MAX);
+    second.dial(&address, Some(token), &folder.path().join("second"));
+    until("both to be settled", || {
+        first.is_settled() && second.is_settled()
+    })
+    .await;
+    let began = Instant::now();
+    while began.elapsed() < SILENCE_MAX * 3 {
+        for one in [&first, &second] {
+            one.alerting.change(|_, _| ()).expect("it is kept");
+            assert!(one.link.view().peer.is_some(), "{:?}", began.elapsed());
+        }
+        sleep(SILENCE_MAX / 50).await;
+    }
+    second.end().await;
+    first.end().await;
 }
