@@ -75,6 +75,8 @@ impl Story {
         let batch = self.agent.batch(rows, &[]);
         let outcome = append(store, &self.agent.source, &batch);
         assert_eq!(outcome, AppendOutcome::Stored(Refusals::default()));
+        // Acknowledged rows are found some milliseconds later; whoever asks waits for that, as the HTTP API does.
+        store.catch_up();
     }
 
     /// Says anew what the gauge was in each minute of a span: something else, or nothing.
