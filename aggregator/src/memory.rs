@@ -19,8 +19,8 @@ const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
 const GIVE_BACK_GROWN_EVERY: Duration = Duration::from_secs(10);
 /// And when the process has grown by so much since.
 const GROWN_BYTES: u64 = 2 << 20;
-/// After so many of these times, pages of the program go as well that only the start or a rare request has used: a dozen megabytes of those
-/// that stay in the page cache. Those that are used come back with some thousand faults, a millisecond or two.
+/// After so many of these times, pages of the program go as well that only the start or a rare request has used. They stay in the page
+/// cache; those that are used again are faulted in again.
 const LOOKS_PER_PROGRAM: u32 = 6;
 /// The largest file that is read here has some KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -5,7 +5,7 @@
 //! Rust and with `.62` in Go.
 //!
 //! What is not finite is written `NaN`, `+Inf` and `-Inf`. Everything is appended to text or bytes ([`Sink`]) without allocating for
-//! itself. A whole number takes some 10 ns, 17 digits some 30.
+//! itself.
 //!
 //! Never here: reading numbers, and which form belongs where.
 

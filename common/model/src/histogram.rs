@@ -127,20 +127,24 @@ pub enum HistogramError {
 }
 
 impl Histogram {
-    /// Returns the bytes that it takes in memory.
-    pub fn bytes(&self) -> usize {
-        let spans = self.positive_spans.len() + self.negative_spans.len();
-        let counts = match &self.buckets {
+    /// Returns how many buckets have a count, empty ones among them.
+    pub const fn bucket_count(&self) -> usize {
+        match &self.buckets {
             Buckets::Integer {
                 positive, negative, ..
             } => positive.len() + negative.len(),
             Buckets::Float {
                 positive, negative, ..
             } => positive.len() + negative.len(),
-        };
+        }
+    }
+
+    /// Returns the bytes that it takes in memory.
+    pub const fn bytes(&self) -> usize {
+        let spans = self.positive_spans.len() + self.negative_spans.len();
         size_of::<Self>()
             + spans * size_of::<Span>()
-            + (self.custom_bounds.len() + counts) * size_of::<f64>()
+            + (self.custom_bounds.len() + self.bucket_count()) * size_of::<f64>()
     }
 
     /// Returns the mark that a histogram series has ended.

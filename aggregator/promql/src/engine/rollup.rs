@@ -9,7 +9,7 @@
 //! what the earlier one saw, so that a step that does not fit the buckets draws steps and no gaps.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use model::{TimestampMs, Value};
 use storage::{
@@ -21,7 +21,7 @@ use super::account::{Account, Held};
 use super::range_call::Notes;
 use super::range_function::{Context, RangeFunction};
 use super::select::Take;
-use super::track::Tracks;
+use super::track::{SharedRates, Tracks};
 use super::window::{Bounds, LookTimes, Reach};
 use crate::functions::float::KahanSum;
 use crate::functions::over_time;
@@ -76,7 +76,7 @@ pub(crate) struct ElementAxis {
     /// The elements in all windows together, and in the largest.
     sizes: (u64, u64),
     /// What rates over the windows have in common, once one was asked for.
-    rates: OnceLock<(RateWindows, Held)>,
+    rates: SharedRates,
     held: Option<Held>,
 }
 
@@ -232,10 +232,6 @@ impl ElementAxis {
         kind: RateKind,
         account: &Account<'_>,
     ) -> Result<&RateWindows, BudgetExceeded> {
-        if let Some((windows, _)) = self.rates.get() {
-            return Ok(windows);
-        }
-        let held = account.hold(self.windows.len() * RateWindows::BYTES_PER_WINDOW)?;
         let windows = self.windows.iter().enumerate().map(|(index, window)| {
             let (low, high) = (window.0 as usize, window.1 as usize);
             let spacing = (low < high).then(|| Spacing {
@@ -249,9 +245,7 @@ impl ElementAxis {
                 spacing,
             )
         });
-        let made = (RateWindows::new(windows, kind), held);
-        let (windows, _) = self.rates.get_or_init(|| made);
-        Ok(windows)
+        self.rates.get_or_make(windows, kind, account)
     }
 
     fn samples(&self, (low, high): (usize, usize)) -> u64 {

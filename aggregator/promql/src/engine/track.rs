@@ -19,7 +19,7 @@ pub(crate) struct Axis {
     pub(crate) times: Vec<TimestampMs>,
     pub(crate) bounds: Bounds,
     /// What rates over the windows have in common, once one was asked for.
-    rates: OnceLock<(RateWindows, Held)>,
+    rates: SharedRates,
     _held: Held,
 }
 
@@ -34,7 +34,7 @@ impl Axis {
         Ok(Self {
             bounds: Bounds::new(&times, look, reach),
             times,
-            rates: OnceLock::new(),
+            rates: SharedRates::default(),
             _held: held,
         })
     }
@@ -44,7 +44,7 @@ impl Axis {
         Arc::new(Self {
             bounds: Bounds::default(),
             times: Vec::new(),
-            rates: OnceLock::new(),
+            rates: SharedRates::default(),
             _held: account.nothing(),
         })
     }
@@ -57,10 +57,6 @@ impl Axis {
         kind: RateKind,
         account: &Account<'_>,
     ) -> Result<&RateWindows, BudgetExceeded> {
-        if let Some((windows, _)) = self.rates.get() {
-            return Ok(windows);
-        }
-        let held = account.hold(look.len() * RateWindows::BYTES_PER_WINDOW)?;
         let windows = (0..look.len()).map(|index| {
             let bounds @ (low, high) = self.bounds.of(index);
             let spacing = Spacing::of(&self.times[low as usize..high as usize]);
@@ -70,8 +66,28 @@ impl Axis {
                 spacing,
             )
         });
+        self.rates.get_or_make(windows, kind, account)
+    }
+}
+
+/// What rates over the windows of an axis have in common, once one was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct SharedRates(OnceLock<(RateWindows, Held)>);
+
+impl SharedRates {
+    /// Returns it; `windows` are gone through the first time only, and charged before.
+    pub(crate) fn get_or_make(
+        &self,
+        windows: impl ExactSizeIterator<Item = (RateWindow, (u32, u32), Option<Spacing>)>,
+        kind: RateKind,
+        account: &Account<'_>,
+    ) -> Result<&RateWindows, BudgetExceeded> {
+        if let Some((windows, _)) = self.0.get() {
+            return Ok(windows);
+        }
+        let held = account.hold(windows.len() * RateWindows::BYTES_PER_WINDOW)?;
         let made = (RateWindows::new(windows, kind), held);
-        let (windows, _) = self.rates.get_or_init(|| made);
+        let (windows, _) = self.0.get_or_init(|| made);
         Ok(windows)
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a row keeps the rules, and what it weighs.
 
-use model::{Buckets, Exemplar, Histogram, Value};
+use model::{Exemplar, Histogram, Value};
 
 use super::error::{DecodeError, RowError};
 use super::{HISTOGRAM_PARTS_MAX, TEXT_BYTES_MAX, WEIGHT_MAX};
@@ -48,19 +48,11 @@ pub(super) fn of_sample(sample: &SeriesSample) -> usize {
 }
 
 /// Returns the spans, bounds and buckets of `histogram`, counted together.
-pub(super) fn of_histogram(histogram: &Histogram) -> usize {
-    let buckets = match &histogram.buckets {
-        Buckets::Integer {
-            positive, negative, ..
-        } => positive.len() + negative.len(),
-        Buckets::Float {
-            positive, negative, ..
-        } => positive.len() + negative.len(),
-    };
+pub(super) const fn of_histogram(histogram: &Histogram) -> usize {
     histogram.positive_spans.len()
         + histogram.negative_spans.len()
         + histogram.custom_bounds.len()
-        + buckets
+        + histogram.bucket_count()
 }
 
 /// Returns whether `row` is one that the format can hold and a decoder takes.
