@@ -20,7 +20,7 @@
 //!
 //! Never here: flags (the binary wires [`ContainersConfig`]), HTTP servers, rows and cohorts, the schedule.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod config;
 mod containers;
@@ -34,7 +34,6 @@ mod metrics;
 mod names;
 mod network;
 mod place;
-mod precedence;
 mod processes;
 mod reading;
 mod tree;

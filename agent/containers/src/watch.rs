@@ -27,7 +27,6 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::files::read_whole;
 use crate::layout::below;
-use crate::precedence;
 use crate::tree::{Group, Tree, Turn, Watch, child};
 
 /// How often everything is walked through.
@@ -169,9 +168,9 @@ impl Lookout {
             let now = self.clock.monotonic();
             if self.walk_at.passed(now) {
                 self.walk_at = Deadline::after(now, WALK_EVERY);
-                precedence::give_up();
+                precedence::be_usual();
                 self.walk("/");
-                precedence::take();
+                precedence::come_first();
             }
             match self.wait() {
                 Ok(true) => {}

@@ -155,6 +155,7 @@ impl Budget for QueryBudget {
 
     fn check(&self) -> Result<(), BudgetExceeded> {
         const PHASE: &str = "expression evaluation";
+        runtime::pass_turn(self.clock.monotonic());
         if self.is_cancelled() {
             return Err(BudgetExceeded::Cancelled { phase: PHASE });
         }

@@ -68,13 +68,14 @@ pub enum BudgetExceeded {
 
 /// Counts what a query spends and says when it must stop. Shared by the threads of one query.
 pub trait Budget: Send + Sync + fmt::Debug {
-    /// Charges `samples` read and `bytes` of memory now held.
+    /// Charges `samples` read and `bytes` of memory now held. May wait as [`Self::check`] does.
     fn charge(&self, samples: u64, bytes: u64) -> Result<(), BudgetExceeded>;
 
     /// Gives back memory charged before.
     fn release(&self, bytes: u64);
 
-    /// Fails when the deadline has passed or the query was cancelled; called at least every few thousand samples.
+    /// Fails when the deadline has passed or the query was cancelled; called at least every few thousand samples. May wait while other
+    /// queries have their turn, so it is called where no lock is held that others want.
     fn check(&self) -> Result<(), BudgetExceeded>;
 
     /// Returns how long the query has run; zero where nobody measures it.

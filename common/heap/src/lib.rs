@@ -10,7 +10,7 @@
 //! And a program of a few megabytes with threads that hardly ever meet pays for the arenas that the allocator gives them: what one of them
 //! frees no other can use. Such a program calls [`share`].
 //!
-//! With `host`, the crate that has unsafe code, for calls of the C library; whoever frees much at once calls [`give_back`] after it.
+//! With `host` and `precedence`, a crate that has unsafe code, for calls of the C library; whoever frees much at once calls [`give_back`] after it.
 //!
 //! Never here: when that is, how much memory there is or may be used, an allocator.
 

@@ -21,6 +21,7 @@ mod signals;
 mod tasks;
 mod threads;
 mod timer;
+mod turns;
 
 pub use backoff::Backoff;
 pub use build::{BLOCKING_THREADS, block_here, multi_thread, run_apart};
@@ -31,3 +32,4 @@ pub use signals::{Signal, Signals};
 pub use tasks::{PanicReport, Task, TaskError, Tasks};
 pub use threads::Threads;
 pub use timer::{RuntimeClock, Timer};
+pub use turns::pass_turn;

@@ -2,22 +2,25 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::thread::available_parallelism;
 
-use rustix::process::{getpriority_process, setpriority_process};
+use precedence::give_way;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-/// Behind everything else of this process: a thread of the usual niceness gets nine times the processor of one of these.
-const NICENESS: i32 = 10;
-const NICENESS_MAX: i32 = 19;
+use crate::turns::Turns;
 
 /// Threads apart from those for blocking work, which give way to all others: work on them takes long and may wait, what others do is short.
+/// Of those that have work, as many go on at once as there are processors, in turns: work says with [`pass_turn`](crate::pass_turn) where
+/// another may go on.
 ///
 /// They start as they are needed and end when they idle. Work beyond their number waits; whoever hands it in bounds it. Dropping them
 /// lets the work that has begun run on.
 pub struct Threads {
     /// Of tokio's runtimes only the pool for blocking work is used. Taken on drop.
     pool: Option<Runtime>,
+    turns: Arc<Turns>,
 }
 
 impl Threads {
@@ -28,7 +31,11 @@ impl Threads {
             .thread_name(name)
             .on_thread_start(give_way)
             .build()?;
-        Ok(Self { pool: Some(pool) })
+        let processors = available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            pool: Some(pool),
+            turns: Turns::new(processors),
+        })
     }
 
     /// Runs a closure on one of them.
@@ -37,15 +44,8 @@ impl Threads {
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let pool = self.pool.as_ref().expect("taken on drop only");
-        pool.spawn_blocking(closure)
-    }
-}
-
-/// Where the system does not allow it, they compete as equals.
-fn give_way() {
-    let usual = getpriority_process(None).unwrap_or(0);
-    if let Err(error) = setpriority_process(None, (usual + NICENESS).min(NICENESS_MAX)) {
-        tracing::debug!(%error, "a thread keeps its priority");
+        let turns = Arc::clone(&self.turns);
+        pool.spawn_blocking(move || turns.work(closure))
     }
 }
 
@@ -66,6 +66,8 @@ impl fmt::Debug for Threads {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::getpriority_process;
+
     use super::*;
     use crate::Tasks;
 
@@ -75,7 +77,7 @@ mod tests {
         let usual = getpriority_process(None).unwrap();
         let niceness = || getpriority_process(None).unwrap();
         let on_threads = tasks.spawn_on(&threads, "work", niceness).await.unwrap();
-        assert_eq!(on_threads, (usual + NICENESS).min(NICENESS_MAX));
+        assert!(on_threads > usual);
         let elsewhere = tasks.spawn_blocking("work", niceness).await.unwrap();
         assert_eq!(elsewhere, usual);
         let panicked = tasks.spawn_on(&threads, "work", || panic!("oops")).await;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clock::{Clock as _, SystemClock};
 use model::TimestampMs;
+use precedence::give_way;
 use tests::hostile::{Hostile, Scene, Verdict};
 use tests::processes::{
     Aggregator, FloatSeries, MemoryLimit, PATIENCE, Steady, Waits, get, now, wait_until,
@@ -190,6 +191,8 @@ fn attack(
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 scope.spawn(|| {
+                    // Those who attack have processors of their own; here the aggregator and its sender are not to wait for them.
+                    give_way();
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         if number >= run.attacks {

@@ -1,0 +1,74 @@
+//! Which of a program's threads run first when they are more than the processors. Each says it of itself.
+//!
+//! - [`come_first`] is for work of microseconds that must not be late, until [`be_usual`].
+//! - [`give_way`] is for work that takes long and may wait, for good.
+//!
+//! Where the system does not permit it, threads run among usual ones, which is said in the log at level debug.
+//!
+//! With `heap` and `host`, a crate that has unsafe code: two system calls that neither the standard library nor rustix makes.
+//!
+//! Never here: threads, and what runs on them.
+
+#![deny(unsafe_code)]
+
+mod policy;
+mod slice;
+
+use std::time::Duration;
+
+use rustix::process::{getpriority_process, setpriority_process};
+
+/// How much nicer those that give way are: a usual thread gets nine times the processor of one of these.
+pub const NICENESS: i32 = 10;
+const NICENESS_MAX: i32 = 19;
+/// The longest there is: whoever wakes has a shorter one, and runs at once.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Lets this thread run before usual ones, as soon as it has something to do. Threads that it starts are usual ones.
+pub fn come_first() {
+    policy::set(libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, policy::LOWEST);
+}
+
+/// Lets this thread run among usual ones.
+pub fn be_usual() {
+    policy::set(libc::SCHED_OTHER, 0);
+}
+
+/// Lets this thread, and those that it starts, run behind usual ones: they get a tenth of a processor that a usual one wants for itself, and
+/// one that wakes runs at once.
+pub fn give_way() {
+    let usual = getpriority_process(None).unwrap_or(0);
+    let niceness = (usual + NICENESS).min(NICENESS_MAX);
+    let given = slice::set(niceness, SLICE);
+    if let Err(error) = given.or_else(|_| setpriority_process(None, niceness)) {
+        tracing::debug!(%error, "a thread that should give way runs among usual ones");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_gives_way_and_others_do_not() {
+        let niceness = || getpriority_process(None).unwrap();
+        let usual = niceness();
+        let given = thread::spawn(move || {
+            give_way();
+            let own = niceness();
+            (own, thread::spawn(niceness).join().unwrap())
+        });
+        let nicer = (usual + NICENESS).min(NICENESS_MAX);
+        assert_eq!(given.join().unwrap(), (nicer, nicer));
+        assert_eq!(niceness(), usual);
+    }
+
+    #[test]
+    fn a_thread_that_came_first_may_be_usual_again() {
+        come_first();
+        be_usual();
+        give_way();
+    }
+}
