@@ -23,6 +23,7 @@ mod limits;
 mod listen;
 mod message;
 mod outgoing;
+mod pieces;
 mod serve;
 mod stall;
 mod web;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::exchange::Exchanges;
 use crate::lenient::Lenient;
 use crate::listen::{Listener, Stream};
+use crate::pieces::InPieces;
 use crate::stall::Impatient;
 use crate::web::{Tls, Web, with_causes};
 use crate::{BindError, Caller, Handler, Limits, Listen};
@@ -207,7 +208,8 @@ impl Shared {
             let response = self.exchanges.answer(request, caller, handler).await;
             Ok::<_, hyper::Error>(response)
         });
-        let stream = Lenient::new(Impatient::new(stream, self.limits.stall_time_max));
+        let stream = Impatient::new(stream, self.limits.stall_time_max);
+        let stream = Lenient::new(InPieces(stream));
         let mut connection = std::pin::pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())

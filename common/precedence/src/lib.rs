@@ -21,8 +21,8 @@ use rustix::process::{getpriority_process, setpriority_process};
 /// How much nicer those that give way are: a usual thread gets nine times the processor of one of these.
 pub const NICENESS: i32 = 10;
 const NICENESS_MAX: i32 = 19;
-/// The longest there is: whoever wakes has a shorter one, and runs at once.
-const SLICE: Duration = Duration::from_millis(100);
+/// Some times the usual one: whoever wakes has a shorter one, and runs at once; or, if it has just run, before long.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// Lets this thread run before usual ones, as soon as it has something to do. Threads that it starts are usual ones.
 pub fn come_first() {

@@ -10,6 +10,8 @@ use crate::processes::pause;
 /// More than a request may take: half a minute until there is room for its body, half a minute until that has come, and what a query may
 /// take, waiting included.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// What is sent at once, at most.
+const PIECE_BYTES: usize = 64 << 10;
 
 impl Attack {
     /// Makes it, and returns what came of it; `None` when nobody waited for an answer.
@@ -67,7 +69,9 @@ impl Attack {
         let mut stream = TcpStream::connect(web)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        match stream.write_all(&self.request) {
+        // In pieces: the kernel gives the processor to nobody else while it copies one.
+        let mut pieces = self.request.chunks(PIECE_BYTES);
+        match pieces.try_for_each(|piece| stream.write_all(piece)) {
             // The answer may be there all the same.
             Err(error) if !is_cut(&error) => Err(error),
             _ => Ok(stream),

@@ -91,11 +91,21 @@ pub fn query(address: &str, expression: &str) -> Vec<f64> {
 
 /// Returns `text` as it stands in the query of a URL.
 pub fn percent_encode(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-            char::from(byte).to_string()
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                encoded.push(char::from(byte));
+            }
+            other => encoded.extend([
+                '%',
+                DIGITS[usize::from(other >> 4)],
+                DIGITS[usize::from(other & 15)],
+            ]),
         }
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(encode).collect()
+    }
+    encoded
 }
