@@ -23,9 +23,10 @@ use crate::connector::{ConnectError, ConnectorConfig};
 use crate::frames::FrameLimit;
 use crate::listener::Transports;
 use crate::quic::Quic;
+use crate::quic_runtime::QuicRuntime;
 use crate::refusal::RefusalReason;
 use crate::settings::{self, HANDSHAKE_TIMEOUT};
-use crate::socket::{QuicRuntime, bind_udp, pause, tune_tcp};
+use crate::socket::{bind_udp, pause, tune_tcp};
 use crate::tcp::{Counted, Tcp};
 
 /// Addresses of one name that are tried; the next attempt looks the name up again.
@@ -57,7 +58,7 @@ impl Dialer {
         let crypto = QuicClientConfig::try_from(Arc::clone(&tls))
             .map_err(|error| ConnectError::Tls(rustls::Error::General(error.to_string())))?;
         let mut quic = quinn::ClientConfig::new(Arc::new(crypto));
-        quic.transport_config(settings::quic(config.segmentation_offload));
+        quic.transport_config(settings::dialer(config.segmentation_offload));
         Ok(Self {
             transports: config.transports,
             target_setting: config.target_setting,

@@ -34,6 +34,7 @@ mod listener;
 mod outbox;
 mod peer;
 mod quic;
+mod quic_runtime;
 mod refusal;
 mod reset;
 mod session_tls;

@@ -28,9 +28,10 @@ use crate::authority::{Authority, AuthorityError};
 use crate::certificate::HotCertificate;
 use crate::connection::Connection;
 use crate::peer::PeerIdentity;
+use crate::quic_runtime::QuicRuntime;
 use crate::session_tls::server_config;
 use crate::settings::{self, HANDSHAKE_TIMEOUT};
-use crate::socket::{QuicRuntime, bind_udp};
+use crate::socket::bind_udp;
 
 pub use join::PendingJoin;
 use stats::Counters;

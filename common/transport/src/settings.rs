@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::{
-    EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, TransportConfig, VarInt,
+    AckFrequencyConfig, EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, TransportConfig,
+    VarInt,
 };
 
 use crate::reset::ResetKey;
@@ -27,8 +28,23 @@ pub(crate) const OUTGOING_BYTES_MAX: u32 = 256 * 1_024;
 /// How long a close waits for what was queued before.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Returns QUIC's settings; the streams are one-way, one per [`wire::StreamId`] and direction.
-pub(crate) fn quic(segmentation_offload: bool) -> Arc<TransportConfig> {
+/// Returns QUIC's settings of whoever dials: agents.
+pub(crate) fn dialer(segmentation_offload: bool) -> Arc<TransportConfig> {
+    Arc::new(quic(segmentation_offload))
+}
+
+/// Returns QUIC's settings of whoever listens: the aggregator. It asks for the acknowledgement of each packet as it comes: an agent sends
+/// nothing in answer that it could go with, and to wait 25 ms for company only wakes the agent once more.
+pub(crate) fn listener(segmentation_offload: bool) -> Arc<TransportConfig> {
+    let mut at_once = AckFrequencyConfig::default();
+    at_once.ack_eliciting_threshold(VarInt::from_u32(0));
+    let mut config = quic(segmentation_offload);
+    config.ack_frequency_config(Some(at_once));
+    Arc::new(config)
+}
+
+/// What both have alike; the streams are one-way, one per [`wire::StreamId`] and direction.
+fn quic(segmentation_offload: bool) -> TransportConfig {
     let mut config = TransportConfig::default();
     let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("60 s fit in a QUIC integer");
     config
@@ -41,7 +57,7 @@ pub(crate) fn quic(segmentation_offload: bool) -> Arc<TransportConfig> {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .datagram_receive_buffer_size(None)
         .enable_segmentation_offload(segmentation_offload);
-    Arc::new(config)
+    config
 }
 
 /// The largest UDP payload that is taken: an Ethernet frame's. QUIC sizes its receive buffers by it, 2,048 of them per endpoint.

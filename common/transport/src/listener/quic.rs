@@ -29,7 +29,7 @@ pub(super) fn server_config(
     let crypto = QuicServerConfig::try_from(tls)
         .map_err(|error| rustls::Error::General(error.to_string()))?;
     let mut quic = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    quic.transport_config(settings::quic(config.segmentation_offload))
+    quic.transport_config(settings::listener(config.segmentation_offload))
         .max_incoming(4_096)
         .incoming_buffer_size(INCOMING_BYTES_EACH)
         .incoming_buffer_size_total(INCOMING_BYTES_MAX)
