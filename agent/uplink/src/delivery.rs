@@ -17,6 +17,9 @@ use crate::lane::{BatchId, Lane, Next};
 
 /// Reasons counted singly; more are counted together.
 const REASONS_MAX: usize = 32;
+/// A status goes along with a batch when it is due within so much of its interval, in parts: alone it would wake agent and network once
+/// more.
+const STATUS_EARLY_PART: u32 = 5;
 /// Events that wait to be looked at; the oldest go first.
 const EVENTS_MAX: usize = 64;
 
@@ -634,16 +637,7 @@ impl Delivery {
                 return Ok(None);
             };
             if session.status_due <= now {
-                session.status_due = now + self.config.status_interval;
-                let never_coming = spool.stats().dropped_batches
-                    + self.stats.batches_quarantined
-                    + self.stats.batches_unreadable;
-                session.tell_floors(never_coming, self.destination, spool);
-                let status = status(spool, self.destination);
-                session
-                    .outbox
-                    .push_back((StreamId::Session, AgentMessage::Status(status)));
-                self.tell_gaps(spool);
+                self.tell_status(now, None, spool);
                 continue;
             }
             if let Some(message) = session.outbox.pop_front() {
@@ -664,6 +658,10 @@ impl Delivery {
                     self.stats.batches_sent += 1;
                     self.stats.body_bytes_sent += body.len() as u64;
                     session.send(now, (stream, batch), definitions, body);
+                    let early = self.config.status_interval / STATUS_EARLY_PART;
+                    if session.status_due <= now + early {
+                        self.tell_status(now, Some(batch), spool);
+                    }
                 }
                 Next::Unreadable {
                     batch: (epoch, number),
@@ -686,6 +684,23 @@ impl Delivery {
                 }
             }
         }
+    }
+
+    /// Tells the aggregator how the agent is; `along` is the batch that goes out with it.
+    fn tell_status(&mut self, now: Monotonic, along: Option<BatchId>, spool: &mut Spool) {
+        let State::Open(session) = &mut self.state else {
+            return;
+        };
+        session.status_due = now + self.config.status_interval;
+        let never_coming = spool.stats().dropped_batches
+            + self.stats.batches_quarantined
+            + self.stats.batches_unreadable;
+        session.tell_floors(never_coming, self.destination, spool);
+        let status = status(spool, self.destination, along);
+        session
+            .outbox
+            .push_back((StreamId::Session, AgentMessage::Status(status)));
+        self.tell_gaps(spool);
     }
 
     fn put_aside(
@@ -911,8 +926,13 @@ fn missing_below(floor: BatchNumber, mut intervals: Vec<(BatchNumber, BatchNumbe
     missing + floor.0.saturating_sub(from)
 }
 
-fn status(spool: &mut Spool, destination: DestinationId) -> AgentStatus {
-    let oldest_unacknowledged = oldest_pending(spool, destination).and_then(|(_, created)| created);
+/// `along`: the batch that goes out with the status waits for nothing yet, and does not count when it is the oldest.
+fn status(spool: &mut Spool, destination: DestinationId, along: Option<BatchId>) -> AgentStatus {
+    let waits = along.is_none() || spool.backlog(destination).oldest != along;
+    let oldest_unacknowledged = waits
+        .then(|| oldest_pending(spool, destination))
+        .flatten()
+        .and_then(|(_, created)| created);
     let stats = spool.stats();
     AgentStatus {
         spool_bytes: stats.bytes,

@@ -183,6 +183,47 @@ fn no_more_than_a_window_is_on_its_way() {
 }
 
 #[test]
+fn a_status_goes_along_with_a_batch_and_alone_only_where_none_is_made() {
+    let mut case = Case::new();
+    case.open(10, &[]);
+    let statuses = |case: &mut Case| {
+        let sent = std::iter::from_fn(|| case.poll());
+        let statuses = sent.filter_map(|(_, message)| match message {
+            AgentMessage::Status(status) => Some(status.oldest_unacknowledged),
+            _ => None,
+        });
+        statuses.collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&mut case), [None], "at the beginning");
+    let mut along = 0;
+    for number in 0..60 {
+        case.pass(1);
+        assert_eq!(statuses(&mut case), [], "alone, before batch {number}");
+        case.make();
+        along += statuses(&mut case).len();
+        case.acknowledge(number, number);
+    }
+    assert_eq!(along, 15, "every 4 s");
+    // What waits longer than the batch that goes along does count.
+    case.pass(1);
+    let waits = case.wall();
+    case.make();
+    assert_eq!(statuses(&mut case), []);
+    case.pass(3);
+    case.make();
+    assert_eq!(statuses(&mut case), [Some(waits)]);
+    case.acknowledge(60, 61);
+    for _ in 0..3 {
+        case.now = case.delivery.next_timeout().expect("a status");
+        assert_eq!(statuses(&mut case), [None]);
+    }
+    assert_eq!(
+        case.wall(),
+        waits.saturating_add(Duration::from_secs(3 + 15))
+    );
+}
+
+#[test]
 fn a_batch_asked_for_again_comes_as_key_rows_and_so_does_what_follows() {
     let mut case = Case::new();
     case.open(10, &[]);
