@@ -167,10 +167,11 @@ impl<O: Outlet> Scraper<O> {
         loop {
             let now = Arc::clone(&jobs.borrow_and_update());
             manager.look(&now, is_new).await;
+            let has_files = now.iter().any(|job| !job.files.is_empty());
             let woken = async {
                 tokio::select! {
                     changed = jobs.changed() => changed.is_ok(),
-                    () = timer.sleep(LOOK_EVERY) => false,
+                    () = timer.sleep(LOOK_EVERY), if has_files => false,
                 }
             };
             match stop.run(woken).await {
