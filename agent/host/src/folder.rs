@@ -2,15 +2,21 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustix::fs::{FsWord, Mode, OFlags, fstatfs, open, openat};
 use rustix::io::Errno;
 
 use crate::error::CollectError;
+use crate::kept_file::Ends;
 use crate::{Family, Sink, scan};
 
 /// An attribute is at most a page.
 const ATTRIBUTE_BYTES_MAX: usize = 4 << 10;
+/// The type of sysfs, as `fstatfs` says it (`linux/magic.h`).
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
 /// The most entries that are read of a folder: more than a machine has processes.
 pub(crate) const ENTRIES_MAX: usize = 65_536;
 
@@ -18,6 +24,15 @@ pub(crate) const ENTRIES_MAX: usize = 65_536;
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    opened: Option<Arc<Opened>>,
+}
+
+/// A folder as the kernel knows it.
+#[derive(Debug)]
+struct Opened {
+    folder: OwnedFd,
+    /// Whether the kernel prints its files, each in one piece: what leaves room in a buffer of a page is all.
+    is_of_sysfs: bool,
 }
 
 /// An attribute that is a number, and how it is reported.
@@ -50,7 +65,16 @@ impl Scale {
 
 impl Folder {
     pub(crate) const fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, opened: None }
+    }
+
+    /// Returns the folder kept open while it lives: worth it where many of its files are read, which the kernel then finds in one step
+    /// however deep they lie. One that cannot be opened reads as before.
+    pub(crate) fn opened(self) -> Self {
+        Self {
+            opened: Opened::open(&self.path).ok().map(Arc::new),
+            ..self
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -173,12 +197,40 @@ impl Folder {
         file: &str,
         parse: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<T, CollectError> {
-        let path = self.path.join(file);
         let mut buffer = [0; ATTRIBUTE_BYTES_MAX];
-        match read_page(&path, &mut buffer) {
-            Ok(bytes) => parse(bytes).ok_or_else(|| CollectError::parse(&path, "a whole number")),
-            Err(error) => Err(CollectError::read(&path, error)),
+        let read = match &self.opened {
+            Some(opened) => opened.read(file, &mut buffer),
+            None => File::open(self.path.join(file))
+                .and_then(|file| read_page(file, Ends::Empty, &mut buffer)),
+        };
+        match read {
+            Ok(bytes) => parse(bytes)
+                .ok_or_else(|| CollectError::parse(&self.path.join(file), "a whole number")),
+            Err(error) => Err(CollectError::read(&self.path.join(file), error)),
         }
+    }
+}
+
+impl Opened {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = open(path, flags, Mode::empty())?;
+        let is_of_sysfs = fstatfs(&folder).is_ok_and(|found| found.f_type == SYSFS_MAGIC);
+        Ok(Self {
+            folder,
+            is_of_sysfs,
+        })
+    }
+
+    fn read<'a>(&self, file: &str, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&self.folder, file, flags, Mode::empty())?;
+        let ends = if self.is_of_sysfs {
+            Ends::Short
+        } else {
+            Ends::Empty
+        };
+        read_page(File::from(file), ends, buffer)
     }
 }
 
@@ -213,13 +265,16 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Reads what fits; what is longer is no attribute and is refused.
-fn read_page<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
-    let mut file = File::open(path)?;
+fn read_page(mut file: File, ends: Ends, buffer: &mut [u8]) -> io::Result<&[u8]> {
     let mut len = 0;
     loop {
         match file.read(buffer.get_mut(len..).unwrap_or_default()) {
             Ok(0) if len == buffer.len() => return Err(io::ErrorKind::FileTooLarge.into()),
             Ok(0) => break,
+            Ok(more) if ends == Ends::Short && len + more < buffer.len() => {
+                len += more;
+                break;
+            }
             Ok(more) => len += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -233,6 +288,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn attributes_of_this_kernel_are_the_same_in_a_folder_that_is_kept_open() {
+        let path = Path::new("/sys/class/net/lo");
+        if !path.exists() {
+            return;
+        }
+        let kept = Folder::new(path.to_owned()).opened();
+        for file in ["address", "flags", "mtu", "operstate", "type"] {
+            let text = fs::read_to_string(path.join(file)).unwrap();
+            assert_eq!(kept.text(file).unwrap(), text.trim_ascii(), "{file}");
+        }
+    }
+
+    #[test]
     fn attributes_are_read_and_what_is_none_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, content: &[u8]| fs::write(dir.path().join(name), content).unwrap();
@@ -242,14 +310,18 @@ mod tests {
         write("long", &[b'1'; ATTRIBUTE_BYTES_MAX + 1]);
         fs::create_dir(dir.path().join("folder")).unwrap();
         let folder = Folder::new(dir.path().to_owned());
-        assert_eq!(folder.number("number").unwrap(), 4_867.0);
-        assert_eq!(folder.text("text").unwrap(), "two words");
-        assert_eq!(folder.text("bad").unwrap(), "\u{fffd}");
-        assert_eq!(folder.optional_number("gone").unwrap(), None);
-        assert_eq!(folder.optional_text("folder").unwrap(), None);
-        for wrong in ["text", "long"] {
-            assert!(folder.optional_number(wrong).is_err(), "{wrong}");
+        for folder in [folder.clone(), folder.clone().opened()] {
+            assert_eq!(folder.number("number").unwrap(), 4_867.0);
+            assert_eq!(folder.text("text").unwrap(), "two words");
+            assert_eq!(folder.text("bad").unwrap(), "\u{fffd}");
+            assert_eq!(folder.optional_number("gone").unwrap(), None);
+            assert_eq!(folder.optional_text("folder").unwrap(), None);
+            for wrong in ["text", "long"] {
+                assert!(folder.optional_number(wrong).is_err(), "{wrong}");
+            }
         }
+        let gone = folder.folder("gone").opened();
+        assert!(gone.text("number").unwrap_err().is_missing());
         let all = ["bad", "folder", "long", "number", "text"];
         assert_eq!(folder.entries().unwrap(), all);
         let folders = folder.folders().unwrap();

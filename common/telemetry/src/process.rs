@@ -9,6 +9,8 @@ use crate::{Counter, Gauge, Registry};
 /// Jiffies per second in what the kernel tells user space: USER_HZ, 100 on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// What most files under /proc fit into: they do not say how long they are, and reading by guesses takes seven reads for a file.
+const FILE_BYTES: usize = 4 << 10;
 /// The most of a file under /proc that is read: they have a few KiB, /proc/stat of a large machine some hundred.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -113,7 +115,7 @@ impl Process {
 }
 
 fn read(folder: &Path, name: &str) -> Option<String> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(FILE_BYTES);
     let file = File::open(folder.join(name)).ok()?;
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
     Some(text)

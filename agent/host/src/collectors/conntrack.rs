@@ -94,11 +94,14 @@ pub(super) struct Conntrack {
 
 impl Conntrack {
     pub(super) fn new(paths: &Paths) -> Self {
-        let file = |name| KeptFile::new(paths.procfs.join(name));
+        let setting = |name| {
+            let folder = paths.procfs.join("sys/net/netfilter");
+            KeptFile::in_one_piece(folder.join(name))
+        };
         Self {
-            count: file("sys/net/netfilter/nf_conntrack_count"),
-            limit: file("sys/net/netfilter/nf_conntrack_max"),
-            statistics: file("net/stat/nf_conntrack"),
+            count: setting("nf_conntrack_count"),
+            limit: setting("nf_conntrack_max"),
+            statistics: KeptFile::new(paths.procfs.join("net/stat/nf_conntrack")),
         }
     }
 

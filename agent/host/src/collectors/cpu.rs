@@ -56,7 +56,7 @@ struct Reported {
 impl Cpu {
     pub(super) fn new(config: &HostConfig) -> Result<Self, HostConfigError> {
         Ok(Self {
-            stat: KeptFile::new(config.paths.procfs.join("stat")),
+            stat: KeptFile::in_one_piece(config.paths.procfs.join("stat")),
             guest: config.cpu.guest,
             info: CpuInfo::new(config)?,
             reported: BTreeMap::new(),

@@ -89,6 +89,10 @@ impl Collector for Cpufreq {
     fn collect(&mut self, _: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
         for (cpu, folder) in self.cpus.numbered("cpu")? {
             let frequencies = folder.folder("cpufreq");
+            if !frequencies.exists() {
+                continue;
+            }
+            let frequencies = frequencies.opened();
             frequencies.sample(&FREQUENCIES, &[&cpu], sink)?;
             let current = frequencies.text_or_empty("scaling_governor");
             if current.is_empty() {

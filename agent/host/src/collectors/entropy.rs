@@ -22,7 +22,7 @@ pub(super) struct Entropy {
 
 impl Entropy {
     pub(super) fn new(paths: &Paths) -> Self {
-        let file = |name| KeptFile::new(paths.procfs.join("sys/kernel/random").join(name));
+        let file = |name| KeptFile::in_one_piece(paths.procfs.join("sys/kernel/random").join(name));
         Self {
             available: file("entropy_avail"),
             pool_size: file("poolsize"),

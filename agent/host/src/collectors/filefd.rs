@@ -25,7 +25,7 @@ pub(super) struct Filefd {
 impl Filefd {
     pub(super) fn new(paths: &Paths) -> Self {
         Self {
-            file: KeptFile::new(paths.procfs.join("sys/fs/file-nr")),
+            file: KeptFile::in_one_piece(paths.procfs.join("sys/fs/file-nr")),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct KernelHung {
 impl KernelHung {
     pub(super) fn new(paths: &Paths) -> Self {
         Self {
-            file: KeptFile::new(paths.procfs.join("sys/kernel/hung_task_detect_count")),
+            file: KeptFile::in_one_piece(paths.procfs.join("sys/kernel/hung_task_detect_count")),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Loadavg {
 impl Loadavg {
     pub(super) fn new(paths: &Paths) -> Self {
         Self {
-            file: KeptFile::new(paths.procfs.join("loadavg")),
+            file: KeptFile::in_one_piece(paths.procfs.join("loadavg")),
         }
     }
 }

@@ -25,7 +25,7 @@ struct Known {
 impl Meminfo {
     pub(super) fn new(paths: &Paths) -> Self {
         Self {
-            file: KeptFile::new(paths.procfs.join("meminfo")),
+            file: KeptFile::in_one_piece(paths.procfs.join("meminfo")),
             known: Vec::new(),
         }
     }

@@ -140,7 +140,7 @@ impl Collector for Netclass {
             .map_err(|error| error.missing_as("there are no network devices"))?;
         for device in devices {
             if !self.ignored.is_match(&device.name()) {
-                self.sample(&device, sink)?;
+                self.sample(&device.opened(), sink)?;
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ struct Field {
 impl Netstat {
     pub(super) fn new(config: &HostConfig) -> Result<Self, HostConfigError> {
         let file = |name| {
-            let file = KeptFile::new(config.paths.procfs.join(name));
+            let file = KeptFile::in_one_piece(config.paths.procfs.join(name));
             (file, Fields::default())
         };
         Ok(Self {
@@ -43,16 +43,15 @@ impl Netstat {
 }
 
 impl Collector for Netstat {
-    fn collect(&mut self, _: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, moment: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
         for (file, fields) in &mut self.tables {
             sample_table(file.read()?, fields, &self.pattern, sink)?;
         }
         let (file, fields) = &mut self.list;
-        match file.read() {
-            Ok(content) => sample_list(content, fields, &self.pattern, sink),
+        match file.read_if_there(moment.now)? {
+            Some(content) => sample_list(content, fields, &self.pattern, sink),
             // A kernel without IPv6 has none.
-            Err(error) if error.is_missing() => Ok(()),
-            Err(error) => Err(error),
+            None => Ok(()),
         }
     }
 }

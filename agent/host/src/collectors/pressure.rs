@@ -54,7 +54,7 @@ struct Resource {
 impl Pressure {
     pub(super) fn new(paths: &Paths) -> Self {
         let resource = |name, waiting, stalled| Resource {
-            file: KeptFile::new(paths.procfs.join("pressure").join(name)),
+            file: KeptFile::in_one_piece(paths.procfs.join("pressure").join(name)),
             waiting,
             stalled,
         };
@@ -70,12 +70,11 @@ impl Pressure {
 }
 
 impl Collector for Pressure {
-    fn collect(&mut self, _: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, moment: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
         let mut found = false;
         for resource in &mut self.resources {
-            match resource.collect(sink) {
-                Ok(()) => found = true,
-                Err(error) if error.is_missing() => {}
+            match resource.collect(moment, sink) {
+                Ok(is_there) => found |= is_there,
                 Err(CollectError::Read { source, .. })
                     if source.kind() == io::ErrorKind::Unsupported =>
                 {
@@ -97,8 +96,11 @@ impl Collector for Pressure {
 }
 
 impl Resource {
-    fn collect(&mut self, sink: &mut dyn Sink) -> Result<(), CollectError> {
-        let content = self.file.read()?;
+    /// Returns whether the kernel has it.
+    fn collect(&mut self, moment: Moment, sink: &mut dyn Sink) -> Result<bool, CollectError> {
+        let Some(content) = self.file.read_if_there(moment.now)? else {
+            return Ok(false);
+        };
         let totals = parse(content.bytes);
         for (family, total) in [(self.waiting, totals.some), (self.stalled, totals.full)] {
             let Some(family) = family else {
@@ -110,7 +112,7 @@ impl Resource {
             // Two divisions, as the peer does: one gives other last digits.
             sink.sample(family, &[], microseconds as f64 / 1000.0 / 1000.0);
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -30,7 +30,7 @@ impl Sockstat {
     pub(super) fn new(paths: &Paths) -> Self {
         Self {
             files: ["net/sockstat", "net/sockstat6"]
-                .map(|file| KeptFile::new(paths.procfs.join(file))),
+                .map(|file| KeptFile::in_one_piece(paths.procfs.join(file))),
             families: FamilyCache::default(),
             page_bytes: rustix::param::page_size() as f64,
             key: String::new(),
@@ -39,18 +39,16 @@ impl Sockstat {
 }
 
 impl Collector for Sockstat {
-    fn collect(&mut self, _: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, moment: Moment, sink: &mut dyn Sink) -> Result<(), CollectError> {
         let mut names = Names {
             families: &mut self.families,
             key: &mut self.key,
             page_bytes: self.page_bytes,
         };
         for file in &mut self.files {
-            match file.read() {
-                Ok(content) => names.sample(content, sink)?,
-                // A kernel without IPv4 or IPv6 has none.
-                Err(error) if error.is_missing() => {}
-                Err(error) => return Err(error),
+            // A kernel without IPv4 or IPv6 has none.
+            if let Some(content) = file.read_if_there(moment.now)? {
+                names.sample(content, sink)?;
             }
         }
         Ok(())

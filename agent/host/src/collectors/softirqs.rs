@@ -21,7 +21,7 @@ pub(super) struct Softirqs {
 impl Softirqs {
     pub(super) fn new(paths: &Paths) -> Self {
         Self {
-            file: KeptFile::new(paths.procfs.join("softirqs")),
+            file: KeptFile::in_one_piece(paths.procfs.join("softirqs")),
         }
     }
 }

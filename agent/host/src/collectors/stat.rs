@@ -81,7 +81,7 @@ pub(super) struct Stat {
 impl Stat {
     pub(super) fn new(config: &HostConfig) -> Self {
         Self {
-            file: KeptFile::new(config.paths.procfs.join("stat")),
+            file: KeptFile::in_one_piece(config.paths.procfs.join("stat")),
             softirq: config.stat_softirq,
         }
     }

@@ -140,7 +140,10 @@ impl StatfsPool {
         if state.idle == 0 {
             self.add_threads(&mut state, 1);
         }
+        // Without the lock, which the thread that wakes takes at once.
+        drop(state);
         self.shared.work.notify_one();
+        let mut state = self.shared.state();
         for _ in 0..patience.as_millis().div_ceil(STEP.as_millis()) {
             let (next, step) = self
                 .shared
