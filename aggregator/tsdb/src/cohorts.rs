@@ -17,7 +17,7 @@ use crate::layout::{Layout, SlotState};
 use crate::memory::Full;
 use crate::record::Definition;
 
-/// A cohort without rows for this long no longer counts against limits.
+/// A cohort without rows for this long no longer counts against limits, and its layout rests.
 const IDLE_AFTER: Duration = Duration::from_hours(2);
 /// A cohort without rows for this long is forgotten: it has to be defined again.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
@@ -128,9 +128,37 @@ pub(crate) struct CohortState {
     pub(crate) defined: (usize, u64),
     /// Since when the counters in these slots count, as the log has said so far: batches say only what changes.
     pub(crate) starts: BTreeMap<Slot, TimestampMs>,
+    /// When its last row or definition came.
     used: Monotonic,
-    /// Whether its series count against limits.
+    /// Whether its series count against limits; if not, the layout rests.
     counted: bool,
+}
+
+impl CohortState {
+    /// Notes that it is in use.
+    fn wake(&mut self, agent: &AgentId, now: Monotonic, admission: &mut Admission) {
+        self.used = now;
+        if !self.counted {
+            self.counted = true;
+            let layout = Arc::make_mut(&mut self.layout);
+            layout.wake();
+            for series in series_of(layout) {
+                admission.count(agent, &series);
+            }
+        }
+    }
+
+    /// Stops counting it: it is idle.
+    fn rest(&mut self, agent: &AgentId, admission: &mut Admission) {
+        if self.counted {
+            self.counted = false;
+            let layout = Arc::make_mut(&mut self.layout);
+            for series in series_of(layout) {
+                admission.release(agent, &series);
+            }
+            layout.rest();
+        }
+    }
 }
 
 /// The last row of a cohort on a lane, as the log has it.
@@ -171,6 +199,7 @@ impl Cohorts {
         ) else {
             return;
         };
+        cohort.wake(&key.0, now, &mut self.admission);
         let mut changes = Changes::default();
         for (slot, series) in (definition.first_slot..).zip(definition.series) {
             let layout = &cohort.layout;
@@ -248,13 +277,7 @@ impl Cohorts {
         now: Monotonic,
     ) -> Option<&mut CohortState> {
         let cohort = self.epochs.get_mut(key)?.cohorts.get_mut(&cohort)?;
-        cohort.used = now;
-        if !cohort.counted {
-            cohort.counted = true;
-            for series in series_of(&cohort.layout) {
-                self.admission.count(&key.0, &series);
-            }
-        }
+        cohort.wake(&key.0, now, &mut self.admission);
         Some(cohort)
     }
 
@@ -276,11 +299,8 @@ impl Cohorts {
         self.epochs.retain(|key, epoch| {
             epoch.cohorts.retain(|_, cohort| {
                 let idle = now.saturating_since(cohort.used);
-                if idle >= IDLE_AFTER && cohort.counted {
-                    cohort.counted = false;
-                    for series in series_of(&cohort.layout) {
-                        admission.release(&key.0, &series);
-                    }
+                if idle >= IDLE_AFTER {
+                    cohort.rest(&key.0, admission);
                 }
                 idle < FORGOTTEN_AFTER
             });
@@ -400,4 +420,58 @@ fn cohort<'a>(
         return None;
     }
     Some(cohort)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::MetricType;
+    use rows::SeriesDefinition;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::occupancy::Occupancy;
+
+    fn definition(slots: usize) -> CohortDefinition {
+        let series = |id: usize| SeriesDefinition {
+            labels: Labels::from_pairs([("__name__", "m"), ("id", &id.to_string())]).unwrap(),
+            kind: MetricType::Gauge,
+        };
+        CohortDefinition {
+            cohort: CohortId(0),
+            name: Arc::from("c"),
+            first_slot: 0,
+            series: (0..slots).map(series).collect(),
+        }
+    }
+
+    #[test]
+    fn an_idle_cohort_that_is_defined_again_counts_once_and_is_not_forgotten() {
+        let occupancy = Arc::new(Occupancy::default());
+        let admission = Admission::new(Limits::default(), Arc::clone(&occupancy));
+        let mut cohorts = Cohorts::new(1, admission);
+        let key: EpochKey = ("a".parse().unwrap(), Epoch(1));
+        let active = |at| occupancy.limits_used(at).series_per_agent;
+        let start = Monotonic::ORIGIN;
+        cohorts.define(&key, definition(2), start, None);
+        assert_eq!(active(start), 2);
+
+        let idle = start + IDLE_AFTER;
+        cohorts.sweep(idle, 1);
+        assert_eq!(active(idle), 0);
+        cohorts.define(&key, definition(3), idle, None);
+        assert_eq!(active(idle), 3);
+        let state = cohorts.used(&key, CohortId(0), idle).expect("it is known");
+        assert!(state.layout.takes_all(3));
+        assert_eq!(active(idle), 3);
+
+        let later = start + FORGOTTEN_AFTER;
+        cohorts.sweep(later, 2);
+        assert_eq!(active(later), 0);
+        assert!(cohorts.used(&key, CohortId(0), later).is_some());
+        assert_eq!(active(later), 3);
+        cohorts.sweep(later + FORGOTTEN_AFTER, 3);
+        let forgotten = later + FORGOTTEN_AFTER;
+        assert!(cohorts.used(&key, CohortId(0), forgotten).is_none());
+        assert_eq!(active(forgotten), 0);
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) struct Layout {
     pub(crate) cohort: CohortId,
     /// Its shard.
     pub(crate) shard: u16,
-    /// Slot by slot; at most [`SLOTS_MAX`].
+    /// Slot by slot; at most [`SLOTS_MAX`]. None of them while the layout [rests](Self::rest).
     slots: Vec<Slotted>,
     /// All slots once, in order.
     packed: Vec<PackedSlots>,
@@ -96,6 +96,17 @@ impl Layout {
             not_taken: 0,
             changes,
         }
+    }
+
+    /// Gives up what lies open, which is two thirds of it; [`wake`](Self::wake) comes before anything else.
+    pub(crate) fn rest(&mut self) {
+        self.slots = Vec::new();
+    }
+
+    /// Lays open again what [`rest`](Self::rest) gave up; unpacks all slots.
+    pub(crate) fn wake(&mut self) {
+        let unpacked = self.packed.iter().flat_map(PackedSlots::unpack);
+        self.slots = unpacked.map(|state| slotted(&state)).collect();
     }
 
     /// Returns the number of slots; those past the end are undefined.
@@ -263,6 +274,10 @@ mod tests {
             assert_eq!(layout.refusal(3), Some(RefusalReason::Memory));
             assert_eq!(layout.refusal(9_001), Some(RefusalReason::Undefined));
             assert!(!layout.takes_all(5));
+            let mut rested = layout.clone();
+            rested.rest();
+            rested.wake();
+            assert_eq!(rested.slots, layout.slots);
             let SlotState::Series(second) = series(2) else {
                 unreachable!()
             };
