@@ -36,9 +36,7 @@ pub use process::{Outcome, Process, Signal};
 pub use prometheus::Prometheus;
 pub use receivers::{Moment, Receivers, Service, TakenRequest, Trap};
 pub use relay::{Relay, Udp};
-pub use remote_write::{
-    FloatSeries, HistogramSeries, Sender, Sent, write_histograms, write_series,
-};
+pub use remote_write::{FloatSeries, HistogramSeries, Sender, write_histograms, write_series};
 pub use steady::{Steady, Waits};
 pub use up::Up;
 pub use waiting::{PATIENCE, now, pause, wait_until};

@@ -95,6 +95,11 @@ impl Aggregator {
         self.process().await_line("agents on");
     }
 
+    /// Returns whether it says of itself that it is ready.
+    pub fn says_ready(&self) -> bool {
+        get(&self.web, "/-/ready").is_some_and(|answer| answer.status == 200)
+    }
+
     /// Returns the process of the latest start.
     #[track_caller]
     pub fn process(&mut self) -> &mut Process {

@@ -3,17 +3,18 @@
 //! Every value of the ledger follows from agent, epoch, row and slot, so the store is checked against the definition, not against a
 //! copy; how far each epoch had come is read from the spools themselves.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::{LEDGER_JOB, ledger_value};
 use clock::SystemClock;
 use files::Disk;
-use model::Value;
-use rows::{AgentId, BatchDecoder, CohortId, Epoch, Row};
+use model::{TimestampMs, Value};
+use rows::{AgentId, BatchDecoder, CohortId, Epoch, Presence, Row};
 use spool::{ReadFrom, Record, Settings, Spool, StoredBatch};
 use tempfile::TempDir;
 use tsdb::{DumpedSample, Tsdb, TsdbConfig};
@@ -44,6 +45,8 @@ pub struct Audit {
     pub rows: u64,
     /// Samples that are there.
     pub samples: u64,
+    /// From the oldest row to the newest.
+    pub span: Duration,
     /// Rows that are not there.
     pub missing: u64,
     /// Rows that are there twice, and samples of the same series and time.
@@ -65,14 +68,27 @@ impl Audit {
             && self.wrong == 0
             && self.damages == 0
     }
+
+    /// Returns the samples of a second, of all agents together.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub fn rate(&self) -> f64 {
+        self.samples as f64 / self.span.as_secs_f64().max(1e-3)
+    }
 }
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} runs, {} rows, {} samples: {} missing, {} doubled, {} torn, {} wrong",
-            self.runs, self.rows, self.samples, self.missing, self.doubled, self.torn, self.wrong
+            "{} runs, {} rows, {} samples ({:.0} a second): {} missing, {} doubled, {} torn, {} wrong",
+            self.runs,
+            self.rows,
+            self.samples,
+            self.rate(),
+            self.missing,
+            self.doubled,
+            self.torn,
+            self.wrong
         )
     }
 }
@@ -188,8 +204,46 @@ impl Reading {
     }
 }
 
-/// What a store holds of one run: values by time and slot.
-type Stored = BTreeMap<i64, HashMap<u16, u64>>;
+/// What a store holds of one run, by time.
+type Stored = BTreeMap<TimestampMs, StoredRow>;
+
+/// What a store holds of one row; there are tens of millions of samples, so little more than the bits of each.
+#[derive(Debug)]
+struct StoredRow {
+    present: Presence,
+    values: Vec<u64>,
+    /// Samples of slots that the ledger does not have.
+    strange: usize,
+}
+
+impl StoredRow {
+    fn new(series: u16) -> Self {
+        let slots = usize::from(series);
+        Self {
+            present: Presence::filled(slots, false),
+            values: vec![0; slots],
+            strange: 0,
+        }
+    }
+
+    /// Takes a value; says whether the slot had none.
+    fn put(&mut self, slot: u16, bits: u64) -> bool {
+        let slot = usize::from(slot);
+        if slot >= self.values.len() {
+            self.strange += 1;
+            return true;
+        }
+        let is_first = !self.present.contains(slot);
+        self.present.set(slot, true);
+        self.values[slot] = bits;
+        is_first
+    }
+
+    fn get(&self, slot: u16) -> Option<u64> {
+        let slot = usize::from(slot);
+        self.present.contains(slot).then(|| self.values[slot])
+    }
+}
 
 /// Opens a store that no process uses, and compares its ledgers, of `series` slots each, with what must be there.
 ///
@@ -209,11 +263,12 @@ pub fn audit(store: &Path, series: u16, written: &Written) -> Audit {
             let Value::Float(value) = sample.value else {
                 panic!("a ledger holds floats");
             };
-            let row = runs.entry(run).or_default().entry(sample.at.0).or_default();
+            let rows = runs.entry(run).or_default();
+            let row = rows
+                .entry(sample.at)
+                .or_insert_with(|| StoredRow::new(series));
             audit.samples += 1;
-            if row.insert(slot, value.to_bits()).is_some() {
-                audit.doubled += 1;
-            }
+            audit.doubled += u64::from(!row.put(slot, value.to_bits()));
         }
     });
     audit.damages = report.damages.len() + dumped.expect("the store is readable").damages.len();
@@ -221,6 +276,10 @@ pub fn audit(store: &Path, series: u16, written: &Written) -> Audit {
         runs.entry(run.clone()).or_default();
     }
     audit.runs = runs.len();
+    let times = || runs.values().flat_map(BTreeMap::keys);
+    if let Some((oldest, newest)) = times().min().zip(times().max()) {
+        audit.span = Duration::from_millis(newest.0.abs_diff(oldest.0));
+    }
     for (run, stored) in &runs {
         let last = written.0.get(run).copied();
         check_run(run, stored, (series, last), &mut audit);
@@ -247,7 +306,7 @@ fn check_run(
 ) {
     let mut numbers = BTreeSet::new();
     for row in stored.values() {
-        let Some(number) = row.get(&0).map(|bits| as_row(f64::from_bits(*bits))) else {
+        let Some(number) = row.get(0).map(|bits| as_row(f64::from_bits(bits))) else {
             audit.torn += 1;
             continue;
         };
@@ -255,10 +314,10 @@ fn check_run(
         if !numbers.insert(number) {
             audit.doubled += 1;
         }
-        let mut is_torn = row.keys().any(|slot| *slot >= series);
+        let mut is_torn = row.strange > 0;
         for slot in 0..series {
             let expected = ledger_value(agent, *epoch, number, slot).map(f64::to_bits);
-            match (expected, row.get(&slot).copied()) {
+            match (expected, row.get(slot)) {
                 (None, None) => {}
                 (Some(expected), Some(found)) => audit.wrong += u64::from(expected != found),
                 (Some(_), None) | (None, Some(_)) => is_torn = true,

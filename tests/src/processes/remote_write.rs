@@ -1,6 +1,6 @@
 //! A sender of remote write 1.0, whose every sample can be told right or wrong afterwards.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::http::{Answer, post_body};
@@ -14,77 +14,83 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// Sends one sample of each of its series in a request, a millisecond apart, and each request until it is acknowledged.
 ///
 /// Series are `storm{lane="...", series="..."}`; the sample of request `n` of series `s` has the value `1000 * n + s`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Sender {
-    /// Tells senders apart.
-    pub lane: u32,
-    /// How many series it has.
-    pub series: u32,
-}
-
-/// What a sender did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sent {
-    /// Requests, all acknowledged.
-    pub requests: u64,
-    /// Attempts that were not acknowledged.
-    pub failures: u64,
+    lane: u32,
+    /// The labels of its series, as requests have them.
+    series: Vec<Vec<u8>>,
+    acknowledged: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Sender {
-    /// Sends until it is over, the first request's samples at `base_ms`.
-    pub fn send_until(self, web: &str, base_ms: i64, over: &AtomicBool) -> Sent {
-        let mut sent = Sent::default();
-        while !over.load(Ordering::Relaxed) {
-            let body = self.request(sent.requests, base_ms);
-            while post_body(web, WRITE, HEADERS, &body)
-                .is_none_or(|answer| !(200..300).contains(&answer.status))
-            {
-                sent.failures += 1;
-                pause(AGAIN);
-            }
-            sent.requests += 1;
+    /// Returns a sender of so many series; `lane` tells senders apart.
+    pub fn new(lane: u32, series: u32) -> Self {
+        let labels = |series: u32| {
+            let text = |name: &str, value: String| (name.to_owned(), value);
+            encode_labels(&[
+                text("__name__", "storm".to_owned()),
+                text("lane", lane.to_string()),
+                text("series", series.to_string()),
+            ])
+        };
+        Self {
+            lane,
+            series: (0..series).map(labels).collect(),
+            acknowledged: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         }
-        sent
     }
 
-    /// Returns what `sum_over_time` of each series is, rising, after so many requests.
-    pub fn sums(self, requests: u64) -> Vec<f64> {
-        let of_series = |series: u32| {
-            let sum =
-                1_000 * requests * requests.saturating_sub(1) / 2 + requests * u64::from(series);
+    /// Returns what tells its series from those of others.
+    pub const fn lane(&self) -> u32 {
+        self.lane
+    }
+
+    /// Returns how many requests are acknowledged by now: all before that one were, too.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many attempts were not acknowledged.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Sends until it is over, the first request's samples at `base_ms`.
+    pub fn send_until(&self, web: &str, base_ms: i64, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            let body = self.request(self.acknowledged(), base_ms);
+            while !is_taken(post_body(web, WRITE, HEADERS, &body)) {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                pause(AGAIN);
+            }
+            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns what `sum_over_time` of each series is, rising, after what is acknowledged by now.
+    pub fn sums(&self) -> Vec<f64> {
+        let requests = self.acknowledged();
+        let of_series = |series: u64| {
+            let sum = 1_000 * requests * requests.saturating_sub(1) / 2 + requests * series;
             #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
             let sum = sum as f64;
             sum
         };
-        (0..self.series).map(of_series).collect()
+        (0..).map(of_series).take(self.series.len()).collect()
     }
 
-    fn request(self, number: u64, base_ms: i64) -> Vec<u8> {
-        let mut message = Vec::new();
-        let at = base_ms.unsigned_abs() + number;
-        for series in 0..self.series {
-            let mut one = Vec::new();
-            for (name, value) in [
-                ("__name__", "storm".to_owned()),
-                ("lane", self.lane.to_string()),
-                ("series", series.to_string()),
-            ] {
-                let mut label = Vec::new();
-                put_bytes(&mut label, 1, name.as_bytes());
-                put_bytes(&mut label, 2, value.as_bytes());
-                put_bytes(&mut one, 1, &label);
-            }
+    fn request(&self, number: u64, base_ms: i64) -> Vec<u8> {
+        let at = base_ms.saturating_add_unsigned(number);
+        let series = (0..).zip(&self.series).map(|(series, labels)| {
             #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-            let value = (1_000 * number + u64::from(series)) as f64;
-            let mut sample = vec![1 << 3 | 1];
-            sample.extend_from_slice(&value.to_bits().to_le_bytes());
-            sample.push(2 << 3);
-            put_varint(&mut sample, at);
-            put_bytes(&mut one, 2, &sample);
-            put_bytes(&mut message, 1, &one);
-        }
-        uncompressed(&message)
+            let value = (1_000 * number + series) as f64;
+            let mut one = labels.clone();
+            put_bytes(&mut one, 2, &sample(at, value));
+            one
+        });
+        request(series)
     }
 }
 
@@ -113,13 +119,7 @@ pub fn write_histograms(web: &str, series: &[HistogramSeries]) -> bool {
 /// Returns the body of a request that writes series of floats.
 pub(super) fn floats_request(series: &[FloatSeries]) -> Vec<u8> {
     let encoded = series.iter().map(|(labels, samples)| {
-        let samples = samples.iter().map(|(at, value)| {
-            let mut sample = Vec::new();
-            put_double(&mut sample, 1, *value);
-            sample.push(2 << 3);
-            put_varint(&mut sample, at.cast_unsigned());
-            sample
-        });
+        let samples = samples.iter().map(|(at, value)| sample(*at, *value));
         time_series(labels, 2, samples)
     });
     request(encoded)
@@ -142,17 +142,30 @@ fn time_series(
     field: u8,
     samples: impl Iterator<Item = Vec<u8>>,
 ) -> Vec<u8> {
-    let mut one = Vec::new();
-    for (name, value) in labels {
-        let mut label = Vec::new();
-        put_bytes(&mut label, 1, name.as_bytes());
-        put_bytes(&mut label, 2, value.as_bytes());
-        put_bytes(&mut one, 1, &label);
-    }
+    let mut one = encode_labels(labels);
     for sample in samples {
         put_bytes(&mut one, field, &sample);
     }
     one
+}
+
+fn encode_labels(labels: &[(String, String)]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    for (name, value) in labels {
+        let mut label = Vec::new();
+        put_bytes(&mut label, 1, name.as_bytes());
+        put_bytes(&mut label, 2, value.as_bytes());
+        put_bytes(&mut fields, 1, &label);
+    }
+    fields
+}
+
+fn sample(at: i64, value: f64) -> Vec<u8> {
+    let mut sample = Vec::new();
+    put_double(&mut sample, 1, value);
+    sample.push(2 << 3);
+    put_varint(&mut sample, at.cast_unsigned());
+    sample
 }
 
 /// A histogram of whole numbers whose buckets all hold `each`.
