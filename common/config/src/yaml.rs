@@ -3,12 +3,17 @@
 //! One document of maps, lists and scalars. Keys are texts and come once; aliases are resolved, and so is the merge key: `<<: *base`
 //! brings the entries of another map, or of several, where a map has none of its own. What a hostile or mistaken file can cost is
 //! bounded: bytes, depth, and nodes after aliases are resolved (so that aliases of aliases do not explode).
+//! What Go's YAML takes of the layout is taken, too ([`layout`]).
+
+mod layout;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
+
+use self::layout::Layout;
 
 use crate::{Mistake, Origin};
 
@@ -105,7 +110,8 @@ impl Node {
     }
 }
 
-/// Returns the one document in `text`; an empty text is [`NodeValue::Null`]. `path` is for the message.
+/// Returns the one document in `text`; an empty text is [`NodeValue::Null`], and empty documents after the first are nothing. `path` is
+/// for the message.
 pub fn parse_yaml(path: &Path, text: &str) -> Result<Node, Mistake> {
     let mistake = |at: Position, what: String| Mistake {
         origin: Origin::File {
@@ -120,12 +126,35 @@ pub fn parse_yaml(path: &Path, text: &str) -> Result<Node, Mistake> {
             format!("{} bytes are more than the {BYTES_MAX} allowed", text.len()),
         ));
     }
-    Loader::default()
-        .load(text)
-        .map_err(|(at, what)| mistake(at, what))
+    let mut layout = Layout::new(text);
+    loop {
+        match Loader::default().load(&layout) {
+            Ok(document) => return Ok(document),
+            Err(Stop::Refused((at, what))) => return Err(mistake(at, what)),
+            Err(Stop::Unread(error)) if layout.mend(&error) => {}
+            Err(Stop::Unread(error)) => {
+                let at = layout.place(*error.marker());
+                return Err(mistake(at, error.info().to_owned()));
+            }
+        }
+    }
 }
 
 type Refusal = (Position, String);
+
+/// Why a text is no document.
+enum Stop {
+    /// It is YAML, but more than we take.
+    Refused(Refusal),
+    /// It is no YAML.
+    Unread(ScanError),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 #[derive(Default)]
 struct Loader {
@@ -133,6 +162,8 @@ struct Loader {
     anchors: HashMap<usize, Node>,
     nodes: usize,
     document: Option<Node>,
+    /// Where a document begins that is not the first.
+    another: Option<Position>,
     documents: usize,
 }
 
@@ -152,12 +183,11 @@ enum Content {
 }
 
 impl Loader {
-    fn load(mut self, text: &str) -> Result<Node, Refusal> {
-        let mut parser = Parser::new_from_str(text);
+    fn load(mut self, layout: &Layout<'_>) -> Result<Node, Stop> {
+        let mut parser = Parser::new_from_str(layout.text());
         while let Some(event) = parser.next_event() {
-            let (event, span) = event
-                .map_err(|error| (Position::from(*error.marker()), error.info().to_owned()))?;
-            self.take(event, span.start.into())?;
+            let (event, span) = event.map_err(Stop::Unread)?;
+            self.take(event, layout.place(span.start))?;
         }
         Ok(self.document.unwrap_or(Node {
             at: Position { line: 1, column: 1 },
@@ -202,11 +232,8 @@ impl Loader {
             }
             Event::DocumentStart(_) => {
                 self.documents += 1;
-                if self.documents > 1 {
-                    Err((at, "a second document; one is expected".to_owned()))
-                } else {
-                    Ok(())
-                }
+                self.another = (self.documents > 1).then_some(at);
+                Ok(())
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
         }
@@ -247,7 +274,11 @@ impl Loader {
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut().map(|open| &mut open.content) {
-            None => self.document = Some(node),
+            None => match self.another {
+                None => self.document = Some(node),
+                Some(_) if node.value == NodeValue::Null => {}
+                Some(at) => return Err((at, "a second document; one is expected".to_owned())),
+            },
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map { entries, key }) => match key.take() {
                 Some((name, at)) => entries.push((name, at, node)),
@@ -334,6 +365,7 @@ mod tests {
         assert_eq!(items[1].get("z").expect("z").at.line, 5);
         assert_eq!(items[1].get("n").expect("n").value, NodeValue::Null);
         assert_eq!(load("").expect("empty").value, NodeValue::Null);
+        assert_eq!(load("--- x\n---\n"), load("--- x"));
     }
 
     #[test]
