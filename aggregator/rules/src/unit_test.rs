@@ -8,6 +8,7 @@ mod junit;
 mod read;
 mod run;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,7 +81,10 @@ pub struct UnitTests {
 /// One test.
 #[derive(Debug)]
 struct Test {
+    /// As it is written; it may be empty.
     name: String,
+    /// Its place in the file, from 0.
+    place: usize,
     /// Between two samples of a series.
     step: Duration,
     start: TimestampMs,
@@ -99,12 +103,14 @@ struct AlertCase {
     expected: Vec<Expected>,
 }
 
-/// Labels and annotations of an alert.
+/// Labels and annotations of an alert; those with an empty value are there, too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Expected {
-    labels: Labels,
-    annotations: Labels,
+    labels: Texts,
+    annotations: Texts,
 }
+
+type Texts = BTreeMap<String, String>;
 
 /// What an expression comes to at a time.
 #[derive(Debug)]
@@ -119,6 +125,17 @@ struct ExpectedSample {
     labels: String,
     value: f64,
     histogram: Option<String>,
+}
+
+impl Test {
+    /// Returns its name, or its place when it has none.
+    fn title(&self) -> String {
+        if self.name.is_empty() {
+            format!("unnamed#{}", self.place)
+        } else {
+            self.name.clone()
+        }
+    }
 }
 
 impl UnitTests {

@@ -4,7 +4,7 @@ use model::{Labels, METRIC_NAME, Value, format_duration};
 use promql::VectorSample;
 use promql::testscript::{describe_histogram, series_labels, series_value};
 
-use super::{AlertCase, Expected, ExpressionCase};
+use super::{AlertCase, Expected, ExpressionCase, Texts};
 
 /// Returns how the alerts that fire differ from those expected; nothing when they do not.
 pub(super) fn compare_alerts(
@@ -36,12 +36,18 @@ fn alerts_text(alerts: &[Expected]) -> String {
         return "[]".to_owned();
     }
     let one = |(index, alert): (usize, &Expected)| {
-        let labels = labels_text(&alert.labels);
-        let annotations = labels_text(&alert.annotations);
+        let labels = labels_text(texts(&alert.labels));
+        let annotations = labels_text(texts(&alert.annotations));
         format!("\n{index}:\n  Labels:{labels}\n  Annotations:{annotations}")
     };
     let all: Vec<String> = alerts.iter().enumerate().map(one).collect();
     format!("[{}\n]", all.join(","))
+}
+
+fn texts(texts: &Texts) -> impl Iterator<Item = (&str, &str)> {
+    texts
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 fn indented(text: &str, indent: &str) -> String {
@@ -124,7 +130,7 @@ fn samples_text(samples: &[Shown]) -> String {
         return "nil".to_owned();
     }
     let text = |sample: &Shown| {
-        let labels = labels_text(&sample.labels);
+        let labels = labels_text(sample.labels.iter());
         match &sample.histogram {
             Some(histogram) => format!("{labels} {histogram}"),
             None => format!("{labels} {}", scientific(sample.value)),
@@ -134,8 +140,8 @@ fn samples_text(samples: &[Shown]) -> String {
 }
 
 /// Writes labels with the metric's name among them.
-fn labels_text(labels: &Labels) -> String {
-    let pairs = labels.iter().map(|(name, value)| {
+fn labels_text<'t>(labels: impl Iterator<Item = (&'t str, &'t str)>) -> String {
+    let pairs = labels.map(|(name, value)| {
         if name == METRIC_NAME || is_plain(name) {
             format!("{name}={value:?}")
         } else {

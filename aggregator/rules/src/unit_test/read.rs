@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<UnitTests, Mistakes> {
         fuzzy: reader.switch_of(&root, "fuzzy_compare"),
         tests: (0..)
             .zip(reader.items_of(&root, "tests"))
-            .map(|(index, node)| test(&mut reader, node, index, interval))
+            .map(|(place, node)| test(&mut reader, node, place, interval))
             .collect(),
     };
     Mistakes::none_in(reader.mistakes, tests)
@@ -73,7 +73,7 @@ fn group_order(reader: &mut Reader<'_>, root: &Node) -> Vec<String> {
     order
 }
 
-fn test(reader: &mut Reader<'_>, node: &Node, index: usize, interval: Duration) -> Test {
+fn test(reader: &mut Reader<'_>, node: &Node, place: usize, interval: Duration) -> Test {
     reader.known_keys(node, "a test", TEST_KEYS);
     let name = reader.text_of(node, "name");
     let series = reader.items_of(node, "input_series").iter().map(|node| {
@@ -103,22 +103,19 @@ fn test(reader: &mut Reader<'_>, node: &Node, index: usize, interval: Duration) 
         series,
         alerts,
         expressions,
-        external_labels: labels(reader, node, "external_labels").build(),
+        external_labels: external_labels(reader, node),
         external_url: reader.text_of(node, "external_url"),
-        name: if name.is_empty() {
-            format!("unnamed#{index}")
-        } else {
-            name
-        },
+        name,
+        place,
     }
 }
 
-fn labels(reader: &mut Reader<'_>, node: &Node, key: &str) -> LabelsBuilder {
+fn external_labels(reader: &mut Reader<'_>, node: &Node) -> Labels {
     let mut labels = LabelsBuilder::new();
-    for (name, value) in reader.map_of(node, key) {
+    for (name, value) in reader.map_of(node, "external_labels") {
         labels.set(name, value);
     }
-    labels
+    labels.build()
 }
 
 /// Returns when a test begins: RFC 3339, or seconds since 1970.
@@ -173,13 +170,12 @@ fn alert_case(reader: &mut Reader<'_>, node: &Node, test: &str) -> AlertCase {
     }
     let expected = reader.items_of(node, "exp_alerts").iter().map(|node| {
         reader.known_keys(node, "an alert", &["exp_labels", "exp_annotations"]);
-        let mut labels = labels(reader, node, "exp_labels");
+        let mut labels = reader.map_of(node, "exp_labels");
         // Whoever expects alerts need not say their name again.
-        labels.set(ALERT_NAME, name.as_str());
-        let annotations: Labels = self::labels(reader, node, "exp_annotations").build();
+        labels.insert(ALERT_NAME.to_owned(), name.clone());
         Expected {
-            labels: labels.build(),
-            annotations,
+            labels,
+            annotations: reader.map_of(node, "exp_annotations"),
         }
     });
     AlertCase {
@@ -235,10 +231,29 @@ fn yaml_float(text: &str) -> Option<f64> {
     let value = match magnitude {
         ".inf" | ".Inf" | ".INF" => f64::INFINITY,
         ".nan" | ".NaN" | ".NAN" => f64::NAN,
-        _ => match magnitude.strip_prefix("0x") {
-            Some(hex) => f64::from(u32::from_str_radix(hex, 16).ok()?),
+        _ => match whole_number(magnitude) {
+            Some(whole) => whole,
             None => magnitude.parse().ok()?,
         },
     };
     Some(sign * value)
+}
+
+/// Returns a whole number that is written to the base 2, 8 or 16; 8 is that of all that begin with 0.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "YAML makes such a number a double in the same way"
+)]
+fn whole_number(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix('0').filter(|digits| !digits.is_empty())?;
+    let (digits, base) = match digits.split_at_checked(1)? {
+        ("x" | "X", digits) => (digits, 16),
+        ("b" | "B", digits) => (digits, 2),
+        ("o" | "O", digits) => (digits, 8),
+        _ => (digits, 8),
+    };
+    // Not even a sign may stand here.
+    let is_plain = digits.bytes().all(|digit| digit.is_ascii_alphanumeric());
+    let number = is_plain.then(|| u64::from_str_radix(digits, base))?;
+    number.ok().map(|number| number as f64)
 }

@@ -1,6 +1,6 @@
 //! Running tests: from step to step, as a rule manager would.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use storage::{MemoryStore, Unlimited};
 
 use super::compare::{compare_alerts, compare_samples};
 use super::{AlertCase, Case, Expected, ExpressionCase, Test, Tested, UnitTestOptions, UnitTests};
-use crate::alert::AlertState;
-use crate::file::{FileOptions, GroupSpec, RuleFile};
+use crate::alert::{Alert, AlertState};
+use crate::file::{FileOptions, GroupSpec, RuleFile, RuleSpec};
 use crate::glob::glob;
 use crate::group::Group;
 use crate::recorder::MemoryRecorder;
@@ -41,6 +41,9 @@ impl UnitTests {
         if !tested.refused.is_empty() {
             return tested;
         }
+        // A file that several patterns stand for has its groups once.
+        let mut seen = BTreeSet::new();
+        files.retain(|file| seen.insert(file.clone()));
         let rules = read_all(&files, options);
         for test in &self.tests {
             let wanted = options.run.is_empty()
@@ -51,19 +54,19 @@ impl UnitTests {
             if !wanted {
                 continue;
             }
-            let begun = now();
+            let (title, begun) = (test.title(), now());
             let mut running = Running::new(self, test, options);
             if options.debug {
-                running.say(format!("DEBUG: Starting test {}", test.name));
+                running.say(format!("DEBUG: Starting test {title}"));
             }
             running.run(&rules);
             if options.debug {
                 let took = now().saturating_sub(begun);
-                running.say(format!("DEBUG: Test {} finished, took {took:?}", test.name));
+                running.say(format!("DEBUG: Test {title} finished, took {took:?}"));
             }
             tested.notes.append(&mut running.notes);
             tested.cases.push(Case {
-                name: test.name.clone(),
+                name: title,
                 failures: running.failures,
             });
         }
@@ -277,7 +280,7 @@ impl<'a> Running<'a> {
 
     /// Returns the line that names the test, unless it has no name of its own.
     fn title(&self) -> String {
-        if self.test.name.starts_with("unnamed#") {
+        if self.test.name.is_empty() {
             return String::new();
         }
         format!("    name: {},\n", self.test.name)
@@ -342,13 +345,26 @@ fn read_all(files: &[PathBuf], options: &UnitTestOptions) -> Result<Vec<RuleFile
 /// Returns the alerts of a name that fire, in all groups.
 fn fired(groups: &[Group], name: &str) -> Vec<Expected> {
     let rules = groups.iter().flat_map(Group::rules);
+    let rules = rules.filter(|rule| rule.spec.name == name);
     rules
-        .filter(|rule| rule.spec.name == name)
-        .flat_map(|rule| rule.alerts.values())
-        .filter(|tracked| tracked.alert.state == AlertState::Firing)
-        .map(|tracked| Expected {
-            labels: tracked.alert.labels.clone(),
-            annotations: tracked.alert.annotations.clone(),
+        .flat_map(|rule| {
+            let tracked = rule.alerts.values().map(|tracked| &tracked.alert);
+            let firing = tracked.filter(|alert| alert.state == AlertState::Firing);
+            firing.map(|alert| compared(&rule.spec, alert))
         })
         .collect()
+}
+
+/// Returns an alert as it is compared. What its rule has as an annotation it has, too, be it empty.
+fn compared(rule: &RuleSpec, alert: &Alert) -> Expected {
+    let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let names = rule
+        .alert()
+        .into_iter()
+        .flat_map(|spec| spec.annotations.keys());
+    let value = |name: &String| alert.annotations.get(name).unwrap_or_default().to_owned();
+    Expected {
+        labels: alert.labels.iter().map(text).collect(),
+        annotations: names.map(|name| (name.clone(), value(name))).collect(),
+    }
 }

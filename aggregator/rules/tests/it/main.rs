@@ -1,6 +1,7 @@
 //! Rule files and unit tests of others, judged as promtool judges them.
 
 mod late;
+mod suites;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
