@@ -1,20 +1,48 @@
-//! What cannot be set together for a client of HTTP.
+//! What cannot be set, or not together, for a client of HTTP.
 
-use config::Position;
+use config::{NodeValue, Position};
 
-use super::{Reader, Settings};
+use super::integration::canonical_header;
+use super::{Reader, Setting, Settings};
+
+/// Headers that are ours to set.
+const RESERVED_HEADERS: [&str; 18] = [
+    "Accept-Encoding",
+    "Authorization",
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Type",
+    "Host",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "User-Agent",
+    "Www-Authenticate",
+    "X-Amz-Content-Sha256",
+    "X-Amz-Date",
+    "X-Amz-Security-Token",
+    "X-Prometheus-Remote-Read-Version",
+    "X-Prometheus-Remote-Write-Version",
+    "X-Prometheus-Scrape-Timeout-Seconds",
+];
 
 /// Checks the settings of a client; `at` is where they stand.
 pub(super) fn check(reader: &mut Reader<'_>, at: Position, http: &Settings) {
-    for message in [
-        conflict(http),
-        tls_conflict(http.group("tls_config")),
-        proxy_conflict(http),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for message in [conflict(http), proxy_conflict(http)].into_iter().flatten() {
         reader.refuse::<()>(at, message);
+    }
+    let Some(Setting::Tree(headers)) = http.get("http_headers") else {
+        return;
+    };
+    let NodeValue::Map(headers) = &headers.value else {
+        return;
+    };
+    for (name, at, _) in headers {
+        let name = canonical_header(name);
+        if RESERVED_HEADERS.contains(&name.as_str()) {
+            reader.refuse::<()>(*at, format!("setting header {name:?} is not allowed"));
+        }
     }
 }
 
@@ -87,8 +115,8 @@ fn conflict(http: &Settings) -> Option<&'static str> {
     )
 }
 
-fn tls_conflict(tls: Option<&Settings>) -> Option<&'static str> {
-    let tls = tls?;
+/// Returns what cannot be set together for a client of TLS.
+pub(super) fn tls_conflict(tls: &Settings) -> Option<&'static str> {
     let certificates = count(tls, &["cert", "cert_file", "cert_ref"]);
     let keys = count(tls, &["key", "key_file", "key_ref"]);
     if count(tls, &["ca", "ca_file", "ca_ref"]) > 1 {

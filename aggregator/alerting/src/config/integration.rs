@@ -329,7 +329,7 @@ fn check_email(settings: &mut Settings) -> Checked {
 }
 
 /// Returns a header's name with the first letter of each word in upper case, the others in lower.
-fn canonical_header(name: &str) -> String {
+pub(super) fn canonical_header(name: &str) -> String {
     let words = name.split('-').map(|word| {
         let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
         first.to_uppercase() + &rest.to_lowercase()

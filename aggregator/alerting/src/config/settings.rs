@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use config::{Node, NodeValue, Secret};
 
-use super::Reader;
 use super::reader::check_url;
+use super::schema::TLS;
+use super::{Reader, http};
 
 /// The value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +180,9 @@ enum Kind {
     /// Any YAML that is a map.
     MapTree,
     Address,
+    /// A client of TLS.
+    Tls,
+    TlsVersion,
     Group(&'static [Field]),
     Groups(&'static [Field]),
     /// A group, or a text for the first setting of it.
@@ -219,6 +223,8 @@ constructors! {
     map_tree() => Kind::MapTree;
     /// `host:port`.
     address() => Kind::Address;
+    tls() => Kind::Tls;
+    tls_version() => Kind::TlsVersion;
     group(fields: &'static [Field]) => Kind::Group(fields);
     groups(fields: &'static [Field]) => Kind::Groups(fields);
     text_or_group(fields: &'static [Field], default: &'static str) => Kind::TextOrGroup(fields, default);
@@ -234,6 +240,7 @@ pub(crate) fn add_secret_names(fields: &[Field], names: &mut BTreeSet<&'static s
             Kind::Group(fields) | Kind::Groups(fields) | Kind::TextOrGroup(fields, _) => {
                 add_secret_names(fields, names);
             }
+            Kind::Tls => add_secret_names(TLS, names),
             _ => {}
         }
     }
@@ -309,7 +316,21 @@ impl Field {
                 }
                 Setting::Text(text)
             }
-            Kind::Group(_) if matches!(node.value, NodeValue::Null) => return None,
+            Kind::TlsVersion => {
+                let text = reader.text(node)?;
+                if !TLS_VERSIONS.contains(&text.as_str()) {
+                    return reader.refuse(node.at, format!("unknown TLS version: {text}"));
+                }
+                Setting::Text(text)
+            }
+            Kind::Group(_) | Kind::Tls if matches!(node.value, NodeValue::Null) => return None,
+            Kind::Tls => {
+                let tls = Settings::read(reader, node, TLS, place);
+                if let Some(message) = http::tls_conflict(&tls) {
+                    reader.refuse::<()>(node.at, message);
+                }
+                Setting::Group(tls)
+            }
             Kind::Group(fields) => Setting::Group(Settings::read(reader, node, fields, place)),
             Kind::Groups(fields) => {
                 let items = reader.items(node)?;
@@ -338,6 +359,8 @@ impl Field {
         })
     }
 }
+
+const TLS_VERSIONS: [&str; 4] = ["TLS10", "TLS11", "TLS12", "TLS13"];
 
 /// What Alertmanager prints in place of a secret; it is taken back as one.
 const SECRET: &str = "<secret>";

@@ -253,3 +253,56 @@ fn pagerduty_is_told_of_alerts_unless_said_otherwise() {
     );
     assert_eq!(settings.text("source"), settings.text("client"));
 }
+
+#[test]
+fn clients_that_cannot_be_are_refused() {
+    let at = |what: &str| format!("/etc/am/am.yml:1:{what}");
+    for (global, mistake) in [
+        (
+            "http_config: {tls_config: {min_version: TLS9}}",
+            Some(at("50: unknown TLS version: TLS9")),
+        ),
+        (
+            "smtp_tls_config: {cert_file: c}",
+            Some(at(
+                "27: exactly one of key or key_file must be configured when a client certificate is configured",
+            )),
+        ),
+        (
+            "http_config: {http_headers: {user-agent: {values: [x]}}}",
+            Some(at("39: setting header \"User-Agent\" is not allowed")),
+        ),
+        (
+            "http_config: {tls_config: {min_version: TLS12, max_version: TLS13}, http_headers: {X-A: {values: [x]}}}",
+            None,
+        ),
+    ] {
+        let text =
+            format!("global: {{{global}}}\nroute: {{receiver: a}}\nreceivers: [{{name: a}}]");
+        assert_eq!(parse(&text).err(), mistake, "{global}");
+    }
+}
+
+#[test]
+fn texts_may_be_broken_wherever_go_takes_it() {
+    let config = parse(
+        "\
+route: {receiver: a,
+group_by: [b,
+c]}
+receivers:
+- name: a
+  slack_configs:
+  - api_url: http://s
+    text: \"{{ range .Alerts }}
+    *{{ .Labels.b }}*
+- {{ end }}\"
+",
+    )
+    .unwrap();
+    let settings = &config.receivers["a"].integrations[0].settings;
+    assert_eq!(
+        settings.text("text"),
+        "{{ range .Alerts }} *{{ .Labels.b }}* - {{ end }}"
+    );
+}

@@ -32,12 +32,14 @@ impl Zone {
         Self(Kind::Utc)
     }
 
-    /// Returns the zone of an IANA name, for instance `Europe/Paris`; `UTC` and an empty name are UTC.
+    /// Returns the zone of an IANA name, for instance `Europe/Paris`, and no `europe/paris`; `UTC` and an empty name are UTC.
     pub fn named(name: &str) -> Option<Self> {
         if matches!(name, "" | "UTC") {
             return Some(Self::utc());
         }
         let zone = TimeZoneDatabase::bundled().get(name).ok()?;
+        // To jiff, case is nothing; to Go, the name is that of a file.
+        (zone.iana_name() == Some(name)).then_some(())?;
         Some(Self(Kind::Named(name.into(), zone)))
     }
 
@@ -97,5 +99,7 @@ mod tests {
         assert_eq!(at(1_719_792_000), (7200, "CEST".to_owned(), true));
         assert_eq!(at(i64::MAX), (0, "UTC".to_owned(), false));
         assert!(Zone::named("Europe/Atlantis").is_none());
+        assert!(Zone::named("US/Eastern").is_some());
+        assert!(Zone::named("europe/paris").is_none());
     }
 }
