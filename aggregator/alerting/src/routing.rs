@@ -283,6 +283,20 @@ receivers: [{name: all}, {name: db}, {name: pager}, {name: prod}]
     }
 
     #[test]
+    fn old_expressions_have_their_anchors_in_keys() {
+        let text = "route: {receiver: a, routes: [{match_re: {b: 'c|d', e: f}, match: {g: h}}]}\nreceivers: [{name: a}]";
+        let path = Path::new("a.yml");
+        let config = Config::parse(path, text, MatcherMode::Fallback, &Zone::utc()).unwrap();
+        let tree = RouteTree::new(&config.route);
+        let taken = tree.matching(&labels("b=d e=f g=h"));
+        assert_eq!(
+            tree.get(taken[0]).unwrap().key,
+            r#"{}/{b=~"^(?:c|d)$",e=~"^(?:f)$",g="h"}"#
+        );
+        assert_eq!(tree.matching(&labels("b=cd e=f g=h")), [0]);
+    }
+
+    #[test]
     fn trees_are_drawn_as_amtool_draws_them() {
         assert_eq!(
             tree().draw(),

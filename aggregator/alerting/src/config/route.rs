@@ -250,7 +250,7 @@ fn equal_matchers(reader: &mut Reader<'_>, node: &Node) -> Vec<Matcher> {
     matchers
 }
 
-/// The old form of matchers with expressions.
+/// The old form of matchers with expressions. As in Alertmanager their anchors are written out: keys of groups are made of them.
 fn regex_matchers(reader: &mut Reader<'_>, node: &Node) -> Vec<Matcher> {
     let mut matchers = Vec::new();
     for (name, at, value) in reader.entries(node) {
@@ -262,7 +262,8 @@ fn regex_matchers(reader: &mut Reader<'_>, node: &Node) -> Vec<Matcher> {
         let Some(text) = reader.text(value) else {
             continue;
         };
-        match Matcher::new(name, MatchOp::Regex, text) {
+        let matcher = |text: String| Matcher::new(name, MatchOp::Regex, text);
+        match matcher(text.clone()).and_then(|_| matcher(format!("^(?:{text})$"))) {
             Ok(matcher) => matchers.push(matcher),
             Err(error) => drop(reader.refuse::<()>(value.at, error.to_string())),
         }
