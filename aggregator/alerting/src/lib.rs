@@ -37,7 +37,7 @@ pub use config::{
 };
 pub use http_shell::Reach;
 pub use ledger::{EVENT_ALERTS_MAX, Event, EventKind, Late};
-pub use matcher::{MatcherMode, ParsedMatchers, format_matcher, parse_matchers};
+pub use matcher::{MatcherMode, ParsedMatchers, format_matcher, parse_matcher, parse_matchers};
 pub use notification::{
     Attempt, Data, Deliver, Failure, FailureKind, Notification, Outcome, REASON_BYTES_MAX,
     REMEMBERED_BYTES_MAX, Remembered,

@@ -37,6 +37,19 @@ pub(crate) fn is_classic_label_name(name: &str) -> bool {
     name.chars().all(allowed) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
+/// Reads one matcher, without braces: in the classic dialect, all behind the operator is its value, commas too. `Err` says what is wrong,
+/// in Alertmanager's words.
+pub fn parse_matcher(text: &str, mode: MatcherMode) -> Result<Matcher, String> {
+    match mode {
+        MatcherMode::Utf8 => utf8::parse_one(text),
+        MatcherMode::Classic => classic::parse_one(text),
+        MatcherMode::Fallback => match (utf8::parse_one(text), classic::parse_one(text)) {
+            (Ok(matcher), Err(_)) => Ok(matcher),
+            (_, classic) => classic,
+        },
+    }
+}
+
 /// Matchers, and what to tell their author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedMatchers {
@@ -207,6 +220,37 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(show(text, MatcherMode::Classic), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn one_matcher_is_one() {
+        let cases = [
+            (r#"a="b""#, Ok(r#"a="b""#)),
+            ("a=b,c=d", Ok(r#"a="b,c=d""#)),
+            ("ä=b", Ok(r#"ä="b""#)),
+            (
+                r#"a="b",c="d""#,
+                Err("matcher value contains unescaped double quote: \"b\",c=\"d\""),
+            ),
+            (r#"{a="b"}"#, Err(r#"bad matcher format: {a="b"}"#)),
+            ("", Err("bad matcher format: ")),
+        ];
+        for (text, expected) in cases {
+            let found = parse_matcher(text, MatcherMode::Fallback);
+            let found = found.map(|matcher| format_matcher(&matcher));
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(found, expected, "{text}");
+        }
+        let strict = |text| parse_matcher(text, MatcherMode::Utf8).map(|_| ());
+        assert_eq!(
+            strict("{a=b}"),
+            Err("unexpected open or close brace: {a=b}".to_owned())
+        );
+        assert_eq!(
+            strict("a=b,c=d"),
+            Err("expected 1 matcher, found 2".to_owned())
+        );
+        assert_eq!(strict(""), Err("no matchers".to_owned()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use alerting::{
     AlertFilter, AlertView, Alerting, Event, GroupView, HistoryFilter, MatcherMode, Silence,
-    SilenceError, SilenceRequest, SilenceState, parse_matchers,
+    SilenceError, SilenceRequest, SilenceState, parse_matcher, parse_matchers,
 };
 use http_shell::header::{CACHE_CONTROL, HeaderValue};
 use http_shell::{Form, Method, Request, Response, StatusCode};
@@ -446,6 +446,9 @@ pub fn read_silences(text: &str) -> Result<Vec<SilenceRequest>, String> {
 }
 
 fn silence_request(item: &Value) -> Result<SilenceRequest, Refusal> {
+    if !item.is_object() {
+        return Err(unread("silence", "it is no object"));
+    }
     for name in ["comment", "createdBy", "endsAt", "matchers", "startsAt"] {
         if item.get(name).is_none_or(Value::is_null) {
             let why = format!("{name} in body is required");
@@ -499,13 +502,15 @@ fn silence_matchers(item: &Value) -> Result<Vec<Matcher>, Refusal> {
                 return Err(Refusal::Unread(VALIDATION, MISSING, why));
             }
         }
-        let flag = |name: &str, default| {
-            matcher
-                .get(name)
-                .and_then(Value::as_bool)
-                .unwrap_or(default)
+        let flag = |name: &str, default| match matcher.get(name) {
+            None | Some(Value::Null) => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => {
+                let why = format!("matchers.{place}.{name} is neither true nor false");
+                Err(unread("silence", &why))
+            }
         };
-        let op = match (flag("isEqual", true), flag("isRegex", false)) {
+        let op = match (flag("isEqual", true)?, flag("isRegex", false)?) {
             (true, false) => MatchOp::Equal,
             (false, false) => MatchOp::NotEqual,
             (true, true) => MatchOp::Regex,
@@ -630,17 +635,22 @@ fn alert_filter(form: &Form) -> Result<AlertFilter, Refusal> {
     })
 }
 
+/// Returns the matchers of all parameters called `name`: one in each, as Alertmanager has it, or several where that reads as none.
 fn matchers(form: &Form, name: &str) -> Result<Vec<Matcher>, String> {
     let mut all = Vec::new();
     for text in form.all(name) {
-        all.extend(parse_matchers(text, MatcherMode::Fallback)?.matchers);
+        match parse_matcher(text, MatcherMode::Fallback) {
+            Ok(matcher) => all.push(matcher),
+            Err(_) => all.extend(parse_matchers(text, MatcherMode::Fallback)?.matchers),
+        }
     }
     Ok(all)
 }
 
-/// Returns a truth value; what is not given is true, what is no word for true is false.
+/// Returns a truth value; what is not given, or empty, is true; what is no word for true is false.
 fn flag(form: &Form, name: &str) -> bool {
-    form.get(name).is_none_or(|word| {
+    let word = form.get(name).filter(|word| !word.is_empty());
+    word.is_none_or(|word| {
         matches!(
             word.to_ascii_lowercase().as_str(),
             "true" | "1" | "yes" | "ok" | "y" | "on" | "selected" | "checked" | "t" | "enabled"
@@ -649,7 +659,16 @@ fn flag(form: &Form, name: &str) -> bool {
 }
 
 fn parsed(what: &str, body: &[u8]) -> Result<Value, Refusal> {
+    required(what, body)?;
     serde_json::from_slice(body).map_err(|error| unread(what, &error.to_string()))
+}
+
+fn required(what: &str, body: &[u8]) -> Result<(), Refusal> {
+    if body.is_empty() {
+        let why = format!("{what} in body is required");
+        return Err(Refusal::Unread(VALIDATION, MISSING, why));
+    }
+    Ok(())
 }
 
 fn text(item: &Value, name: &str, body: &str) -> Result<Option<String>, Refusal> {
@@ -818,6 +837,69 @@ mod tests {
             },
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_filter_is_one_matcher_or_several() {
+        let read = |text: &str| {
+            let found = matchers(&Form::default().with("filter", text), "filter")?;
+            let texts = found.iter().map(alerting::format_matcher);
+            Ok::<_, String>(texts.collect::<Vec<_>>().join(" "))
+        };
+        for (text, expected) in [
+            ("a=b", r#"a="b""#),
+            ("a=b,c=d", r#"a="b,c=d""#),
+            (r#"a="b",c="d""#, r#"a="b" c="d""#),
+            (r#"{a="b"}"#, r#"a="b""#),
+        ] {
+            assert_eq!(read(text), Ok(expected.to_owned()), "{text}");
+        }
+        assert_eq!(read("a"), Err("bad matcher format: a".to_owned()));
+    }
+
+    #[test]
+    fn an_empty_word_is_what_holds_without_it() {
+        for (word, expected) in [("", true), ("true", true), ("1", true), ("no", false)] {
+            let form = Form::default().with("active", word);
+            assert_eq!(flag(&form, "active"), expected, "{word:?}");
+        }
+        assert!(flag(&Form::default(), "active"));
+    }
+
+    #[test]
+    fn what_is_no_silence_is_refused() {
+        let silence = |matchers: &str| {
+            format!(
+                r#"{{"matchers": {matchers}, "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z", "createdBy": "", "comment": ""}}"#
+            )
+        };
+        let good = silence(r#"[{"name": "a", "value": "b", "isRegex": false}]"#);
+        let request = parsed("silence", good.as_bytes()).and_then(|item| silence_request(&item));
+        assert!(request.is_ok(), "{request:?}");
+        for (body, why) in [
+            (String::new(), "silence in body is required"),
+            ("[]".to_owned(), "it is no object"),
+            (
+                silence("[]"),
+                "matchers in body should have at least 1 items",
+            ),
+            (
+                silence(r#"[{"name": "a", "value": "b", "isRegex": "false"}]"#),
+                "matchers.0.isRegex is neither true nor false",
+            ),
+            (
+                silence(r#"[{"name": "a", "value": "b", "isRegex": false, "isEqual": 1}]"#),
+                "matchers.0.isEqual is neither true nor false",
+            ),
+            (
+                silence(r#"[{"name": "a", "value": "b"}]"#),
+                "matchers.0.isRegex in body is required",
+            ),
+        ] {
+            let request = parsed("silence", body.as_bytes());
+            let refusal = request.and_then(|item| silence_request(&item)).unwrap_err();
+            assert!(refusal.why().contains(why), "{body}: {}", refusal.why());
+        }
     }
 
     #[test]

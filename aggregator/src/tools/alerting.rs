@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use alerting::{Config, MatcherMode, RouteTree, TemplateFileError, load_templates, parse_matchers};
+use alerting::{Config, MatcherMode, RouteTree, TemplateFileError, load_templates, parse_matcher};
 use anyhow::Context;
 use config::Settings;
 use http_shell::Form;
-use model::{Labels, MatchOp};
+use model::{Labels, LabelsBuilder, MatchOp};
 
 use super::client::Caller;
 use super::table::Table;
@@ -96,21 +96,19 @@ pub(crate) fn check_routes(
     }
 }
 
-/// Reads `name=value`.
+/// Reads `name=value`; of a name that comes twice, the last value counts.
 fn read_labels(texts: &[String]) -> anyhow::Result<Labels> {
-    let mut pairs = Vec::new();
+    let mut labels = LabelsBuilder::new();
     for text in texts {
-        let parsed = parse_matchers(text, MatcherMode::Fallback)
+        let matcher = parse_matcher(text, MatcherMode::Fallback)
             .map_err(|error| anyhow::anyhow!("failed to parse labels: {error}"))?;
-        for matcher in parsed.matchers {
-            anyhow::ensure!(
-                matcher.op() == MatchOp::Equal,
-                "failed to parse labels: {text:?} is no name=value"
-            );
-            pairs.push((matcher.name().to_owned(), matcher.value().to_owned()));
-        }
+        anyhow::ensure!(
+            matcher.op() == MatchOp::Equal,
+            "failed to parse labels: {text:?} is no name=value"
+        );
+        labels.set(matcher.name(), matcher.value());
     }
-    Labels::from_pairs(pairs).context("failed to parse labels")
+    Ok(labels.build())
 }
 
 /// `promontory alerts explain`

@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     tokens.into_iter().map(parse_one).collect()
 }
 
-fn parse_one(text: &str) -> Result<Matcher, String> {
+pub(super) fn parse_one(text: &str) -> Result<Matcher, String> {
     let malformed = || format!("bad matcher format: {text}");
     let trimmed = text.trim();
     let name_bytes = trimmed

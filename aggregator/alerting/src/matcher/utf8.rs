@@ -21,6 +21,18 @@ pub(super) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     Ok(parser.matchers)
 }
 
+pub(super) fn parse_one(text: &str) -> Result<Matcher, String> {
+    if text.starts_with('{') || text.ends_with('}') {
+        return Err(format!("unexpected open or close brace: {text}"));
+    }
+    let mut matchers = parse(text)?;
+    match (matchers.pop(), matchers.len()) {
+        (Some(matcher), 0) => Ok(matcher),
+        (Some(_), others) => Err(format!("expected 1 matcher, found {}", others + 1)),
+        (None, _) => Err("no matchers".to_owned()),
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     OpenBrace,

@@ -6,7 +6,7 @@ use alerting::{Pairs, Posted};
 use model::TimestampMs;
 use serde::Deserialize;
 
-use super::{MISSING, Refusal, VALIDATION, ZERO_TIME, unread};
+use super::{BAD_TYPE, MISSING, Refusal, VALIDATION, ZERO_TIME, required, unread};
 use crate::parameters;
 
 #[derive(Deserialize)]
@@ -29,9 +29,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Reads the list of alerts that is `body`.
 pub(super) fn read(body: &[u8]) -> Result<Vec<Posted<'_>>, Refusal> {
-    let items: Vec<Item<'_>> =
+    required("alerts", body)?;
+    let items: Option<Vec<Item<'_>>> =
         serde_json::from_slice(body).map_err(|error| unread("alerts", &error.to_string()))?;
-    let posted = items.into_iter().enumerate();
+    let posted = items.unwrap_or_default().into_iter().enumerate();
     posted.map(|(place, item)| item.posted(place)).collect()
 }
 
@@ -41,14 +42,30 @@ impl<'a> Item<'a> {
             let why = format!("{place}.labels in body is required");
             return Err(Refusal::Unread(VALIDATION, MISSING, why));
         };
+        let generator_url = self.generator_url.unwrap_or_default().0;
+        if !is_request_uri(&generator_url) {
+            let why =
+                format!("{place}.generatorURL in body must be of type uri: {generator_url:?}");
+            return Err(Refusal::Unread(VALIDATION, BAD_TYPE, why));
+        }
         Ok(Posted {
             labels,
             annotations: self.annotations.unwrap_or_default(),
             starts_at: time(self.starts_at, "startsAt")?,
             ends_at: time(self.ends_at, "endsAt")?,
-            generator_url: self.generator_url.unwrap_or_default().0,
+            generator_url,
         })
     }
+}
+
+/// Whether a text is empty, or begins as what may be asked for: with a scheme, or with `/`.
+fn is_request_uri(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let has_scheme = text.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_part)
+    });
+    let is_printed = !text.chars().any(|c| c.is_ascii_control());
+    text.is_empty() || (is_printed && (has_scheme || text.starts_with('/')))
 }
 
 /// Returns a time; an empty text is none, and so is Go's zero time.
@@ -85,12 +102,18 @@ mod tests {
         assert_eq!(posted[0].starts_at, None);
         assert_eq!(posted[0].ends_at, Some(TimestampMs(1_500)));
         assert_eq!(posted[1], Posted::default());
+        assert!(read(b"null").unwrap().is_empty());
+        for url in ["http://p:9090/graph?g0.expr=up", "/graph", "mailto:a"] {
+            let body = format!(r#"[{{"labels": {{}}, "generatorURL": "{url}"}}]"#);
+            assert_eq!(read(body.as_bytes()).unwrap()[0].generator_url, url);
+        }
     }
 
     #[test]
     fn what_is_no_list_of_alerts_is_refused() {
         let cases = [
-            ("", "parsing alerts body from \"\" failed, because EOF"),
+            ("", "alerts in body is required"),
+            ("[", "parsing alerts body from \"\" failed, because EOF"),
             ("{}", "expected a sequence"),
             ("[7]", "invalid type: integer `7`"),
             (
@@ -103,6 +126,14 @@ mod tests {
             (
                 r#"[{"labels": {}, "endsAt": "now"}]"#,
                 "endsAt is no time: \"now\"",
+            ),
+            (
+                r#"[{"labels": {}, "generatorURL": "::"}]"#,
+                "0.generatorURL in body must be of type uri: \"::\"",
+            ),
+            (
+                r#"[{"labels": {}, "generatorURL": "graph"}]"#,
+                "must be of type uri",
             ),
         ];
         for (body, expected) in cases {
