@@ -776,6 +776,15 @@ const IGNORE_UNKNOWN_FIELDS: Setting = Setting {
     help: "Take rule files with fields that nobody knows.",
 };
 
+/// promtool's scripts name features; in PromQL all of them are on.
+const ENABLE_FEATURE: Setting = Setting {
+    name: "enable-feature",
+    kind: Kind::Texts,
+    default: None,
+    value_name: "NAMES",
+    help: "Taken as promtool takes it, and not needed: what it turns on in expressions is on.",
+};
+
 const CHECK_RULES: &[Setting] = &[
     Setting {
         name: "lint",
@@ -792,6 +801,7 @@ const CHECK_RULES: &[Setting] = &[
         help: "End with code 3 when --lint finds something.",
     },
     IGNORE_UNKNOWN_FIELDS,
+    ENABLE_FEATURE,
 ];
 
 fn check() -> Program {
@@ -985,6 +995,7 @@ const TEST_RULES: &[Setting] = &[
         help: "Write results as JUnit XML to this file, too.",
     },
     IGNORE_UNKNOWN_FIELDS,
+    ENABLE_FEATURE,
 ];
 
 fn test() -> Program {
@@ -1035,7 +1046,7 @@ const BACKTEST: &[Setting] = &[
         kind: Kind::Path,
         default: None,
         value_name: "FILE",
-        help: "Silences of the time, as GET /api/v2/silences and amtool silence query --expired -o json give them.",
+        help: "Silences of the time, as GET /api/v2/silences and amtool silence query --expired -o json give them; those of the aggregator at --url when not given.",
     },
     Setting {
         name: "since",

@@ -51,7 +51,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let other = rule_files("diff", settings.texts("diff"))?;
     let is_json = settings.text("output") == "json";
     let source = Source::of(settings)?;
-    let plan = plan(settings, ours)?;
+    let plan = plan(settings, ours, &source)?;
     let found = replay(settings, plan.clone(), source.history(), "rules")?;
     if !is_json {
         show_notifications(&found);
@@ -87,7 +87,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn plan(settings: &Settings, files: Vec<RuleFile>) -> anyhow::Result<Plan> {
+fn plan(settings: &Settings, files: Vec<RuleFile>, source: &Source) -> anyhow::Result<Plan> {
     let end = match settings.optional_text("until") {
         Some(text) => api::parse_time(text).map_err(|why| anyhow::anyhow!("--until: {why}"))?,
         None => TimestampMs::from(SystemClock::new().wall()),
@@ -102,7 +102,10 @@ fn plan(settings: &Settings, files: Vec<RuleFile>) -> anyhow::Result<Plan> {
         },
         config: Arc::new(routes(settings.optional_path("alertmanager-config"))?),
         external_url: String::new(),
-        silences: silences(settings.optional_path("silences"))?,
+        silences: match settings.optional_path("silences") {
+            Some(path) => silences(path)?,
+            None => source.silences()?,
+        },
         range: TimeRange::new(end.saturating_sub(settings.duration("since")), end),
         warm_up: warm_up.unwrap_or_else(|| Plan::usual_warm_up(&files)),
         chunk: settings.duration("chunk"),
@@ -153,10 +156,7 @@ fn routes(path: Option<&Path>) -> anyhow::Result<Config> {
     )?)
 }
 
-fn silences(path: Option<&Path>) -> anyhow::Result<Vec<SilenceRequest>> {
-    let Some(path) = path else {
-        return Ok(Vec::new());
-    };
+fn silences(path: &Path) -> anyhow::Result<Vec<SilenceRequest>> {
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("cannot read {}", path.display()))?;
     api::read_silences(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))

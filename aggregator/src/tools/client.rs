@@ -57,6 +57,17 @@ impl Caller {
         self.data(|client| async move { client.post_form(path, form).await })
     }
 
+    /// Returns an answer of Alertmanager's API, which stands in no envelope; nothing where there is no such API.
+    pub(super) fn get_bare(&self, path: &str) -> anyhow::Result<Option<String>> {
+        let reply = self.reply(|client| async move { client.get(path).await })?;
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        match reply.status {
+            http_shell::StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(text)),
+            status => anyhow::bail!("{}: {status}: {}", self.0.target(), text.trim()),
+        }
+    }
+
     /// Posts a form whose answer is no JSON, unless it is refused.
     pub(super) fn post_for_bytes(&self, path: &str, form: &Form) -> anyhow::Result<Reply> {
         let reply = self.reply(|client| async move { client.post_form(path, form).await })?;

@@ -5,9 +5,11 @@ use std::fs;
 
 use clock::{Clock as _, SystemClock};
 use model::TimestampMs;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::processes::{Aggregator, PATIENCE, Receivers, Service, tool, wait_until, write_series};
+use tests::processes::{
+    Aggregator, PATIENCE, Receivers, Service, post_body, tool, wait_until, write_series,
+};
 
 const RULES: &str = "groups:
 - name: heat
@@ -134,7 +136,53 @@ fn a_backtest_tells_what_was_told() {
 
     let (told, until) = (world.told(), now());
     let over_http = world.backtest(until, &["--url", &world.aggregator.url()]);
-    let answer: Value = serde_json::from_str(&over_http).expect("JSON");
+    assert_eq!(replayed(&over_http), told);
+
+    world.aggregator.stop();
+    let data = world.aggregator.data().display().to_string();
+    assert_eq!(world.backtest(until, &["--storage.path", &data]), over_http);
+}
+
+#[test]
+fn silences_of_the_aggregator_hold_in_a_backtest() {
+    let mut world = World::start();
+    let starts_at = promql::number::rfc3339(now().0);
+    let ends_at = promql::number::rfc3339(now().0 + 3_600_000);
+    let silence = json!({
+        "matchers": [{"name": "place", "value": "a", "isRegex": false, "isEqual": true}],
+        "startsAt": starts_at, "endsAt": ends_at, "createdBy": "me", "comment": "works",
+    });
+    let (headers, body) = ("content-type: application/json\r\n", silence.to_string());
+    let answer = post_body(
+        world.aggregator.web(),
+        "/api/v2/silences",
+        headers,
+        body.as_bytes(),
+    );
+    assert_eq!(answer.map(|answer| answer.status), Some(200));
+    world.heat("a", 9.0);
+    world.heat("b", 9.0);
+    world.await_told("place=\"b\"", 1);
+    world.await_told("AnyHot", 1);
+
+    let (told, until) = (world.told(), now());
+    assert_eq!(told.len(), 2, "{told:?}");
+    let url = world.aggregator.url();
+    assert_eq!(replayed(&world.backtest(until, &["--url", &url])), told);
+    world.aggregator.stop();
+    let data = world.aggregator.data().display().to_string();
+    let of_folder = replayed(&world.backtest(until, &["--storage.path", &data]));
+    assert_eq!(
+        of_folder.len(),
+        3,
+        "silences are not asked of a folder: {of_folder:?}"
+    );
+}
+
+/// Returns what a backtest says that was told.
+fn replayed(output: &str) -> Told {
+    let answer: Value = serde_json::from_str(output).expect("JSON");
+    assert_eq!(answer["failures"], 0);
     let mut replayed = Told::new();
     for notification in answer["notifications"].as_array().expect("a list") {
         let text = |name: &str| notification[name].as_str().unwrap_or_default().to_owned();
@@ -143,12 +191,7 @@ fn a_backtest_tells_what_was_told() {
             .or_default()
             .push(text("status"));
     }
-    assert_eq!(replayed, told);
-    assert_eq!(answer["failures"], 0);
-
-    world.aggregator.stop();
-    let data = world.aggregator.data().display().to_string();
-    assert_eq!(world.backtest(until, &["--storage.path", &data]), over_http);
+    replayed
 }
 
 #[test]

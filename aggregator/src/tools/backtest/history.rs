@@ -1,9 +1,11 @@
-//! Where a backtest's history comes from: a data folder that no process uses, or an aggregator that runs.
+//! Where a backtest's history comes from, and its silences: a data folder that no process uses, or an aggregator that runs.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 
+use alerting::SilenceRequest;
+use anyhow::Context;
 use backtest::History;
 use config::Settings;
 use http_shell::Form;
@@ -57,6 +59,18 @@ impl Remote {
     pub(super) fn of(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self(Caller::of_server(settings)?))
     }
+
+    /// Returns the silences that are remembered, those that have ended, too.
+    fn silences(&self) -> anyhow::Result<Vec<SilenceRequest>> {
+        const PATH: &str = "/api/v2/silences";
+        match self.0.get_bare(PATH)? {
+            Some(text) => api::read_silences(&text)
+                .map_err(anyhow::Error::msg)
+                .with_context(|| format!("cannot read the answer to {PATH}")),
+            // It has no alerting.
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 impl History for Remote {
@@ -104,6 +118,14 @@ impl Source {
         match self {
             Self::Folder(folder) => folder,
             Self::Remote(remote) => remote,
+        }
+    }
+
+    /// Returns the silences that the aggregator has; a folder is not asked.
+    pub(super) fn silences(&self) -> anyhow::Result<Vec<SilenceRequest>> {
+        match self {
+            Self::Folder(_) => Ok(Vec::new()),
+            Self::Remote(remote) => remote.silences(),
         }
     }
 
