@@ -184,8 +184,10 @@ impl Api {
         success(&Notes::default(), |json| {
             json.object(|json| {
                 json.key("alerts").array(|json| {
-                    for alert in alerts.flat_map(|view| &view.active) {
-                        write_alert(json, alert);
+                    for view in alerts {
+                        for alert in &view.active {
+                            write_alert(json, view, alert);
+                        }
                     }
                 });
             });
@@ -331,15 +333,21 @@ fn write_alerts(json: &mut Json, view: &AlertView, without_alerts: bool) {
     }
     json.array(|json| {
         for alert in &view.active {
-            write_alert(json, alert);
+            write_alert(json, view, alert);
         }
     });
 }
 
-fn write_alert(json: &mut Json, alert: &Alert) {
+/// Writes an alert of a rule. Annotations that came to nothing are there, as in Prometheus.
+fn write_alert(json: &mut Json, rule: &AlertView, alert: &Alert) {
     json.object(|json| {
         json.key("labels").labels(&alert.labels);
-        json.key("annotations").labels(&alert.annotations);
+        json.key("annotations").object(|json| {
+            for name in rule.annotations.keys() {
+                let text = alert.annotations.get(name).unwrap_or_default();
+                json.key(name).string(text);
+            }
+        });
         json.key("state").string(alert.state.name());
         json.key("activeAt").string(&time(Some(alert.active_at)));
         if let Some(since) = alert.keep_firing_since {

@@ -17,7 +17,7 @@ const RULES: &str = "groups:
     interval: 10s
     rules:
       - {record: r, expr: 'vector( 1 )', labels: {team: a}}
-      - {alert: A, expr: vector(2.5), for: 5m, labels: {team: b}, annotations: {s: x}}
+      - {alert: A, expr: vector(2.5), for: 5m, labels: {team: b}, annotations: {s: x, none: '{{ $labels.nobody }}'}}
   - name: g2
     rules:
       - {record: bad, expr: 'vector(1) * on() vector(scalar(x))'}
@@ -81,6 +81,7 @@ async fn groups_are_shown_as_prometheus_shows_them() {
     );
     let active = &alert["alerts"][0];
     assert_eq!(active["labels"], json!({"alertname": "A", "team": "b"}));
+    assert_eq!(active["annotations"], json!({"s": "x", "none": ""}));
     assert_eq!(
         (&active["value"], &active["state"]),
         (&json!("2.5e+00"), &json!("pending"))
