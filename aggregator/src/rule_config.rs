@@ -6,7 +6,10 @@
 //!   external_labels: {cluster: prod}
 //! rule_files: [rules/*.yml]
 //! ```
-//! Paths begin at the folder of the configuration file. What `global` says of scraping is for others.
+//! Paths begin at the folder of the configuration file; values of external labels may name variables of the environment: `${HOST}`. What
+//! `global` says of scraping is for others.
+
+mod variables;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -76,6 +79,7 @@ impl RuleConfig {
         let root = parse_yaml(path, text).map_err(|mistake| Mistakes(vec![mistake]))?;
         let mut reading = Reading {
             path,
+            settings,
             mistakes: Vec::new(),
         };
         let mut config = Self::default();
@@ -109,6 +113,7 @@ impl RuleConfig {
 
 struct Reading<'a> {
     path: &'a Path,
+    settings: &'a Settings,
     mistakes: Vec<Mistake>,
 }
 
@@ -177,6 +182,7 @@ impl Reading<'_> {
                     if name.is_empty() || name == model::METRIC_NAME {
                         self.refuse(*at, format!("{name:?} is not a valid label name"));
                     } else if let Some(value) = self.text(value) {
+                        let value = variables::expand(value, &|name| self.variable(name));
                         labels.set(name.as_str(), value);
                     }
                 }
@@ -187,6 +193,14 @@ impl Reading<'_> {
             }
         }
         labels.build()
+    }
+
+    fn variable(&self, name: &str) -> String {
+        let value = self.settings.variable(name).unwrap_or_default();
+        if value.is_empty() {
+            tracing::warn!(name, "environment variable of an external label is empty");
+        }
+        value.to_owned()
     }
 
     fn rule_files(&mut self, section: &Node) -> Vec<RuleFile> {
@@ -252,7 +266,8 @@ mod tests {
     fn settings(file: &Path) -> Settings {
         let line = ["promontory", "aggregator", "--config.file"].map(std::ffi::OsString::from);
         let line = line.into_iter().chain([file.into()]);
-        let read = program::program().read(line, Environment::default(), program::SECTIONS);
+        let environment = Environment::of(&[("SITE", "eu")]);
+        let read = program::program().read(line, environment, program::SECTIONS);
         match read {
             Ok(invocation) => invocation.settings,
             Err(_) => panic!("the settings are good"),
@@ -278,13 +293,13 @@ mod tests {
         );
         let main = file(
             "main.yml",
-            "global: {evaluation_interval: 5s, scrape_interval: 1m, external_labels: {cluster: c}}\nrule_files: [rules/*.yml, rules/a.yml, none/*.yml]\n",
+            "global: {evaluation_interval: 5s, scrape_interval: 1m, external_labels: {cluster: 'c-${SITE}'}}\nrule_files: [rules/*.yml, rules/a.yml, none/*.yml]\n",
         );
         let config = RuleConfig::read(&settings(&main)).unwrap();
         assert_eq!(config.files.len(), 2);
         let evaluation = config.evaluation(&settings(&main), "host:1");
         assert_eq!(evaluation.interval, Duration::from_secs(5));
-        assert_eq!(evaluation.external_labels.get("cluster"), Some("c"));
+        assert_eq!(evaluation.external_labels.get("cluster"), Some("c-eu"));
         assert_eq!(evaluation.external_url, "http://host:1");
 
         file(

@@ -201,6 +201,11 @@ impl Settings {
             .map(|(path, text)| (path.as_path(), text.as_str()))
     }
 
+    /// Returns a variable of the environment that was read.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.sources.environment.get(name)
+    }
+
     /// Returns all settings with their values as written, for people; secrets are hidden, what is unset is empty.
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str)> + '_ {
         self.definitions.iter().map(|setting| {
