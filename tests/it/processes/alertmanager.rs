@@ -330,6 +330,7 @@ fn files_and_routes_are_judged_as_by_amtool() {
         &["severity=wake"],
         &["other=x"],
         &["service=website", "tier=a"],
+        &["team=web,app", "team=db"],
     ];
     for labels in cases {
         for tree in [&[][..], &["--tree"]] {
