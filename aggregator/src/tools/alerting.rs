@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use alerting::{Config, MatcherMode, RouteTree, TemplateFileError, load_templates, parse_matcher};
-use anyhow::Context;
 use config::Settings;
 use http_shell::Form;
 use model::{Labels, LabelsBuilder, MatchOp};
