@@ -1,7 +1,7 @@
 //! Long answers, written in pieces.
 //!
-//! The kernel copies what it is given at once without letting anybody else have the processor, if it is one that does not preempt itself: an
-//! answer of megabytes held up samples that came in for 7 ms.
+//! The kernel copies what it is given at once without letting anybody else have the processor, if it is one that does not preempt itself. In
+//! traces of hostile queries workers ran for 7 ms at a stretch, for which the program's own code does not account, and samples waited.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

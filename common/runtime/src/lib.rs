@@ -1,4 +1,5 @@
-//! The async shell's few building blocks, on tokio: named tasks, bounded queues, permits, backoff, ordered shutdown, signals.
+//! The async shell's few building blocks, on tokio: named tasks, bounded queues, permits, backoff, ordered shutdown, signals;
+//! and threads for long work, which take turns at the processors.
 //!
 //! Invariants:
 //! - **Only this crate spawns.** A task has a name, is counted while it runs, can be joined, and a panic in it is logged with its
