@@ -174,7 +174,7 @@ impl Containers {
         let groups = tree.groups();
         if self.watcher.is_none() {
             for group in groups.iter().filter(|group| group.place.is_closed()) {
-                if let Some(turn) = tree.look(group, now) {
+                if let Some(turn) = tree.look(group, now, &mut self.buffer) {
                     tree.wait_for_turn(group, turn, &mut self.buffer);
                 }
             }
@@ -304,7 +304,9 @@ impl Containers {
             return false;
         }
         let last = state.last.take().filter(|_| is_over);
-        if !is_over {
+        if is_over {
+            tree.take_rest(&mut state, &mut self.buffer);
+        } else {
             let procfs = &self.config.procfs;
             known.read_network(&group.place, &state.reading, procfs, &self.metrics);
             if group.place == Place::Root {

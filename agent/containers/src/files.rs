@@ -21,7 +21,8 @@ pub struct CgroupFile {
     pub controller: Controller,
     /// Its name.
     pub name: &'static str,
-    /// Whether it is read often, or when there is no time: then it stays open.
+    /// Whether it is read often, or when there is no time: then it stays open. The kernel prints each of these in one piece, so that what
+    /// leaves room in a buffer is all.
     pub(crate) is_kept: bool,
 }
 
@@ -116,7 +117,10 @@ impl Folders {
 
     fn fill(&mut self, file: &CgroupFile, buffer: &mut Vec<u8>) -> io::Result<usize> {
         if let Some(at) = self.open.iter().position(|open| open.file == *file) {
-            let filled = self.open.get(at).map(|open| fill(&open.handle, buffer));
+            let filled = self
+                .open
+                .get(at)
+                .map(|open| fill(&open.handle, buffer, file.is_kept));
             if let Some(Ok(length)) = filled {
                 return Ok(length);
             }
@@ -128,7 +132,7 @@ impl Folders {
             .folder(file.controller, &self.id)
             .ok_or(io::ErrorKind::NotFound)?;
         let handle = File::open(folder.join(file.name))?;
-        let length = fill(&handle, buffer)?;
+        let length = fill(&handle, buffer, file.is_kept)?;
         if file.is_kept
             && let Some(share) = self.descriptors.take()
         {
@@ -149,8 +153,9 @@ impl Files for Folders {
     }
 }
 
-/// Reads a file into `buffer` from its start and returns how many bytes that were; the buffer grows, up to [`FILE_BYTES_MAX`].
-pub(crate) fn fill(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+/// Reads a file into `buffer` from its start and returns how many bytes that were; the buffer grows, up to [`FILE_BYTES_MAX`]. One that is
+/// printed in one piece takes one read less.
+fn fill(file: &File, buffer: &mut Vec<u8>, in_one_piece: bool) -> io::Result<usize> {
     let mut length = 0;
     loop {
         if length == buffer.len() {
@@ -164,8 +169,12 @@ pub(crate) fn fill(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
         }
         let room = buffer.get_mut(length..).unwrap_or_default();
         match file.read_at(room, length as u64) {
-            Ok(0) => return Ok(length),
-            Ok(more) => length += more.min(room.len()),
+            Ok(more) => {
+                length += more.min(room.len());
+                if more == 0 || (in_one_piece && more < room.len()) {
+                    return Ok(length);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -175,7 +184,7 @@ pub(crate) fn fill(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
 /// Reads a file once, whatever it is; `None` when that is not possible.
 pub(crate) fn read_whole(path: &std::path::Path) -> Option<Vec<u8>> {
     let mut buffer = Vec::new();
-    let length = fill(&File::open(path).ok()?, &mut buffer).ok()?;
+    let length = fill(&File::open(path).ok()?, &mut buffer, false).ok()?;
     buffer.truncate(length);
     Some(buffer)
 }
@@ -215,7 +224,7 @@ mod tests {
     #[test]
     fn a_file_without_end_is_given_up() {
         let endless = File::open("/dev/zero").unwrap();
-        let error = fill(&endless, &mut Vec::new()).unwrap_err();
+        let error = fill(&endless, &mut Vec::new(), true).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 }

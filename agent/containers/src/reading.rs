@@ -1,9 +1,10 @@
 //! What the files of a cgroup say, in the kernel's own units.
 //!
-//! A reading is kept and brought up to date in two parts, [`Reading::take_often`] and [`Reading::take_seldom`]; a last one,
-//! [`Reading::take_last`], is taken in the moment before the group goes. A file that is missing makes its values absent; one that holds
-//! something else than expected, or cannot be read, makes them absent and is counted. A last reading leaves alone what it cannot read any
-//! more: older values are better than none.
+//! A reading is kept and brought up to date in two parts, [`Reading::take_often`] and [`Reading::take_seldom`]. A file that is missing makes
+//! its values absent; one that holds something else than expected, or cannot be read, makes them absent and is counted.
+//!
+//! In the moment before a group goes, [`Reading::last`] is what counts in the end; [`Reading::end_with`] takes that over, and
+//! [`Reading::take_rest`] what else is still there. These leave alone what could not be read any more: older values are better than none.
 
 mod v1;
 mod v2;
@@ -183,7 +184,7 @@ pub struct Reader<'a, F> {
     errors: u64,
     /// Files that are not there (any more).
     missing: u64,
-    is_last: bool,
+    is_rest: bool,
 }
 
 impl<'a, F: Files> Reader<'a, F> {
@@ -194,7 +195,7 @@ impl<'a, F: Files> Reader<'a, F> {
             buffer,
             errors: 0,
             missing: 0,
-            is_last: false,
+            is_rest: false,
         }
     }
 
@@ -220,7 +221,7 @@ impl<'a, F: Files> Reader<'a, F> {
             self.errors += 1;
         }
         let parsed = read.flatten();
-        if parsed.is_some() || !self.is_last {
+        if parsed.is_some() || !self.is_rest {
             *value = parsed;
         }
     }
@@ -266,25 +267,35 @@ impl Reading {
         }
     }
 
-    /// Reads everything once more, what counts first; returns whether time and, where there was one, the peak of memory were read.
-    pub fn take_last<F: Files>(&mut self, version: Version, reader: &mut Reader<'_, F>) -> bool {
-        reader.is_last = true;
-        let is_known = match version {
-            Version::V1 => v1::take_last(self, reader),
-            Version::V2 => v2::take_last(self, reader),
-        };
-        if is_known {
-            self.take_often(version, reader);
-            self.take_seldom(version, reader);
+    /// Returns what counts in the end, and nothing else: time, the peak of memory and what ran out of it, from files that are kept open.
+    pub fn last<F: Files>(version: Version, reader: &mut Reader<'_, F>) -> Self {
+        let mut last = Self::default();
+        match version {
+            Version::V1 => v1::take_last(&mut last, reader),
+            Version::V2 => v2::take_last(&mut last, reader),
         }
-        reader.is_last = false;
-        is_known
+        last
     }
-}
 
-impl Reading {
+    /// Takes over a last reading; returns whether time and the peak of memory are in it, each if there was one before, and one at least.
+    pub fn end_with(&mut self, last: Self) -> bool {
+        let (time, peak) = (last.cpu.is_some(), last.memory_peak.is_some());
+        let is_recorded =
+            (time || self.cpu.is_none()) && (peak || self.memory_peak.is_none()) && (time || peak);
+        self.renew(last);
+        is_recorded
+    }
+
+    /// Reads everything once more, as far as it is still there; the rest stays as it was.
+    pub fn take_rest<F: Files>(&mut self, version: Version, reader: &mut Reader<'_, F>) {
+        reader.is_rest = true;
+        self.take_often(version, reader);
+        self.take_seldom(version, reader);
+        reader.is_rest = false;
+    }
+
     /// Takes over what a later reading has, and keeps the rest.
-    pub(crate) fn renew(&mut self, later: Self) {
+    fn renew(&mut self, later: Self) {
         let Self {
             cpu,
             throttling,

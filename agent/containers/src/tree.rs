@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) is_populated: bool,
     /// When it was read for the last time, since when nothing ran in it; `None` when that was given, or something runs.
     pub(crate) last: Option<Monotonic>,
+    /// Whether only what counts in the end was read then.
+    is_rest_due: bool,
     /// Whether its folder is gone.
     pub(crate) is_gone: bool,
 }
@@ -74,6 +76,11 @@ impl Group {
     /// Returns whether something is known to run in it.
     pub(crate) fn is_running(&self) -> bool {
         self.is_running.load(Ordering::Acquire)
+    }
+
+    /// Notes at once what a turn makes of it, which may have to wait.
+    pub(crate) fn expect(&self, turn: &Turn) {
+        self.is_running.store(turn.runs(), Ordering::Release);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -96,10 +103,8 @@ impl Group {
 pub(crate) enum Turn {
     /// Something runs in it (again).
     Begun,
-    /// Nothing runs in it any more.
-    Ended(Monotonic),
-    /// Nothing runs in it any more; this was read of it then, beside its state.
-    EndedApart(Monotonic, Box<Apart>),
+    /// Nothing runs in it any more; this was read of it then.
+    Ended(Monotonic, Box<Reading>),
     /// Its folder is gone.
     Gone,
 }
@@ -108,13 +113,10 @@ impl Turn {
     const fn runs(&self) -> bool {
         matches!(self, Self::Begun)
     }
-}
 
-/// A last reading.
-#[derive(Debug)]
-pub(crate) struct Apart {
-    reading: Reading,
-    is_recorded: bool,
+    pub(crate) const fn is_end(&self) -> bool {
+        matches!(self, Self::Ended(..))
+    }
 }
 
 /// What watches folders as they are found.
@@ -230,6 +232,7 @@ impl Tree {
                 // What holds other groups is there without processes, too.
                 is_populated: !place.is_closed(),
                 last: None,
+                is_rest_due: false,
                 is_gone: false,
             }),
             place,
@@ -274,7 +277,10 @@ impl Tree {
     }
 
     /// Looks whether something runs in a group, and returns what that makes of it; `None`: nothing new.
-    pub(crate) fn look(&self, group: &Group, now: Monotonic) -> Option<Turn> {
+    ///
+    /// Where something ran, what counts in the end is read before: if nothing runs any more, the group may be gone before long.
+    pub(crate) fn look(&self, group: &Group, now: Monotonic, buffer: &mut Vec<u8>) -> Option<Turn> {
+        let last = (group.is_running()).then(|| self.read_last(group, buffer));
         let is_running = match self.is_populated(&group.id) {
             Some(is_populated) => is_populated,
             // Who cannot be asked is taken to run, while it is there.
@@ -283,66 +289,55 @@ impl Tree {
         };
         match is_running {
             true => (!group.is_running()).then_some(Turn::Begun),
-            false => Some(Turn::Ended(now)),
+            false => Some(Turn::Ended(now, last.unwrap_or_default())),
         }
     }
 
-    /// Lets a group take a turn: at an end, it is read for the last time.
+    /// Reads what counts of a group in the end. When somebody has its state, its files are opened anew.
+    pub(crate) fn read_last(&self, group: &Group, buffer: &mut Vec<u8>) -> Box<Reading> {
+        let mut read = |folders: &mut Folders| {
+            let mut reader = Reader::new(folders, buffer);
+            let last = Reading::last(self.version(), &mut reader);
+            self.metrics.file_errors.add(reader.errors());
+            Box::new(last)
+        };
+        if let Some(mut state) = group.try_lock() {
+            return read(&mut state.folders);
+        }
+        let (layout, id) = (Arc::clone(&self.layout), Arc::clone(&group.id));
+        read(&mut Folders::new(layout, id, Descriptors::new(0)))
+    }
+
+    /// Lets a group take a turn; after an end, [`Self::take_rest`] is due.
     ///
-    /// Who reads the group at this moment may be held up, so it is not waited for: the turn comes back, to be taken later, and what
-    /// cannot wait has been read apart.
+    /// Who reads the group at this moment may be held up, so it is not waited for: the turn comes back, to be taken later.
     pub(crate) fn take_turn(
         &self,
         group: &Group,
         turn: Turn,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Turn> {
-        group.is_running.store(turn.runs(), Ordering::Release);
-        let Some(mut state) = group.try_lock() else {
-            return Err(self.read_apart(group, turn, buffer));
-        };
-        self.give_turn(group, &mut state, turn, buffer);
-        Ok(())
+        match group.try_lock() {
+            Some(mut state) => {
+                self.give_turn(group, &mut state, turn, buffer);
+                Ok(())
+            }
+            None => Err(turn),
+        }
     }
 
     /// Lets a group take a turn, once nobody has its state.
     pub(crate) fn wait_for_turn(&self, group: &Group, turn: Turn, buffer: &mut Vec<u8>) {
-        group.is_running.store(turn.runs(), Ordering::Release);
+        group.expect(&turn);
         self.give_turn(group, &mut group.lock(), turn, buffer);
     }
 
     fn give_turn(&self, group: &Group, state: &mut State, turn: Turn, buffer: &mut Vec<u8>) {
         match turn {
             Turn::Begun => self.begin(state, buffer),
-            Turn::Ended(at) => self.end(group, state, at, |state| {
-                let State {
-                    folders, reading, ..
-                } = state;
-                self.take_last(folders, reading, buffer)
-            }),
-            Turn::EndedApart(at, apart) => self.end(group, state, at, |state| {
-                state.reading.renew(apart.reading);
-                apart.is_recorded
-            }),
+            Turn::Ended(at, last) => self.end(group, state, at, *last),
             Turn::Gone => self.bury(group, state),
         }
-    }
-
-    /// Reads at once what an end would read in its turn; its files are opened anew.
-    pub(crate) fn read_apart(&self, group: &Group, turn: Turn, buffer: &mut Vec<u8>) -> Turn {
-        group.is_running.store(turn.runs(), Ordering::Release);
-        let Turn::Ended(at) = turn else {
-            return turn;
-        };
-        let (layout, id) = (Arc::clone(&self.layout), Arc::clone(&group.id));
-        let mut folders = Folders::new(layout, id, Descriptors::new(0));
-        let mut reading = Reading::default();
-        let is_recorded = self.take_last(&mut folders, &mut reading, buffer);
-        let apart = Apart {
-            reading,
-            is_recorded,
-        };
-        Turn::EndedApart(at, Box::new(apart))
     }
 
     fn begin(&self, state: &mut State, buffer: &mut Vec<u8>) {
@@ -351,24 +346,23 @@ impl Tree {
         }
         state.is_populated = true;
         state.last = None;
+        state.is_rest_due = false;
         if state.reading == Reading::default() {
+            // So that all files that count in the end are open.
+            let mut reader = Reader::new(&mut state.folders, buffer);
+            state.reading = Reading::last(self.version(), &mut reader);
             self.read(state, false, buffer);
         }
     }
 
-    fn end(
-        &self,
-        group: &Group,
-        state: &mut State,
-        at: Monotonic,
-        read: impl FnOnce(&mut State) -> bool,
-    ) {
+    fn end(&self, group: &Group, state: &mut State, at: Monotonic, last: Reading) {
         if !state.is_populated || state.last.is_some() {
             return;
         }
-        let is_recorded = read(state);
+        let is_recorded = state.reading.end_with(last);
         if is_recorded {
             state.last = Some(at);
+            state.is_rest_due = true;
         }
         if group.place.is_closed() {
             state.is_populated = false;
@@ -390,16 +384,20 @@ impl Tree {
         state.folders.close();
     }
 
-    fn take_last(
-        &self,
-        folders: &mut Folders,
-        reading: &mut Reading,
-        buffer: &mut Vec<u8>,
-    ) -> bool {
-        let mut reader = Reader::new(folders, buffer);
-        let is_recorded = reading.take_last(self.version(), &mut reader);
-        self.metrics.file_errors.add(reader.errors());
-        is_recorded
+    /// Reads the rest of a group that has ended, unless somebody has its state, who does it then.
+    pub(crate) fn try_take_rest(&self, group: &Group, buffer: &mut Vec<u8>) {
+        if let Some(mut state) = group.try_lock() {
+            self.take_rest(&mut state, buffer);
+        }
+    }
+
+    /// Reads what is due of a group beside what counts in the end, as far as it is still there.
+    pub(crate) fn take_rest(&self, state: &mut State, buffer: &mut Vec<u8>) {
+        if std::mem::take(&mut state.is_rest_due) {
+            let mut reader = Reader::new(&mut state.folders, buffer);
+            state.reading.take_rest(self.version(), &mut reader);
+            self.metrics.file_errors.add(reader.errors());
+        }
     }
 
     /// Reads a group; returns whether its folder is still there.
@@ -489,14 +487,16 @@ mod tests {
             Monotonic::from_origin(Duration::from_secs(1)),
         );
         let mut buffer = Vec::new();
-        let turn = tree.look(group, begun).unwrap();
+        let turn = tree.look(group, begun, &mut buffer).unwrap();
+        group.expect(&turn);
         assert!(tree.take_turn(group, turn, &mut buffer).is_ok());
-        assert!(tree.look(group, begun).is_none());
+        assert!(tree.look(group, begun, &mut buffer).is_none());
 
         put("cpu.stat", "usage_usec 7000000\n");
         put("cgroup.events", "populated 0\n");
         let reader = group.lock();
-        let turn = tree.look(group, ended).unwrap();
+        let turn = tree.look(group, ended, &mut buffer).unwrap();
+        group.expect(&turn);
         let turn = tree.take_turn(group, turn, &mut buffer).unwrap_err();
         fs::remove_dir_all(&folder).unwrap();
         let turn = tree.take_turn(group, turn, &mut buffer).unwrap_err();

@@ -7,7 +7,8 @@
 //!
 //! The thread has precedence over others, where the system grants that: what it does when a container ends takes microseconds, and the
 //! moment does not come again. While it walks, it has none. It waits for nobody meanwhile: a group whose state is being read takes its
-//! turn later, and what is to be read of it is read apart.
+//! turn later. When something may have ended, it first reads what counts in the end, a matter of some ten microseconds, and asks then
+//! whether it has; the rest is read when nothing else waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -27,6 +28,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::files::read_whole;
 use crate::layout::below;
+use crate::reading::Reading;
 use crate::tree::{Group, Tree, Turn, Watch, child};
 
 /// How often everything is walked through.
@@ -112,6 +114,8 @@ struct Lookout {
     arrivals: VecDeque<Arc<str>>,
     /// Turns of groups whose state somebody had, oldest first; their order stays.
     waiting: VecDeque<(Arc<Group>, Turn)>,
+    /// Groups that have ended, of which the rest is to be read: of one between two looks at what has ended.
+    ended: VecDeque<Arc<Group>>,
     buffer: Vec<u8>,
     walk_at: Deadline,
 }
@@ -159,6 +163,7 @@ impl Lookout {
             processes: HashMap::new(),
             arrivals: VecDeque::new(),
             waiting: VecDeque::new(),
+            ended: VecDeque::new(),
             buffer: Vec::new(),
         })
     }
@@ -213,7 +218,9 @@ impl Lookout {
             self.take_news()?;
         }
         self.settle();
-        if let Some(id) = self.arrivals.pop_front() {
+        if let Some(group) = self.ended.pop_front() {
+            self.tree.try_take_rest(&group, &mut self.buffer);
+        } else if let Some(id) = self.arrivals.pop_front() {
             self.walk(&id);
         }
         Ok(true)
@@ -221,7 +228,7 @@ impl Lookout {
 
     /// Returns how long to wait for news.
     fn patience(&self) -> Duration {
-        if !self.arrivals.is_empty() {
+        if !(self.ended.is_empty() && self.arrivals.is_empty()) {
             return Duration::ZERO;
         }
         let until_walk = self.walk_at.remaining(self.clock.monotonic());
@@ -234,19 +241,28 @@ impl Lookout {
     /// Lets groups take the turns that they could not take before.
     fn settle(&mut self) {
         while let Some((group, turn)) = self.waiting.pop_front() {
-            if let Err(turn) = self.tree.take_turn(&group, turn, &mut self.buffer) {
+            if let Err(turn) = self.take_turn(&group, turn) {
                 self.waiting.push_front((group, turn));
                 return;
             }
         }
     }
 
+    fn take_turn(&mut self, group: &Arc<Group>, turn: Turn) -> Result<(), Turn> {
+        let is_end = turn.is_end();
+        self.tree.take_turn(group, turn, &mut self.buffer)?;
+        if is_end {
+            self.ended.push_back(Arc::clone(group));
+        }
+        Ok(())
+    }
+
     /// Lets a group take a turn, after those that wait.
     fn turn(&mut self, group: &Arc<Group>, turn: Turn) {
-        let left = if self.waiting.is_empty() {
-            self.tree.take_turn(group, turn, &mut self.buffer).err()
-        } else {
-            Some(self.tree.read_apart(group, turn, &mut self.buffer))
+        group.expect(&turn);
+        let left = match self.waiting.is_empty() {
+            true => self.take_turn(group, turn).err(),
+            false => Some(turn),
         };
         if let Some(turn) = left {
             self.waiting.push_back((Arc::clone(group), turn));
@@ -337,7 +353,8 @@ impl Lookout {
     }
 
     fn check(&mut self, group: &Arc<Group>) {
-        if let Some(turn) = self.tree.look(group, self.clock.monotonic()) {
+        let now = self.clock.monotonic();
+        if let Some(turn) = self.tree.look(group, now, &mut self.buffer) {
             self.turn(group, turn);
         }
         if group.place.is_closed() {
@@ -345,8 +362,9 @@ impl Lookout {
         }
     }
 
-    /// Watches a process of a group that has no file of events, if none is watched yet.
-    fn hold_process(&mut self, group: &Arc<Group>, mut ended: Option<u32>) {
+    /// Watches a process of a group that has no file of events, if none is watched yet: another than one that has `ended`, as which the
+    /// group was read.
+    fn hold_process(&mut self, group: &Arc<Group>, mut ended: Option<(u32, Box<Reading>)>) {
         let is_idle = || ended.is_none() && !group.is_running();
         if self.processes.contains_key(&group.serial) || is_idle() {
             return;
@@ -356,16 +374,18 @@ impl Lookout {
             let ids = read_whole(&list).unwrap_or_default();
             let mut ids = scan::lines(&ids)
                 .filter_map(|line| u32::try_from(scan::number(line)?).ok())
-                .filter(|id| *id != 0 && Some(*id) != ended);
+                .filter(|id| *id != 0 && (ended.as_ref()).is_none_or(|(other, _)| id != other));
             let Some(id) = ids.next() else {
-                if ended.is_some() {
-                    self.turn(group, Turn::Ended(self.clock.monotonic()));
+                if let Some((_, last)) = ended {
+                    self.turn(group, Turn::Ended(self.clock.monotonic(), last));
                 }
                 return;
             };
             match self.hold(group, id) {
                 Ok(()) => return,
-                Err(rustix::io::Errno::SRCH) => ended = Some(id),
+                Err(rustix::io::Errno::SRCH) => {
+                    ended = Some((id, self.tree.read_last(group, &mut self.buffer)));
+                }
                 Err(_) => break,
             }
         }
@@ -392,7 +412,9 @@ impl Lookout {
 
     fn process_ended(&mut self, serial: u64) {
         if let Some(Process { group, id, .. }) = self.processes.remove(&serial) {
-            self.hold_process(&group, Some(id));
+            // First of all, and of no use if another process is left.
+            let last = self.tree.read_last(&group, &mut self.buffer);
+            self.hold_process(&group, Some((id, last)));
         }
     }
 

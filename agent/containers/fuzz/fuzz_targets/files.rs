@@ -38,7 +38,9 @@ fuzz_target!(|input: &[u8]| {
         reading.take_seldom(version, &mut reader);
         files.is_gone = true;
         let before = (reading.cpu, reading.memory_peak, reading.oom_kills);
-        reading.take_last(version, &mut Reader::new(&mut files, &mut buffer));
+        let last = Reading::last(version, &mut Reader::new(&mut files, &mut buffer));
+        reading.end_with(last);
+        reading.take_rest(version, &mut Reader::new(&mut files, &mut buffer));
         assert_eq!(before, (reading.cpu, reading.memory_peak, reading.oom_kills));
     }
     Network::default().take(input);

@@ -233,18 +233,24 @@ fn a_last_reading_keeps_what_cannot_be_read_any_more() {
     files.0.insert("memory.peak", b"11\n".to_vec());
     files.0.remove("memory.stat");
     let mut buffer = Vec::new();
-    assert!(reading.take_last(Version::V2, &mut Reader::new(&mut files, &mut buffer)));
+    let last = Reading::last(Version::V2, &mut Reader::new(&mut files, &mut buffer));
+    assert!(reading.end_with(last));
     assert_eq!(
         (reading.cpu.map(|cpu| cpu.usage), reading.memory_peak),
         (Some(6_000), Some(11))
     );
-    assert_eq!(
-        reading.memory.map(|memory| (memory.rss, memory.usage)),
-        Some((1, 9))
-    );
+    files.0.insert("memory.current", b"8\n".to_vec());
+    let of_memory = |reading: &Reading| reading.memory.map(|memory| (memory.rss, memory.usage));
+    assert_eq!(of_memory(&reading), Some((1, 9)));
+    reading.take_rest(Version::V2, &mut Reader::new(&mut files, &mut buffer));
+    assert_eq!(of_memory(&reading), Some((1, 8)));
     files.0.clear();
     let before = reading.clone();
-    assert!(!reading.take_last(Version::V2, &mut Reader::new(&mut files, &mut buffer)));
+    for mut any in [reading.clone(), Reading::default()] {
+        let last = Reading::last(Version::V1, &mut Reader::new(&mut files, &mut buffer));
+        assert!(!any.end_with(last));
+    }
+    reading.take_rest(Version::V2, &mut Reader::new(&mut files, &mut buffer));
     assert_eq!(reading, before);
 }
 

@@ -83,23 +83,16 @@ pub(super) fn take_seldom<F: Files>(reading: &mut Reading, reader: &mut Reader<'
     reader.update(&mut reading.threads_max, &PIDS_MAX, limit);
 }
 
-/// What counts, from files that are kept open; not every group has time accounting.
-pub(super) fn take_last<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) -> bool {
-    let (cpu, peak) = (reading.cpu.take(), reading.memory_peak.take());
+pub(super) fn take_last<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     take_cpu(reading, reader);
     take_peak(reading, reader);
-    let is_recorded = (reading.cpu.is_some() || cpu.is_none())
-        && (reading.memory_peak.is_some() || peak.is_none());
-    reading.cpu = reading.cpu.or(cpu);
-    reading.memory_peak = reading.memory_peak.or(peak);
-    is_recorded
 }
 
 fn take_cpu<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     let (mut usage, mut by_mode) = (None, None);
     reader.update(&mut usage, &USAGE, number);
     reader.update(&mut by_mode, &USAGE_BY_MODE, cpu_by_mode);
-    if usage.is_some() || !reader.is_last {
+    if usage.is_some() || !reader.is_rest {
         reading.cpu = usage.map(|usage| {
             let (user, system) = by_mode.unwrap_or_default();
             Cpu {
@@ -124,7 +117,7 @@ fn take_peak<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
         });
         Some(kills)
     });
-    if kills.is_some() || !reader.is_last {
+    if kills.is_some() || !reader.is_rest {
         reading.oom_kills = kills.flatten();
     }
 }
@@ -134,7 +127,7 @@ fn take_limits<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     reader.update(&mut shares, &SHARES, number);
     reader.update(&mut period, &PERIOD, number);
     reader.update(&mut quota, &QUOTA, limit);
-    if shares.is_some() || !reader.is_last {
+    if shares.is_some() || !reader.is_rest {
         reading.cpu_limits = shares.map(|shares| CpuLimits {
             shares: Some(shares),
             period,
@@ -152,7 +145,7 @@ fn take_limits<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
             reservation: reservation.unwrap_or_default(),
             swap: swap.unwrap_or_default(),
         });
-    } else if !reader.is_last {
+    } else if !reader.is_rest {
         reading.memory_limits = None;
     }
 }
@@ -234,7 +227,7 @@ fn take_devices<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
         reading.devices = devices;
         return;
     }
-    if !reader.is_last {
+    if !reader.is_rest {
         reading.devices.clear();
     }
 }

@@ -60,21 +60,15 @@ pub(super) fn take_seldom<F: Files>(reading: &mut Reading, reader: &mut Reader<'
     reader.update(&mut reading.threads_max, &PIDS_MAX, limit);
 }
 
-/// What counts, from files that are kept open.
-pub(super) fn take_last<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) -> bool {
-    let (cpu, peak) = (reading.cpu.take(), reading.memory_peak.take());
+pub(super) fn take_last<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     take_cpu(reading, reader);
     take_peak(reading, reader);
-    let is_recorded = reading.cpu.is_some() && (reading.memory_peak.is_some() || peak.is_none());
-    reading.cpu = reading.cpu.or(cpu);
-    reading.memory_peak = reading.memory_peak.or(peak);
-    is_recorded
 }
 
 fn take_cpu<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     let mut both = None;
     reader.update(&mut both, &CPU_STAT, cpu_stat);
-    if both.is_some() || !reader.is_last {
+    if both.is_some() || !reader.is_rest {
         reading.cpu = both.map(|(cpu, _)| cpu);
         reading.throttling = both.and_then(|(_, throttling)| throttling);
     }
@@ -84,7 +78,7 @@ fn take_peak<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     reader.update(&mut reading.memory_peak, &MEMORY_PEAK, number);
     let mut events = None;
     reader.update(&mut events, &MEMORY_EVENTS, memory_events);
-    if events.is_some() || !reader.is_last {
+    if events.is_some() || !reader.is_rest {
         reading.memory_events = events.map(|(events, _)| events);
         reading.oom_kills = events.map(|(_, kills)| kills);
     }
@@ -94,7 +88,7 @@ fn take_limits<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     let (mut weight, mut max) = (None, None);
     reader.update(&mut weight, &CPU_WEIGHT, number);
     reader.update(&mut max, &CPU_MAX, cpu_max);
-    if weight.is_some() || max.is_some() || !reader.is_last {
+    if weight.is_some() || max.is_some() || !reader.is_rest {
         reading.cpu_limits = (weight.is_some() || max.is_some()).then(|| CpuLimits {
             shares: weight.map(shares_of_weight),
             period: max.map(|(_, period)| period),
@@ -112,7 +106,7 @@ fn take_limits<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
             reservation: reservation.unwrap_or_default(),
             swap: swap.unwrap_or_default(),
         });
-    } else if !reader.is_last {
+    } else if !reader.is_rest {
         reading.memory_limits = None;
     }
 }
@@ -205,9 +199,9 @@ fn pressure_of(bytes: &[u8]) -> Option<Pressure> {
 /// Reads lines `MAJOR:MINOR rbytes=1 wbytes=2 ...`; a line without values is of a device that was never used.
 fn take_devices<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     let devices = &mut reading.devices;
-    let is_last = reader.is_last;
+    let is_rest = reader.is_rest;
     let Some(bytes) = reader.read(&IO_STAT) else {
-        if !is_last {
+        if !is_rest {
             devices.clear();
         }
         return;
