@@ -619,7 +619,10 @@ impl Opening {
             built: Default::default(),
             doubtful: Vec::new(),
         };
-        let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&requests))?;
+        let keeper = spawn("tsdb-keeper".to_owned(), move || {
+            precedence::give_way();
+            keeper.run(&requests);
+        })?;
         let occupancy = Arc::new(Occupancy::default());
         let admission = Admission::new(self.config.limits.clone(), Arc::clone(&occupancy));
         let mut cohorts = Cohorts::new(shard_count, admission);
@@ -675,7 +678,10 @@ impl Opening {
             barred: Default::default(),
         };
         let (merging, merge_requests) = sync_channel(merger::REQUESTS);
-        let merger = spawn("tsdb-merge".to_owned(), move || merger.run(&merge_requests))?;
+        let merger = spawn("tsdb-merge".to_owned(), move || {
+            precedence::give_way();
+            merger.run(&merge_requests);
+        })?;
         counters.log_segments.set(log.segments());
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),

@@ -16,7 +16,7 @@ mod slice;
 
 use std::time::Duration;
 
-use rustix::process::{getpriority_process, setpriority_process};
+use rustix::process::{getpid, getpriority_process, setpriority_process};
 
 /// How much nicer those that give way are: a usual thread gets nine times the processor of one of these.
 const NICENESS: i32 = 10;
@@ -35,9 +35,9 @@ pub fn be_usual() {
 }
 
 /// Lets this thread, and those that it starts, run behind usual ones: they get a tenth of a processor that a usual one wants for itself, and
-/// one that wakes runs at once.
+/// one that wakes runs at once. Of usual precedence is what the process's first thread has.
 pub fn give_way() {
-    let usual = getpriority_process(None).unwrap_or(0);
+    let usual = getpriority_process(Some(getpid())).unwrap_or(0);
     let niceness = (usual + NICENESS).min(NICENESS_MAX);
     let given = slice::set(niceness, SLICE);
     if let Err(error) = given.or_else(|_| setpriority_process(None, niceness)) {
@@ -58,10 +58,12 @@ mod tests {
         let given = thread::spawn(move || {
             give_way();
             let own = niceness();
-            (own, thread::spawn(niceness).join().unwrap())
+            // One that does so once more, and those who were started, are as nice as the first.
+            give_way();
+            (own, niceness(), thread::spawn(niceness).join().unwrap())
         });
         let nicer = (usual + NICENESS).min(NICENESS_MAX);
-        assert_eq!(given.join().unwrap(), (nicer, nicer));
+        assert_eq!(given.join().unwrap(), (nicer, nicer, nicer));
         assert_eq!(niceness(), usual);
     }
 
