@@ -12,13 +12,13 @@ use api::{AlertmanagerUrls, Api, LocalApi, Parts};
 use clock::{SharedClock, SystemClock};
 use config::Settings;
 use files::{Disk, FolderLock, KeyValue, SharedFileSystem};
-use http_shell::{Handler, Limits, Listen, Server};
+use http_shell::{Handler, Limits, Listen, Patient, Server};
 use ingest::{Agents, Metrics, RemoteWrite, Service, Shared, Tokens};
 use notifier::{Alertmanagers, Notifier};
 use promql::Engine;
 use rows::Epoch;
 use rules::Rules;
-use runtime::{Signal, Signals, Task, Tasks, Threads, Timer, Token};
+use runtime::{BLOCKING_THREADS, Signal, Signals, Task, Tasks, Threads, Timer, Token, Workers};
 use storage::ProcessMemory;
 use telemetry::{LogHandle, Readiness, Registry};
 use tokio::time::timeout;
@@ -39,6 +39,8 @@ use crate::{config_of, limits, memory, terminal};
 
 /// How often the service samples itself.
 const OWN_INTERVAL: Duration = Duration::from_secs(15);
+/// What over HTTP must not wait for those who ask: samples, and whether the service is well.
+const URGENT: &[&str] = &["POST /api/v1/write", "GET /-/", "HEAD /-/"];
 /// The unix socket for the tools of the operator, in the data folder.
 pub(crate) const SOCKET: &str = "promontory.sock";
 const AUTHORITY_FOLDER: &str = "authority";
@@ -144,7 +146,7 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 pub(crate) fn run_to_end(
     service: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
-    let runtime = runtime::multi_thread("promontory", workers(), runtime::BLOCKING_THREADS)?;
+    let runtime = runtime::multi_thread("promontory", workers(), BLOCKING_THREADS)?;
     let outcome = runtime.block_on(service);
     // A thread that the kernel holds, in a statfs of a dead mount say, must not hold the process.
     runtime.shutdown_background();
@@ -278,21 +280,20 @@ impl Aggregator {
         );
         let (sampling, ingesting, serving) = (Token::new(), Token::new(), Token::new());
         let (listen, limits) = config_of::web(&settings, &addresses.web, memory_limit);
-        let web_address = serve(&tasks, &listen, limits, Arc::new(api.clone()), &serving).await?;
+        let server = Server::bind(&listen, limits, &tasks).await?;
+        let server = server.with_patient(Patient {
+            workers: Arc::new(Workers::giving_way("http", workers(), BLOCKING_THREADS)?),
+            urgent: URGENT,
+        });
+        let web_address = serve(&tasks, server, Arc::new(api.clone()), &serving);
         process.begin_rules(&web_address.to_string())?;
         let socket = Listen::Unix {
             path: folder.join(SOCKET),
         };
         let local = LocalApi::new(Arc::clone(&tokens), Arc::clone(&base.clock), tasks.clone())
             .with_peers(pair.as_ref().and_then(PairService::tokens));
-        serve(
-            &tasks,
-            &socket,
-            Limits::default(),
-            Arc::new(local),
-            &serving,
-        )
-        .await?;
+        let server = Server::bind(&socket, Limits::default(), &tasks).await?;
+        serve(&tasks, server, Arc::new(local), &serving);
 
         let tsdb = open_store(base, &settings, progress).await?;
         store.arrived(Arc::clone(&tsdb));
@@ -346,7 +347,6 @@ impl Aggregator {
         let notifying = Token::new();
         let sending = Token::new();
         let notifier = tasks.spawn("alertmanagers", notifier.run(sending.clone()));
-        let giving_back = timer.clone();
         let alerts = (alerting.alerting).run(tasks.clone(), timer, notifying.clone());
         let alerts = tasks.spawn("alerting", alerts);
         let mut feeding = vec![
@@ -358,7 +358,7 @@ impl Aggregator {
         ];
         if let Some(memory) = base.memory.clone() {
             let growing = Token::new();
-            let giving_back = memory::give_back_grown(memory, giving_back, growing.clone());
+            let giving_back = memory::give_back_grown(memory, timer.clone(), growing.clone());
             let giving_back = tasks.spawn("give memory back", giving_back);
             feeding.push((growing, giving_back));
         }
@@ -427,21 +427,14 @@ pub(crate) fn random_epoch() -> anyhow::Result<Epoch> {
     Ok(Epoch(u64::from_le_bytes(bytes)))
 }
 
-async fn serve(
-    tasks: &Tasks,
-    listen: &Listen,
-    limits: Limits,
-    handler: Arc<dyn Handler>,
-    stop: &Token,
-) -> anyhow::Result<SocketAddr> {
-    let server = Server::bind(listen, limits, tasks).await?;
+fn serve(tasks: &Tasks, server: Server, handler: Arc<dyn Handler>, stop: &Token) -> SocketAddr {
     let address = server
         .local_address()
         .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
     tasks
         .spawn("http", server.serve(handler, stop.clone()))
         .detach();
-    Ok(address)
+    address
 }
 
 fn open_authority(base: &Base, folder: &Path) -> anyhow::Result<Arc<Authority>> {

@@ -37,4 +37,4 @@ pub use limits::Limits;
 pub use listen::{BindError, Listen};
 pub use message::{Caller, Handler, HandlerFuture, Held, Request, Response};
 pub use outgoing::{Call, HttpUrl, Outgoing, OutgoingConfig, OutgoingError, Proxy};
-pub use serve::{Server, ServerStats};
+pub use serve::{Patient, Server, ServerStats};

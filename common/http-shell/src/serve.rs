@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use runtime::{Permit, Permits, Tasks, Token};
+use runtime::{Permit, Permits, Tasks, Token, Workers};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -43,6 +43,17 @@ pub struct ServerStats {
 pub struct Server {
     listener: Listener,
     shared: Arc<Shared>,
+    patient: Option<Patient>,
+}
+
+/// Where connections are served that may wait: those whose first request is not urgent, over plain TCP. Of the others, TLS hides it, and
+/// callers over a unix socket are few.
+#[derive(Clone, Debug)]
+pub struct Patient {
+    /// The workers; they serve the connection to its end.
+    pub workers: Arc<Workers>,
+    /// What the lines of urgent requests begin with: `POST /api/v1/write`.
+    pub urgent: &'static [&'static str],
 }
 
 #[derive(Debug)]
@@ -71,6 +82,10 @@ enum ConnectionError {
     Handshake(io::Error),
     #[error("tls handshake took too long")]
     HandshakeTime,
+    #[error("no request came in time")]
+    HeadTime,
+    #[error("cannot hand the connection on: {0}")]
+    HandOn(io::Error),
     #[error("the client's certificate has none of the names that client_allowed_sans lists")]
     ClientName,
     #[error("{}", with_causes(.0))]
@@ -101,7 +116,14 @@ impl Server {
         Ok(Self {
             listener,
             shared: Arc::new(shared),
+            patient: None,
         })
+    }
+
+    /// Leaves connections to others that may wait.
+    pub fn with_patient(mut self, patient: Patient) -> Self {
+        self.patient = Some(patient);
+        self
     }
 
     /// Returns the address listened on; `None` for a unix socket.
@@ -111,21 +133,33 @@ impl Server {
 
     /// Serves until `stop`, then finishes the requests that have begun: they are tasks, to be joined.
     pub async fn serve(self, handler: Arc<dyn Handler>, stop: Token) {
-        let Self { listener, shared } = self;
+        let Self {
+            listener,
+            shared,
+            patient,
+        } = self;
         while let Some(accepted) = stop.run(shared.next(&listener)).await {
             let Some((stream, caller, permit)) = accepted else {
                 continue;
             };
-            let (shared, handler) = (Arc::clone(&shared), Arc::clone(&handler));
-            let (tasks, stop) = (shared.tasks.clone(), stop.child());
-            let connection = async move {
-                if let Err(error) = shared.converse(stream, caller, handler, stop).await {
-                    shared.stats.count(&error);
-                    tracing::debug!(%error, "http connection ended early");
-                }
-                drop(permit);
+            let conversation = Conversation {
+                shared: Arc::clone(&shared),
+                caller,
+                handler: Arc::clone(&handler),
+                stop: stop.child(),
+                _permit: permit,
             };
-            tasks.spawn("http connection", connection).detach();
+            let (tasks, patient) = (&shared.tasks, patient.clone());
+            match (stream, patient) {
+                (Stream::Tcp(stream), Some(patient)) if !shared.is_tls => {
+                    let sorting = conversation.sort(stream, patient);
+                    tasks.spawn("http connection", sorting).detach();
+                }
+                (stream, _) => {
+                    let conversing = conversation.hold(stream);
+                    tasks.spawn("http connection", conversing).detach();
+                }
+            }
         }
     }
 
@@ -138,6 +172,70 @@ impl Server {
     /// Returns whether it speaks TLS.
     pub fn is_tls(&self) -> bool {
         self.shared.is_tls
+    }
+}
+
+/// A connection, apart from its stream.
+struct Conversation {
+    shared: Arc<Shared>,
+    caller: Caller,
+    handler: Arc<dyn Handler>,
+    stop: Token,
+    _permit: Permit,
+}
+
+impl Conversation {
+    async fn hold(self, stream: Stream) {
+        let Self {
+            shared,
+            caller,
+            handler,
+            stop,
+            _permit,
+        } = self;
+        if let Err(error) = shared.converse(stream, caller, handler, stop).await {
+            shared.stats.count(&error);
+        }
+    }
+
+    /// Waits for what comes first, and leaves the stream to who has the time for it.
+    async fn sort(self, stream: TcpStream, patient: Patient) {
+        let shared = Arc::clone(&self.shared);
+        let time = shared.limits.head_time_max;
+        let first = self.stop.run(timeout(time, patient.is_urgent(&stream)));
+        let handed_on = match first.await {
+            None => return,
+            Some(Err(_)) => Err(ConnectionError::HeadTime),
+            Some(Ok(true)) => return self.hold(Stream::Tcp(stream)).await,
+            Some(Ok(false)) => stream.into_std().map_err(ConnectionError::HandOn),
+        };
+        let stream = match handed_on {
+            Ok(stream) => stream,
+            Err(error) => return shared.stats.count(&error),
+        };
+        let conversing = async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => self.hold(Stream::Tcp(stream)).await,
+                Err(error) => self.shared.stats.count(&ConnectionError::HandOn(error)),
+            }
+        };
+        let (tasks, workers) = (&shared.tasks, &patient.workers);
+        tasks
+            .spawn_among(workers, "http connection", conversing)
+            .detach();
+    }
+}
+
+impl Patient {
+    /// Waits for the first bytes, which stay unread, and returns whether an urgent request begins with them; what cannot be read is not.
+    async fn is_urgent(&self, stream: &TcpStream) -> bool {
+        let mut bytes = [0; 64];
+        let count = stream.peek(&mut bytes).await.unwrap_or_default();
+        let begun = bytes.get(..count).unwrap_or_default();
+        self.urgent.iter().any(|line| {
+            let common = line.len().min(count);
+            count > 0 && line.as_bytes().get(..common) == begun.get(..common)
+        })
     }
 }
 
@@ -229,12 +327,15 @@ impl Counters {
     fn count(&self, error: &ConnectionError) {
         let counter = match error {
             ConnectionError::Http(error) if error.is_timeout() => &self.timed_out,
+            ConnectionError::HeadTime => &self.timed_out,
             ConnectionError::Http(_)
             | ConnectionError::Handshake(_)
             | ConnectionError::HandshakeTime
+            | ConnectionError::HandOn(_)
             | ConnectionError::ClientName => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%error, "http connection ended early");
     }
 
     fn read(&self) -> ServerStats {

@@ -1,5 +1,5 @@
 //! The async shell's few building blocks, on tokio: named tasks, bounded queues, permits, backoff, ordered shutdown, signals;
-//! and threads for long work, which take turns at the processors.
+//! threads for long work, which take turns at the processors; and workers for tasks that may wait.
 //!
 //! Invariants:
 //! - **Only this crate spawns.** A task has a name, is counted while it runs, can be joined, and a panic in it is logged with its
@@ -23,6 +23,7 @@ mod tasks;
 mod threads;
 mod timer;
 mod turns;
+mod workers;
 
 pub use backoff::Backoff;
 pub use build::{BLOCKING_THREADS, block_here, multi_thread, run_apart};
@@ -34,3 +35,4 @@ pub use tasks::{PanicReport, Task, TaskError, Tasks};
 pub use threads::Threads;
 pub use timer::{RuntimeClock, Timer};
 pub use turns::pass_turn;
+pub use workers::Workers;

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::Threads;
+use crate::{Threads, Workers};
 
 /// The name of a task: constant text, or text with a number or an id in it.
 type Name = Cow<'static, str>;
@@ -112,19 +112,45 @@ impl Tasks {
     }
 
     /// Runs `future` as a task. Must be called within the runtime.
-    #[expect(clippy::disallowed_methods, reason = "this is where tasks are spawned")]
     pub fn spawn<F>(&self, name: impl Into<Name>, future: F) -> Task<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let name = name.into();
+        self.spawn_future(None, name.into(), future)
+    }
+
+    /// Runs `future` as a task of `workers`.
+    pub fn spawn_among<F>(
+        &self,
+        workers: &Workers,
+        name: impl Into<Name>,
+        future: F,
+    ) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_future(Some(workers), name.into(), future)
+    }
+
+    /// Runs `future` on `workers`, or where this is called.
+    #[expect(clippy::disallowed_methods, reason = "this is where tasks are spawned")]
+    fn spawn_future<F>(&self, workers: Option<&Workers>, name: Name, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         let entry = self.enter(name.clone());
         let id = entry.id;
-        let handle = tokio::spawn(async move {
+        let supervised = async move {
             let outcome = catch_panics(future).await;
             entry.finish(outcome)
-        });
+        };
+        let handle = match workers {
+            Some(workers) => workers.spawn(supervised),
+            None => tokio::spawn(supervised),
+        };
         self.remember_abort(id, handle.abort_handle());
         Task { name, handle }
     }

@@ -3,4 +3,5 @@
 mod bounds;
 mod conversation;
 mod doors;
+mod patience;
 mod world;

@@ -19,7 +19,7 @@ use crate::{
 /// No wait in these tests may take longer; each is for a condition.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `/echo` returns method, form and caller; `/large` 5,000 bytes; `/wait` answers once released.
+/// `/echo` returns method, form and caller; `/large` 5,000 bytes; `/thread` the name of the thread; `/wait` answers once released.
 pub(super) struct Play {
     /// Requests to `/wait`: begun, and ended or dropped.
     pub(super) waiting: watch::Sender<(u32, u32)>,
@@ -77,6 +77,10 @@ impl Handler for Play {
                 }
                 "/large" => Response::new(StatusCode::OK, "text/plain", "x".repeat(5_000)),
                 "/huge" => Response::new(StatusCode::OK, "text/plain", "x".repeat(64 << 20)),
+                "/thread" => {
+                    let name = std::thread::current().name().unwrap_or_default().to_owned();
+                    Response::text(StatusCode::OK, name)
+                }
                 "/wait" => self.wait().await,
                 _ => Response::text(StatusCode::NOT_FOUND, "404 page not found"),
             }
@@ -103,8 +107,17 @@ impl World {
     }
 
     pub(super) async fn listening(listen: &Listen, limits: Limits) -> Result<Self, BindError> {
+        Self::listening_as(listen, limits, |server| server).await
+    }
+
+    /// The same, of a server that is changed before it serves.
+    pub(super) async fn listening_as(
+        listen: &Listen,
+        limits: Limits,
+        change: impl FnOnce(Server) -> Server,
+    ) -> Result<Self, BindError> {
         let tasks = Tasks::new("test server");
-        let server = Server::bind(listen, limits, &tasks).await?;
+        let server = change(Server::bind(listen, limits, &tasks).await?);
         let (play, stop) = (Play::new(), Token::new());
         Ok(Self {
             address: server.local_address(),
