@@ -1,18 +1,25 @@
 //! The memory of the process: what it may use, and what it uses.
+//!
+//! Whoever asks, asks in the middle of its work, and may be one that gives way to others: so nobody waits for another who looks, and what
+//! takes long, giving back what the allocator keeps, is for a thread that does nothing else. While that walks through an arena, all wait
+//! that allocate in it; done by queries, whose turn may end meanwhile, it held samples up for 10 to 40 ms.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use config::Settings;
-use runtime::{Timer, Token};
 use storage::ProcessMemory;
 
 /// What is used is read this often at most, however often it is asked for.
 const READ_EVERY: Duration = Duration::from_millis(20);
-/// When more than three quarters of the limit are used, what the allocator keeps is given back first, this often at most: all that
-/// allocate wait for that, some milliseconds. Queries that mean ill leave a hundred megabytes a second behind.
+/// When more than three quarters of the limit are used, what the allocator keeps is given back, this often at most. Queries that mean ill
+/// leave a hundred megabytes a second behind.
 const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
 /// While there is enough, it is given back this often at most: a burst of queries, alerts or pushes finds it at hand, and a process that
 /// idles is small.
@@ -32,56 +39,71 @@ pub(crate) fn limit(settings: &Settings) -> Option<u64> {
         .or_else(|| default_limit(&read))
 }
 
-/// Returns the memory of this process; `None` where neither the settings nor the system say what it may use, or the system does not
-/// say what it uses.
-pub(crate) fn of_process(settings: &Settings, clock: SharedClock) -> Option<ProcessMemory> {
-    let limit = limit(settings)?;
-    resident(&read)?;
-    let last: Mutex<Option<(Monotonic, u64)>> = Mutex::new(None);
-    let given_back: Mutex<Option<Monotonic>> = Mutex::new(None);
-    let used = move |now: Monotonic| {
-        let bytes = resident(&read)?;
-        let mut given_back = given_back.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = given_back.is_some_and(|at| now.saturating_since(at) < GIVE_BACK_EVERY);
-        if bytes <= limit / 4 * 3 || lately {
-            return Some(bytes);
-        }
-        *given_back = Some(now);
-        heap::give_back();
-        resident(&read)
+/// Returns the memory of this process, and starts the thread that keeps it small for as long as somebody has that; `None` where neither the
+/// settings nor the system say what it may use, or the system does not say what it uses. Fails when no thread can be had.
+pub(crate) fn of_process(
+    settings: &Settings,
+    clock: SharedClock,
+) -> io::Result<Option<ProcessMemory>> {
+    let Some((limit, present)) = limit(settings).zip(resident(&read)) else {
+        return Ok(None);
     };
-    Some(ProcessMemory::new(limit, move || {
-        // A time and a number: whole after every step.
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    // One request that waits is enough: it is for all that there is to give back.
+    let (asking, asked) = sync_channel(1);
+    let keeping_clock = SharedClock::clone(&clock);
+    thread::Builder::new()
+        .name("memory".to_owned())
+        .spawn(move || keep_small(&asked, &keeping_clock))?;
+    let (known, looked) = (AtomicU64::new(present), Mutex::new(Monotonic::ORIGIN));
+    Ok(Some(ProcessMemory::new(limit, move || {
         let now = clock.monotonic();
-        match *last {
-            Some((at, bytes)) if now.saturating_since(at) < READ_EVERY => bytes,
-            other => {
-                let known = other.map_or(0, |(_, bytes)| bytes);
-                let bytes = used(now).unwrap_or(known);
-                *last = Some((now, bytes));
-                bytes
+        if let Ok(mut looked) = looked.try_lock()
+            && now.saturating_since(*looked) >= READ_EVERY
+            && let Some(bytes) = resident(&read)
+        {
+            *looked = now;
+            known.store(bytes, Ordering::Relaxed);
+            if bytes > limit / 4 * 3 {
+                // Full: somebody has asked. Gone: it broke, and the memory stays as it is.
+                let _told = asking.try_send(());
             }
         }
-    }))
+        known.load(Ordering::Relaxed)
+    })))
 }
 
-/// Gives back what the allocator keeps, once the process has grown, and now and then of the program what is not used, until `stop`. Costs a
-/// look every ten seconds; where it gives back, some milliseconds, and what is used again is faulted in again.
-pub(crate) async fn give_back_grown(memory: ProcessMemory, timer: Timer, stop: Token) {
+/// Gives back what the allocator keeps, when that is asked for or the process has grown, and now and then of the program what is not used,
+/// until nobody can ask any more. Costs a look every ten seconds; where it gives back, some milliseconds, and what is used again is faulted
+/// in again.
+fn keep_small(asked: &Receiver<()>, clock: &SharedClock) {
     let (mut left, mut looks) = (0, 0_u32);
-    while stop.run(timer.sleep(GIVE_BACK_GROWN_EVERY)).await.is_some() {
+    let mut gave_back = None;
+    loop {
+        let is_short = match asked.recv_timeout(GIVE_BACK_GROWN_EVERY) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let now = clock.monotonic();
+        if is_short {
+            let lately = |at: Monotonic| now.saturating_since(at) < GIVE_BACK_EVERY;
+            if !gave_back.is_some_and(lately) {
+                gave_back = Some(now);
+                heap::give_back();
+            }
+            continue;
+        }
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(LOOKS_PER_PROGRAM)
             && let Err(error) = heap::give_back_program()
         {
             tracing::debug!(%error, "the program stays in memory as it is");
         }
-        let used = memory.used_bytes();
+        let used = resident(&read).unwrap_or(0);
         left = used.min(left);
         if used - left >= GROWN_BYTES {
             heap::give_back();
-            left = memory.used_bytes();
+            left = resident(&read).unwrap_or(0);
         }
     }
 }

@@ -69,7 +69,8 @@ impl Base {
         telemetry::register_build_info(&registry, config_of::VERSION, "");
         telemetry::register_process(&registry, Path::new("/proc"));
         let log = telemetry::init_logging(config_of::log(settings), Arc::clone(&clock))?;
-        let memory = memory::of_process(settings, Arc::clone(&clock));
+        let memory = memory::of_process(settings, Arc::clone(&clock))
+            .context("cannot start the thread that looks at the memory of the process")?;
         if let Some(memory) = &memory {
             heap::keep(memory.limit_bytes);
         }
@@ -356,12 +357,6 @@ impl Aggregator {
             (notifying, alerts),
             (ingesting, ingest),
         ];
-        if let Some(memory) = base.memory.clone() {
-            let growing = Token::new();
-            let giving_back = memory::give_back_grown(memory, timer.clone(), growing.clone());
-            let giving_back = tasks.spawn("give memory back", giving_back);
-            feeding.push((growing, giving_back));
-        }
         if let Some(pair) = pair {
             let linking = Token::new();
             let link = tasks.spawn("pair", pair.run(linking.clone()));
