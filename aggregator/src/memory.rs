@@ -6,21 +6,25 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use clock::{Monotonic, SharedClock};
+use clock::{Deadline, Monotonic, SharedClock};
 use config::Settings;
 use storage::ProcessMemory;
 
 /// What is used is read this often at most, however often it is asked for.
 const READ_EVERY: Duration = Duration::from_millis(20);
-/// When more than three quarters of the limit are used, what the allocator keeps is given back, this often at most. Queries that mean ill
-/// leave a hundred megabytes a second behind.
+/// When more than seven tenths of the limit are used, and it has grown since, what the allocator keeps is given back, this often at most.
+/// Queries that mean ill leave a hundred megabytes a second behind.
 const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
+/// Before the store makes room, at three quarters, for what nobody uses.
+const GIVE_BACK_AT_TENTHS: u64 = 7;
+/// So much of the limit it has to have grown for that.
+const GROWN_PART: u64 = 32;
 /// While there is enough, it is given back this often at most: a burst of queries, alerts or pushes finds it at hand, and a process that
 /// idles is small.
 const GIVE_BACK_GROWN_EVERY: Duration = Duration::from_secs(10);
@@ -48,62 +52,114 @@ pub(crate) fn of_process(
     let Some((limit, present)) = limit(settings).zip(resident(&read)) else {
         return Ok(None);
     };
+    let used = Arc::new(Used {
+        bytes: AtomicU64::new(present),
+        left: AtomicU64::new(0),
+        looked: AtomicU64::new(0),
+    });
     // One request that waits is enough: it is for all that there is to give back.
     let (asking, asked) = sync_channel(1);
-    let keeping_clock = SharedClock::clone(&clock);
+    let (shared, keeping_clock) = (Arc::clone(&used), SharedClock::clone(&clock));
     thread::Builder::new()
         .name("memory".to_owned())
-        .spawn(move || keep_small(&asked, &keeping_clock))?;
-    let (known, looked) = (AtomicU64::new(present), Mutex::new(Monotonic::ORIGIN));
+        .spawn(move || keep_small(&asked, &shared, &keeping_clock))?;
     Ok(Some(ProcessMemory::new(limit, move || {
-        let now = clock.monotonic();
-        if let Ok(mut looked) = looked.try_lock()
-            && now.saturating_since(*looked) >= READ_EVERY
-            && let Some(bytes) = resident(&read)
-        {
-            *looked = now;
-            known.store(bytes, Ordering::Relaxed);
-            if bytes > limit / 4 * 3 {
+        if used.is_due(clock.monotonic()) {
+            used.look();
+            let grown = used.grown();
+            if used.bytes() > limit / 10 * GIVE_BACK_AT_TENTHS && grown >= limit / GROWN_PART {
                 // Full: somebody has asked. Gone: it broke, and the memory stays as it is.
                 let _told = asking.try_send(());
             }
         }
-        known.load(Ordering::Relaxed)
+        used.bytes()
     })))
+}
+
+/// What the process uses, as it was seen last.
+#[derive(Debug)]
+struct Used {
+    bytes: AtomicU64,
+    /// What was left when memory was given back last, or less since.
+    left: AtomicU64,
+    /// When somebody looked, in milliseconds of the clock.
+    looked: AtomicU64,
+}
+
+impl Used {
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether it is time to look, to one of those who ask at that time.
+    fn is_due(&self, now: Monotonic) -> bool {
+        let now = now.saturating_since(Monotonic::ORIGIN).as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let looked = self.looked.load(Ordering::Relaxed);
+        u128::from(now.saturating_sub(looked)) >= READ_EVERY.as_millis()
+            && (self.looked)
+                .compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Looks; what cannot be read stays as it was.
+    fn look(&self) {
+        if let Some(bytes) = resident(&read) {
+            self.bytes.store(bytes, Ordering::Relaxed);
+            self.left.fetch_min(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns by how much it has grown since memory was given back.
+    fn grown(&self) -> u64 {
+        self.bytes()
+            .saturating_sub(self.left.load(Ordering::Relaxed))
+    }
+
+    /// Gives back what the allocator keeps.
+    fn give_back(&self) {
+        heap::give_back();
+        self.look();
+        self.left.store(self.bytes(), Ordering::Relaxed);
+    }
 }
 
 /// Gives back what the allocator keeps, when that is asked for or the process has grown, and now and then of the program what is not used,
 /// until nobody can ask any more. Costs a look every ten seconds; where it gives back, some milliseconds, and what is used again is faulted
 /// in again.
-fn keep_small(asked: &Receiver<()>, clock: &SharedClock) {
-    let (mut left, mut looks) = (0, 0_u32);
-    let mut gave_back = None;
+fn keep_small(asked: &Receiver<()>, used: &Used, clock: &SharedClock) {
+    let mut now = clock.monotonic();
+    let (mut look_at, mut looks) = (Deadline::after(now, GIVE_BACK_GROWN_EVERY), 0_u32);
+    let (mut may_give_back_at, mut is_asked) = (Deadline::after(now, Duration::ZERO), false);
     loop {
-        let is_short = match asked.recv_timeout(GIVE_BACK_GROWN_EVERY) {
-            Ok(()) => true,
-            Err(RecvTimeoutError::Timeout) => false,
+        let mut patience = look_at.remaining(now);
+        if is_asked {
+            patience = patience.min(may_give_back_at.remaining(now));
+        }
+        match asked.recv_timeout(patience) {
+            Ok(()) => is_asked = true,
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let now = clock.monotonic();
-        if is_short {
-            let lately = |at: Monotonic| now.saturating_since(at) < GIVE_BACK_EVERY;
-            if !gave_back.is_some_and(lately) {
-                gave_back = Some(now);
-                heap::give_back();
-            }
+        }
+        now = clock.monotonic();
+        if is_asked && may_give_back_at.passed(now) {
+            used.give_back();
+            is_asked = false;
+            may_give_back_at = Deadline::after(now, GIVE_BACK_EVERY);
+        }
+        if !look_at.passed(now) {
             continue;
         }
+        look_at = Deadline::after(now, GIVE_BACK_GROWN_EVERY);
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(LOOKS_PER_PROGRAM)
             && let Err(error) = heap::give_back_program()
         {
             tracing::debug!(%error, "the program stays in memory as it is");
         }
-        let used = resident(&read).unwrap_or(0);
-        left = used.min(left);
-        if used - left >= GROWN_BYTES {
-            heap::give_back();
-            left = resident(&read).unwrap_or(0);
+        used.look();
+        if used.grown() >= GROWN_BYTES {
+            used.give_back();
         }
     }
 }

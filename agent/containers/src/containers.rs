@@ -103,6 +103,8 @@ struct Known {
     is_renamed: bool,
     is_superseded: bool,
     was_read: bool,
+    /// Whether its folder was gone before its end was known here.
+    is_ending: bool,
     network: Option<Network>,
 }
 
@@ -289,6 +291,12 @@ impl Containers {
             let seldom = slow || !known.was_read;
             if !tree.read(&mut state, seldom, &mut self.buffer) && !tree.is_there(&group.id) {
                 drop(state);
+                // Who watches has read it, and its end waits for the state.
+                let is_told = self.watcher.is_some() && group.place.is_closed();
+                if is_told && !group.is_running() && !std::mem::replace(&mut known.is_ending, true)
+                {
+                    return false;
+                }
                 for gone in tree.remove(&group.id) {
                     tree.wait_for_turn(&gone, Turn::Gone, &mut self.buffer);
                 }
@@ -466,6 +474,7 @@ impl Known {
             is_renamed: false,
             is_superseded: false,
             was_read: false,
+            is_ending: false,
             network: None,
         }
     }

@@ -267,6 +267,11 @@ impl Reading {
         }
     }
 
+    /// Returns whether it has neither time nor the peak of memory.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.cpu.is_none() && self.memory_peak.is_none()
+    }
+
     /// Returns what counts in the end, and nothing else: time, the peak of memory and what ran out of it, from files that are kept open.
     pub fn last<F: Files>(version: Version, reader: &mut Reader<'_, F>) -> Self {
         let mut last = Self::default();
@@ -278,10 +283,15 @@ impl Reading {
     }
 
     /// Takes over a last reading; returns whether time and the peak of memory are in it, each if there was one before, and one at least.
-    pub fn end_with(&mut self, last: Self) -> bool {
+    pub fn end_with(&mut self, mut last: Self) -> bool {
         let (time, peak) = (last.cpu.is_some(), last.memory_peak.is_some());
         let is_recorded =
             (time || self.cpu.is_none()) && (peak || self.memory_peak.is_none()) && (time || peak);
+        if let Some((cpu, before)) = last.cpu.as_mut().zip(self.cpu) {
+            // Where the time by mode is gone already; it never becomes less.
+            cpu.user = cpu.user.max(before.user);
+            cpu.system = cpu.system.max(before.system);
+        }
         self.renew(last);
         is_recorded
     }
@@ -295,7 +305,7 @@ impl Reading {
     }
 
     /// Takes over what a later reading has, and keeps the rest.
-    fn renew(&mut self, later: Self) {
+    pub(crate) fn renew(&mut self, later: Self) {
         let Self {
             cpu,
             throttling,

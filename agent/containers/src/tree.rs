@@ -113,10 +113,6 @@ impl Turn {
     const fn runs(&self) -> bool {
         matches!(self, Self::Begun)
     }
-
-    pub(crate) const fn is_end(&self) -> bool {
-        matches!(self, Self::Ended(..))
-    }
 }
 
 /// What watches folders as they are found.
@@ -278,14 +274,19 @@ impl Tree {
 
     /// Looks whether something runs in a group, and returns what that makes of it; `None`: nothing new.
     ///
-    /// Where something ran, what counts in the end is read before: if nothing runs any more, the group may be gone before long.
+    /// Where something may have run, what counts in the end is read before: if nothing runs any more, the group may be gone before long.
     pub(crate) fn look(&self, group: &Group, now: Monotonic, buffer: &mut Vec<u8>) -> Option<Turn> {
-        let last = (group.is_running()).then(|| self.read_last(group, buffer));
+        let may_have_run = group.is_running() || !group.place.is_closed();
+        let last = may_have_run.then(|| self.read_last(group, buffer));
         let is_running = match self.is_populated(&group.id) {
             Some(is_populated) => is_populated,
             // Who cannot be asked is taken to run, while it is there.
             None if self.is_there(&group.id) => true,
-            None => return None,
+            // Only an empty group can go.
+            None => {
+                let last = last.filter(|last| !last.is_empty())?;
+                return Some(Turn::Ended(now, last));
+            }
         };
         match is_running {
             true => (!group.is_running()).then_some(Turn::Begun),
@@ -308,7 +309,7 @@ impl Tree {
         read(&mut Folders::new(layout, id, Descriptors::new(0)))
     }
 
-    /// Lets a group take a turn; after an end, [`Self::take_rest`] is due.
+    /// Lets a group take a turn, and returns whether [`Self::take_rest`] is due since then.
     ///
     /// Who reads the group at this moment may be held up, so it is not waited for: the turn comes back, to be taken later.
     pub(crate) fn take_turn(
@@ -316,11 +317,12 @@ impl Tree {
         group: &Group,
         turn: Turn,
         buffer: &mut Vec<u8>,
-    ) -> Result<(), Turn> {
+    ) -> Result<bool, Turn> {
         match group.try_lock() {
             Some(mut state) => {
+                let was_due = state.is_rest_due;
                 self.give_turn(group, &mut state, turn, buffer);
-                Ok(())
+                Ok(state.is_rest_due && !was_due)
             }
             None => Err(turn),
         }
@@ -348,7 +350,7 @@ impl Tree {
         state.last = None;
         state.is_rest_due = false;
         if state.reading == Reading::default() {
-            // So that all files that count in the end are open.
+            // So that all files that count in the end are open; what is wrong with them is counted when they are read as usual.
             let mut reader = Reader::new(&mut state.folders, buffer);
             state.reading = Reading::last(self.version(), &mut reader);
             self.read(state, false, buffer);
@@ -380,14 +382,20 @@ impl Tree {
             self.metrics.last_missed.inc();
         }
         state.is_gone = true;
+        // Another group may come to stand there.
+        state.is_rest_due = false;
         state.is_populated = false;
         state.folders.close();
     }
 
-    /// Reads the rest of a group that has ended, unless somebody has its state, who does it then.
-    pub(crate) fn try_take_rest(&self, group: &Group, buffer: &mut Vec<u8>) {
-        if let Some(mut state) = group.try_lock() {
-            self.take_rest(&mut state, buffer);
+    /// Reads the rest of a group that has ended; returns whether that could be: not while somebody has its state.
+    pub(crate) fn try_take_rest(&self, group: &Group, buffer: &mut Vec<u8>) -> bool {
+        match group.try_lock() {
+            Some(mut state) => {
+                self.take_rest(&mut state, buffer);
+                true
+            }
+            None => false,
         }
     }
 
@@ -506,5 +514,31 @@ mod tests {
         let usage = state.reading.cpu.map(|cpu| cpu.usage);
         assert_eq!((usage, state.last), (Some(7_000_000_000), Some(ended)));
         assert!(!state.is_populated && !group.is_running());
+    }
+
+    #[test]
+    fn a_pod_that_was_there_before_anybody_looked_ends_with_its_last_values() {
+        let root = tempfile::tempdir().unwrap();
+        let id = "/kubepods/pod0b1c2d3e-0000-4000-8000-123456789abc";
+        let folder = root.path().join(id.trim_start_matches('/'));
+        let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(root.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        put("cgroup.events", "populated 1\n");
+        put("cpu.stat", "usage_usec 1\n");
+        let (config, registry) = (ContainersConfig::default(), Registry::new());
+        let layout = Layout::find(root.path()).unwrap();
+        let tree = Tree::new(layout, &config, Metrics::new(&registry));
+        tree.walk("/", &mut ());
+        let groups = tree.groups();
+        let group = groups.iter().find(|group| *group.id == *id).unwrap();
+        assert!(matches!(group.place, Place::Pod { .. }) && !group.is_running());
+        put("cpu.stat", "usage_usec 7\n");
+        put("cgroup.events", "populated 0\n");
+        let (ended, mut buffer) = (Monotonic::from_origin(Duration::from_secs(1)), Vec::new());
+        let turn = tree.look(group, ended, &mut buffer).unwrap();
+        assert!(tree.take_turn(group, turn, &mut buffer).unwrap());
+        let usage = group.lock().reading.cpu.map(|cpu| cpu.usage);
+        assert_eq!((usage, group.lock().last), (Some(7_000), Some(ended)));
     }
 }

@@ -114,8 +114,11 @@ struct Lookout {
     arrivals: VecDeque<Arc<str>>,
     /// Turns of groups whose state somebody had, oldest first; their order stays.
     waiting: VecDeque<(Arc<Group>, Turn)>,
-    /// Groups that have ended, of which the rest is to be read: of one between two looks at what has ended.
+    /// Groups that have ended, of which the rest is to be read when nothing else is to be done: of one between two looks at what has
+    /// ended. Each stands here once.
     ended: VecDeque<Arc<Group>>,
+    /// Whether somebody had the state of the last one of these.
+    is_held_up: bool,
     buffer: Vec<u8>,
     walk_at: Deadline,
 }
@@ -164,6 +167,7 @@ impl Lookout {
             arrivals: VecDeque::new(),
             waiting: VecDeque::new(),
             ended: VecDeque::new(),
+            is_held_up: false,
             buffer: Vec::new(),
         })
     }
@@ -218,21 +222,25 @@ impl Lookout {
             self.take_news()?;
         }
         self.settle();
-        if let Some(group) = self.ended.pop_front() {
-            self.tree.try_take_rest(&group, &mut self.buffer);
-        } else if let Some(id) = self.arrivals.pop_front() {
+        if let Some(id) = self.arrivals.pop_front() {
             self.walk(&id);
+        } else if let Some(group) = self.ended.pop_front() {
+            self.is_held_up = !self.tree.try_take_rest(&group, &mut self.buffer);
+            if self.is_held_up {
+                self.ended.push_back(group);
+            }
         }
         Ok(true)
     }
 
     /// Returns how long to wait for news.
     fn patience(&self) -> Duration {
-        if !(self.ended.is_empty() && self.arrivals.is_empty()) {
+        let has_rest = !self.ended.is_empty();
+        if !self.arrivals.is_empty() || (has_rest && !self.is_held_up) {
             return Duration::ZERO;
         }
         let until_walk = self.walk_at.remaining(self.clock.monotonic());
-        match self.waiting.is_empty() {
+        match self.waiting.is_empty() && !has_rest {
             true => until_walk,
             false => until_walk.min(TURN_PAUSE),
         }
@@ -249,9 +257,8 @@ impl Lookout {
     }
 
     fn take_turn(&mut self, group: &Arc<Group>, turn: Turn) -> Result<(), Turn> {
-        let is_end = turn.is_end();
-        self.tree.take_turn(group, turn, &mut self.buffer)?;
-        if is_end {
+        let is_rest_due = self.tree.take_turn(group, turn, &mut self.buffer)?;
+        if is_rest_due {
             self.ended.push_back(Arc::clone(group));
         }
         Ok(())
@@ -384,7 +391,10 @@ impl Lookout {
             match self.hold(group, id) {
                 Ok(()) => return,
                 Err(rustix::io::Errno::SRCH) => {
-                    ended = Some((id, self.tree.read_last(group, &mut self.buffer)));
+                    let mut last = ended.map(|(_, last)| last).unwrap_or_default();
+                    // As far as it is still there.
+                    last.renew(*self.tree.read_last(group, &mut self.buffer));
+                    ended = Some((id, last));
                 }
                 Err(_) => break,
             }

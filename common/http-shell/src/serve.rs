@@ -47,7 +47,7 @@ pub struct Server {
 }
 
 /// Where connections are served that may wait: those whose first request is not urgent, over plain TCP. Of the others, TLS hides it, and
-/// callers over a unix socket are few.
+/// callers over a unix socket are few. The first byte may take [`Limits::head_time_max`] to come, and then the head.
 #[derive(Clone, Debug)]
 pub struct Patient {
     /// The workers; they serve the connection to its end.
@@ -84,7 +84,7 @@ enum ConnectionError {
     HandshakeTime,
     #[error("no request came in time")]
     HeadTime,
-    #[error("cannot hand the connection on: {0}")]
+    #[error("cannot read, or hand on, the connection: {0}")]
     HandOn(io::Error),
     #[error("the client's certificate has none of the names that client_allowed_sans lists")]
     ClientName,
@@ -206,8 +206,9 @@ impl Conversation {
         let handed_on = match first.await {
             None => return,
             Some(Err(_)) => Err(ConnectionError::HeadTime),
-            Some(Ok(true)) => return self.hold(Stream::Tcp(stream)).await,
-            Some(Ok(false)) => stream.into_std().map_err(ConnectionError::HandOn),
+            Some(Ok(Ok(true))) => return self.hold(Stream::Tcp(stream)).await,
+            Some(Ok(Ok(false))) => stream.into_std().map_err(ConnectionError::HandOn),
+            Some(Ok(Err(error))) => Err(ConnectionError::HandOn(error)),
         };
         let stream = match handed_on {
             Ok(stream) => stream,
@@ -227,15 +228,15 @@ impl Conversation {
 }
 
 impl Patient {
-    /// Waits for the first bytes, which stay unread, and returns whether an urgent request begins with them; what cannot be read is not.
-    async fn is_urgent(&self, stream: &TcpStream) -> bool {
+    /// Waits for the first bytes, which stay unread, and returns whether an urgent request begins with them.
+    async fn is_urgent(&self, stream: &TcpStream) -> io::Result<bool> {
         let mut bytes = [0; 64];
-        let count = stream.peek(&mut bytes).await.unwrap_or_default();
+        let count = stream.peek(&mut bytes).await?;
         let begun = bytes.get(..count).unwrap_or_default();
-        self.urgent.iter().any(|line| {
+        Ok(self.urgent.iter().any(|line| {
             let common = line.len().min(count);
             count > 0 && line.as_bytes().get(..common) == begun.get(..common)
-        })
+        }))
     }
 }
 

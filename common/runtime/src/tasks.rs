@@ -120,10 +120,10 @@ impl Tasks {
         self.spawn_future(None, name.into(), future)
     }
 
-    /// Runs `future` as a task of `workers`.
+    /// Runs `future` as a task of `workers`, which live as long as it does.
     pub fn spawn_among<F>(
         &self,
-        workers: &Workers,
+        workers: &Arc<Workers>,
         name: impl Into<Name>,
         future: F,
     ) -> Task<F::Output>
@@ -136,7 +136,12 @@ impl Tasks {
 
     /// Runs `future` on `workers`, or where this is called.
     #[expect(clippy::disallowed_methods, reason = "this is where tasks are spawned")]
-    fn spawn_future<F>(&self, workers: Option<&Workers>, name: Name, future: F) -> Task<F::Output>
+    fn spawn_future<F>(
+        &self,
+        workers: Option<&Arc<Workers>>,
+        name: Name,
+        future: F,
+    ) -> Task<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -148,7 +153,14 @@ impl Tasks {
             entry.finish(outcome)
         };
         let handle = match workers {
-            Some(workers) => workers.spawn(supervised),
+            Some(workers) => {
+                let held = Arc::clone(workers);
+                workers.spawn(async move {
+                    let result = supervised.await;
+                    drop(held);
+                    result
+                })
+            }
             None => tokio::spawn(supervised),
         };
         self.remember_abort(id, handle.abort_handle());

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 /// A runtime whose threads give way to all others: for tasks that move much, for whoever can wait, beside those for whom nobody should.
 ///
 /// A task on it is as others are; what it spawns runs there too. Sockets and timers belong to the runtime on which they were made.
-/// Dropping this ends its tasks.
+/// They live as long as somebody holds this, as each of their tasks does.
 pub struct Workers {
     /// Taken on drop.
     runtime: Option<Runtime>,
@@ -70,16 +70,17 @@ mod tests {
         let tasks = Tasks::new("test");
         let workers = Arc::new(Workers::giving_way("patient", 1, 1).unwrap());
         let niceness = || getpriority_process(None).unwrap();
-        let (inner, last) = (tasks.clone(), Arc::clone(&workers));
+        let inner = tasks.clone();
+        let (begin, begun) = tokio::sync::oneshot::channel::<()>();
         let there = tasks.spawn_among(&workers, "outer", async move {
+            begun.await.unwrap();
             let spawned = inner.spawn("inner", async move { niceness() });
             let blocking = inner.spawn_blocking("blocking", niceness);
-            let all = (niceness(), spawned.await, blocking.await);
-            // The last that holds them may be one of their tasks.
-            drop(last);
-            all
+            (niceness(), spawned.await, blocking.await)
         });
+        // The last that holds them is now their own task.
         drop(workers);
+        begin.send(()).unwrap();
         let usual = niceness();
         let (own, spawned, blocking) = there.await.unwrap();
         assert!(own > usual || own == 19, "{own} {usual}");

@@ -227,8 +227,11 @@ fn a_last_reading_keeps_what_cannot_be_read_any_more() {
         ("memory.peak", "10\n"),
         ("memory.stat", "anon 1\n"),
         ("memory.current", "9\n"),
+        ("memory.swap.current", "3\n"),
+        ("cgroup.procs", "41\n42\n"),
     ]);
     let (mut reading, _) = read(Version::V2, &mut files);
+    files.0.remove("memory.swap.current");
     files.0.insert("cpu.stat", b"usage_usec 6\n".to_vec());
     files.0.insert("memory.peak", b"11\n".to_vec());
     files.0.remove("memory.stat");
@@ -240,10 +243,24 @@ fn a_last_reading_keeps_what_cannot_be_read_any_more() {
         (Some(6_000), Some(11))
     );
     files.0.insert("memory.current", b"8\n".to_vec());
-    let of_memory = |reading: &Reading| reading.memory.map(|memory| (memory.rss, memory.usage));
-    assert_eq!(of_memory(&reading), Some((1, 9)));
+    let of_memory = |reading: &Reading| {
+        let memory = reading.memory.unwrap();
+        (memory.rss, memory.usage, memory.swap)
+    };
+    assert_eq!(of_memory(&reading), (1, 9, 3));
     reading.take_rest(Version::V2, &mut Reader::new(&mut files, &mut buffer));
-    assert_eq!(of_memory(&reading), Some((1, 8)));
+    assert_eq!(of_memory(&reading), (1, 8, 3));
+    // Of what is read in several files, each may be the one that is left.
+    for left in ["memory.stat", "memory.swap.current"] {
+        files.0.clear();
+        files.0.insert(left, b"anon 2\n".to_vec());
+        reading.take_rest(Version::V2, &mut Reader::new(&mut files, &mut buffer));
+    }
+    assert_eq!(of_memory(&reading), (2, 8, 3));
+    assert_eq!(
+        (reading.processes, reading.first_process),
+        (Some(2), Some(41))
+    );
     files.0.clear();
     let before = reading.clone();
     for mut any in [reading.clone(), Reading::default()] {

@@ -53,16 +53,14 @@ const TICK_NANOSECONDS: u64 = 10_000_000;
 pub(super) fn take_often<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     take_cpu(reading, reader);
     reader.update(&mut reading.throttling, &CPU_STAT, throttling);
-    let mut memory = reading.memory.take();
-    let kernel = memory.map_or(0, |memory| memory.kernel);
-    reader.update(&mut memory, &MEMORY_STAT, memory_stat);
-    if let Some(memory) = &mut memory {
-        let mut usage = Some(memory.usage);
+    let before = reading.memory;
+    reader.update(&mut reading.memory, &MEMORY_STAT, memory_stat);
+    if let Some(memory) = &mut reading.memory {
+        let mut usage = before.map(|memory| memory.usage);
         reader.update(&mut usage, &MEMORY_USAGE, number);
         memory.usage = usage.unwrap_or_default();
-        memory.kernel = kernel;
+        memory.kernel = before.map_or(0, |memory| memory.kernel);
     }
-    reading.memory = memory;
     take_devices(reading, reader);
 }
 
@@ -75,7 +73,7 @@ pub(super) fn take_seldom<F: Files>(reading: &mut Reading, reader: &mut Reader<'
         memory.kernel = kernel.unwrap_or_default();
     }
     take_limits(reading, reader);
-    let mut list = None;
+    let mut list = reading.processes.zip(Some(reading.first_process));
     reader.update(&mut list, &PROCESSES, |bytes| Some(processes(bytes)));
     reading.processes = list.map(|(count, _)| count);
     reading.first_process = list.and_then(|(_, first)| first);
@@ -89,7 +87,8 @@ pub(super) fn take_last<F: Files>(reading: &mut Reading, reader: &mut Reader<'_,
 }
 
 fn take_cpu<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
-    let (mut usage, mut by_mode) = (None, None);
+    let mut usage = None;
+    let mut by_mode = reading.cpu.map(|cpu| (cpu.user, cpu.system));
     reader.update(&mut usage, &USAGE, number);
     reader.update(&mut by_mode, &USAGE_BY_MODE, cpu_by_mode);
     if usage.is_some() || !reader.is_rest {

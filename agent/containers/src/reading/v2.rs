@@ -30,19 +30,17 @@ const PIDS_MAX: CgroupFile = CgroupFile::opened(Pids, "pids.max");
 
 pub(super) fn take_often<F: Files>(reading: &mut Reading, reader: &mut Reader<'_, F>) {
     take_cpu(reading, reader);
-    let mut memory = None;
-    std::mem::swap(&mut memory, &mut reading.memory);
-    reader.update(&mut memory, &MEMORY_STAT, memory_stat);
-    if let Some(memory) = &mut memory {
-        let mut usage = Some(memory.usage);
+    let before = reading.memory;
+    reader.update(&mut reading.memory, &MEMORY_STAT, memory_stat);
+    if let Some(memory) = &mut reading.memory {
+        let mut usage = before.map(|memory| memory.usage);
         reader.update(&mut usage, &MEMORY_CURRENT, number);
         // The root has no such file; what it uses is what its pages are.
         memory.usage = usage.unwrap_or_else(|| memory.rss.saturating_add(memory.cache));
-        let mut swap = Some(0);
+        let mut swap = before.map(|memory| memory.swap);
         reader.update(&mut swap, &MEMORY_SWAP, number);
         memory.swap = swap.unwrap_or_default();
     }
-    reading.memory = memory;
     take_devices(reading, reader);
 }
 
@@ -52,7 +50,7 @@ pub(super) fn take_seldom<F: Files>(reading: &mut Reading, reader: &mut Reader<'
         reader.update(pressure, file, pressure_of);
     }
     take_limits(reading, reader);
-    let mut list = None;
+    let mut list = reading.processes.zip(Some(reading.first_process));
     reader.update(&mut list, &PROCESSES, |bytes| Some(processes(bytes)));
     reading.processes = list.map(|(count, _)| count);
     reading.first_process = list.and_then(|(_, first)| first);

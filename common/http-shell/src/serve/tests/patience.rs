@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::Workers;
+use tokio::time::timeout;
 
-use super::world::World;
+use super::world::{PATIENCE, World};
 use crate::{Limits, Listen, Patient, Server};
 
 const NAME: &str = "patient";
@@ -47,6 +48,21 @@ async fn the_first_request_says_who_serves_a_connection() {
     world.stop.stop();
     world.ended().await;
     assert_eq!((world.stats().failed, world.stats().timed_out), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_begun_is_answered_after_the_stop() {
+    let world = world(Limits::default()).await;
+    let mut raw = world.connect();
+    raw.say("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
+    world.play.until(1, 0).await;
+    world.stop.stop();
+    world.serving.await.unwrap();
+    world.play.released.send_replace(true);
+    assert_eq!(raw.hear(false).status, 200);
+    timeout(PATIENCE, world.tasks.join())
+        .await
+        .expect("in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
