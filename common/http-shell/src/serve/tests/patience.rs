@@ -12,12 +12,16 @@ use crate::{Limits, Listen, Patient, Server};
 const NAME: &str = "patient";
 
 async fn world(limits: Limits) -> World {
+    world_of(Arc::new(Workers::giving_way(NAME, 1, 1).unwrap()), limits).await
+}
+
+async fn world_of(workers: Arc<Workers>, limits: Limits) -> World {
     let listen = Listen::Tcp {
         address: "127.0.0.1:0".to_owned(),
         web_config: None,
     };
     let patient = Patient {
-        workers: Arc::new(Workers::giving_way(NAME, 1, 1).unwrap()),
+        workers,
         urgent: &["POST /thread", "GET /-/"],
     };
     let with_patient = |server: Server| server.with_patient(patient);
@@ -52,12 +56,15 @@ async fn the_first_request_says_who_serves_a_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_begun_is_answered_after_the_stop() {
-    let world = world(Limits::default()).await;
+    let workers = Arc::new(Workers::giving_way(NAME, 1, 1).unwrap());
+    let alive = Arc::downgrade(&workers);
+    let world = world_of(workers, Limits::default()).await;
     let mut raw = world.connect();
     raw.say("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
     world.play.until(1, 0).await;
     world.stop.stop();
     world.serving.await.unwrap();
+    assert!(alive.upgrade().is_some(), "with the server gone");
     world.play.released.send_replace(true);
     assert_eq!(raw.hear(false).status, 200);
     timeout(PATIENCE, world.tasks.join())
