@@ -2,7 +2,8 @@
 //!
 //! Both programs serve HTTP, so what every listener needs stands here once: limits on connections, heads, bodies and time; gzip and zstd;
 //! exporter-toolkit's web configuration (TLS, basic authentication, headers), read again when it changes; an ordered stop. A
-//! [`Handler`] sees whole requests and answers whole responses; when a client goes away, its handler's future is dropped.
+//! [`Handler`] sees whole requests and answers whole responses; when a client goes away, its handler's future is dropped. Connections that
+//! can wait may be left to workers of their own ([`Patient`]).
 //!
 //! Why not a web framework: the routes are few and fixed, and hyper with these files is a tenth of the code. Why not in `runtime`
 //! or `api`: `runtime` stands below `transport`, which TLS comes from, and the agent may not use `api`.
