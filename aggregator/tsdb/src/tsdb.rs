@@ -619,10 +619,8 @@ impl Opening {
             built: Default::default(),
             doubtful: Vec::new(),
         };
-        let keeper = spawn("tsdb-keeper".to_owned(), move || {
-            precedence::give_way();
-            keeper.run(&requests);
-        })?;
+        // Among usual threads: what comes in is to fill the heads no faster than they are sealed.
+        let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&requests))?;
         let occupancy = Arc::new(Occupancy::default());
         let admission = Admission::new(self.config.limits.clone(), Arc::clone(&occupancy));
         let mut cohorts = Cohorts::new(shard_count, admission);
