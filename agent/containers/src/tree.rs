@@ -468,77 +468,94 @@ pub(crate) fn child(id: &str, name: &str) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use telemetry::Registry;
 
     use super::*;
 
+    /// A machine of cgroups v2 with one group in which something runs.
+    struct Machine {
+        _root: tempfile::TempDir,
+        folder: PathBuf,
+        tree: Tree,
+        group: Arc<Group>,
+    }
+
+    impl Machine {
+        fn with(id: &str) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let folder = root.path().join(id.trim_start_matches('/'));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(root.path().join("cgroup.controllers"), "cpu\n").unwrap();
+            put(&folder, "cgroup.events", "populated 1\n");
+            put(&folder, "cpu.stat", "usage_usec 1\n");
+            let (config, registry) = (ContainersConfig::default(), Registry::new());
+            let layout = Layout::find(root.path()).unwrap();
+            let tree = Tree::new(layout, &config, Metrics::new(&registry));
+            tree.walk("/", &mut ());
+            let mut groups = tree.groups().into_iter();
+            let group = groups.find(|group| *group.id == *id).unwrap();
+            Self {
+                _root: root,
+                folder,
+                tree,
+                group,
+            }
+        }
+
+        /// Lets what runs end, after it has used so many microseconds.
+        fn end(&self, usage: u64) {
+            put(&self.folder, "cpu.stat", &format!("usage_usec {usage}\n"));
+            put(&self.folder, "cgroup.events", "populated 0\n");
+        }
+    }
+
+    fn put(folder: &Path, name: &str, text: &str) {
+        fs::write(folder.join(name), text).unwrap();
+    }
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(seconds))
+    }
+
     #[test]
     fn an_end_is_read_at_once_and_noted_when_nobody_has_the_state() {
-        let root = tempfile::tempdir().unwrap();
-        let name = "c".repeat(64);
-        let (id, folder) = (format!("/{name}"), root.path().join(name));
-        let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-        fs::create_dir(&folder).unwrap();
-        fs::write(root.path().join("cgroup.controllers"), "cpu\n").unwrap();
-        put("cgroup.events", "populated 1\n");
-        put("cpu.stat", "usage_usec 1\n");
-        let (config, registry) = (ContainersConfig::default(), Registry::new());
-        let layout = Layout::find(root.path()).unwrap();
-        let tree = Tree::new(layout, &config, Metrics::new(&registry));
-        tree.walk("/", &mut ());
-        let groups = tree.groups();
-        let group = groups.iter().find(|group| *group.id == *id).unwrap();
-        let (begun, ended) = (
-            Monotonic::from_origin(Duration::ZERO),
-            Monotonic::from_origin(Duration::from_secs(1)),
-        );
+        let machine = Machine::with(&format!("/{}", "c".repeat(64)));
+        let (tree, group) = (&machine.tree, &*machine.group);
         let mut buffer = Vec::new();
-        let turn = tree.look(group, begun, &mut buffer).unwrap();
+        let turn = tree.look(group, at(0), &mut buffer).unwrap();
         group.expect(&turn);
         assert!(tree.take_turn(group, turn, &mut buffer).is_ok());
-        assert!(tree.look(group, begun, &mut buffer).is_none());
+        assert!(tree.look(group, at(0), &mut buffer).is_none());
 
-        put("cpu.stat", "usage_usec 7000000\n");
-        put("cgroup.events", "populated 0\n");
+        machine.end(7_000_000);
         let reader = group.lock();
-        let turn = tree.look(group, ended, &mut buffer).unwrap();
+        let turn = tree.look(group, at(1), &mut buffer).unwrap();
         group.expect(&turn);
         let turn = tree.take_turn(group, turn, &mut buffer).unwrap_err();
-        fs::remove_dir_all(&folder).unwrap();
+        fs::remove_dir_all(&machine.folder).unwrap();
         let turn = tree.take_turn(group, turn, &mut buffer).unwrap_err();
         drop(reader);
         assert!(tree.take_turn(group, turn, &mut buffer).is_ok());
         let state = group.lock();
         let usage = state.reading.cpu.map(|cpu| cpu.usage);
-        assert_eq!((usage, state.last), (Some(7_000_000_000), Some(ended)));
+        assert_eq!((usage, state.last), (Some(7_000_000_000), Some(at(1))));
         assert!(!state.is_populated && !group.is_running());
     }
 
     #[test]
     fn a_pod_that_was_there_before_anybody_looked_ends_with_its_last_values() {
-        let root = tempfile::tempdir().unwrap();
-        let id = "/kubepods/pod0b1c2d3e-0000-4000-8000-123456789abc";
-        let folder = root.path().join(id.trim_start_matches('/'));
-        let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(root.path().join("cgroup.controllers"), "cpu\n").unwrap();
-        put("cgroup.events", "populated 1\n");
-        put("cpu.stat", "usage_usec 1\n");
-        let (config, registry) = (ContainersConfig::default(), Registry::new());
-        let layout = Layout::find(root.path()).unwrap();
-        let tree = Tree::new(layout, &config, Metrics::new(&registry));
-        tree.walk("/", &mut ());
-        let groups = tree.groups();
-        let group = groups.iter().find(|group| *group.id == *id).unwrap();
+        let machine = Machine::with("/kubepods/pod0b1c2d3e-0000-4000-8000-123456789abc");
+        let (tree, group) = (&machine.tree, &*machine.group);
         assert!(matches!(group.place, Place::Pod { .. }) && !group.is_running());
-        put("cpu.stat", "usage_usec 7\n");
-        put("cgroup.events", "populated 0\n");
-        let (ended, mut buffer) = (Monotonic::from_origin(Duration::from_secs(1)), Vec::new());
-        let turn = tree.look(group, ended, &mut buffer).unwrap();
+        machine.end(7);
+        let mut buffer = Vec::new();
+        let turn = tree.look(group, at(1), &mut buffer).unwrap();
         assert!(tree.take_turn(group, turn, &mut buffer).unwrap());
-        let usage = group.lock().reading.cpu.map(|cpu| cpu.usage);
-        assert_eq!((usage, group.lock().last), (Some(7_000), Some(ended)));
+        let state = group.lock();
+        let usage = state.reading.cpu.map(|cpu| cpu.usage);
+        assert_eq!((usage, state.last), (Some(7_000), Some(at(1))));
     }
 }
