@@ -14,6 +14,7 @@ use std::time::Duration;
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch};
 use storage::{Busy, Done, Source};
 
+use crate::pace::Rest;
 use crate::snapshot::{LinkedLog, SnapshotError};
 
 /// Decoded rows, until the shards have applied them, may take this many times the bytes that may wait for their sync. Rows take some ten
@@ -202,13 +203,14 @@ impl Intake {
         !state.waiting.is_empty()
     }
 
-    /// Lets commands gather for `pause`, or `pressed` when one of them presses, unless half of what may wait does, or no more can come.
-    pub(crate) fn gather(&self, pause: Duration, pressed: Duration) {
+    /// Lets commands gather for as long as that is due, less when one of them presses, unless half of what may wait does, or no more can
+    /// come.
+    pub(crate) fn gather(&self, rest: Rest) {
         let more = |state: &State| !self.is_enough(state);
-        let state = self.wait_while(self.state(), Awaited::Enough, pressed, more);
-        let rest = pause.saturating_sub(pressed);
+        let state = self.wait_while(self.state(), Awaited::Enough, rest.pressed, more);
+        let unpressed = rest.pause.saturating_sub(rest.pressed);
         let more = |state: &State| !self.is_enough(state) && !state.pressing;
-        drop(self.wait_while(state, Awaited::Pressing, rest, more));
+        drop(self.wait_while(state, Awaited::Pressing, unpressed, more));
     }
 
     /// Notes that a batch is being decoded, until what is returned is dropped.
@@ -399,7 +401,10 @@ mod tests {
         let intake = Intake::new(1 << 20);
         assert!(intake.offer(settle()).is_ok() && intake.offer(append()).is_ok());
         // Not in an hour.
-        intake.gather(Duration::from_hours(1), Duration::ZERO);
+        intake.gather(Rest {
+            pause: Duration::from_hours(1),
+            pressed: Duration::ZERO,
+        });
         assert_eq!(intake.take().unwrap().0.len(), 2);
         assert!(!intake.state().pressing);
     }

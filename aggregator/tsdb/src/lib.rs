@@ -49,6 +49,7 @@ mod merge_runs;
 mod merger;
 mod occupancy;
 mod offline;
+mod pace;
 mod page;
 mod partition;
 mod partitions;

@@ -1,7 +1,6 @@
 //! The log thread: puts what agents bring in one order, decides on it, makes it durable, hands it on.
 //!
-//! A **group** is what came while the last one was written, and until [`LogConfig::spacing`](crate::LogConfig::spacing) had passed since
-//! that began; and requests that were being decoded by then, if another waits in it. For each group, in turn:
+//! A **group** is what came while the last one was written, and until its [pace](Pace) let it begin; and requests that were being decoded by then, if another waits in it. For each group, in turn:
 //! 1. numbers are checked against the durable ones and the group's own; definitions are decided on, slot by slot;
 //! 2. records are made for the open segment: each batch as it was received, before it the definitions, number sets and base rows that
 //!    this segment does not have yet;
@@ -36,14 +35,13 @@ use crate::layout::Layout;
 use crate::log::{Log, Target};
 use crate::memory::Memory;
 use crate::merge_runs::Arrival;
+use crate::pace::Pace;
 use crate::record::{self, LogSource};
 use crate::segment::put_record;
 use crate::shard::{Samples, ShardGroup, ShardItem, ShardMessage};
 
 /// How long the thread waits before it looks after its housekeeping.
 const TICK: Duration = Duration::from_secs(1);
-/// Groups that a sender of requests waits for follow each other so many times as fast.
-const PRESSED: u32 = 3;
 /// How often cohorts are looked through for idle ones.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
@@ -62,9 +60,7 @@ pub(crate) struct Sequencer {
     pub(crate) published: Arc<AtomicU64>,
     pub(crate) retention: Duration,
     pub(crate) ahead_max: Duration,
-    /// The least time between the starts of two groups, and when the last one started.
-    pub(crate) spacing: Duration,
-    pub(crate) wrote: Monotonic,
+    pub(crate) pace: Pace,
     pub(crate) retry_after: Duration,
     pub(crate) next_position: u64,
     pub(crate) swept: Monotonic,
@@ -109,13 +105,11 @@ impl Sequencer {
     pub(crate) fn run(mut self) {
         loop {
             if self.intake.wait(TICK) {
-                let since = self.clock.monotonic().saturating_since(self.wrote);
-                if let Some(rest) = self.spacing.checked_sub(since) {
-                    let pressed = (self.spacing / PRESSED).saturating_sub(since);
-                    self.intake.gather(rest, pressed);
+                if let Some(rest) = self.pace.rest(self.clock.monotonic()) {
+                    self.intake.gather(rest);
                 }
-                self.intake.join(self.spacing / PRESSED);
-                self.wrote = self.clock.monotonic();
+                self.intake.join(self.pace.pressed());
+                self.pace.begin(self.clock.monotonic());
             }
             let Some((commands, cost)) = self.intake.take() else {
                 return;

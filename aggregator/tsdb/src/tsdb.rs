@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use clock::{Monotonic, SharedClock};
+use clock::SharedClock;
 use files::{FolderLock, FolderLockError, SharedFileSystem};
 use model::{Matcher, Spans, TimeRange};
 use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, StoreId};
@@ -31,6 +31,7 @@ use crate::memory::Memory;
 use crate::merger::{self, MergeRequest, Merger};
 use crate::occupancy::Occupancy;
 use crate::offline::is_set_aside;
+use crate::pace::Pace;
 use crate::partitions::{OpenPartitions, PartitionHandle};
 use crate::querier::Snapshot;
 use crate::replay::{Replay, Replayed};
@@ -693,8 +694,7 @@ impl Opening {
             published: Arc::clone(&published),
             retention: retention.longest(),
             ahead_max: self.config.ahead_max,
-            spacing: self.config.log.spacing,
-            wrote: Monotonic::ORIGIN,
+            pace: Pace::new(self.config.log.spacing),
             retry_after: self.config.log.retry_after,
             next_position,
             swept: self.clock.monotonic(),
