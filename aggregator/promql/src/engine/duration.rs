@@ -34,12 +34,19 @@ pub(crate) fn positive_ms(expr: &DurationExpr, span: QuerySpan) -> Result<i64, Q
     Ok(ms)
 }
 
-/// Returns whole milliseconds; `None` for NaN and what 64-bit nanoseconds cannot hold, Prometheus' own bound.
+/// Returns the whole milliseconds of a duration; `None` for NaN and what 64-bit nanoseconds cannot hold, Prometheus' own bound: some 292
+/// years, and what a duration is printed as reads back.
+pub(crate) fn seconds_to_ms(seconds: f64) -> Option<i64> {
+    const MS_MAX: u64 = i64::MAX.unsigned_abs() / 1_000_000;
+    timestamp_ms(seconds).filter(|ms| ms.unsigned_abs() <= MS_MAX)
+}
+
+/// Returns the whole milliseconds of a point in time; `None` for NaN and what 64 bits cannot hold.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the bound leaves three orders of magnitude"
+    reason = "the bound is that of the milliseconds"
 )]
-pub(crate) fn seconds_to_ms(seconds: f64) -> Option<i64> {
+pub(crate) fn timestamp_ms(seconds: f64) -> Option<i64> {
     const SECONDS_MAX: f64 = 9_223_372_036_854_775.0;
     (seconds.abs() < SECONDS_MAX).then(|| (seconds * 1_000.0).round() as i64)
 }

@@ -141,7 +141,7 @@ impl Parser<'_> {
         }
         let seconds = self.signed_number("@", "timestamp")?;
         let end = self.tokens[self.at.saturating_sub(1)].range;
-        if let Some(ms) = crate::engine::duration::seconds_to_ms(seconds) {
+        if let Some(ms) = crate::engine::duration::timestamp_ms(seconds) {
             return Ok((AtModifier::Time(ms), end));
         }
         self.report(

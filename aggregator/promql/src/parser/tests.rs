@@ -17,6 +17,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn expressions_are_printed_as_they_mean() {
     for (text, printed) in [
+        ("x[9223372036.854]", "x[106751d23h47m16s854ms]"),
         ("1 + 2*3 ^ 4", "1 + 2 * 3 ^ 4"),
         ("0x10 + 010 + 1_000", "16 + 8 + 1000"),
         ("+1 - -2", "1 - -2"),
@@ -183,6 +184,11 @@ fn mistakes_are_told_with_their_place() {
             "1:5: parse error: unexpected identifier \"y\" in @, expected timestamp",
         ),
         ("x[0s]", "1:3: parse error: duration must be greater than 0"),
+        ("x[9223372037]", "1:3: parse error: duration out of range"),
+        (
+            "x offset -9223372037",
+            "1:10: parse error: duration out of range",
+        ),
         (
             "x[5m][5m]",
             "1:6: parse error: ranges only allowed for vector selectors",

@@ -378,7 +378,7 @@ fn range(text: &str) -> Result<(When, &str), String> {
 fn milliseconds(text: &str) -> Result<i64, String> {
     let wrong = |error: &dyn Display| format!("bad time {text:?}: {error}");
     if let Some(seconds) = series::number(text)
-        && let Some(ms) = crate::engine::duration::seconds_to_ms(seconds)
+        && let Some(ms) = crate::engine::duration::timestamp_ms(seconds)
     {
         return Ok(ms);
     }
