@@ -25,6 +25,9 @@ use crate::partitions::PartitionHandle;
 /// How long a shard waits for rows before it looks at the age of its head.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often cohorts that have had no row since are looked for.
+const IDLE_LOOK_EVERY: Duration = Duration::from_mins(10);
+
 /// A head of less is sealed whenever it is full, whatever of it that frees.
 const SMALL_HEAD_BYTES: u64 = 1024 * 1024;
 
@@ -205,6 +208,8 @@ pub(crate) struct ShardThread {
     /// Bytes of log since the head began, and when its first rows came.
     log_bytes: u64,
     began: Monotonic,
+    /// When idle cohorts were looked for last.
+    looked: Monotonic,
     /// Until the first barrier.
     replaying: bool,
 }
@@ -229,6 +234,7 @@ impl ShardThread {
             keeper,
             log_bytes: 0,
             began,
+            looked: began,
             replaying: true,
         }
     }
@@ -253,19 +259,20 @@ impl ShardThread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.freeze_if_due();
+            self.look_for_idle_if_due();
         }
     }
 
-    /// Waits for a message; while there is none, joins chunks, but not in replay, where others wait for the processor.
+    /// Waits for a message; while there is none, tidies up, but not in replay, where others wait for the processor.
     fn next_message(
         &mut self,
         messages: &Receiver<ShardMessage>,
     ) -> Result<ShardMessage, RecvTimeoutError> {
-        while !self.replaying && self.writer.has_joins() {
+        while !self.replaying && self.writer.is_untidy() {
             match messages.try_recv() {
                 Ok(message) => return Ok(message),
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) => self.writer.join_one(),
+                Err(TryRecvError::Empty) => self.writer.tidy(),
             }
         }
         messages.recv_timeout(TICK)
@@ -333,6 +340,14 @@ impl ShardThread {
             return;
         }
         self.freeze(self.shard.applied.load(Ordering::Acquire));
+    }
+
+    fn look_for_idle_if_due(&mut self) {
+        let now = self.clock.monotonic();
+        if !self.replaying && now.saturating_since(self.looked) >= IDLE_LOOK_EVERY {
+            self.looked = now;
+            self.writer.look_for_idle();
+        }
     }
 
     /// Hands the head over, which has all rows up to `position`, and begins another.

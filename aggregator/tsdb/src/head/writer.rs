@@ -93,6 +93,8 @@ pub(crate) struct HeadWriter {
     loose: HashMap<(Arc<CohortKey>, Epoch, CohortId), LooseLayout>,
     loose_tools: loose::Tools,
     joins: VecDeque<Join>,
+    /// Cohorts whose open rows are still to be closed, for no row has come.
+    idle: Vec<Arc<CohortKey>>,
     scratch: Scratch,
 }
 
@@ -127,6 +129,8 @@ struct Cohort {
     index: u32,
     rows: Arc<CohortRows>,
     newest: TimestampMs,
+    /// Whether a row has come since idle cohorts were looked for.
+    used: bool,
     main: Option<OpenChunk>,
     late: Option<OpenChunk>,
     /// The stretches of closed main chunks that are still to be joined, each the next in time; all of one numbering.
@@ -163,6 +167,7 @@ impl HeadWriter {
             loose: HashMap::new(),
             loose_tools: loose::Tools::default(),
             joins: VecDeque::new(),
+            idle: Vec::new(),
             scratch: Scratch::default(),
         }
     }
@@ -185,6 +190,7 @@ impl HeadWriter {
         self.loose.clear();
         // A seal takes short chunks as well.
         self.joins.clear();
+        self.idle.clear();
         let next = Head::new(self.head.after());
         for (metric, sayings) in self.head.metadata() {
             for saying in sayings {
@@ -241,13 +247,37 @@ impl HeadWriter {
         }
     }
 
-    /// Returns whether there is anything for [`join_one`](Self::join_one) to do.
-    pub(crate) fn has_joins(&self) -> bool {
-        !self.joins.is_empty()
+    /// Looks for cohorts that have had no row since the last call: most of them have ended, and what lies open takes ten times what it takes
+    /// closed. [`tidy`](Self::tidy) closes it, unless a row has come by then; one that goes on later opens rows anew.
+    pub(crate) fn look_for_idle(&mut self) {
+        self.idle.clear();
+        for (key, cohort) in &mut self.cohorts {
+            if !std::mem::take(&mut cohort.used) && cohort.has_open_rows() {
+                self.idle.push(Arc::clone(key));
+            }
+        }
     }
 
-    /// Joins closed chunks of one cohort, which takes a third of their bytes off: work for an idle moment.
-    pub(crate) fn join_one(&mut self) {
+    /// Returns whether there is anything for [`tidy`](Self::tidy) to do.
+    pub(crate) fn is_untidy(&self) -> bool {
+        !(self.idle.is_empty() && self.joins.is_empty())
+    }
+
+    /// Does a piece of what is for an idle moment: closes the open rows of an idle cohort, or joins closed chunks of one.
+    pub(crate) fn tidy(&mut self) {
+        let Some(key) = self.idle.pop() else {
+            self.join_one();
+            return;
+        };
+        if let Some(cohort) = self.cohorts.get_mut(&key).filter(|cohort| !cohort.used) {
+            let open = cohort.main.take();
+            let join = cohort.end_main(&self.head, open, &mut self.scratch);
+            self.joins.extend(join);
+        }
+    }
+
+    /// Joins closed chunks of one cohort, which takes a third of their bytes off.
+    fn join_one(&mut self) {
         if let Some(join) = self.joins.pop_front() {
             join.make(&self.head, &mut self.scratch);
         }
@@ -383,11 +413,16 @@ impl Cohort {
             index,
             rows,
             newest: TimestampMs::MIN,
+            used: false,
             main: None,
             late: None,
             short: Vec::new(),
             numberings: Vec::new(),
         }
+    }
+
+    const fn has_open_rows(&self) -> bool {
+        self.main.is_some() || self.late.is_some()
     }
 
     /// Returns the generation of this layout, with all its slots known to the index.
@@ -422,6 +457,7 @@ impl Cohort {
         scratch: &mut Scratch,
     ) -> Option<Join> {
         let mut join = None;
+        self.used = true;
         let late = row.at <= self.newest;
         let width = layout_slots.max(row.floats.len());
         let open = if late { &mut self.late } else { &mut self.main };

@@ -1,5 +1,6 @@
 //! The way in and out, once each.
 
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -395,7 +396,7 @@ fn exemplars_metadata_and_start_times_survive_seals_and_starts() {
 #[test]
 fn start_times_outlive_the_heads_and_the_log_that_were_told() {
     let mut world = World::new();
-    world.config.shards = std::num::NonZeroU16::new(1);
+    world.config.shards = NonZeroU16::new(1);
     world.config.seal.head_bytes = 16_000;
     world.config.log.segment_bytes = 4_096;
     let (store, _) = world.open();
@@ -467,7 +468,7 @@ fn starts_of(store: &Tsdb, metric: &str) -> Vec<TimestampMs> {
 #[test]
 fn a_head_is_as_old_as_its_first_row() {
     let mut world = World::new();
-    world.config.shards = std::num::NonZeroU16::new(1);
+    world.config.shards = NonZeroU16::new(1);
     let age = world.config.seal.age;
     let (store, _) = world.open();
     let mut agent = Agent::new("node-1", 1);
@@ -576,4 +577,54 @@ fn the_keeper_answers_until_the_store_is_closed() {
     assert!(store.keep());
     store.close();
     assert!(!store.keep());
+}
+
+#[test]
+fn a_cohort_that_has_ended_is_closed_and_may_go_on() {
+    let mut world = World::new();
+    world.config.shards = NonZeroU16::new(1);
+    world.config.seal.age = Duration::from_hours(1_000);
+    let (store, _) = world.open();
+    let [mut ends, mut lives] = ["node-1", "node-2"].map(|agent| Agent::new(agent, 1));
+    let series: Vec<_> = (0..500)
+        .map(|id| labels(&[("id", &id.to_string())]))
+        .collect();
+    let other = labels(&[("__name__", "other")]);
+    for (agent, series) in [(&ends, &series[..]), (&lives, std::slice::from_ref(&other))] {
+        let definition = definition(0, "c", series);
+        store.define(&agent.source, definition).unwrap();
+    }
+    let row = |agent: &mut Agent, slots: usize, minute: i64, value: i64| {
+        let values = vec![Some(value as f64); slots];
+        let row = agent.row(0, START_MS + minute * 60_000, &values);
+        let batch = agent.batch(&[row], &[]);
+        assert_eq!(append(&store, &agent.source, &batch), stored());
+    };
+    (0..5).for_each(|minute| row(&mut ends, series.len(), minute, minute));
+    let samples = || contents(&store)[&series[7]].clone();
+    wait_until("all rows are applied", || samples().len() == 5);
+    let (open, before) = (store.stats().head_bytes, samples());
+
+    // Eight open rows take 32 KB; the shard looks when something comes.
+    let mut minute = 0;
+    while store.stats().head_bytes + 20_000 > open {
+        assert!(minute < 1_000, "its rows stay open");
+        world.clock.advance(Duration::from_mins(10));
+        row(&mut lives, 1, minute, 0);
+        minute += 1;
+    }
+    assert_eq!((samples(), store.stats().seals), (before, 0));
+
+    // It goes on; what comes late has its place, and of two rows of one time the first stands.
+    for (minute, value) in [(5, 5), (7, 7), (6, 6), (3, 9), (8, 8)] {
+        row(&mut ends, series.len(), minute, value);
+    }
+    wait_until("all rows are applied", || samples().len() == 9);
+    let expected: Vec<_> = (0..9)
+        .map(|minute: i64| {
+            let bits = format!("{:016x}", (minute as f64).to_bits());
+            (START_MS + minute * 60_000, bits)
+        })
+        .collect();
+    assert_eq!(samples(), expected);
 }

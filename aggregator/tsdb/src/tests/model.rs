@@ -67,6 +67,8 @@ enum Step {
         hours: u64,
         freeze: bool,
     },
+    /// So much time passes that the open rows of cohorts are closed that have had none since the last time.
+    Pause,
     /// Deletes a slot of all cohorts, or all series of an agent, between two seconds.
     Delete {
         slot: Option<u16>,
@@ -104,6 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop::option::of(any::<u64>()).prop_map(|crash| Step::Reopen { crash }),
         4 => (prop_oneof![Just(0), 1u64..8, 8u64..40], any::<bool>())
             .prop_map(|(hours, freeze)| Step::Keep { hours, freeze }),
+        6 => Just(Step::Pause),
         2 => (prop::option::of(0u16..5), 0..AGENTS, -2_000i64..2_000, prop_oneof![0i64..50, 0i64..9_000])
             .prop_map(|(slot, agent, from, length)| Step::Delete { slot, agent, from, to: from + length }),
         1 => Just(Step::Clean),
@@ -342,6 +345,8 @@ impl History {
                 // Cohorts that nobody used for long are forgotten.
                 self.define();
             }
+            // Fewer than make a day, in which a cohort is forgotten.
+            Step::Pause => self.world.clock.advance(Duration::from_mins(11)),
             Step::Delete {
                 slot,
                 agent,
