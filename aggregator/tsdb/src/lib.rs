@@ -73,6 +73,7 @@ mod testing;
 mod tests;
 mod tier;
 mod tsdb;
+mod turns;
 
 pub use config::{
     Durability, LateConfig, Limits, LogConfig, MergeConfig, RetentionClass, SealConfig,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use storage::ProcessMemory;
 
 use crate::shard::Shard;
+use crate::turns::Held;
 
 /// Below this a head is not sealed for want of memory: it would not help.
 const EARLY_SEAL_BYTES_MIN: u64 = 1024 * 1024;
@@ -48,6 +49,12 @@ impl Memory {
     /// Returns the bytes of all heads together.
     pub(crate) fn head_bytes(&self) -> u64 {
         self.shards.iter().map(|shard| shard.head_bytes()).sum()
+    }
+
+    /// Returns the bytes of the heads that are written.
+    pub(crate) fn held(&self) -> Held {
+        let heads = self.shards.iter();
+        Held::of(heads.map(|shard| shard.view().0.active.bytes()))
     }
 
     /// Returns the bound at which no new series is taken; `None` while there is memory.

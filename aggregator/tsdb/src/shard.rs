@@ -21,6 +21,7 @@ use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::merge_runs::Arrival;
 use crate::partitions::PartitionHandle;
+use crate::turns::is_full;
 
 /// How long a shard waits for rows before it looks at the age of its head.
 const TICK: Duration = Duration::from_secs(1);
@@ -387,7 +388,7 @@ impl ShardThread {
             return (large && helps) || self.memory.wants_seal(bytes);
         }
         let age = self.clock.monotonic().saturating_since(self.began);
-        (bytes >= self.seal.head_bytes && helps)
+        (helps && is_full(bytes, self.seal.head_bytes, || self.memory.held()))
             || self.log_bytes / self.shards >= self.seal.log_bytes
             || age >= self.seal.age
             || self.memory.wants_seal(bytes)

@@ -15,3 +15,4 @@ mod model;
 mod snapshots;
 mod thousands;
 mod tiers;
+mod turns;
