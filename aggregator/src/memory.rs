@@ -2,8 +2,9 @@
 //!
 //! Whoever asks, asks in the middle of its work, and may be one that gives way to others: so nobody waits for another who looks, and what
 //! takes long, giving back what the allocator keeps, is for a thread that does nothing else. While that walks through an arena, all wait
-//! that allocate in it; done by queries, whose turn may end meanwhile, it held samples up for 10 to 40 ms. That thread gives way: it gives
-//! back 150 MB in 30 to 50 ms, and those that have microseconds to do waited for the end of its slice.
+//! that allocate in it; done by queries, whose turn may end meanwhile, it held samples up for 10 to 40 ms. It gives back
+//! 150 MB in 30 to 50 ms, and those that have microseconds to do waited for the end of its slice: so it lets them in. It does not give way,
+//! for then it would wait for queries with an arena in its hand.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ pub(crate) fn of_process(
     thread::Builder::new()
         .name("memory".to_owned())
         .spawn(move || {
-            precedence::give_way();
+            precedence::let_others_in();
             keep_small(&asked, &shared, &keeping_clock);
         })?;
     Ok(Some(ProcessMemory::new(limit, move || {
@@ -129,7 +130,7 @@ impl Used {
 }
 
 /// Gives back what the allocator keeps, when that is asked for or the process has grown, and now and then of the program what is not used,
-/// until nobody can ask any more. Costs a look every ten seconds; where it gives back, some milliseconds, and what is used again is faulted
+/// until nobody can ask any more. Costs a look every ten seconds; where it gives back, up to 50 ms, and what is used again is faulted
 /// in again.
 fn keep_small(asked: &Receiver<()>, used: &Used, clock: &SharedClock) {
     let mut now = clock.monotonic();

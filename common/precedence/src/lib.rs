@@ -1,6 +1,7 @@
 //! Which of a program's threads run first when they are more than the processors. Each says it of itself.
 //!
 //! - [`come_first`] is for work of microseconds that must not be late, until [`be_usual`].
+//! - [`let_others_in`] is for work that takes long and holds what others need.
 //! - [`give_way`] is for work that takes long and may wait, for good.
 //!
 //! Where the system does not permit it, threads run among usual ones, which is said in the log at level debug.
@@ -34,6 +35,15 @@ pub fn be_usual() {
     policy::set(libc::SCHED_OTHER, 0);
 }
 
+/// Lets this thread, and those that it starts, be interrupted by a usual one that wakes, for which they get longer pieces of a processor, as
+/// much as before in all. Unlike one that gives way, it need not stand behind others of its kind with what everybody waits for.
+pub fn let_others_in() {
+    let niceness = getpriority_process(None).unwrap_or(0);
+    if let Err(error) = slice::set(niceness, SLICE) {
+        tracing::debug!(%error, "a thread that should be interrupted by others runs as usual ones do");
+    }
+}
+
 /// Lets this thread, and those that it starts, run behind usual ones: they get a tenth of a processor that a usual one wants for itself, and
 /// one that wakes runs at once. Of usual precedence is what the process's first thread has.
 pub fn give_way() {
@@ -52,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_gives_way_and_others_do_not() {
+    fn a_thread_gives_way_and_others_do_not_nor_one_that_lets_others_in() {
         let niceness = || getpriority_process(None).unwrap();
         let usual = niceness();
         let given = thread::spawn(move || {
@@ -64,7 +74,11 @@ mod tests {
         });
         let nicer = (usual + NICENESS).min(NICENESS_MAX);
         assert_eq!(given.join().unwrap(), (nicer, nicer, nicer));
-        assert_eq!(niceness(), usual);
+        let letting = thread::spawn(move || {
+            let_others_in();
+            niceness()
+        });
+        assert_eq!((letting.join().unwrap(), niceness()), (usual, usual));
     }
 
     /// Returns the policy of this thread, as the kernel tells it.
