@@ -158,8 +158,9 @@ pub struct LogConfig {
 #[derive(Clone, Copy, Debug)]
 pub struct SealConfig {
     /// Bytes of a shard's head, a third of them of closed rows at least; default 32 MiB. While one is sealed the next one fills: with 64 MiB,
-    /// 100,000 series at 1 s took 311 MB. Shards take turns, so that two hold 48 MiB at most, what is being sealed included, and what comes
-    /// meanwhile; the first of a start come out smaller for that. Merges make up for partitions that do.
+    /// 100,000 series at 1 s took 311 MB. Shards take turns, so that two hold 48 MiB at most and what comes while one is sealed, as long as a
+    /// third of each is closed rows. Heads are sealed somewhat smaller for that, the more so the more of a head its series take. Merges make
+    /// up for partitions that come out smaller.
     pub head_bytes: u64,
     /// Bytes that a shard's unsealed rows take in the log; default 256 MiB.
     pub log_bytes: u64,

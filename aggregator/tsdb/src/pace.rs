@@ -7,8 +7,9 @@ use clock::Monotonic;
 /// Groups that a sender of requests waits for follow each other so many times as fast.
 const PRESSED: u32 = 3;
 
-/// The pace of groups, by when they begin: on average at least `spacing` apart, and none much earlier than that. What a pause in between was
-/// longer counts for the next one, once: so a request that comes right behind the process's own metrics does not wait for them.
+/// The pace of groups, by when they begin: those that nobody waits for are on average at least `spacing` apart, others a third of it. What a
+/// pause in between was longer counts for the next one, once, which may follow at once: so a request that comes right behind the process's
+/// own metrics does not wait for them.
 #[derive(Debug)]
 pub(crate) struct Pace {
     spacing: Duration,

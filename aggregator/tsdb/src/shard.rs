@@ -388,7 +388,9 @@ impl ShardThread {
             return (large && helps) || self.memory.wants_seal(bytes);
         }
         let age = self.clock.monotonic().saturating_since(self.began);
-        (helps && is_full(bytes, self.seal.head_bytes, || self.memory.held()))
+        // While its last head is being sealed, it is no shard's turn that it could take.
+        let held = || (self.shard.view().0.frozen.is_none()).then(|| self.memory.held());
+        (helps && is_full(bytes, self.seal.head_bytes, held))
             || self.log_bytes / self.shards >= self.seal.log_bytes
             || age >= self.seal.age
             || self.memory.wants_seal(bytes)
