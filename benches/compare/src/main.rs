@@ -78,9 +78,15 @@ fn run(table: &'static Table, settings: &Settings) -> Result<ExitCode> {
     let chosen = choose(rows, settings.optional_text("only"))?;
     let lab = Lab::new(table.packages, settings)?;
     let mut lines: Vec<Line> = Vec::new();
-    for row in chosen {
-        terminal::say(&format!("measuring {}", row.name));
+    let count = chosen.len();
+    for (at, row) in chosen.into_iter().enumerate() {
+        terminal::say(&format!("measuring {}, {} of {count}", row.name, at + 1));
         lines.extend((row.measure)(&lab));
+        // Each time, for a run that does not come to its end.
+        if let Some(path) = settings.optional_path("json") {
+            fs::write(path, to_json(&lines, *peers))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
     }
     if lab.quick {
         terminal::print(
@@ -88,10 +94,6 @@ fn run(table: &'static Table, settings: &Settings) -> Result<ExitCode> {
         );
     }
     terminal::print(&show_table(&lines, *peers));
-    if let Some(path) = settings.optional_path("json") {
-        fs::write(path, to_json(&lines, *peers))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
     let (met, all) = score(&lines);
     Ok(if settings.switch("check") && met < all {
         ExitCode::FAILURE
