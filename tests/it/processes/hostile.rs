@@ -42,7 +42,8 @@ const SERIES_AT_ONCE: usize = 500;
 struct Run {
     seed: u64,
     attacks: u64,
-    /// Requests that are measured before the attacks.
+    /// Requests that are measured before the attacks, and as many after them: from minute to minute, machines and their disks differ by as
+    /// much as is looked for.
     calm: usize,
     /// How much longer the slowest hundredth of the requests may take during the attacks.
     slower_max: Option<f64>,
@@ -120,10 +121,26 @@ fn withstand(run: Run) -> String {
     let (mut aggregator, scene) = aggregator();
 
     let mut sender = Steady::connect(aggregator.web());
-    let calm = sender.send(run.calm, &AtomicBool::new(false));
+    let mut calm = sender.send(run.calm, &AtomicBool::new(false));
+    let calm_before = calm.quantile(0.99);
     let begun = now();
     let (outcomes, pressed) = attack(run, scene, aggregator.web(), &mut sender);
     let took = now().saturating_since(begun);
+    assert_eq!(
+        aggregator.process().ended(),
+        None,
+        "it runs on\n{outcomes:?}"
+    );
+    wait_until(PATIENCE, "the last queries to end", || {
+        let running = get(aggregator.web(), "/api/v1/status/queries")?.json();
+        running["data"]["queries"]
+            .as_array()?
+            .is_empty()
+            .then_some(())
+    });
+    let again = sender.send(run.calm, &AtomicBool::new(false));
+    let calm_after = again.quantile(0.99);
+    calm.add(again);
 
     let peak = aggregator.process().memory_peak();
     let kills = aggregator.memory_limit().map_or(0, MemoryLimit::kills);
@@ -139,15 +156,16 @@ fn withstand(run: Run) -> String {
     let (before, during) = (calm.quantile(0.99), pressed.quantile(0.99));
     let slower = during.as_secs_f64() / before.as_secs_f64();
     report.push_str(&format!(
-        "  ingest: p50 {:.1?} -> {:.1?}, p99 {before:.1?} -> {during:.1?} ({slower:.1} times), slowest {:.1?} -> {:.1?}; {} requests, {} failed",
+        "  ingest: p50 {:.1?} -> {:.1?}, p99 {before:.1?} ({:.1?} before, {:.1?} after) -> {during:.1?} ({slower:.1} times), slowest {:.1?} -> {:.1?}; {} requests, {} failed",
         calm.quantile(0.5),
         pressed.quantile(0.5),
+        calm_before,
+        calm_after,
         calm.quantile(1.0),
         pressed.quantile(1.0),
         pressed.len(),
         pressed.failures,
     ));
-    assert_eq!(aggregator.process().ended(), None, "it runs on\n{report}");
     assert!(peak <= MEMORY_BYTES && kills == 0, "{report}");
     assert_eq!(
         calm.failures + pressed.failures,
@@ -156,13 +174,6 @@ fn withstand(run: Run) -> String {
     );
     let said = aggregator.process().output();
     assert!(!said.contains("panicked"), "{said}");
-    wait_until(PATIENCE, "the last queries to end", || {
-        let running = get(aggregator.web(), "/api/v1/status/queries")?.json();
-        running["data"]["queries"]
-            .as_array()?
-            .is_empty()
-            .then_some(())
-    });
     assert_eq!(
         aggregator.query("count(last_over_time(deep[1d]))"),
         [20.0],

@@ -116,6 +116,13 @@ impl Waits {
         self.sorted.get(at).copied().unwrap_or(last)
     }
 
+    /// Adds those of another time.
+    pub fn add(&mut self, other: Self) {
+        self.sorted.extend(other.sorted);
+        self.sorted.sort_unstable();
+        self.failures += other.failures;
+    }
+
     /// Returns how many requests were acknowledged.
     pub fn len(&self) -> usize {
         self.sorted.len()
