@@ -145,10 +145,10 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Received bytes that may wait for their sync before intake says busy; default 8 MiB.
     pub unsynced_bytes_max: usize,
-    /// The time from the start of one write and sync to that of the next, on average at least; default 25 ms. What comes meanwhile is one group, unless it
-    /// fills half of what may wait: a thousand agents that each send once a second would otherwise cost a sync each. What came in
-    /// a request waits a third of it, for its sender sends nothing meanwhile, and as long again at most for others that are being decoded. After
-    /// a pause in what comes, nobody waits that is alone, nor who comes next.
+    /// The time from the start of one write and sync to that of the next, on average at least; default 25 ms. What comes meanwhile is one
+    /// group, unless it fills half of what may wait: a thousand agents that each send once a second would otherwise cost a sync each. What
+    /// came in a request waits a third of it, for its sender sends nothing meanwhile, and as long again at most for others that are being
+    /// decoded. After a pause in what comes, nobody waits that is alone, nor who comes next.
     pub spacing: Duration,
     /// The pause after a failed write or sync, of a seal too, before the next attempt; default 1 s.
     pub retry_after: Duration,

@@ -13,7 +13,8 @@ const PRESSED: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Pace {
     spacing: Duration,
-    /// From here on `spacing` is counted: where the last group began, or at most as much earlier as a group before it was late.
+    /// From here on `spacing` is counted: when the last group began, or before it, by what pauses were longer than `spacing`, and at most by
+    /// that.
     counted: Monotonic,
 }
 

@@ -1,6 +1,7 @@
 //! The log thread: puts what agents bring in one order, decides on it, makes it durable, hands it on.
 //!
-//! A **group** is what came while the last one was written, and until its [pace](Pace) let it begin; and requests that were being decoded by then, if another waits in it. For each group, in turn:
+//! A **group** is what came while the last one was written, and until its [pace](Pace) let it begin; and requests that were being decoded
+//! by then, if another waits in it. For each group, in turn:
 //! 1. numbers are checked against the durable ones and the group's own; definitions are decided on, slot by slot;
 //! 2. records are made for the open segment: each batch as it was received, before it the definitions, number sets and base rows that
 //!    this segment does not have yet;

@@ -29,7 +29,8 @@ impl Held {
 }
 
 /// Returns whether a head of so many bytes is to be sealed for its size, when `full` bytes are the most that it may have. `held` looks at all
-/// heads, this one among them, unless no turn is to be taken; two shards that look in the same moment may both find theirs the largest, which costs nothing but this turn.
+/// heads, this one among them, unless no turn is to be taken; two shards that look in the same moment may both find theirs the largest,
+/// which costs nothing but this turn.
 pub(crate) fn is_full(bytes: u64, full: u64, held: impl FnOnce() -> Option<Held>) -> bool {
     if bytes >= full {
         return true;
@@ -66,8 +67,8 @@ mod tests {
         sealed: Vec<u64>,
     }
 
-    /// Lets heads that have `begin` bytes at once grow by these at each step, while one after the other of those that ended is sealed, so many bytes of it at each step.
-    /// As in a shard, a head does not end while the one before it is sealed.
+    /// Lets heads that have `begin` bytes at once grow by these at each step, while one after the other of those that ended is sealed, so
+    /// many bytes of it at each step. As in a shard, a head does not end while the one before it is sealed.
     fn grow(begin: u64, growth: &[u64], sealed_per_step: u64) -> Grown {
         const STEPS: usize = 100_000;
         let mut heads = vec![begin; growth.len()];

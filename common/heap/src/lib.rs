@@ -29,7 +29,9 @@ use std::sync::{
 
 pub use program::give_back_program;
 
-/// Gives the operating system every free page of the heap, but the ends of other threads' arenas: whoever did the work calls it. Walks all that is free, and others that allocate wait meanwhile, so it is for the end of work that freed tens of megabytes, never for a request. Does nothing with another C library than GNU's.
+/// Gives the operating system every free page of the heap, but the ends of other threads' arenas: whoever did the work calls it. Walks all
+/// that is free, and others that allocate wait meanwhile, so it is for the end of work that freed tens of megabytes, never for a request.
+/// Does nothing with another C library than GNU's.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     trim();
