@@ -15,6 +15,7 @@ use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch};
 use storage::{Busy, Done, Source};
 
 use crate::pace::Rest;
+use crate::shard::Freezing;
 use crate::snapshot::{LinkedLog, SnapshotError};
 
 /// Decoded rows, until the shards have applied them, may take this many times the bytes that may wait for their sync. Rows take some ten
@@ -44,9 +45,8 @@ pub(crate) enum Command {
         into: PathBuf,
         answer: SyncSender<Result<LinkedLog, SnapshotError>>,
     },
-    /// Takes a position behind everything before it, at which every shard freezes its head; each answers with it, or with nothing when it
-    /// cannot at the moment.
-    Freeze { frozen: SyncSender<Option<u64>> },
+    /// Takes a position behind everything before it, at which every shard freezes its head and answers.
+    Freeze { answers: SyncSender<Freezing> },
 }
 
 /// Bytes held: as received, and decoded.

@@ -370,6 +370,8 @@ impl Replay<'_> {
         let live = source.lane == Lane::Live;
         let key = (source.agent.clone(), source.epoch);
         // A batch is in the log once; were it there twice, the first would stand.
+        // Before anything is handed over: a shard may seal what it gets, up to the position that comes with it.
+        state.last_position = state.last_position.max(position);
         let seen = state.seen.get(&key);
         if seen.is_some_and(|seen| seen.contains(number)) {
             return Ok(());

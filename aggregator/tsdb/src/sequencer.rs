@@ -39,7 +39,7 @@ use crate::merge_runs::Arrival;
 use crate::pace::Pace;
 use crate::record::{self, LogSource};
 use crate::segment::put_record;
-use crate::shard::{Samples, ShardGroup, ShardItem, ShardMessage};
+use crate::shard::{Freezing, Samples, ShardGroup, ShardItem, ShardMessage};
 
 /// How long the thread waits before it looks after its housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ struct Group {
     /// Those who brought a batch of this group once more.
     again: Vec<Done>,
     /// Those who want all of it frozen.
-    freezes: Vec<SyncSender<Option<u64>>>,
+    freezes: Vec<SyncSender<Freezing>>,
 }
 
 impl Sequencer {
@@ -139,8 +139,8 @@ impl Sequencer {
         let freezes = std::mem::take(&mut group.freezes);
         let written = self.make_durable(group, on_their_way);
         // Behind whatever of the group is durable.
-        for frozen in freezes {
-            self.freeze(&frozen);
+        for answers in freezes {
+            self.freeze(answers);
         }
         written
     }
@@ -202,7 +202,7 @@ impl Sequencer {
                     // Nobody waits any more when the store is closing.
                     answer.send(self.log.link(&into)).unwrap_or_default();
                 }
-                Command::Freeze { frozen } => group.freezes.push(frozen),
+                Command::Freeze { answers } => group.freezes.push(answers),
             }
         }
         group
@@ -284,13 +284,19 @@ impl Sequencer {
         group.items.push(Item::Batch(decided));
     }
 
-    fn freeze(&mut self, frozen: &SyncSender<Option<u64>>) {
+    /// Has all shards freeze their heads. Not behind a group that failed: a seal up to such a position would say of its batches, which replay
+    /// may find after all, that their rows are in partitions.
+    fn freeze(&mut self, answers: SyncSender<Freezing>) {
+        if let Some(why) = self.counters.log_failing() {
+            answers.send(Freezing::Refused(why)).unwrap_or_default();
+            return;
+        }
         let position = self.take_position();
         for shard in &self.shards {
             let frozen = frozen.clone();
             // A shard that is gone drops its sender, which is an answer too.
             shard
-                .send(ShardMessage::Freeze { position, frozen })
+                .send(ShardMessage::Freeze { position, answers })
                 .unwrap_or_default();
         }
     }

@@ -37,12 +37,22 @@ pub(crate) enum ShardMessage {
     Group(ShardGroup),
     /// Answered when everything before it is applied.
     Barrier(SyncSender<()>),
-    /// All rows that come after it have later positions: freeze the head now, and answer with the position; with `None` when another is
-    /// still being sealed.
+    /// All rows that come after it have later positions: freeze the head now.
     Freeze {
         position: u64,
-        frozen: SyncSender<Option<u64>>,
+        answers: SyncSender<Freezing>,
     },
+}
+
+/// What becomes of a request that all shards freeze their heads at one position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Freezing {
+    /// A shard's head is frozen at this position.
+    Frozen(u64),
+    /// A shard is still sealing the one before.
+    Sealing,
+    /// The log thread gives no position, for this reason.
+    Refused(String),
 }
 
 /// What a group of log records means for a shard; sent even when it means nothing, for the position.
@@ -249,12 +259,14 @@ impl ShardThread {
                     self.replaying = false;
                     done.send(()).unwrap_or_default();
                 }
-                Ok(ShardMessage::Freeze { position, frozen }) => {
-                    let free = self.shard.view().0.frozen.is_none();
-                    if free {
+                Ok(ShardMessage::Freeze { position, answers }) => {
+                    let answer = if self.shard.view().0.frozen.is_some() {
+                        Freezing::Sealing
+                    } else {
                         self.freeze(position);
-                    }
-                    frozen.send(free.then_some(position)).unwrap_or_default();
+                        Freezing::Frozen(position)
+                    };
+                    answers.send(answer).unwrap_or_default();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,

@@ -40,7 +40,7 @@ use crate::report::{
 };
 use crate::retention::Retention;
 use crate::sequencer::Sequencer;
-use crate::shard::{Shard, ShardMessage, ShardThread};
+use crate::shard::{Freezing, Shard, ShardMessage, ShardThread};
 use crate::snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
 use crate::status::{self, HeadStatus, PartitionStatus};
 
@@ -342,17 +342,23 @@ impl Tsdb {
     /// Freezes all heads at one log position, behind everything that is applied, and returns it.
     pub(crate) fn freeze(&self) -> Result<u64, DeleteError> {
         for _ in 0..FREEZE_TRIES {
-            let (frozen, answers) = sync_channel(self.shards.len());
-            if self.intake.offer(Command::Freeze { frozen }).is_err() {
+            let (answers, answered) = sync_channel(self.shards.len());
+            if self.intake.offer(Command::Freeze { answers }).is_err() {
                 return Err(DeleteError::Closed);
             }
-            let answers: Vec<Option<u64>> = answers.iter().collect();
-            let positions: Option<Vec<u64>> = answers.into_iter().collect();
-            match positions.as_deref() {
-                Some([first, rest @ ..]) if rest.len() + 1 == self.shards.len() => {
-                    return Ok(*first);
+            let mut frozen = Vec::with_capacity(self.shards.len());
+            let mut sealing = false;
+            for answer in answered {
+                match answer {
+                    Freezing::Frozen(position) => frozen.push(position),
+                    Freezing::Sealing => sealing = true,
+                    Freezing::Refused(why) => return Err(DeleteError::Failed(why)),
                 }
                 // A shard did not answer: it is gone, or the log thread is.
+            }
+            match frozen.first() {
+                _ if sealing => self.shards.iter().for_each(|shard| shard.await_seal()),
+                Some(position) if frozen.len() == self.shards.len() => return Ok(*position),
                 Some(_) => return Err(DeleteError::Closed),
                 None => self.shards.iter().for_each(|shard| shard.await_seal()),
             }

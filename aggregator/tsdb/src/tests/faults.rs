@@ -7,16 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use files::{Fault, FileSystem, Operation};
-use model::Labels;
+use model::{Labels, Matcher, TimeRange};
 use rows::Batch;
 use storage::{AppendOutcome, Appender, Refusals};
 
-use crate::Tsdb;
 use crate::testing::*;
+use crate::{DeleteError, Tsdb};
 
 fn stored() -> AppendOutcome {
     AppendOutcome::Stored(Refusals::default())
 }
+
+/// So many are a little more than the replay hands to the shards at once.
+const BATCHES_REPLAYED: i64 = 5_400;
 
 /// An agent that sends one row of three series a second.
 struct Feed {
@@ -169,6 +172,64 @@ fn a_failed_write_or_sync_costs_a_segment_and_nothing_else() {
             );
         }
     }
+}
+
+#[test]
+fn nothing_is_frozen_behind_a_group_that_failed() {
+    let world = World::new();
+    let (store, _) = world.open();
+    let feed = Feed::new(3);
+    feed.define(&store);
+    assert_eq!(feed.append(&store, 0), stored());
+    // Both attempts fail, after the bytes are written: replay finds the second.
+    world
+        .disk
+        .fail(Operation::SyncData, 0..2, Fault::Error(ErrorKind::Other));
+    assert!(matches!(feed.append(&store, 1), AppendOutcome::Failed(_)));
+    world.disk.heal();
+    let none = [vec![Matcher::equal("id", "none")]];
+    let deleted = store.delete(&none, TimeRange::ALL);
+    assert!(
+        matches!(deleted, Err(DeleteError::Failed(_))),
+        "{deleted:?}"
+    );
+    drop(store);
+    let (store, _) = world.open();
+    feed.define(&store);
+    // Whether it is stored now or was found: an answer that lets the agent forget it is true.
+    let outcome = feed.append(&store, 1);
+    assert!(
+        [stored(), AppendOutcome::Duplicate].contains(&outcome),
+        "{outcome:?}"
+    );
+    assert_eq!(feed.append(&store, 2), stored());
+    store.delete(&none, TimeRange::ALL).unwrap();
+    store.close();
+    assert_eq!(dump(&store), feed.samples(&(0..3).collect()));
+}
+
+#[test]
+fn a_seal_amid_a_replay_leaves_nothing_to_be_replayed_again() {
+    let mut world = World::new();
+    world.config.shards = std::num::NonZeroU16::new(1);
+    world.config.ahead_max = std::time::Duration::from_hours(24);
+    let (store, _) = world.open();
+    let feed = Feed::new(BATCHES_REPLAYED);
+    feed.define(&store);
+    for batch in 0..feed.batches.len() {
+        assert_eq!(feed.append(&store, batch), stored());
+    }
+    drop(store);
+    // What one group of replayed records becomes is sealed, the few that come behind it are not.
+    world.config.seal.head_bytes = 14_000;
+    let (store, _) = world.open();
+    wait_until("a head is sealed", || store.stats().seals > 0);
+    let stats = store.stats();
+    assert_eq!((stats.seals, stats.head_series), (1, 3));
+    drop(store);
+    let (store, _) = world.open();
+    let all = (0..feed.batches.len()).collect();
+    assert!(dump(&store) == feed.samples(&all));
 }
 
 #[test]
