@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use clock::Monotonic;
-use model::{Exemplar, Metadata, TimestampMs};
+use model::{Exemplar, Labels, Metadata, TimestampMs};
 use rows::{CohortId, Epoch, Presence, Row, SeriesSample, Slot};
 
 use super::chunk::Chunk;
@@ -323,7 +323,7 @@ impl HeadWriter {
         head.closed(grown);
     }
 
-    /// Keeps an exemplar of a series that has loose samples in this head; of another one it is dropped.
+    /// Keeps an exemplar of a series that comes one by one: its samples may be in this head, in one before, or still to come.
     pub(crate) fn push_loose_exemplar(&self, layout: &Layout, slot: Slot, exemplar: &Exemplar) {
         let key = (Arc::clone(&layout.key), layout.epoch, layout.cohort);
         let known = self
@@ -332,10 +332,33 @@ impl HeadWriter {
             .filter(|known| known.changes == layout.changes)
             .and_then(|known| known.slots.get(usize::from(slot)))
             .filter(|known| known.place != UNKNOWN);
-        if let Some(known) = known {
-            self.head.add_exemplar(known.series, exemplar.clone());
+        let series = match known {
+            Some(known) => Some(known.series),
+            None => series_of(&self.head, layout, slot),
+        };
+        if let Some(series) = series {
+            self.head.add_exemplar(series, exemplar.clone());
         }
     }
+}
+
+/// Returns the number in the head of the series in a slot, unless it is refused.
+fn series_of(head: &Head, layout: &Layout, slot: Slot) -> Option<SeriesId> {
+    let slot = usize::from(slot);
+    let mut states = layout.states_from(slot);
+    match states.find(|(at, _)| *at >= slot)? {
+        (at, SlotState::Series(definition)) if at == slot => Some(insert(head, &definition.labels)),
+        _ => None,
+    }
+}
+
+/// Returns the number in the head of a series, given when it has none.
+fn insert(head: &Head, labels: &Labels) -> SeriesId {
+    let (series, new) = head.index.insert(labels);
+    if new {
+        lock(&head.places).push(Placed::default());
+    }
+    series
 }
 
 /// Finds the places of those samples' slots that have had none in this head; layouts are unpacked once for all of them.
@@ -370,10 +393,7 @@ fn find_places(
         let SlotState::Series(definition) = state else {
             continue;
         };
-        let (series, new) = head.index.insert(&definition.labels);
-        if new {
-            lock(&head.places).push(Placed::default());
-        }
+        let series = insert(head, &definition.labels);
         let place = table.place_of(series);
         *known = LoosePlace { series, place };
         head.grow(loose::SERIES_BYTES);

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use files::FileSystem;
-use model::{Exemplar, Matcher, Metadata, MetricType, TimeRange, TimestampMs};
-use rows::{BatchContents, BatchNumber, MetricMetadata, NumberSet};
+use model::{Exemplar, Matcher, Metadata, MetricType, TimeRange, TimestampMs, Value};
+use rows::{
+    BatchContents, BatchDecoder, BatchNumber, CohortId, MetricMetadata, NumberSet, SampleContents,
+    SeriesExemplar, SeriesSample, encode_samples,
+};
 use storage::{
     AppendOutcome, Appender, Lane, Queryable, RefusalReason, Refusals, Select, Unlimited,
 };
@@ -391,6 +394,63 @@ fn exemplars_metadata_and_start_times_survive_seals_and_starts() {
             assert_eq!(starts_of(&store, "a_total"), expected, "{seal}");
         }
     }
+}
+
+#[test]
+fn an_exemplar_of_a_series_that_came_before_the_head_is_kept() {
+    let world = World::new();
+    let (store, _) = world.open();
+    let source = Agent::new("node-1", 1).source;
+    let series = [labels(&[("__name__", "a_total")])];
+    store
+        .define(&source, definition(0, "one by one", &series))
+        .unwrap();
+    let sample = SeriesSample {
+        cohort: CohortId(0),
+        slot: 0,
+        at: TimestampMs(START_MS),
+        value: Value::Float(1.0),
+        start: TimestampMs(0),
+    };
+    let exemplar = SeriesExemplar {
+        cohort: CohortId(0),
+        slot: 0,
+        exemplar: Exemplar {
+            labels: labels(&[("trace", "1")]),
+            value: 1.5,
+            at: TimestampMs(START_MS + 1),
+        },
+    };
+    let later = SeriesSample {
+        at: TimestampMs(START_MS + 15_000),
+        ..sample.clone()
+    };
+    let send = |number, samples: &[SeriesSample], exemplars: &[SeriesExemplar]| {
+        let contents = SampleContents {
+            samples,
+            exemplars,
+            metadata: &[],
+        };
+        let bytes = encode_samples(&contents).unwrap();
+        let batch = BatchDecoder::new()
+            .decode(BatchNumber(number), bytes)
+            .unwrap();
+        assert_eq!(append(&store, &source, &Arc::new(batch)), stored());
+    };
+    let found = || {
+        let querier = store.querier().unwrap();
+        let all = querier.exemplars(&[], TimeRange::ALL, &Unlimited).unwrap();
+        all.iter().map(|one| one.exemplars.len()).sum::<usize>()
+    };
+    send(0, &[sample], &[]);
+    store.freeze().unwrap();
+    send(1, &[], &[exemplar]);
+    send(2, &[later], &[]);
+    wait_until("the later sample is found", || dump(&store).len() == 2);
+    assert_eq!(found(), 1);
+    store.freeze().unwrap();
+    assert!(store.keep());
+    assert_eq!(found(), 1, "sealed");
 }
 
 #[test]
