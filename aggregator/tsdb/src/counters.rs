@@ -33,6 +33,8 @@ pub(crate) struct Counters {
     pub(crate) batches_failed: Counter,
     pub(crate) samples_stored: Counter,
     pub(crate) log_segments: Counter,
+    /// Of the files of these.
+    pub(crate) log_bytes: Counter,
     pub(crate) log_bytes_written: Counter,
     pub(crate) log_syncs: Counter,
     pub(crate) log_failures: Counter,

@@ -100,8 +100,6 @@ pub(crate) struct Keeper {
     pub(crate) intake: Arc<Intake>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) retention: Arc<Retention>,
-    /// Bytes of a segment of the log.
-    pub(crate) segment_bytes: u64,
     /// The pause before what failed is tried again.
     pub(crate) retry_after: Duration,
     /// By shard, files that are written but not committed yet.
@@ -144,11 +142,13 @@ impl Keeper {
             let seals = self.counters.seals.get();
             let asked = request.as_ref().is_some_and(KeeperRequest::wants_all);
             let due = asked || now.saturating_since(retained) >= RETAIN_EVERY;
-            let mut kept = self.seal_all();
-            if kept.is_ok() && due {
+            // First: what goes makes room for what is to be sealed.
+            let ended = if due { self.retain() } else { Ok(()) };
+            if due {
                 retained = now;
-                kept = self.retain();
             }
+            let sealed = self.seal_all();
+            let kept = ended.and(sealed);
             patience = if kept.is_ok() { TICK } else { self.retry_after };
             let failure = kept.as_ref().err().map(ToString::to_string);
             if let Some(request) = request {
@@ -295,14 +295,17 @@ impl Keeper {
         Ok(())
     }
 
+    /// Seals all frozen heads, each whether or not others can be; tells the first failure.
     pub(crate) fn seal_all(&mut self) -> Result<(), KeepError> {
+        let mut sealed = Ok(());
         for shard in self.shards.clone() {
             let (view, _) = shard.view();
             if let Some(frozen) = &view.frozen {
-                self.seal(&shard, frozen)?;
+                let of_shard = self.seal(&shard, frozen);
+                sealed = sealed.and(of_shard);
             }
         }
-        Ok(())
+        sealed
     }
 
     fn seal(&mut self, shard: &Arc<Shard>, frozen: &Frozen) -> Result<(), KeepError> {
@@ -411,7 +414,7 @@ impl Keeper {
     /// Removes partitions that retention ends.
     fn retain(&mut self) -> Result<(), KeepError> {
         let wall = TimestampMs::from(self.clock.wall());
-        let log_bytes = self.counters.log_segments.get() * self.segment_bytes;
+        let log_bytes = self.counters.log_bytes.get();
         let partitions = self.catalogue.contents().partitions.iter();
         let ended = self.retention.ended(partitions, wall, log_bytes);
         if ended.is_empty() {

@@ -15,6 +15,7 @@ use rows::StoreId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::{Durability, LogConfig};
+use crate::counters::Counters;
 use crate::segment::{RECORDS_START, SegmentHeader};
 use crate::snapshot::{LinkedLog, SnapshotError, link_log};
 
@@ -38,6 +39,8 @@ pub(crate) struct Target {
 pub(crate) struct ClosedSegment {
     pub(crate) number: u64,
     pub(crate) last_position: u64,
+    /// The length of its file.
+    pub(crate) bytes: u64,
 }
 
 /// What the log goes on from.
@@ -165,6 +168,7 @@ impl Log {
             self.end.closed.push(ClosedSegment {
                 number: open.header.number,
                 last_position: open.last_position,
+                bytes: open.written,
             });
             return;
         }
@@ -222,8 +226,17 @@ impl Log {
         self.end.last_number
     }
 
-    pub(crate) fn segments(&self) -> u64 {
-        self.end.closed.len() as u64 + u64::from(self.open.is_some())
+    /// Says how many segments there are, the open one included, and what their files take.
+    pub(crate) fn count(&self, counters: &Counters) {
+        let closed = &self.end.closed;
+        let bytes: u64 = closed.iter().map(|segment| segment.bytes).sum();
+        let open = self.open.as_ref();
+        counters
+            .log_segments
+            .set(closed.len() as u64 + u64::from(open.is_some()));
+        counters
+            .log_bytes
+            .set(bytes + open.map_or(0, |open| open.written));
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) struct Replayed {
 struct SegmentFile {
     number: u64,
     path: PathBuf,
+    bytes: u64,
 }
 
 /// What is gathered for the shards.
@@ -112,6 +113,7 @@ impl Replay<'_> {
                     path: segment.path.clone(),
                     salt: header.salt,
                     first_position: header.first_position,
+                    bytes: segment.bytes,
                     limit,
                 });
             } else {
@@ -149,10 +151,11 @@ impl Replay<'_> {
         let mut segments: Vec<SegmentFile> = entries
             .into_iter()
             .filter(|entry| !entry.folder)
-            .filter_map(|entry| segment_number(&entry.name))
-            .map(|number| SegmentFile {
+            .filter_map(|entry| Some((segment_number(&entry.name)?, entry.len)))
+            .map(|(number, bytes)| SegmentFile {
                 number,
                 path: segment_path(&self.folder, number),
+                bytes,
             })
             .collect();
         segments.sort_by_key(|segment| segment.number);
@@ -256,6 +259,7 @@ impl Replay<'_> {
                     return Ok(ClosedSegment {
                         number: segment.number,
                         last_position,
+                        bytes: segment.bytes,
                     });
                 }
                 Told::Failed(error) => return Err(error),
@@ -366,12 +370,12 @@ impl Replay<'_> {
             batch,
             bytes,
         } = decoded;
+        // Before anything is handed over: a shard may seal what it gets, up to the position that comes with it.
+        state.last_position = state.last_position.max(position);
         let number = batch.number;
         let live = source.lane == Lane::Live;
         let key = (source.agent.clone(), source.epoch);
         // A batch is in the log once; were it there twice, the first would stand.
-        // Before anything is handed over: a shard may seal what it gets, up to the position that comes with it.
-        state.last_position = state.last_position.max(position);
         let seen = state.seen.get(&key);
         if seen.is_some_and(|seen| seen.contains(number)) {
             return Ok(());

@@ -93,6 +93,8 @@ pub struct Stats {
     pub unsynced_bytes: u64,
     /// Segments of the log, the open one included.
     pub log_segments: u64,
+    /// Bytes that their files take.
+    pub log_bytes: u64,
     /// Bytes written to the log since the start.
     pub log_bytes_written: u64,
     /// Syncs of the log since the start.

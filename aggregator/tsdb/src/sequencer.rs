@@ -196,7 +196,7 @@ impl Sequencer {
                 } => self.take_settle(&mut group, agent, epoch, floor),
                 Command::Sealed { position } => {
                     self.log.retire_until(position);
-                    self.counters.log_segments.set(self.log.segments());
+                    self.log.count(&self.counters);
                 }
                 Command::Link { into, answer } => {
                     // Nobody waits any more when the store is closing.
@@ -293,7 +293,7 @@ impl Sequencer {
         }
         let position = self.take_position();
         for shard in &self.shards {
-            let frozen = frozen.clone();
+            let answers = answers.clone();
             // A shard that is gone drops its sender, which is an answer too.
             shard
                 .send(ShardMessage::Freeze { position, answers })
@@ -317,7 +317,7 @@ impl Sequencer {
         if result.is_err() {
             self.counters.log_failures.add(1);
         }
-        self.counters.log_segments.set(self.log.segments());
+        self.log.count(&self.counters);
         result
     }
 

@@ -200,6 +200,7 @@ impl Tsdb {
             samples_refused: counters.refusals(),
             unsynced_bytes: self.intake.unsynced_bytes(),
             log_segments: counters.log_segments.get(),
+            log_bytes: counters.log_bytes.get(),
             log_bytes_written: counters.log_bytes_written.get(),
             log_syncs: counters.log_syncs.get(),
             log_failures: counters.log_failures.get(),
@@ -354,13 +355,12 @@ impl Tsdb {
                     Freezing::Sealing => sealing = true,
                     Freezing::Refused(why) => return Err(DeleteError::Failed(why)),
                 }
-                // A shard did not answer: it is gone, or the log thread is.
             }
             match frozen.first() {
                 _ if sealing => self.shards.iter().for_each(|shard| shard.await_seal()),
                 Some(position) if frozen.len() == self.shards.len() => return Ok(*position),
-                Some(_) => return Err(DeleteError::Closed),
-                None => self.shards.iter().for_each(|shard| shard.await_seal()),
+                // A shard did not answer: it is gone, or the log thread is.
+                _ => return Err(DeleteError::Closed),
             }
         }
         Err(DeleteError::Failed(
@@ -621,7 +621,6 @@ impl Opening {
             intake: Arc::clone(&intake),
             counters: Arc::clone(&counters),
             retention: Arc::clone(&retention),
-            segment_bytes: self.config.log.segment_bytes,
             retry_after: self.config.log.retry_after,
             built: Default::default(),
             doubtful: Vec::new(),
@@ -687,7 +686,7 @@ impl Opening {
             precedence::give_way();
             merger.run(&merge_requests);
         })?;
-        counters.log_segments.set(log.segments());
+        log.count(&counters);
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),
             log,

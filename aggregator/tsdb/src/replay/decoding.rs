@@ -40,6 +40,8 @@ pub(super) struct Planned {
     pub(super) path: PathBuf,
     pub(super) salt: u64,
     pub(super) first_position: u64,
+    /// The length of its file.
+    pub(super) bytes: u64,
     /// Bytes that count; `u64::MAX`: all.
     pub(super) limit: u64,
 }
@@ -404,6 +406,7 @@ mod tests {
                 path,
                 salt: 7,
                 first_position: number,
+                bytes: bytes.len() as u64,
                 limit: u64::MAX,
             }
         });

@@ -264,13 +264,58 @@ fn the_oldest_partitions_go_when_bytes_are_short() {
         assert!(story.store().keep());
     }
     let stats = story.store().stats();
-    let log = stats.log_segments * 1_024;
+    let log: u64 = (story.world.disk)
+        .list(Path::new("/data/log"))
+        .unwrap()
+        .iter()
+        .map(|entry| entry.len)
+        .sum();
+    assert_eq!(stats.log_bytes, log);
     story.world.config.retention_bytes = Some(stats.partition_bytes + log - 1);
     story.reopen(None);
     assert!(story.store().keep());
     let after = story.store().stats();
     assert_eq!(after.partitions_expired, 1);
     assert!(after.time_range.unwrap().0 > stats.time_range.unwrap().0);
+}
+
+#[test]
+fn the_log_counts_as_much_as_it_takes() {
+    let mut story = Story::new(|world| {
+        world.config.shards = std::num::NonZeroU16::new(1);
+        world.config.log.segment_bytes = 64 << 20;
+        world.config.retention_bytes = Some(64 << 20);
+    });
+    story.live(60);
+    for _ in 0..30 {
+        story.reopen(None);
+        let row = story.row(Story::at(story.minute), 1);
+        story.minute += 1;
+        story.send(&[row]);
+    }
+    assert!(story.store().keep());
+    assert_eq!(story.store().stats().partitions_expired, 0);
+    assert!(story.store().stats().log_segments > 20);
+}
+
+#[test]
+fn retention_makes_room_for_heads_that_cannot_be_sealed() {
+    let mut story = Story::new(|world| {
+        world.config.shards = std::num::NonZeroU16::new(1);
+        world.config.retention = Duration::from_hours(24);
+    });
+    story.live(600);
+    story.world.clock.advance(Duration::from_hours(36));
+    story.minute += 36 * 60;
+    story.define();
+    let row = story.row(Story::at(story.minute), 1);
+    story.send(&[row]);
+    let used = story.world.disk.used_bytes();
+    // Room for a transaction of the catalogue, and for no file.
+    story.world.disk.set_capacity(Some(used + 16 * 1024));
+    story.store().freeze().unwrap();
+    wait_until("the head is sealed", || story.store().stats().seals == 2);
+    assert_eq!(story.store().stats().partitions_expired, 6);
 }
 
 fn odd() -> Vec<Vec<Matcher>> {
