@@ -159,6 +159,21 @@ impl Log {
         }
     }
 
+    /// Says where the log ends, in the header of a segment without records: what is then found behind the last record that checks was damaged,
+    /// and not cut off by a loss of power.
+    pub(crate) fn end(&mut self) {
+        self.close();
+        let Some(last) = self.end.closed.last() else {
+            return;
+        };
+        let mut end = self.next_segment(last.last_position);
+        let step = RECORDS_START as u64;
+        let written = end.commit(&*self.files, Vec::new(), step, self.config.durability);
+        if let Err(error) = written {
+            tracing::warn!(path = %end.path.display(), %error, "cannot write where the log ends");
+        }
+    }
+
     /// Ends the open segment at its last durable record; one without any is removed.
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };

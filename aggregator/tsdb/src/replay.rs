@@ -25,7 +25,7 @@ use crate::log::{ClosedSegment, LogEnd, segment_number, segment_path};
 use crate::progress::ReplayProgress;
 use crate::record::{self, Definition, Record};
 use crate::report::RecoveryReport;
-use crate::segment::{RECORDS_START, SegmentHeader};
+use crate::segment::{NEWER, RECORDS_START, SegmentHeader};
 use crate::sequencer::shard_items;
 use crate::shard::{ShardGroup, ShardItem, ShardMessage};
 use crate::tsdb::OpenError;
@@ -162,11 +162,19 @@ impl Replay<'_> {
         Ok(segments)
     }
 
-    /// Returns the header of a segment; `None` when it is not one of this store's.
+    /// Returns the header of a segment; `None` when it is not one of this store's. Refuses one of a later version: who goes back to that
+    /// version finds it as it was.
     fn header(&self, segment: &SegmentFile) -> Result<Option<SegmentHeader>, OpenError> {
         let bytes = self.read(&segment.path, RECORDS_START as u64)?;
-        let header = SegmentHeader::decode(&bytes).ok();
+        let header = SegmentHeader::decode(&bytes);
+        if header == Err(NEWER) {
+            return Err(OpenError::Segment {
+                path: segment.path.clone(),
+                what: NEWER.0,
+            });
+        }
         Ok(header
+            .ok()
             .filter(|header| header.number == segment.number && header.store_id == self.store_id))
     }
 

@@ -20,6 +20,10 @@ const MAGIC: &[u8; 8] = b"PROMLOG\0";
 const VERSION: u32 = 1;
 const ALIGNMENT: usize = 8;
 
+/// Why a header whose checksum is right cannot be read.
+pub(crate) const NEWER: Malformed =
+    Malformed("written by a newer version of this program; start that version");
+
 /// What a segment says of itself and of the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -69,7 +73,8 @@ impl SegmentHeader {
     /// Reads the header from the start of a segment: whichever copy is whole.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         Self::decode_copy(bytes).or_else(|error| {
-            Self::decode_copy(bytes.get(SECOND_COPY..).ok_or(error)?).map_err(|_| error)
+            let second = bytes.get(SECOND_COPY..).ok_or(error)?;
+            Self::decode_copy(second).map_err(|other| if other == NEWER { other } else { error })
         })
     }
 
@@ -88,9 +93,7 @@ impl SegmentHeader {
             return Err(Malformed("not a log segment"));
         }
         if from.u32("version")? != VERSION {
-            return Err(Malformed(
-                "written by a newer version of this program; start that version",
-            ));
+            return Err(NEWER);
         }
         from.u32("padding")?;
         Ok(Self {

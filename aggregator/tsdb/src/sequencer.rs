@@ -113,6 +113,7 @@ impl Sequencer {
                 self.pace.begin(self.clock.monotonic());
             }
             let Some((commands, cost)) = self.intake.take() else {
+                self.log.end();
                 return;
             };
             let on_their_way = OnTheirWay::new(&self.intake, cost.decoded);

@@ -82,6 +82,14 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// A segment of the log is of a later version.
+    #[error("cannot read log segment {}: it was {what}", path.display())]
+    Segment {
+        /// The file.
+        path: PathBuf,
+        /// By whom it was written.
+        what: &'static str,
+    },
 }
 
 impl OpenError {
