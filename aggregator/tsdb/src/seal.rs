@@ -260,7 +260,7 @@ impl Band {
     }
 }
 
-/// Writes a column as one page, or, where its histograms are too many for one, as several.
+/// Writes a column as one page; as several where a block ends in the midst of it, or where its histograms are too many for one.
 pub(crate) fn put_pages(
     writer: &mut PartitionWriter<'_>,
     (times, arrival): (TimesId, Arrival),
@@ -271,10 +271,16 @@ pub(crate) fn put_pages(
     let mut from = 0;
     while from < columns.rows {
         let mut to = columns.rows;
+        let mut cut = false;
         loop {
             page.clear();
             match columns.encode(from, to, scratch, &mut page) {
                 Ok(()) => {
+                    let fitting = writer.rows_that_fit(&page, to - from);
+                    if let Some(rows) = fitting.filter(|rows| !cut && from + rows < to) {
+                        (to, cut) = (from + rows, true);
+                        continue;
+                    }
                     writer.add_page(times, from, arrival, &page)?;
                     break;
                 }

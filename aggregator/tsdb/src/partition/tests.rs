@@ -10,9 +10,11 @@ use storage::Segment;
 use tempfile::TempDir;
 
 use super::*;
+use crate::head::{Columns, OwnedValues};
 use crate::index::{label_values, select};
 use crate::merge_runs::{Arrival, merge_runs};
 use crate::page::{Column, ColumnValues, encode_page};
+use crate::seal::put_pages;
 
 const KEY: PartitionKey = PartitionKey {
     shard: 3,
@@ -313,6 +315,65 @@ fn what_breaks_the_rules_is_refused() {
     );
     drop(writer);
     assert!(fixture.open().is_err(), "never finished");
+}
+
+/// Series of which every page is a large part of a block, beside series that compress to next to nothing.
+#[test]
+fn blocks_are_full_and_no_larger_whatever_their_pages_are() {
+    const ROWS: usize = 2_880;
+    for compressed in [false, true] {
+        let fixture = Fixture::new();
+        let mut writer = fixture.writer();
+        if compressed {
+            writer = writer.compressed();
+        }
+        let times: Vec<TimestampMs> = (0..)
+            .take(ROWS)
+            .map(|row| TimestampMs(row * 15_000))
+            .collect();
+        let id = writer.add_times(&times).unwrap();
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut expected = Vec::new();
+        for number in 0..400 {
+            let labels = [("__name__", format!("metric_{number:03}"))];
+            let labels = Labels::from_pairs(labels).unwrap();
+            writer.start_series(&labels).unwrap();
+            // Runs of the same kind, as metrics are.
+            let values: Vec<f64> = match number / 50 % 4 {
+                0 => (0..ROWS).map(|_| random.f64()).collect(),
+                1 => (0..ROWS).map(|row| (row % 700 * row % 13) as f64).collect(),
+                2 => (0..ROWS).map(|_| random.u16(..) as f64 / 100.0).collect(),
+                _ => vec![number as f64; ROWS],
+            };
+            let columns = Columns {
+                rows: ROWS,
+                presence: None,
+                values: OwnedValues::Floats(values.clone()),
+                starts: None,
+            };
+            let place = (id, Arrival::at(1));
+            put_pages(&mut writer, place, &columns, &mut Scratch::default()).unwrap();
+            expected.push(values);
+        }
+        writer.finish().unwrap();
+        let partition = fixture.open().unwrap();
+        for (id, values) in (0..).zip(&expected) {
+            let runs = partition.read(id, TimeRange::ALL).unwrap();
+            let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+            let found = samples(&merge_runs(runs));
+            let found: Vec<u64> = found.into_iter().map(|(_, bits)| bits).collect();
+            assert_eq!(found, bits, "series {id}");
+        }
+        let blocks = (0..partition.header.blocks).filter_map(|number| {
+            let stored = partition.blocks().stored(number).unwrap();
+            (stored[0] == BlockKind::Pages as u8).then_some(stored.len())
+        });
+        let blocks: Vec<usize> = blocks.collect();
+        let (last, full) = blocks.split_last().unwrap();
+        assert!(blocks.len() > 10 && *last <= 65_000, "{blocks:?}");
+        let in_bounds = |bytes: &usize| (63_000..=65_000).contains(bytes);
+        assert!(full.iter().all(in_bounds), "{compressed}: {blocks:?}");
+    }
 }
 
 /// A partition of several blocks of pages, what its series hold, and where its blocks lie in the file.

@@ -56,39 +56,69 @@ pub(crate) struct PartitionWriter<'a> {
     packing: Option<Packing>,
 }
 
-/// How blocks of pages are compressed: how far they can be filled is told by what others came to.
+/// How blocks of pages are compressed.
 #[derive(Debug)]
 struct Packing {
     compressor: Compressor,
-    /// Stored bytes per byte.
-    ratio: f64,
-    /// Whether the ratio is that of the open block so far.
-    measured: bool,
+    /// What was measured of the open block: it as it was then, compressed.
+    measured: Option<Measured>,
 }
 
-/// A block is measured when it is this full by the ratio of the one before, and closed when it is this full by its own.
-const MEASURED_AT: f64 = 0.9;
-const CLOSED_AT: f64 = 0.99;
+/// The first bytes of a block, compressed if that makes them fewer.
+#[derive(Debug)]
+struct Measured {
+    bytes: usize,
+    packed: Option<Vec<u8>>,
+}
+
+impl Measured {
+    fn stored(&self) -> usize {
+        self.packed.as_ref().map_or(self.bytes, Vec::len)
+    }
+}
+
+/// Of a compressed block so much stays free: what comes behind its last measure may spoil the compression of what was before.
+const PACKING_SLACK: usize = 256;
+/// Less room than that is not worth a page.
+const ROOM_MIN: usize = 1_024;
+/// Of the room that is left, the part in 16 that a page which is cut to fit is meant to take: its rows do not all take the same.
+const ROOM_FILLED: usize = 15;
 
 impl Packing {
-    /// Returns whether a block of so many bytes has room for `more`.
-    #[expect(clippy::cast_precision_loss, reason = "a block has some KiB")]
-    fn has_room(&mut self, open: &OpenBlock, more: usize) -> bool {
-        let bytes = open.bytes.len() + more;
-        if bytes > CONTENT_BYTES_MAX {
-            return false;
+    /// Returns how many bytes more the block has room for, if those that are not measured are stored as they are.
+    fn sure_room(&self, open: &OpenBlock) -> usize {
+        let measured = self.measured.as_ref();
+        let (bytes, stored) = measured.map_or((0, 0), |one| (one.bytes, one.stored()));
+        let stored = stored + open.bytes.len() - bytes;
+        let room = (BLOCK_BYTES - PACKING_SLACK).saturating_sub(stored);
+        room.min(CONTENT_BYTES_MAX.saturating_sub(open.bytes.len()))
+    }
+
+    /// Returns the room of a block, measured again when it is not sure that there is as much as is wanted.
+    fn room(&mut self, open: &OpenBlock, wanted: usize) -> usize {
+        let room = self.sure_room(open);
+        if room >= wanted || self.is_measured(open) {
+            return room;
         }
-        let stored = bytes as f64 * self.ratio;
-        if stored < BLOCK_BYTES as f64 * MEASURED_AT {
-            return true;
+        self.measured = Some(Measured {
+            bytes: open.bytes.len(),
+            packed: self.compressor.compress(&open.bytes),
+        });
+        self.sure_room(open)
+    }
+
+    fn is_measured(&self, open: &OpenBlock) -> bool {
+        let measured = self.measured.as_ref();
+        measured.is_some_and(|measured| measured.bytes == open.bytes.len())
+    }
+
+    /// Returns a block that is full, compressed; `None` when that is no smaller.
+    fn pack(&mut self, full: &OpenBlock) -> Option<Vec<u8>> {
+        let known = self.is_measured(full);
+        match self.measured.take().filter(|_| known) {
+            Some(measured) => measured.packed,
+            None => self.compressor.compress(&full.bytes),
         }
-        if !self.measured {
-            self.measured = true;
-            let packed = self.compressor.compress(&open.bytes);
-            let packed = packed.map_or(open.bytes.len(), |packed| packed.len());
-            self.ratio = packed as f64 / open.bytes.len() as f64;
-        }
-        bytes as f64 * self.ratio < BLOCK_BYTES as f64 * CLOSED_AT
     }
 }
 
@@ -135,8 +165,7 @@ impl<'a> PartitionWriter<'a> {
     pub(crate) fn compressed(mut self) -> Self {
         self.packing = Compressor::new().map(|compressor| Packing {
             compressor,
-            ratio: 1.0,
-            measured: false,
+            measured: None,
         });
         self
     }
@@ -223,6 +252,14 @@ impl<'a> PartitionWriter<'a> {
             covered.end.max(column.span.end),
         ));
         Ok(())
+    }
+
+    /// Returns how many of a page's rows fill the open block, when the page does not fit and what fits is worth a page of its own.
+    pub(crate) fn rows_that_fit(&mut self, page: &[u8], rows: usize) -> Option<usize> {
+        let room = self.room(BlockKind::Pages, page.len());
+        let worth_it = (ROOM_MIN..page.len()).contains(&room);
+        let fill = worth_it.then(|| rows * room / page.len() * ROOM_FILLED / 16);
+        fill.filter(|rows| *rows > 0)
     }
 
     /// Stores an exemplar of the series started last.
@@ -323,16 +360,10 @@ impl<'a> PartitionWriter<'a> {
 
     /// Appends to the open block of this kind, or to a new one when it is full; returns block and offset in its content.
     fn place(&mut self, kind: BlockKind, bytes: &[u8]) -> Result<(u32, u32), PartitionError> {
-        let slot = |writer: &mut Self| match kind {
-            BlockKind::Times => writer.times_block.take(),
-            _ => writer.pages_block.take(),
-        };
-        let mut open = slot(self);
-        let packing = self.packing.as_mut().filter(|_| kind == BlockKind::Pages);
-        let has_room = match (&open, packing) {
-            (Some(open), Some(packing)) => packing.has_room(open, bytes.len()),
-            (Some(open), None) => open.bytes.len() + bytes.len() <= BLOCK_BYTES,
-            (None, _) => true,
+        let has_room = self.room(kind, bytes.len()) >= bytes.len();
+        let mut open = match kind {
+            BlockKind::Times => self.times_block.take(),
+            _ => self.pages_block.take(),
         };
         if let Some(full) = open.take_if(|_| !has_room) {
             self.put_full(kind, full)?;
@@ -356,12 +387,26 @@ impl<'a> PartitionWriter<'a> {
         Ok(place)
     }
 
-    fn put_full(&mut self, kind: BlockKind, mut open: OpenBlock) -> Result<(), PartitionError> {
-        if let Some(packing) = self.packing.as_mut().filter(|_| kind == BlockKind::Pages) {
-            packing.measured = false;
-            if let Some(packed) = packing.compressor.compress(&open.bytes) {
-                open.bytes = packed;
+    /// Returns how many bytes the open block of this kind has room for; without one, a new block has for any.
+    fn room(&mut self, kind: BlockKind, wanted: usize) -> usize {
+        match (
+            kind,
+            &self.times_block,
+            &self.pages_block,
+            &mut self.packing,
+        ) {
+            (BlockKind::Times, Some(open), _, _) | (_, _, Some(open), None) => {
+                BLOCK_BYTES.saturating_sub(open.bytes.len())
             }
+            (BlockKind::Times, None, _, _) | (_, _, None, _) => usize::MAX,
+            (_, _, Some(open), Some(packing)) => packing.room(open, wanted),
+        }
+    }
+
+    fn put_full(&mut self, kind: BlockKind, mut open: OpenBlock) -> Result<(), PartitionError> {
+        let packing = self.packing.as_mut().filter(|_| kind == BlockKind::Pages);
+        if let Some(packed) = packing.and_then(|packing| packing.pack(&open)) {
+            open.bytes = packed;
         }
         self.blocks.put(open.number, &mut open.bytes)
     }
