@@ -3,6 +3,10 @@
 //! The thread owns the head it writes and hands full ones over **frozen**; the keeper makes partitions of them. Others see a
 //! [`ShardView`]: the head that is written, the frozen one, the partitions. It is replaced as a whole, so whoever holds one misses nothing
 //! and sees nothing twice, whatever is sealed meanwhile.
+//!
+//! Heads are frozen whole: series that have ended are not sealed before the others. What they hold in memory is their closed pages, for the
+//! open rows of idle cohorts are closed in idle moments, and a head's bytes bound both. With a tenth of 97,000 series replaced every ten
+//! minutes, memory of the seventh and eighth hour is 1.06 times that of the third and fourth (`compare storage --only churn`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};

@@ -7,10 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use files::{Fault, FileSystem, Open, Operation};
-use model::{Labels, Matcher, TimeRange};
-use rows::Batch;
+use model::{Labels, Matcher, TimeRange, TimestampMs, Value};
+use rows::{Batch, CohortId, SeriesSample};
 use storage::{AppendOutcome, Appender, Refusals};
 
+use super::model::histogram;
+use crate::layout::CohortKey;
 use crate::testing::*;
 use crate::{DeleteError, Tsdb};
 
@@ -21,45 +23,92 @@ fn stored() -> AppendOutcome {
 /// So many are a little more than the replay hands to the shards at once.
 const BATCHES_REPLAYED: i64 = 5_400;
 
-/// An agent that sends one row of three series a second.
-struct Feed {
+/// The cohort of a feed that has rows.
+const ROWS: &str = "fast";
+
+/// An agent that sends one row of three series a second, and perhaps a number and a histogram with times of their own.
+pub(super) struct Feed {
     agent: Agent,
     series: Vec<Labels>,
+    /// In another cohort; of two shards, on the other one.
+    one_by_one: (String, Vec<Labels>),
     batches: Vec<Arc<Batch>>,
 }
 
 impl Feed {
-    fn new(batches: i64) -> Self {
+    /// Returns one of rows alone.
+    pub(super) fn new(batches: i64) -> Self {
+        Self::of(batches, 0)
+    }
+
+    /// Returns one that has something for each of two shards in every batch.
+    pub(super) fn for_two_shards(batches: i64) -> Self {
+        Self::of(batches, 2)
+    }
+
+    fn of(batches: i64, one_by_one: u16) -> Self {
         let mut agent = Agent::new("node-1", 1);
-        let series: Vec<_> = (0..3)
-            .map(|id| labels(&[("id", &id.to_string())]))
-            .collect();
+        let named = |name: &str, count| -> Vec<Labels> {
+            let series = (0..count).map(|id: u16| labels(&[(name, &id.to_string())]));
+            series.collect()
+        };
         let batches = (0..batches)
             .map(|second| {
-                let row = agent.row(0, START_MS + second * 1_000, &Self::values(second));
-                agent.batch(&[row], &[])
+                let at = START_MS + second * 1_000;
+                let row = agent.row(0, at, &Self::row(second).map(Some));
+                let samples = (0..one_by_one).zip(Self::values_one_by_one(second));
+                let samples: Vec<SeriesSample> = samples
+                    .map(|(slot, value)| SeriesSample {
+                        cohort: CohortId(1),
+                        slot,
+                        at: TimestampMs(at),
+                        value,
+                        start: TimestampMs(0),
+                    })
+                    .collect();
+                agent.batch(&[row], &samples)
             })
             .collect();
+        let shard = |name: &str| {
+            let (agent, name) = (agent.id().clone(), Arc::from(name));
+            CohortKey { agent, name }.shard(2)
+        };
+        let mut names = (0..).map(|number| format!("one by one {number}"));
+        let name = names.find(|name| shard(name) != shard(ROWS)).unwrap();
         Self {
+            series: named("id", 3),
+            one_by_one: (name, named("one", one_by_one)),
             agent,
-            series,
             batches,
         }
     }
 
-    fn values(second: i64) -> [Option<f64>; 3] {
+    fn row(second: i64) -> [f64; 3] {
         let second = second as f64;
+        [second, second * 0.37, 1.0 / (second + 1.0)]
+    }
+
+    fn values_one_by_one(second: i64) -> [Value; 2] {
+        let count = second.unsigned_abs() + 3;
         [
-            Some(second),
-            Some(second * 0.37),
-            Some(1.0 / (second + 1.0)),
+            Value::Float(second as f64 * 0.11),
+            Value::Histogram(histogram(count)),
         ]
     }
 
     fn define(&self, store: &Tsdb) {
-        store
-            .define(&self.agent.source, definition(0, "fast", &self.series))
-            .unwrap();
+        let (name, one_by_one) = &self.one_by_one;
+        for (cohort, name, series) in [(0, ROWS, &self.series), (1, name, one_by_one)] {
+            if !series.is_empty() {
+                let definition = definition(cohort, name, series);
+                store.define(&self.agent.source, definition).unwrap();
+            }
+        }
+    }
+
+    /// Returns the number of shards that get something.
+    fn shards(&self) -> u64 {
+        1 + u64::from(!self.one_by_one.1.is_empty())
     }
 
     fn append(&self, store: &Tsdb, batch: usize) -> AppendOutcome {
@@ -70,16 +119,14 @@ impl Feed {
     fn samples(&self, batches: &BTreeSet<usize>) -> Vec<(Labels, i64, String)> {
         let of_batch = |batch: &usize| {
             let second = *batch as i64;
-            let values = Self::values(second);
-            let sample = move |(labels, value): (&Labels, Option<f64>)| {
-                let bits = format!("{:016x}", value.unwrap().to_bits());
-                (labels.clone(), START_MS + second * 1_000, bits)
+            let row = Self::row(second).map(Value::Float).into_iter();
+            let rows = self.series.iter().zip(row);
+            let others = self.one_by_one.1.iter();
+            let others = others.zip(Self::values_one_by_one(second));
+            let sample = |(labels, value): (&Labels, Value)| {
+                (labels.clone(), START_MS + second * 1_000, text_of(&value))
             };
-            self.series
-                .iter()
-                .zip(values)
-                .map(sample)
-                .collect::<Vec<_>>()
+            rows.chain(others).map(sample).collect::<Vec<_>>()
         };
         let mut all: Vec<_> = batches.iter().flat_map(of_batch).collect();
         all.sort();
@@ -269,7 +316,7 @@ fn feed_until_power_goes(world: &World, feed: &Feed) -> BTreeSet<usize> {
             AppendOutcome::Stored(_) => {
                 acknowledged.insert(batch);
                 if world.config.seal.head_bytes == 1 {
-                    let sealed = acknowledged.len() as u64;
+                    let sealed = acknowledged.len() as u64 * feed.shards();
                     wait_until("it is sealed or the power is gone", || {
                         store.stats().seals == sealed || world.disk.power_is_cut()
                     });
@@ -281,25 +328,24 @@ fn feed_until_power_goes(world: &World, feed: &Feed) -> BTreeSet<usize> {
     acknowledged
 }
 
-/// Runs the feed on a disk whose power goes at every `step`th of its changes in turn, with as many crashes of each as there are seeds:
+/// Runs a feed on a disk whose power goes at every `step`th of its changes in turn, with as many crashes of each as there are seeds:
 /// what was written and not synced survives, is torn or is lost as the seed says. Returns how many crashes there were.
 pub(super) fn every_crash_point(
     configure: &dyn Fn(&mut World),
-    batches: i64,
+    feed: &Feed,
     step: usize,
     seeds: Range<u64>,
 ) -> usize {
-    let feed = Feed::new(batches);
     let mut world = World::new();
     configure(&mut world);
-    feed_until_power_goes(&world, &feed);
+    feed_until_power_goes(&world, feed);
     let changes = world.disk.changes();
     let mut points = 0;
     for (cut, seed) in cuts(changes, step, seeds) {
         let mut world = World::new();
         configure(&mut world);
         world.disk.cut_power_in(cut);
-        let acknowledged = feed_until_power_goes(&world, &feed);
+        let acknowledged = feed_until_power_goes(&world, feed);
         world.disk.crash(seed);
         let (store, report) = world.open();
         assert_eq!(report.damages, [], "cut at {cut}, seed {seed}");
@@ -368,12 +414,17 @@ pub(super) fn seal_often(world: &mut World) {
 
 #[test]
 fn no_crash_point_loses_or_doubles_a_batch() {
-    every_crash_point(&small_segments, 40, 1, 0..1);
+    every_crash_point(&small_segments, &Feed::new(40), 1, 0..1);
 }
 
 #[test]
 fn no_crash_point_of_a_seal_loses_or_doubles_a_batch() {
-    every_crash_point(&seal_often, 6, 7, 0..1);
+    every_crash_point(&seal_often, &Feed::new(6), 7, 0..1);
+}
+
+#[test]
+fn no_crash_point_between_the_seals_of_two_shards_loses_or_doubles_a_batch() {
+    every_crash_point(&seal_often, &Feed::for_two_shards(5), 7, 0..1);
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn define(store: &dyn Appender, source: &Source) {
     }
 }
 
-fn histogram(count: u64) -> Arc<Histogram> {
+pub(super) fn histogram(count: u64) -> Arc<Histogram> {
     Arc::new(Histogram {
         reset: CounterReset::NotReset,
         sum: count as f64 / 3.0,

@@ -18,10 +18,13 @@ fn power_is_cut_at_thousands_of_points() {
     ] {
         done(what, lifecycle::every_crash_point(&step, 1, 0..12));
     }
-    let log = faults::every_crash_point(&faults::small_segments, 40, 1, 0..12);
+    let log = faults::every_crash_point(&faults::small_segments, &faults::Feed::new(40), 1, 0..12);
     done("log", log);
-    let seal = faults::every_crash_point(&faults::seal_often, 6, 1, 0..6);
+    let seal = faults::every_crash_point(&faults::seal_often, &faults::Feed::new(6), 1, 0..6);
     done("seal", seal);
+    let feed = faults::Feed::for_two_shards(5);
+    let seals = faults::every_crash_point(&faults::seal_often, &feed, 1, 0..3);
+    done("seals of two shards", seals);
     println!("{all} crash points");
     assert!(all >= 5_000, "{all}");
 }
