@@ -348,7 +348,7 @@ fn native(bytes: &[u8], is_gauge: bool) -> Read<Histogram> {
         custom_bounds: Vec::new(),
         buckets,
     };
-    match histogram.validate() {
+    match histogram.validate_observed() {
         Ok(()) => Ok(histogram),
         Err(_) => Err(Fault(
             "the parts of a native histogram contradict each other",

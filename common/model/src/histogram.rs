@@ -12,7 +12,7 @@ pub const CUSTOM_BUCKETS_SCHEMA: i8 = -53;
 /// A run of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// Buckets between the end of the span before (or index 0) and the first of this one; negative only in the first span.
+    /// Buckets between the end of the span before (or index 0) and the first of this one; negative only in the first span of exponential buckets.
     pub offset: i32,
     /// Buckets in this span.
     pub length: u32,
@@ -98,7 +98,7 @@ pub enum HistogramError {
         /// Buckets that have a count.
         counts: u64,
     },
-    /// A span after the first has a negative offset.
+    /// A span after the first has a negative offset; or the first of custom buckets has.
     #[error("{side} side: span number {number} with offset {offset}: negative span offset")]
     SpanOffset {
         /// `positive` or `negative`.
@@ -123,6 +123,22 @@ pub enum HistogramError {
         side: &'static str,
         /// Counted from 1.
         number: usize,
+    },
+    /// The count of all observations, or that of the zero bucket, is negative.
+    #[error("{what} has a negative count of {count}")]
+    NegativeTotal {
+        /// Which of them.
+        what: &'static str,
+        /// What it says.
+        count: String,
+    },
+    /// The buckets hold more observations than there are, or fewer although none was NaN.
+    #[error("{buckets} observations found in buckets, but the count is {count}")]
+    Count {
+        /// What all buckets hold.
+        buckets: u128,
+        /// What the histogram says.
+        count: u64,
     },
 }
 
@@ -171,7 +187,63 @@ impl Histogram {
         self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
-    /// Returns whether all parts agree; whoever takes histograms from outside asks this once.
+    /// Returns whether all parts agree, and the counts of buckets with that of all observations, as Prometheus asks of what it takes: whoever
+    /// takes histograms from outside asks this once. Results of arithmetic need not pass, nor does what was stored before.
+    pub fn validate_observed(&self) -> Result<(), HistogramError> {
+        self.validate()?;
+        if self.has_custom_bounds() {
+            self.validate_observed_custom()?;
+        }
+        let negative = |what, count: f64| {
+            let count = count.to_string();
+            Err(HistogramError::NegativeTotal { what, count })
+        };
+        match &self.buckets {
+            // Floats do not add up to the last digit.
+            Buckets::Float { count, .. } if *count < 0.0 => negative("the histogram", *count),
+            Buckets::Float { zero, .. } if *zero < 0.0 => negative("the zero bucket", *zero),
+            Buckets::Float { .. } => Ok(()),
+            Buckets::Integer {
+                count,
+                zero,
+                positive,
+                negative,
+            } => {
+                let counts = positive.iter().chain(negative).chain([zero]);
+                let buckets: u128 = counts.map(|count| u128::from(*count)).sum();
+                let all = u128::from(*count);
+                // A NaN is in no bucket, and makes the sum one.
+                if buckets == all || (self.sum.is_nan() && buckets < all) {
+                    return Ok(());
+                }
+                let count = *count;
+                Err(HistogramError::Count { buckets, count })
+            }
+        }
+    }
+
+    fn validate_observed_custom(&self) -> Result<(), HistogramError> {
+        let has_zero = match &self.buckets {
+            Buckets::Integer { zero, .. } => *zero != 0,
+            Buckets::Float { zero, .. } => *zero != 0.0,
+        };
+        if has_zero {
+            return Err(HistogramError::CustomBounds {
+                schema: self.schema,
+                what: "custom buckets: must have a zero count of 0",
+            });
+        }
+        match self.positive_spans.first() {
+            Some(first) if first.offset < 0 => Err(HistogramError::SpanOffset {
+                side: "positive",
+                number: 1,
+                offset: first.offset,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Returns whether all parts agree, so that whoever reads it finds each bucket's bounds and count.
     pub fn validate(&self) -> Result<(), HistogramError> {
         if self.has_custom_bounds() {
             self.validate_custom()?;
@@ -361,6 +433,89 @@ mod tests {
         assert!(matches!(
             custom.validate(),
             Err(HistogramError::CustomBounds { .. })
+        ));
+    }
+
+    #[test]
+    fn counts_that_contradict_each_other_are_refused_from_outside() {
+        let observed = |count, sum| Histogram {
+            sum,
+            buckets: Buckets::Integer {
+                count,
+                zero: 1,
+                positive: vec![1, 2],
+                negative: vec![],
+            },
+            ..two_buckets()
+        };
+        let of = |count| Err(HistogramError::Count { buckets: 4, count });
+        for (count, sum, expected) in [
+            (4, 1.0, Ok(())),
+            (5, 1.0, of(5)),
+            (3, 1.0, of(3)),
+            (5, f64::NAN, Ok(())),
+            (3, f64::NAN, of(3)),
+        ] {
+            let histogram = observed(count, sum);
+            assert_eq!(histogram.validate_observed(), expected, "{count} {sum}");
+            assert_eq!(histogram.validate(), Ok(()));
+        }
+        assert_eq!(Histogram::stale().validate_observed(), Ok(()));
+        let huge = Histogram {
+            buckets: Buckets::Integer {
+                count: 0,
+                zero: 1,
+                positive: vec![u64::MAX, 0],
+                negative: vec![],
+            },
+            ..two_buckets()
+        };
+        assert!(huge.validate_observed().is_err(), "nothing overflows");
+    }
+
+    #[test]
+    fn float_counts_need_not_add_up_but_are_not_negative() {
+        let float = |count, zero| Histogram {
+            buckets: Buckets::Float {
+                count,
+                zero,
+                positive: vec![0.1, 0.2],
+                negative: vec![],
+            },
+            ..two_buckets()
+        };
+        assert_eq!(float(0.3, 0.0).validate_observed(), Ok(()));
+        for bad in [float(-1.0, 0.0), float(1.0, -1.0)] {
+            let refused = bad.validate_observed();
+            assert!(
+                matches!(refused, Err(HistogramError::NegativeTotal { .. })),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn custom_buckets_have_neither_a_zero_bucket_nor_one_below_the_first() {
+        let custom = |zero, offset| Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            custom_bounds: vec![1.0, 2.0],
+            positive_spans: vec![Span { offset, length: 2 }],
+            buckets: Buckets::Integer {
+                count: 3 + zero,
+                zero,
+                positive: vec![1, 2],
+                negative: vec![],
+            },
+            ..two_buckets()
+        };
+        assert_eq!(custom(0, 0).validate_observed(), Ok(()));
+        assert!(matches!(
+            custom(1, 0).validate_observed(),
+            Err(HistogramError::CustomBounds { .. })
+        ));
+        assert!(matches!(
+            custom(0, -1).validate_observed(),
+            Err(HistogramError::SpanOffset { number: 1, .. })
         ));
     }
 

@@ -159,7 +159,9 @@ impl Parts {
             custom_bounds: self.bounds,
             buckets,
         };
-        histogram.validate().map_err(|error| error.to_string())?;
+        histogram
+            .validate_observed()
+            .map_err(|error| error.to_string())?;
         Ok(histogram)
     }
 }
