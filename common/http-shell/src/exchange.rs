@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Uri;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use runtime::{Permit, Permits, Tasks};
 use tokio::time::timeout;
@@ -23,6 +23,8 @@ use crate::{Caller, Handler, Held, Limits, Method, Request, Response, StatusCode
 const SMALL_REQUEST_BYTES: usize = 16 * 1024;
 /// What requests take is counted in units of so many bytes.
 const ROOM_UNIT_BYTES: usize = 1024;
+/// How long those are told to wait for whom there was no room, in seconds.
+const PAUSE: HeaderValue = HeaderValue::from_static("5");
 /// Answers compressed at once, on threads: each takes memory for its shorter form before the longer one goes.
 const COMPRESSIONS_MAX: u32 = 2;
 /// Compressing more takes about a millisecond or longer: it moves to a thread where nobody waits behind it.
@@ -151,7 +153,7 @@ impl Exchanges {
                 "requests of {} bytes together are being answered, as many as fit; try again later",
                 self.limits.requests_bytes_max
             );
-            Response::text(StatusCode::SERVICE_UNAVAILABLE, why)
+            Response::text(StatusCode::SERVICE_UNAVAILABLE, why).with_header(RETRY_AFTER, PAUSE)
         })
     }
 

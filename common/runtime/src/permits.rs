@@ -23,7 +23,16 @@ struct Shared {
 /// Some permits, given back on drop.
 #[derive(Debug)]
 pub struct Permit {
-    _held: OwnedSemaphorePermit,
+    held: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Keeps `count` of these permits and gives the others back; keeps all when there are not more.
+    pub fn keep(&mut self, count: u32) {
+        let kept = usize::try_from(count).unwrap_or(usize::MAX);
+        let others = self.held.num_permits().saturating_sub(kept);
+        drop(self.held.split(others));
+    }
 }
 
 /// A snapshot of a [`Permits`].
@@ -67,7 +76,7 @@ impl Permits {
             .acquire_many_owned(count.min(self.shared.total))
             .await
             .expect("the semaphore is never closed");
-        Permit { _held: held }
+        Permit { held }
     }
 
     /// Returns `count` permits at once, or counts a refusal.
@@ -94,7 +103,7 @@ impl Permits {
     fn take(&self, count: u32) -> Option<Permit> {
         let semaphore = Arc::clone(&self.shared.semaphore);
         let held = semaphore.try_acquire_many_owned(count.min(self.shared.total));
-        held.ok().map(|held| Permit { _held: held })
+        held.ok().map(|held| Permit { held })
     }
 }
 
@@ -113,6 +122,25 @@ mod tests {
         let stats = permits.stats();
         assert_eq!((stats.in_use, stats.refused, stats.waited), (3, 1, 0));
         drop(all);
+        assert_eq!(permits.stats().in_use, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_goes_to_those_who_wait() {
+        let permits = Permits::new("bytes", 5);
+        let mut held = permits.acquire(4).await;
+        let mut waiting = std::pin::pin!(permits.acquire(3));
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("there is one"),
+            () = std::future::ready(()) => {}
+        }
+        held.keep(9);
+        assert_eq!(permits.stats().in_use, 5, "four, and one for who waits");
+        held.keep(2);
+        let taken = waiting.await;
+        assert_eq!(permits.stats().in_use, 5);
+        drop((held, taken));
         assert_eq!(permits.stats().in_use, 0);
     }
 

@@ -186,7 +186,11 @@ async fn large_bodies_beyond_the_bound_are_refused_and_small_ones_pass() {
     world.play.until(1, 0).await;
     let mut second = world.connect();
     second.say(&large("/echo"));
-    assert_eq!(second.hear(false).status, 503);
+    let refused = second.hear(false);
+    assert_eq!(
+        (refused.status, &*refused.headers["retry-after"]),
+        (503, "5")
+    );
     let mut small = world.connect();
     small.say("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx");
     assert_eq!(small.hear(false).status, 200);
