@@ -7,8 +7,9 @@ use std::time::Duration;
 use api::{ApiConfig, Build, QueryLimits};
 use config::Settings;
 use http_shell::{Limits, Listen};
-use ingest::{OWN_ID, REMOTE_WRITE_ID, RULES_ID};
+use ingest::{OWN_ID, REMOTE_WRITE_ID, RULES_ID, RemoteWriteConfig};
 use promql::EngineConfig;
+use rows::Epoch;
 use telemetry::{LogConfig, LogFormat, LogLevel};
 use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
 
@@ -16,6 +17,9 @@ use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
 const PROMETHEUS_VERSION: &str = "3.14.0";
 /// What queries may use together where it is not known what the process may use.
 const QUERY_MEMORY_DEFAULT: u64 = 1 << 30;
+/// What requests of remote write may hold together, decoded: at least and at most, and where it is not known what the process may use.
+const REMOTE_WRITE_MEMORY_MIN: u64 = 16 << 20;
+const REMOTE_WRITE_MEMORY_MAX: u64 = 256 << 20;
 /// The store's own folder within the data folder.
 pub(crate) const STORE_FOLDER: &str = "tsdb";
 /// Our version.
@@ -131,6 +135,15 @@ pub(crate) fn web(
     )
 }
 
+/// Returns how remote write is taken by a process that may use so much memory.
+pub(crate) fn remote_write(epoch: Epoch, memory_limit: Option<u64>) -> RemoteWriteConfig {
+    let sixteenth = memory_limit.map_or(u64::MAX, |limit| limit / 16);
+    RemoteWriteConfig {
+        epoch,
+        memory_bytes_max: sixteenth.clamp(REMOTE_WRITE_MEMORY_MIN, REMOTE_WRITE_MEMORY_MAX),
+    }
+}
+
 /// Returns a count as a metric shows it.
 #[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
 pub(crate) fn float(count: u64) -> f64 {
@@ -197,6 +210,11 @@ mod tests {
             assert_eq!(
                 (limits.connections_max, limits.requests_bytes_max),
                 (512, 25 << 20)
+            );
+            let held = |limit| remote_write(Epoch(1), limit).memory_bytes_max;
+            assert_eq!(
+                [held(Some(1 << 20)), held(Some(2 << 30)), held(None)],
+                [16 << 20, 128 << 20, 256 << 20]
             );
             assert_eq!(log_level(&settings), LogLevel::Info);
             assert_eq!(count(&settings, "ingest.window"), 32);

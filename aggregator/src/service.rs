@@ -112,6 +112,7 @@ pub(crate) struct Aggregator {
     tasks: Tasks,
     /// What feeds the store, in the order in which it is stopped.
     feeding: Vec<(Token, Task<()>)>,
+    remote_write: Option<RemoteWrite>,
     serving: Token,
     _lock: FolderLock,
 }
@@ -244,18 +245,18 @@ impl Aggregator {
         let tokens = Arc::new(open_tokens(base, &folder, &authority)?);
         agents.keep_in(tokens.database())?;
         let metrics = Metrics::register(&base.registry);
+        let memory_limit = memory::limit(&settings);
         let remote_write = if settings.switch("web.disable-remote-write-receiver") {
             None
         } else {
             Some(RemoteWrite::new(
                 Arc::new(store.clone()),
-                random_epoch()?,
+                config_of::remote_write(random_epoch()?, memory_limit),
                 Arc::clone(&base.clock),
                 &base.registry,
                 metrics.clone(),
             ))
         };
-        let memory_limit = memory::limit(&settings);
         let api = Api::new(
             config_of::api(&settings, memory_limit),
             Parts {
@@ -267,7 +268,7 @@ impl Aggregator {
                     snapshots: folder.join(SNAPSHOT_FOLDER),
                 }),
                 agents: agents.clone(),
-                remote_write,
+                remote_write: remote_write.clone(),
                 rules: Arc::clone(&rules),
                 alertmanager: Some(alerting.api(cluster)),
                 alertmanagers: urls(&notifier),
@@ -370,6 +371,7 @@ impl Aggregator {
             store: tsdb,
             tasks,
             feeding,
+            remote_write,
             serving,
             _lock: lock,
         })
@@ -379,6 +381,7 @@ impl Aggregator {
     pub(crate) async fn stop(self) {
         let Self {
             feeding,
+            remote_write,
             serving,
             store,
             tasks,
@@ -390,6 +393,13 @@ impl Aggregator {
             if timeout(config_of::GRACE, task).await.is_err() {
                 tracing::warn!(task = name, "did not stop within the grace period");
             }
+        }
+        if let Some(remote_write) = remote_write
+            && timeout(config_of::GRACE, remote_write.stop())
+                .await
+                .is_err()
+        {
+            tracing::warn!("requests of remote write were not stored within the grace period");
         }
         let closing = tasks.spawn_blocking("close the store", move || store.close());
         if timeout(config_of::GRACE, closing).await.is_err() {

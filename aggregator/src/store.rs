@@ -7,6 +7,9 @@ use rows::{AgentId, Batch, BatchNumber, CohortDefinition, Epoch, NumberSet, Stor
 use storage::{Announced, Appender, Busy, Done, Querier, QueryError, Queryable, Source};
 use tsdb::Tsdb;
 
+/// What whoever comes too early is told.
+const RECOVERING: &str = "the log is being replayed; try again in a moment";
+
 /// A store that is there later.
 #[derive(Clone, Default)]
 pub(crate) struct LateStore(Arc<OnceLock<Arc<Tsdb>>>);
@@ -29,9 +32,7 @@ impl Queryable for LateStore {
     fn querier(&self) -> Result<Arc<dyn Querier>, QueryError> {
         match self.get() {
             Some(store) => store.querier(),
-            None => Err(QueryError::NotReady(
-                "the log is being replayed; try again in a moment",
-            )),
+            None => Err(QueryError::NotReady(RECOVERING)),
         }
     }
 }
@@ -58,6 +59,13 @@ impl Appender for LateStore {
     fn announce(&self) -> Announced {
         self.get()
             .map_or_else(|| Box::new(()) as Announced, |store| store.announce())
+    }
+
+    fn failing(&self) -> Option<String> {
+        match self.get() {
+            Some(store) => store.failing(),
+            None => Some(RECOVERING.to_owned()),
+        }
     }
 
     fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {

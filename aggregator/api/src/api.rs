@@ -208,8 +208,12 @@ impl Api {
 
 /// What a client is told while the store recovers.
 pub(crate) fn unavailable(why: &str) -> Response {
-    let why = format!("Service Unavailable: {why}");
-    Response::text(StatusCode::SERVICE_UNAVAILABLE, why)
+    Response::text(StatusCode::SERVICE_UNAVAILABLE, not_ready(why))
+}
+
+/// Says so in Prometheus' words.
+pub(crate) fn not_ready(why: &str) -> String {
+    format!("Service Unavailable: {why}")
 }
 
 fn allowed(route: &Route) -> HeaderValue {

@@ -179,7 +179,7 @@ impl Route {
         }
     }
 
-    /// Returns whether the store must have recovered first.
+    /// Returns whether the store must have recovered first; who sends samples is told so in a way of its own.
     pub(crate) const fn needs_store(&self) -> bool {
         match self {
             Self::Query
@@ -196,9 +196,9 @@ impl Route {
             | Self::TsdbBlocks
             | Self::DeleteSeries
             | Self::CleanTombstones
-            | Self::Snapshot
-            | Self::Write => true,
-            Self::Agents
+            | Self::Snapshot => true,
+            Self::Write
+            | Self::Agents
             | Self::Rules
             | Self::Alerts
             | Self::BuildInfo

@@ -1,18 +1,19 @@
 //! `POST /api/v1/write`: remote write, by its specifications 1.0 and 2.0.
 //!
 //! What a sender shall do follows from the code alone: 204, all is stored; 400, send no part of it again, the text names the first thing that is
-//! wrong, and all good samples are stored; 429 and 503, send it again after the pause stated; 404, 413 and 415, this server or its
-//! settings do not fit. To a request of 2.0 every answer, failures included, says how much of it was stored.
+//! wrong, and all good samples are stored; 429 (intake is full) and 503 (the store is not there, closing, or its disk fails), send it again
+//! after the pause stated; 404, 413 and 415, this server or its settings do not fit. To a request of 2.0 every answer, failures included,
+//! says how much of it was stored.
 
 use http_shell::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http_shell::{Request, Response, StatusCode};
-use ingest::{Protocol, RemoteWrite, WriteError, WriteOutcome, Written};
+use ingest::{Protocol, Readied, RemoteWrite, WriteError, WriteOutcome, Written};
 use storage::RefusalReason;
 
-use crate::api::Api;
+use crate::api::{Api, not_ready};
 
-/// Larger bodies are read on a thread where nobody waits behind them.
-const LARGE_BODY_BYTES: usize = 256 * 1024;
+/// Bodies that are larger decompressed are read on a thread where nobody waits behind them; others take about a millisecond.
+const LARGE_BODY_BYTES: usize = 1024 * 1024;
 /// How long a sender is told to wait, in seconds.
 const PAUSE: HeaderValue = HeaderValue::from_static("5");
 const MEDIA_TYPE: &str = "application/x-protobuf";
@@ -28,38 +29,43 @@ impl Api {
             Ok(protocol) => protocol,
             Err(why) => return Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, why),
         };
-        let outcome = self.take(remote_write, request, protocol).await;
-        let written = outcome
-            .as_ref()
-            .map_or_else(|_| Written::default(), |outcome| outcome.written);
-        let response = match &outcome {
-            Ok(outcome) => stored(outcome),
-            Err(error) => failed(error),
+        let outcome = match self.read(remote_write, request, protocol).await {
+            Ok(readied) => remote_write.write(readied).await,
+            Err(error) => WriteOutcome {
+                failed: Some(error),
+                ..WriteOutcome::default()
+            },
         };
+        let response = outcome
+            .failed
+            .as_ref()
+            .map_or_else(|| stored(&outcome), failed);
         match protocol {
             Protocol::V1 => response,
-            Protocol::V2 => with_counts(response, written),
+            Protocol::V2 => with_counts(response, outcome.written),
         }
     }
 
-    async fn take(
+    async fn read(
         &self,
         remote_write: &RemoteWrite,
         request: &Request,
         protocol: Protocol,
-    ) -> Result<WriteOutcome, WriteError> {
-        let readied = if request.body.len() < LARGE_BODY_BYTES {
-            remote_write.read(&request.body, protocol)?
-        } else {
-            let (reader, body) = (remote_write.clone(), request.body.clone());
-            let reading = self
-                .parts
-                .tasks
-                .spawn_blocking("read remote write", move || reader.read(&body, protocol));
-            let read = reading.await;
-            read.map_err(|error| WriteError::NotDurable(format!("cannot read the body: {error}")))??
-        };
-        remote_write.write(readied).await
+    ) -> Result<Readied, WriteError> {
+        if let Some(why) = self.parts.control.not_ready() {
+            return Err(WriteError::NotDurable(not_ready(&why)));
+        }
+        let admitted = remote_write.admit(request.body.clone()).await?;
+        if admitted.decompressed_bytes() < LARGE_BODY_BYTES {
+            return remote_write.read(admitted, protocol);
+        }
+        let reader = remote_write.clone();
+        let reading = self
+            .parts
+            .tasks
+            .spawn_blocking("read remote write", move || reader.read(admitted, protocol));
+        let read = reading.await;
+        read.map_err(|error| WriteError::NotDurable(format!("cannot read the body: {error}")))?
     }
 }
 
@@ -140,6 +146,10 @@ fn stored(outcome: &WriteOutcome) -> Response {
     if lines.is_empty() {
         return Response::empty(StatusCode::NO_CONTENT);
     }
+    let exemplars = rejections.exemplars + refused.exemplars();
+    if exemplars > 0 {
+        lines.push(format!("exemplars: {exemplars} left out"));
+    }
     lines.push("everything else is stored; do not send this again".to_owned());
     Response::text(StatusCode::BAD_REQUEST, lines.join("\n"))
 }
@@ -156,25 +166,23 @@ const fn hint(reason: RefusalReason) -> &'static str {
         RefusalReason::SeriesPerMetric => {
             "its metric has as many series as it may have (--limits.series-per-metric)"
         }
-        RefusalReason::NewSeriesRate => {
-            "too many new series in this minute (--limits.new-series-per-minute)"
-        }
         RefusalReason::Memory => {
-            "the heads are full and take no new series (--storage.head.max-bytes)"
+            "memory is short, no new series is taken (--storage.head.max-bytes, --storage.memory.limit)"
         }
         RefusalReason::Labels => "its labels exceed what the store takes",
         RefusalReason::TooOld => "out of bounds: older than retention (--storage.retention.time)",
         RefusalReason::TooNew => {
             "out of bounds: more than 10 minutes ahead of this machine's clock"
         }
-        RefusalReason::Undefined => "the store does not know the series",
+        // Neither holds for remote write: the limit is of agents, and series that are unknown are sent again.
+        RefusalReason::NewSeriesRate | RefusalReason::Undefined => "the store does not take it",
         RefusalReason::Conflict => {
             "duplicate sample for timestamp: another value is stored already"
         }
     }
 }
 
-/// Answers a request of which nothing, or not all that is good, is known to be stored.
+/// Answers a request of which not all that is good is stored.
 fn failed(error: &WriteError) -> Response {
     match error {
         WriteError::Compression(_) | WriteError::Malformed { .. } | WriteError::Limit { .. } => {

@@ -26,7 +26,8 @@ mod tokens;
 pub use agents::{AgentView, Agents, Arrival, CLOCK_SKEW_MAX, Generation, OWN_ID, RULES_ID, Wake};
 pub use metrics::Metrics;
 pub use remote_write::{
-    Protocol, REMOTE_WRITE_ID, Readied, Rejections, RemoteWrite, WriteError, WriteOutcome, Written,
+    Admitted, Protocol, REMOTE_WRITE_ID, Readied, Rejections, RemoteWrite, RemoteWriteConfig,
+    WriteError, WriteOutcome, Written,
 };
 pub use service::Service;
 pub use session::{Flow, Now, ProtocolError, Session, Shared};

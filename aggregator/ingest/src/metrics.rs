@@ -1,7 +1,7 @@
 //! What is counted of sessions.
 
 use rows::Batch;
-use storage::{RefusalReason, Refusals};
+use storage::{RefusalCounts, RefusalReason, Refusals};
 use telemetry::{Counter, CounterFamily, Registry};
 use wire::{JoinRefusal, SessionRefusal};
 
@@ -125,10 +125,10 @@ impl Metrics {
 
     pub(crate) fn batch_stored(&self, refused: &Refusals) {
         self.outcome("stored");
-        self.samples_refused(refused);
+        self.samples_refused(refused.counts());
     }
 
-    pub(crate) fn samples_refused(&self, refused: &Refusals) {
+    pub(crate) fn samples_refused(&self, refused: &RefusalCounts) {
         for (reason, samples) in refused.iter() {
             self.samples_refused.with([reason.as_str()]).add(samples);
         }

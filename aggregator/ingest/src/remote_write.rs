@@ -1,57 +1,59 @@
 //! Remote write: what Prometheus and others send by HTTP, versions 1.0 and 2.0, on its way into the store.
 //!
-//! 1. [`RemoteWrite::read`] decompresses a body, walks it once, and gives each series its slot ([`book`]). It is pure work for a processor, and
-//!    bounded: 32 MiB decompressed, 100,000 series, 500,000 samples.
-//! 2. [`RemoteWrite::write`] hands definitions and batches to the store as an agent of its own ([`REMOTE_WRITE_ID`]) and waits until they are
+//! 1. [`RemoteWrite::admit`] waits for [`room`] in memory, by the length that the body claims to have decompressed.
+//! 2. [`RemoteWrite::read`] decompresses a body, walks it once, and gives each series its slot ([`book`]). It is pure work for a processor, and
+//!    bounded: 32 MiB decompressed, 100,000 series, 500,000 samples, and what is copied ([`allowance`]).
+//! 3. [`RemoteWrite::write`] hands definitions and batches to the store as an agent of its own ([`REMOTE_WRITE_ID`]) and waits until they are
 //!    durable. Batches are of samples in columns (`rows`, FORMAT.md), sorted by slot; numbers are of an epoch that begins with the process.
 //!
 //! # Invariants
 //! - A request is answered after its samples are durable. Good samples of a request are stored whatever its bad ones are.
+//! - Memory is taken after room for it, and what requests hold together is bounded, those that wait for the store included.
 //! - A slot is defined before any batch that uses it is appended: both happen under one lock, whatever the number of requests at once.
 //! - Sending a request again does no harm: the first sample at a time stands.
 //!
 //! Never here: HTTP, status codes; `api` has them.
 
+mod allowance;
 mod book;
+mod described;
 mod histogram;
 mod lone_sample;
 mod metrics;
+mod parts;
 mod protobuf;
 mod request;
+mod room;
 
 use std::fmt;
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clock::SharedClock;
-use model::Value;
-use rows::{
-    AgentId, Batch, BatchNumber, Epoch, MetricMetadata, SampleContents, SeriesExemplar,
-    SeriesSample, encode_samples,
-};
-use runtime::{Permits, Timer};
+use clock::{Monotonic, SharedClock};
+use rows::{AgentId, Batch, BatchNumber, Epoch, SeriesExemplar, SeriesSample};
+use runtime::Timer;
 use storage::{Announced, AppendOutcome, Appender, Lane, RefusalReason, Refusals, Source};
 use telemetry::Registry;
 use tokio::sync::oneshot;
 
-use self::book::{Book, Numbers, Target, WrongGuess};
+use self::book::{Book, NewMetadata, Numbers, Target, WrongGuess};
+use self::described::DescriptionHash;
 use self::metrics::Metrics;
-use self::request::Request;
+use self::parts::Part;
+use self::request::{Request, Series};
+use self::room::{Place, Room};
 
 /// The id under which samples of remote write stand in the log; no agent may join with it.
 pub const REMOTE_WRITE_ID: &str = "promontory-remote-write";
 
-/// Samples of a batch; a larger request makes several.
-const BATCH_SAMPLES_MAX: usize = 16_384;
-/// Requests at once between their decoding and their answer; more wait.
-const REQUESTS_MAX: u32 = 32;
-/// How long a request waits for room in the store's intake.
+/// How long a request waits for room in memory, and then for room in the store's intake.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The first and the longest pause between two tries.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// What a sample takes between its decoding and the store, beside itself: it stands in a batch and is encoded.
+const SAMPLE_BYTES_ON_THE_WAY: usize = size_of::<SeriesSample>() + 16;
 /// Buffers for decompressed bodies that are kept for the next requests, and the largest that is.
 const BUFFERS_KEPT: usize = 8;
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
@@ -76,7 +78,17 @@ impl Protocol {
     }
 }
 
-/// Why nothing of a request is known to be stored.
+/// How requests are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteWriteConfig {
+    /// Batches are numbered within it; no run before has had it.
+    pub epoch: Epoch,
+    /// Bytes that requests may hold together, decoded and not answered yet; more wait, for 10 s at most, and are then [`WriteError::Busy`]. A
+    /// single large one may hold 32 MiB decompressed and 128 MiB beside that.
+    pub memory_bytes_max: u64,
+}
+
+/// Why not all good samples of a request are stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// The body is no block of snappy's: the sender must drop it.
@@ -108,8 +120,8 @@ pub enum WriteError {
         /// How much is taken.
         limit: usize,
     },
-    /// The store's intake is full: send it again after a pause.
-    #[error("the store's intake is full; send the request again later")]
+    /// There is no room for it in memory, or in the store's intake: send it again after a pause.
+    #[error("too much is being written, the intake is full; send the request again later")]
     Busy,
     /// What was sent is not, or not all, durable: send it again.
     #[error("{0}")]
@@ -127,7 +139,7 @@ pub struct Written {
     pub exemplars: u64,
 }
 
-/// What became of a request whose good samples are stored.
+/// What became of a request that could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOutcome {
     /// What was stored.
@@ -138,6 +150,8 @@ pub struct WriteOutcome {
     pub refused: Refusals,
     /// The first series that the store refused a sample of.
     pub first_refused: Option<(RefusalReason, String)>,
+    /// Why not all that is good is stored; `None`: it is.
+    pub failed: Option<WriteError>,
 }
 
 /// Series and samples that are not what the protocol says.
@@ -147,8 +161,22 @@ pub struct Rejections {
     pub series: u64,
     /// Samples left out, those of these series included.
     pub samples: u64,
-    /// What is wrong with the first.
+    /// Exemplars left out; nobody is told what is wrong with them.
+    pub exemplars: u64,
+    /// What is wrong with the first series or sample.
     pub first: Option<String>,
+}
+
+impl Written {
+    /// Adds what a part brought, but for what the store refused of it.
+    fn add(&mut self, brought: Self, refused: &Refusals) {
+        let samples = refused.samples();
+        let histograms = samples.iter().filter(|sample| sample.is_histogram).count() as u64;
+        let floats = samples.len() as u64 - histograms;
+        self.samples += brought.samples.saturating_sub(floats);
+        self.histograms += brought.histograms.saturating_sub(histograms);
+        self.exemplars += brought.exemplars.saturating_sub(refused.exemplars());
+    }
 }
 
 impl Rejections {
@@ -173,40 +201,49 @@ struct Receiver {
     source: Source,
     clock: SharedClock,
     timer: Timer,
-    permits: Permits,
+    room: Room,
+    is_stopping: AtomicBool,
     book: Mutex<Book>,
     numbers: Arc<Mutex<Numbers>>,
     buffers: Mutex<Vec<Vec<u8>>>,
     metrics: Metrics,
 }
 
-/// A request that was read: its samples have their slots.
+/// A body that there is room for.
+#[derive(Debug)]
+pub struct Admitted<B> {
+    body: B,
+    decompressed_bytes: usize,
+    place: Place,
+}
+
+impl<B> Admitted<B> {
+    /// Returns the length that the body claims to have decompressed: what reading it costs goes by that.
+    pub const fn decompressed_bytes(&self) -> usize {
+        self.decompressed_bytes
+    }
+}
+
+/// A request that was read: its samples have their slots, and are encoded.
 #[derive(Debug)]
 pub struct Readied {
     announced: Announced,
     request: Request,
     targets: Vec<Option<Target>>,
-    samples: Vec<SeriesSample>,
-    exemplars: Vec<SeriesExemplar>,
-    metadata: Vec<MetricMetadata>,
-}
-
-/// Samples that go to the store together, encoded.
-struct Part {
-    bytes: Arc<[u8]>,
-    samples: Vec<SeriesSample>,
-    exemplars: Vec<SeriesExemplar>,
-    metadata: Vec<MetricMetadata>,
+    parts: Vec<Part>,
+    /// Of the metadata in its parts.
+    described: Vec<DescriptionHash>,
+    place: Place,
 }
 
 impl RemoteWrite {
-    /// Returns a receiver that numbers its batches within `epoch`, which no run before has had.
+    /// Returns a receiver that brings requests to a store.
     ///
     /// # Panics
     /// Never: the id is one.
     pub fn new(
         store: Arc<dyn Appender>,
-        epoch: Epoch,
+        config: RemoteWriteConfig,
         clock: SharedClock,
         registry: &Registry,
         metrics: crate::Metrics,
@@ -216,11 +253,12 @@ impl RemoteWrite {
             store,
             source: Source {
                 agent,
-                epoch,
+                epoch: config.epoch,
                 lane: Lane::Live,
             },
             timer: Timer::new(Arc::clone(&clock)),
-            permits: Permits::new("remote writes", REQUESTS_MAX),
+            room: Room::new(config.memory_bytes_max),
+            is_stopping: AtomicBool::new(false),
             book: Mutex::new(Book::new(clock.monotonic())),
             numbers: Arc::default(),
             clock,
@@ -229,128 +267,151 @@ impl RemoteWrite {
         }))
     }
 
-    /// Decompresses and decodes a body and finds the slots of its series; takes some hundred ns a sample.
-    pub fn read(&self, body: &[u8], protocol: Protocol) -> Result<Readied, WriteError> {
+    /// Waits until there is room for what may become of a body, some seconds at most; it is held until the request is answered.
+    pub async fn admit<B: AsRef<[u8]>>(&self, body: B) -> Result<Admitted<B>, WriteError> {
         let receiver = &*self.0;
-        let announced = receiver.store.announce();
-        let buffer = lock(&receiver.buffers).pop().unwrap_or_default();
-        let mut request = Request::read(body, protocol, buffer)?;
-        receiver.metrics.received(body.len(), request.body_bytes());
-        let (targets, mut book) = loop {
-            let mut book = receiver.book();
-            match book.resolve(&mut request, receiver.clock.monotonic()) {
-                Ok(targets) => break (targets, book),
-                Err(WrongGuess) => drop(book),
-            }
-            request.walk_all()?;
-        };
-        let mut metadata = std::mem::take(&mut request.metadata);
-        book.keep_new(&mut metadata);
-        receiver.metrics.series(book.len());
-        drop(book);
-        let samples = placed(&mut request, &targets);
-        let exemplars = std::mem::take(&mut request.exemplars)
-            .into_iter()
-            .filter_map(|one| {
-                let Target { cohort, slot } = targets[one.series]?;
-                let exemplar = one.exemplar;
-                Some(SeriesExemplar {
-                    cohort,
-                    slot,
-                    exemplar,
-                })
-            })
-            .collect();
-        Ok(Readied {
-            announced,
-            request,
-            targets,
-            samples,
-            exemplars,
-            metadata,
+        if receiver.is_stopping.load(Ordering::Relaxed) {
+            let why = "this process is stopping; send the request again later";
+            return Err(WriteError::NotDurable(why.to_owned()));
+        }
+        let decompressed_bytes = request::decompressed_bytes(body.as_ref())?;
+        let place = receiver.room.take(decompressed_bytes, PATIENCE).await;
+        Ok(Admitted {
+            body,
+            decompressed_bytes,
+            place: place.ok_or_else(|| receiver.busy())?,
         })
     }
 
+    /// Decompresses and decodes a body, finds the slots of its series, and encodes it for the log; takes some hundred ns a sample.
+    pub fn read<B: AsRef<[u8]>>(
+        &self,
+        admitted: Admitted<B>,
+        protocol: Protocol,
+    ) -> Result<Readied, WriteError> {
+        self.0
+            .read(admitted.body.as_ref(), protocol, admitted.place)
+    }
+
     /// Stores what was read, and returns when it is durable. Dropping the future leaves what the store has taken already.
-    pub async fn write(&self, readied: Readied) -> Result<WriteOutcome, WriteError> {
+    pub async fn write(&self, readied: Readied) -> WriteOutcome {
         let receiver = &*self.0;
         let Readied {
             announced,
             mut request,
             targets,
-            samples,
-            exemplars,
-            metadata,
+            parts,
+            described,
+            place: _place,
         } = readied;
-        let mut outcome = WriteOutcome {
-            written: written_of(&samples, &exemplars),
-            ..WriteOutcome::default()
-        };
-        let described = !metadata.is_empty();
-        let parts = parts(samples, exemplars, metadata, &mut request.rejections);
-        let stored = receiver.store(parts, announced).await;
-        if stored.is_err() && described {
-            receiver.book().forget_metadata();
-        }
-        outcome.refused = stored?;
-        receiver.note_refusals(&mut outcome, &request, &targets)?;
+        let mut outcome = receiver.store(parts, announced).await;
         outcome.rejections = std::mem::take(&mut request.rejections);
-        let rejected = outcome.rejections.samples;
-        receiver
-            .metrics
-            .written(&outcome.written, &outcome.refused, rejected);
+        // Who goes away before this sends it again, and so it is stored again.
+        if outcome.failed.is_none() && !described.is_empty() {
+            receiver.book().note_described(&described);
+        }
+        receiver.note_refusals(&mut outcome, &request, &targets);
+        receiver.metrics.written(&outcome);
         receiver.keep_buffer(request.into_buffer());
-        Ok(outcome)
+        outcome
+    }
+
+    /// Takes no more requests, and returns when those that were taken are answered by the store.
+    pub async fn stop(&self) {
+        self.0.is_stopping.store(true, Ordering::Relaxed);
+        self.0.room.empty().await;
     }
 }
 
 impl Receiver {
+    fn read(
+        &self,
+        body: &[u8],
+        protocol: Protocol,
+        mut place: Place,
+    ) -> Result<Readied, WriteError> {
+        let announced = self.store.announce();
+        let buffer = lock(&self.buffers).pop().unwrap_or_default();
+        let mut request = Request::read(body, protocol, buffer)?;
+        self.metrics.received(body.len(), request.body_bytes());
+        let (targets, book) = loop {
+            let mut book = self.book();
+            if book.is_full() && book.hand_over(&*self.store, &self.source).is_err() {
+                return Err(self.not_taken());
+            }
+            match book.resolve(&mut request, self.clock.monotonic()) {
+                Ok(targets) => break (targets, book),
+                Err(WrongGuess) => drop(book),
+            }
+            request.walk_all()?;
+        };
+        let NewMetadata { metadata, hashes } = book.new_metadata(&mut request);
+        self.metrics.series(book.len());
+        drop(book);
+        let kept = request.bytes()
+            + targets.capacity() * size_of::<Option<Target>>()
+            + request.samples.len() * SAMPLE_BYTES_ON_THE_WAY;
+        let samples = placed(&mut request, &targets);
+        let exemplars = placed_exemplars(&mut request, &targets);
+        let parts = parts::cut(samples, exemplars, metadata, &mut request.rejections);
+        place.keep(kept);
+        Ok(Readied {
+            announced,
+            request,
+            targets,
+            parts,
+            described: hashes,
+            place,
+        })
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         lock(&self.book)
     }
 
-    /// Brings all parts to the store, and waits for their fate.
-    async fn store(&self, parts: Vec<Part>, announced: Announced) -> Result<Refusals, WriteError> {
-        let mut refused = Refusals::default();
-        if parts.is_empty() {
-            return Ok(refused);
-        }
+    /// Brings all parts to the store, until it takes no more, and waits for their fate.
+    async fn store(&self, parts: Vec<Part>, announced: Announced) -> WriteOutcome {
+        let mut outcome = WriteOutcome::default();
         let mut announced = Some(announced);
-        let mut waiting = pin!(tokio::time::timeout(PATIENCE, self.permits.acquire(1)));
-        let permit = poll_fn(|cx| {
-            let permit = waiting.as_mut().poll(cx);
-            // The store is not to wait for who waits.
-            announced.take_if(|_| permit.is_pending());
-            permit
-        });
-        let _permit = permit.await.map_err(|_| self.busy())?;
+        let give_up = self.clock.monotonic() + PATIENCE;
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
-            answers.push(self.append(part, &mut announced).await?);
-        }
-        drop(announced);
-        let mut failed = None;
-        for answer in answers {
-            match answer.await {
-                Ok(AppendOutcome::Stored(of_part)) => refused.merge(&of_part),
-                Ok(AppendOutcome::Failed(why)) => failed = Some(why),
-                // Its number was durable: an attempt before, that was said to have failed, was none. These samples are not stored.
-                Ok(AppendOutcome::Duplicate) => {
-                    failed = Some("the log had failed; send the request again".to_owned());
+            let brought = part.contents();
+            match self.append(part, &mut announced, give_up).await {
+                Ok(answer) => answers.push((brought, answer)),
+                Err(error) => {
+                    outcome.failed = Some(error);
+                    break;
                 }
-                Err(_) => failed = Some("the store is closing".to_owned()),
             }
         }
-        failed.map_or(Ok(refused), |why| Err(WriteError::NotDurable(why)))
+        drop(announced);
+        for (brought, answer) in answers {
+            let why = match answer.await {
+                Ok(AppendOutcome::Stored(refused)) => {
+                    outcome.written.add(brought, &refused);
+                    outcome.refused.merge(&refused);
+                    continue;
+                }
+                Ok(AppendOutcome::Failed(why)) => why,
+                // Its number was durable: an attempt before, that was said to have failed, was none. These samples are not stored.
+                Ok(AppendOutcome::Duplicate) => {
+                    "the log had failed; send the request again".to_owned()
+                }
+                Err(_) => "the store is closing".to_owned(),
+            };
+            outcome.failed.get_or_insert(WriteError::NotDurable(why));
+        }
+        outcome
     }
 
-    /// Appends a part, after all definitions that wait; tries for a while when intake is full.
+    /// Appends a part, after all definitions that wait; tries for a while when intake is full, unless the store says that this is not all.
     async fn append(
         &self,
         part: Part,
         announced: &mut Option<Announced>,
+        give_up: Monotonic,
     ) -> Result<oneshot::Receiver<AppendOutcome>, WriteError> {
-        let give_up = self.clock.monotonic() + PATIENCE;
         let mut pause = PAUSE_MIN;
         let unused = Unused {
             numbers: &self.numbers,
@@ -373,8 +434,8 @@ impl Receiver {
                 unused.used();
                 return Ok(answer);
             }
-            if self.clock.monotonic() >= give_up {
-                return Err(self.busy());
+            if self.clock.monotonic() >= give_up || self.store.failing().is_some() {
+                return Err(self.not_taken());
             }
             *announced = None;
             self.timer.sleep(pause).await;
@@ -400,45 +461,48 @@ impl Receiver {
             .is_ok()
     }
 
+    /// Says why the store does not take a request.
+    #[cold]
+    fn not_taken(&self) -> WriteError {
+        match self.store.failing() {
+            Some(why) => WriteError::NotDurable(why),
+            None => self.busy(),
+        }
+    }
+
     #[cold]
     fn busy(&self) -> WriteError {
         self.metrics.busy();
         WriteError::Busy
     }
 
-    /// Names the first series that was refused, sees to it that refused slots are tried again, and takes refused samples off what was written.
+    /// Names the first series that was refused, and sees to it that refused slots are tried again.
     fn note_refusals(
         &self,
         outcome: &mut WriteOutcome,
         request: &Request,
         targets: &[Option<Target>],
-    ) -> Result<(), WriteError> {
-        let total = outcome.refused.total();
-        let Some((cohort, slot, reason)) = outcome.refused.first_sample() else {
-            return Ok(());
+    ) {
+        let refused = outcome.refused.samples();
+        let Some(first) = refused.first() else {
+            return;
         };
-        if outcome
-            .refused
-            .iter()
-            .any(|(reason, _)| reason == RefusalReason::Undefined)
-        {
+        let is_unknown = |(reason, _)| reason == RefusalReason::Undefined;
+        if outcome.refused.iter().any(is_unknown) {
             // The store has forgotten a cohort: all are defined anew.
             self.book().forget();
             let why = "series were unknown to the store; send the request again".to_owned();
-            return Err(WriteError::NotDurable(why));
+            outcome.failed = Some(WriteError::NotDurable(why));
+            return;
         }
-        if !matches!(reason, RefusalReason::TooOld | RefusalReason::TooNew) {
-            self.book().refused(cohort, self.clock.monotonic());
-        }
-        let floats = total.min(outcome.written.samples);
-        outcome.written.samples -= floats;
-        outcome.written.histograms = outcome.written.histograms.saturating_sub(total - floats);
-        let at = targets
-            .iter()
-            .position(|target| *target == Some(Target { cohort, slot }));
+        self.book().note_refused(refused, self.clock.monotonic());
+        let of_first = Some(Target {
+            cohort: first.cohort,
+            slot: first.slot,
+        });
+        let at = targets.iter().position(|target| *target == of_first);
         let name = at.map_or_else(String::new, |at| request.name_of(&request.series[at]));
-        outcome.first_refused = Some((reason, name));
-        Ok(())
+        outcome.first_refused = Some((first.reason, name));
     }
 
     fn keep_buffer(&self, buffer: Vec<u8>) {
@@ -472,17 +536,16 @@ impl Drop for Unused<'_> {
 /// Returns the samples with their slots, in the order of these; those of series that are refused are left out.
 fn placed(request: &mut Request, targets: &[Option<Target>]) -> Vec<SeriesSample> {
     let mut samples = std::mem::take(&mut request.samples);
-    let mut order: Vec<(Target, u32)> = Vec::with_capacity(targets.len());
-    let mut sorted = true;
-    for (index, target) in (0_u32..).zip(targets) {
+    let range_of = |series: &Series| series.samples.start as usize..series.samples.end as usize;
+    let (mut last, mut sorted) = (None, true);
+    for (series, target) in request.series.iter().zip(targets) {
         let Some(target) = target else {
-            sorted = false;
+            sorted &= series.samples.is_empty();
             continue;
         };
-        sorted &= order.last().is_none_or(|(last, _)| last <= target);
-        order.push((*target, index));
-        let range = &request.series[index as usize].samples;
-        for sample in &mut samples[range.start as usize..range.end as usize] {
+        sorted &= last <= Some(*target);
+        last = Some(*target);
+        for sample in &mut samples[range_of(series)] {
             sample.cohort = target.cohort;
             sample.slot = target.slot;
         }
@@ -490,106 +553,37 @@ fn placed(request: &mut Request, targets: &[Option<Target>]) -> Vec<SeriesSample
     if sorted {
         return samples;
     }
-    order.sort_unstable();
+    let placed = request.series.iter().zip(targets);
+    let mut order: Vec<(Target, &Series)> = placed
+        .filter_map(|(series, target)| target.map(|target| (target, series)))
+        .collect();
+    // Samples of a series that comes twice stay in the order in which they came.
+    order.sort_by_key(|(target, _)| *target);
     let mut out = Vec::with_capacity(samples.len());
-    for (_, index) in order {
-        let range = &request.series[index as usize].samples;
-        out.extend_from_slice(&samples[range.start as usize..range.end as usize]);
+    for (_, series) in order {
+        out.extend_from_slice(&samples[range_of(series)]);
     }
     out
 }
 
-fn written_of(samples: &[SeriesSample], exemplars: &[SeriesExemplar]) -> Written {
-    let histograms = samples
-        .iter()
-        .filter(|sample| matches!(sample.value, Value::Histogram(_)))
-        .count() as u64;
-    Written {
-        samples: samples.len() as u64 - histograms,
-        histograms,
-        exemplars: exemplars.len() as u64,
-    }
-}
-
-/// Cuts a request into batches that the store takes.
-fn parts(
-    mut samples: Vec<SeriesSample>,
-    exemplars: Vec<SeriesExemplar>,
-    metadata: Vec<MetricMetadata>,
-    rejections: &mut Rejections,
-) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut rest = Vec::new();
-    while samples.len() > BATCH_SAMPLES_MAX {
-        let tail = samples.split_off(BATCH_SAMPLES_MAX);
-        rest.push(std::mem::replace(&mut samples, tail));
-    }
-    rest.push(samples);
-    let (mut exemplars, mut metadata) = (exemplars, metadata);
-    let last = rest.len() - 1;
-    for (index, samples) in rest.into_iter().enumerate() {
-        // Exemplars stand behind the samples of their series.
-        let with = if index == last {
-            (
-                std::mem::take(&mut exemplars),
-                std::mem::take(&mut metadata),
-            )
-        } else {
-            (Vec::new(), Vec::new())
-        };
-        encode(samples, with, rejections, &mut parts);
-    }
-    parts
-}
-
-/// Encodes what goes together, in several parts when it is too heavy for one.
-fn encode(
-    mut samples: Vec<SeriesSample>,
-    (mut exemplars, mut metadata): (Vec<SeriesExemplar>, Vec<MetricMetadata>),
-    rejections: &mut Rejections,
-    out: &mut Vec<Part>,
-) {
-    if samples.is_empty() && exemplars.is_empty() && metadata.is_empty() {
-        return;
-    }
-    let contents = SampleContents {
-        samples: &samples,
-        exemplars: &exemplars,
-        metadata: &metadata,
-    };
-    let error = match encode_samples(&contents) {
-        Ok(bytes) => {
-            out.push(Part {
-                bytes,
-                samples,
-                exemplars,
-                metadata,
-            });
-            return;
-        }
-        Err(error) => error,
-    };
-    let kinds = [
-        samples.is_empty(),
-        exemplars.is_empty(),
-        metadata.is_empty(),
-    ];
-    if kinds.iter().filter(|empty| !**empty).count() > 1 {
-        // Each kind on its own first.
-        encode(samples, (Vec::new(), Vec::new()), rejections, out);
-        encode(Vec::new(), (exemplars, Vec::new()), rejections, out);
-        encode(Vec::new(), (Vec::new(), metadata), rejections, out);
-    } else if samples.len().max(exemplars.len()).max(metadata.len()) > 1 {
-        let tails = (
-            exemplars.split_off(exemplars.len() / 2),
-            metadata.split_off(metadata.len() / 2),
-        );
-        let tail = samples.split_off(samples.len() / 2);
-        encode(samples, (exemplars, metadata), rejections, out);
-        encode(tail, tails, rejections, out);
-    } else {
-        rejections.sample(|| error.to_string());
-    }
+/// Returns the exemplars with the slots of their series; counts those of series that are left out.
+fn placed_exemplars(request: &mut Request, targets: &[Option<Target>]) -> Vec<SeriesExemplar> {
+    let exemplars = std::mem::take(&mut request.exemplars);
+    let brought = exemplars.len();
+    let placed: Vec<SeriesExemplar> = exemplars
+        .into_iter()
+        .filter_map(|one| {
+            let Target { cohort, slot } = targets[one.series]?;
+            let exemplar = one.exemplar;
+            Some(SeriesExemplar {
+                cohort,
+                slot,
+                exemplar,
+            })
+        })
+        .collect();
+    request.rejections.exemplars += (brought - placed.len()) as u64;
+    placed
 }
 
 impl fmt::Debug for RemoteWrite {

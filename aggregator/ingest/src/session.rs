@@ -16,7 +16,7 @@ use std::time::Duration;
 use clock::Monotonic;
 use model::TimestampMs;
 use rows::{Batch, BatchDecoder, BatchNumber, CohortDefinition, Epoch, NumberSet};
-use storage::{AppendOutcome, Appender, Busy, Lane, Refusals, Source};
+use storage::{AppendOutcome, Appender, Busy, Lane, RefusalCounts, Source};
 use transport::PeerIdentity;
 use wire::{
     AgentHello, AgentMessage, EPOCHS_MAX, EpochKnown, RefusedSamples, SessionRefusal, StoreMessage,
@@ -438,14 +438,20 @@ impl Session {
             match outcome {
                 AppendOutcome::Stored(refused) => {
                     self.shared.metrics.batch_stored(&refused);
-                    acknowledged.add(epoch, number, &refused, &mut self.replies, acknowledge);
+                    acknowledged.add(
+                        epoch,
+                        number,
+                        refused.counts(),
+                        &mut self.replies,
+                        acknowledge,
+                    );
                 }
                 AppendOutcome::Duplicate => {
                     self.shared.metrics.batch_duplicate();
                     acknowledged.add(
                         epoch,
                         number,
-                        &Refusals::default(),
+                        &RefusalCounts::default(),
                         &mut self.replies,
                         acknowledge,
                     );
@@ -456,7 +462,7 @@ impl Session {
                     failed.add(
                         epoch,
                         number,
-                        &Refusals::default(),
+                        &RefusalCounts::default(),
                         &mut self.replies,
                         send_back,
                     );
@@ -517,17 +523,17 @@ fn newest(batch: &Batch) -> Option<TimestampMs> {
 struct Group {
     epoch: Option<Epoch>,
     numbers: NumberSet,
-    refused: Refusals,
+    refused: RefusalCounts,
 }
 
-type Answer = fn(Epoch, NumberSet, &Refusals) -> StoreMessage;
+type Answer = fn(Epoch, NumberSet, &RefusalCounts) -> StoreMessage;
 
 impl Group {
     fn add(
         &mut self,
         epoch: Epoch,
         number: BatchNumber,
-        refused: &Refusals,
+        refused: &RefusalCounts,
         replies: &mut VecDeque<StoreMessage>,
         answer: Answer,
     ) {
@@ -552,7 +558,7 @@ impl Group {
     }
 }
 
-fn acknowledge(epoch: Epoch, numbers: NumberSet, refused: &Refusals) -> StoreMessage {
+fn acknowledge(epoch: Epoch, numbers: NumberSet, refused: &RefusalCounts) -> StoreMessage {
     let refused = refused
         .iter()
         .map(|(reason, samples)| RefusedSamples {
@@ -567,7 +573,7 @@ fn acknowledge(epoch: Epoch, numbers: NumberSet, refused: &Refusals) -> StoreMes
     }
 }
 
-fn send_back(epoch: Epoch, numbers: NumberSet, _refused: &Refusals) -> StoreMessage {
+fn send_back(epoch: Epoch, numbers: NumberSet, _refused: &RefusalCounts) -> StoreMessage {
     StoreMessage::Retry {
         epoch,
         numbers,

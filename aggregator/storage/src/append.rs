@@ -77,6 +77,12 @@ pub trait Appender: Send + Sync + fmt::Debug {
         Box::new(())
     }
 
+    /// Returns why nothing becomes durable at present, when it is more than a full intake: the store is not there yet, its disk fails, or it
+    /// is closing. For whoever was told [`Busy`]: it says whether to wait. By default, nothing is known.
+    fn failing(&self) -> Option<String> {
+        None
+    }
+
     /// Takes a batch; `done` is called when its fate is known, after the sync. When the answer is [`Busy`], `done` is dropped uncalled.
     ///
     /// Rows of undefined slots are counted as refused ([`crate::RefusalReason::Undefined`]).

@@ -25,7 +25,7 @@ pub use query::{
     ExemplarSeries, FamilyMetadata, Names, Querier, QueryError, Queryable, RollupUse, Select,
     SelectHints, Selection, SelectionReader, Visit, WantedLabels,
 };
-pub use refusal::{RefusalReason, Refusals};
+pub use refusal::{RefusalCounts, RefusalReason, Refusals, RefusedSample};
 pub use rollup::{
     BucketLength, BucketShape, Rollup, RollupBuilder, RollupColumn, RollupColumns, Rollups,
 };

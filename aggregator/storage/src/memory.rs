@@ -13,8 +13,8 @@ use rows::{
 
 use crate::{
     AppendOutcome, Appender, Budget, Busy, Done, ExemplarSeries, FamilyMetadata, Lane, Querier,
-    QueryError, Queryable, RefusalReason, Refusals, Segment, SegmentValues, Select, SeriesData,
-    Source, Times,
+    QueryError, Queryable, RefusalReason, Refusals, RefusedSample, Segment, SegmentValues, Select,
+    SeriesData, Source, Times,
 };
 
 /// A store in memory. Cloning shares it.
@@ -146,8 +146,14 @@ impl Contents {
         refused: &mut Refusals,
     ) {
         let (source, cohort, slot) = key;
+        let is_histogram = matches!(value, Value::Histogram(_));
         let mut refuse = |reason| match Slot::try_from(slot) {
-            Ok(slot) => refused.add_sample(reason, cohort, slot),
+            Ok(slot) => refused.add_sample(RefusedSample {
+                cohort,
+                slot,
+                is_histogram,
+                reason,
+            }),
             Err(_) => refused.add(reason, 1),
         };
         let labels = Slot::try_from(slot).ok().and_then(|slot| {
@@ -283,10 +289,12 @@ impl Appender for MemoryStore {
         }
         for one in &batch.exemplars {
             let key = (source.agent.clone(), source.epoch, one.cohort, one.slot);
-            if let Some(labels) = contents.slots.get(&key).cloned() {
-                let all = contents.exemplars.entry(labels).or_default();
-                all.push(one.exemplar.clone());
-            }
+            let Some(labels) = contents.slots.get(&key).cloned() else {
+                refused.add_exemplar();
+                continue;
+            };
+            let all = contents.exemplars.entry(labels).or_default();
+            all.push(one.exemplar.clone());
         }
         for MetricMetadata { metric, metadata } in &batch.metadata {
             contents.describe(Arc::clone(metric), metadata.clone());

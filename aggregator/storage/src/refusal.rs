@@ -67,48 +67,104 @@ impl fmt::Display for RefusalReason {
     }
 }
 
-/// Samples refused, by reason.
+/// Counts by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refusals {
-    counts: [u64; RefusalReason::ALL.len()],
-    first_sample: Option<(CohortId, Slot, RefusalReason)>,
-}
+pub struct RefusalCounts([u64; RefusalReason::ALL.len()]);
 
-impl Refusals {
-    /// Counts `samples` more for `reason`.
-    pub fn add(&mut self, reason: RefusalReason, samples: u64) {
-        self.counts[reason as usize] += samples;
-    }
-
-    /// Counts one more sample with a time of its own, and remembers the first one: whoever brought it one by one wants to know which.
-    pub fn add_sample(&mut self, reason: RefusalReason, cohort: CohortId, slot: Slot) {
-        self.add(reason, 1);
-        self.first_sample.get_or_insert((cohort, slot, reason));
-    }
-
-    /// Returns the first sample with a time of its own that was refused.
-    pub const fn first_sample(&self) -> Option<(CohortId, Slot, RefusalReason)> {
-        self.first_sample
+impl RefusalCounts {
+    /// Counts `more` for `reason`.
+    pub fn add(&mut self, reason: RefusalReason, more: u64) {
+        self.0[reason as usize] += more;
     }
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
             *count += more;
         }
-        self.first_sample = self.first_sample.or(other.first_sample);
     }
 
     /// Returns the reasons that occurred and their counts.
     pub fn iter(&self) -> impl Iterator<Item = (RefusalReason, u64)> + '_ {
         RefusalReason::ALL
             .into_iter()
-            .zip(self.counts)
+            .zip(self.0)
             .filter(|(_, count)| *count > 0)
     }
 
     /// Returns the sum over all reasons.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.0.iter().sum()
+    }
+}
+
+/// A sample with a time of its own that was refused: whoever brought it one by one wants to know which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedSample {
+    /// The cohort of its series.
+    pub cohort: CohortId,
+    /// The slot of its series.
+    pub slot: Slot,
+    /// Whether it is a native histogram.
+    pub is_histogram: bool,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+/// What was refused of a batch: samples by reason, and what came one by one singly. At most as large as the batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    counts: RefusalCounts,
+    samples: Vec<RefusedSample>,
+    exemplars: u64,
+}
+
+impl Refusals {
+    /// Counts `samples` more for `reason`.
+    pub fn add(&mut self, reason: RefusalReason, samples: u64) {
+        self.counts.add(reason, samples);
+    }
+
+    /// Counts one more sample with a time of its own, and remembers it.
+    pub fn add_sample(&mut self, sample: RefusedSample) {
+        self.counts.add(sample.reason, 1);
+        self.samples.push(sample);
+    }
+
+    /// Counts one more exemplar that came beside samples with times of their own; it is none of the samples.
+    pub fn add_exemplar(&mut self) {
+        self.exemplars += 1;
+    }
+
+    /// Returns the samples with times of their own that were refused, in the order in which they came.
+    pub fn samples(&self) -> &[RefusedSample] {
+        &self.samples
+    }
+
+    /// Returns how many exemplars were refused.
+    pub const fn exemplars(&self) -> u64 {
+        self.exemplars
+    }
+
+    /// Returns how many samples were refused, by reason.
+    pub const fn counts(&self) -> &RefusalCounts {
+        &self.counts
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.merge(&other.counts);
+        self.samples.extend_from_slice(&other.samples);
+        self.exemplars += other.exemplars;
+    }
+
+    /// Returns the reasons that occurred and how many samples each refused.
+    pub fn iter(&self) -> impl Iterator<Item = (RefusalReason, u64)> + '_ {
+        self.counts.iter()
+    }
+
+    /// Returns how many samples were refused.
+    pub fn total(&self) -> u64 {
+        self.counts.total()
     }
 }

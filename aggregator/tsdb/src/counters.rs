@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use storage::Refusals;
+use storage::{RefusalCounts, Refusals};
 
 use crate::report::{DAMAGES_LISTED_MAX, Damage};
 
@@ -56,17 +56,17 @@ pub(crate) struct Counters {
 
 #[derive(Debug, Default)]
 struct Told {
-    refused: Refusals,
+    refused: RefusalCounts,
     log_failing: Option<String>,
     damages: Vec<Damage>,
 }
 
 impl Counters {
     pub(crate) fn refused(&self, more: &Refusals) {
-        self.told().refused.merge(more);
+        self.told().refused.merge(more.counts());
     }
 
-    pub(crate) fn refusals(&self) -> Refusals {
+    pub(crate) fn refusals(&self) -> RefusalCounts {
         self.told().refused
     }
 

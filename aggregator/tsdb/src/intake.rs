@@ -281,6 +281,10 @@ impl Intake {
         self.arrived.notify_all();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Returns the received bytes that are not yet durable.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         self.state().held.received as u64

@@ -1,26 +1,30 @@
 //! Who has how many active series, and how far limits are used: written by the log thread, read by whoever asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clock::Monotonic;
 use rows::AgentId;
-use storage::{RefusalReason, Refusals};
+use storage::{RefusalCounts, RefusalReason};
 
 use crate::report::{LimitsUsed, SeriesOwners};
 
 /// Counts of active series by who has them.
 #[derive(Debug, Default)]
-pub(crate) struct Occupancy(Mutex<Counts>);
+pub(crate) struct Occupancy {
+    /// Agents for whom the limits of one agent do not hold.
+    exceptions: BTreeSet<AgentId>,
+    counts: Mutex<Counts>,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
     agents: HashMap<AgentId, AgentCounts>,
     metrics: HashMap<String, u64>,
     tenants: HashMap<String, u64>,
-    refused: Refusals,
+    refused: RefusalCounts,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +44,14 @@ pub(crate) struct Present {
 }
 
 impl Occupancy {
+    /// Returns counts of nothing; the limits of one agent do not hold for `exceptions`.
+    pub(crate) fn new(exceptions: impl IntoIterator<Item = AgentId>) -> Self {
+        Self {
+            exceptions: exceptions.into_iter().collect(),
+            counts: Mutex::default(),
+        }
+    }
+
     pub(crate) fn of(
         &self,
         agent: &AgentId,
@@ -118,10 +130,15 @@ impl Occupancy {
     pub(crate) fn limits_used(&self, now: Monotonic) -> LimitsUsed {
         let counts = self.lock();
         let most = |counts: &HashMap<String, u64>| counts.values().copied().max().unwrap_or(0);
-        let agents = || counts.agents.values();
-        let new = agents().map(|agent| agent.new_in_minute(now));
+        let is_exception = |agent: &AgentId| self.exceptions.contains(agent);
+        let limited = || counts.agents.iter().filter(|(id, _)| !is_exception(id));
+        let series = limited().map(|(_, agent)| agent.series);
+        let new = limited().map(|(_, agent)| agent.new_in_minute(now));
+        let series_of = |agent: &AgentId| counts.agents.get(agent).map_or(0, |agent| agent.series);
+        let exceptions = self.exceptions.iter();
         LimitsUsed {
-            series_per_agent: agents().map(|agent| agent.series).max().unwrap_or(0),
+            series_per_agent: series.max().unwrap_or(0),
+            series_by_exception: exceptions.map(|id| (id.clone(), series_of(id))).collect(),
             series_per_metric: most(&counts.metrics),
             series_per_tenant: most(&counts.tenants),
             new_series_per_minute: new.max().unwrap_or(0),
@@ -145,7 +162,7 @@ impl Occupancy {
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         // Counts: every change leaves them whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,6 +215,20 @@ mod tests {
         assert_eq!(names(10), "bcda");
         assert_eq!(names(2), "bc");
         assert_eq!(names(0), "");
+    }
+
+    #[test]
+    fn those_with_a_bound_of_their_own_use_no_bound_of_others() {
+        let [writer, agent]: [AgentId; 2] = ["writer", "a"].map(|id| id.parse().unwrap());
+        let occupancy = Occupancy::new([writer.clone()]);
+        for agent in [&writer, &writer, &agent] {
+            occupancy.new_series(agent, Monotonic::ORIGIN);
+            occupancy.add(agent, Some("m"), None);
+        }
+        let used = occupancy.limits_used(Monotonic::ORIGIN);
+        assert_eq!((used.series_per_agent, used.new_series_per_minute), (1, 1));
+        assert_eq!(used.series_by_exception, [(writer, 2)]);
+        assert_eq!(used.series_per_metric, 3);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Labels, TimestampMs, Value};
 use rows::{AgentId, Epoch, NumberSet, StoreId};
-use storage::Refusals;
+use storage::RefusalCounts;
 
 /// Damages listed singly; more are only counted.
 pub(crate) const DAMAGES_LISTED_MAX: usize = 100;
@@ -88,7 +88,7 @@ pub struct Stats {
     /// Samples stored since the start.
     pub samples_stored: u64,
     /// Samples refused since the start, by reason.
-    pub samples_refused: Refusals,
+    pub samples_refused: RefusalCounts,
     /// Bytes that wait for their sync.
     pub unsynced_bytes: u64,
     /// Segments of the log, the open one included.
@@ -165,18 +165,20 @@ pub struct PartitionSpace {
 }
 
 /// How far limits on series are used: of each limit, by whoever has most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitsUsed {
-    /// Active series of the agent with most of them.
+    /// Active series of the agent with most of them, of those that have no bound of their own.
     pub series_per_agent: u64,
+    /// Active series of each agent that has a bound of its own, or none.
+    pub series_by_exception: Vec<(AgentId, u64)>,
     /// Active series of the metric name with most of them.
     pub series_per_metric: u64,
     /// Active series of the tenant with most of them.
     pub series_per_tenant: u64,
-    /// New series of one agent in its present minute, at most.
+    /// New series of one agent in its present minute, at most, of those that have no bound of their own.
     pub new_series_per_minute: u64,
     /// Series refused since the start, each as often as it was defined, by reason.
-    pub series_refused: Refusals,
+    pub series_refused: RefusalCounts,
 }
 
 /// Who has most active series, the largest first.

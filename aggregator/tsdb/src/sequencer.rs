@@ -22,11 +22,11 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
-use model::{TimeRange, TimestampMs};
+use model::{TimeRange, TimestampMs, Value};
 use rows::{
     AgentId, Batch, BatchNumber, CohortId, Epoch, NumberSet, Row, SeriesSample, encode_key_row,
 };
-use storage::{AppendOutcome, Done, Lane, RefusalReason, Refusals, Source};
+use storage::{AppendOutcome, Done, Lane, RefusalReason, Refusals, RefusedSample, Source};
 
 use crate::cohorts::{Cohorts, DurableNumbers, EpochKey};
 use crate::counters::Counters;
@@ -615,10 +615,12 @@ pub(crate) fn shard_items(
         let layout = layout_of(exemplar.cohort)
             .filter(|layout| layout.refusal(usize::from(exemplar.slot)).is_none())
             .filter(|_| refused_for_time(exemplar.exemplar.at, taken).is_none());
-        if let Some(layout) = layout {
-            let exemplar = exemplar.clone();
-            items.push((layout.shard, ShardItem::Exemplar { layout, exemplar }));
-        }
+        let Some(layout) = layout else {
+            refused.add_exemplar();
+            continue;
+        };
+        let exemplar = exemplar.clone();
+        items.push((layout.shard, ShardItem::Exemplar { layout, exemplar }));
     }
     // With the rows beside them, so that they get into the same partitions.
     let shard = items.first().map_or(0, |(shard, _)| *shard);
@@ -647,7 +649,12 @@ fn taken_samples(
     let mut left = run[..first].to_vec();
     for sample in &run[first..] {
         match refusal(sample) {
-            Some(reason) => refused.add_sample(reason, sample.cohort, sample.slot),
+            Some(reason) => refused.add_sample(RefusedSample {
+                cohort: sample.cohort,
+                slot: sample.slot,
+                is_histogram: matches!(sample.value, Value::Histogram(_)),
+                reason,
+            }),
             None => left.push(sample.clone()),
         }
     }

@@ -167,7 +167,7 @@ impl Tsdb {
     }
 
     /// Stops taking batches, makes durable what was taken, answers every `done`, and ends the threads. Queries go on working.
-    /// Later appends are [`Busy`]. Closing again does nothing.
+    /// Later appends are [`Busy`], and [`failing`](Appender::failing) says why. Closing again does nothing.
     pub fn close(&self) {
         self.intake.close();
         self.closing.store(true, Ordering::Relaxed);
@@ -467,6 +467,13 @@ impl Appender for Tsdb {
         Box::new(Intake::announce(&self.intake))
     }
 
+    fn failing(&self) -> Option<String> {
+        if self.intake.is_closed() {
+            return Some("the store is closing".to_owned());
+        }
+        self.counters.log_failing()
+    }
+
     fn append(&self, source: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {
         self.intake.offer(Command::Append {
             source: source.clone(),
@@ -635,7 +642,8 @@ impl Opening {
         };
         // Among usual threads: what comes in is to fill the heads no faster than they are sealed.
         let keeper = spawn("tsdb-keeper".to_owned(), move || keeper.run(&requests))?;
-        let occupancy = Arc::new(Occupancy::default());
+        let exceptions = self.config.limits.exceptions.keys().cloned();
+        let occupancy = Arc::new(Occupancy::new(exceptions));
         let admission = Admission::new(self.config.limits.clone(), Arc::clone(&occupancy));
         let mut cohorts = Cohorts::new(shard_count, admission);
         let log_folder = self.config.folder.join(LOG_FOLDER);

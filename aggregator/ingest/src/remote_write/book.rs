@@ -8,22 +8,23 @@
 //! **worn**: its living series move on, each when it comes next. The store stops counting a cohort that gets no samples after two hours and
 //! forgets it after a day; the book, earlier.
 //!
-//! A slot that a limit refused stays refused until it is defined again. So a cohort that has such slots is noted, and once a minute the
-//! series of the next request that are of that cohort are defined again, alike: those that were taken do not change, the others
-//! are decided on anew.
+//! A slot that a limit refused stays refused until it is defined again. So each such slot is noted, and defined again when its series comes
+//! a minute later or after: then it is decided on anew. Slots that were taken are never defined again.
+//!
+//! Definitions wait here until the store takes them: while more of them do than may, nothing is read that could bring more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Monotonic;
 use model::Labels;
 use rows::{BatchNumber, CohortDefinition, CohortId, MetricMetadata, SeriesDefinition, Slot};
-use storage::{Appender, Busy, Source};
-use xxhash_rust::xxh3::xxh3_64;
+use storage::{Appender, Busy, RefusalReason, RefusedSample, Source};
 
-use super::request::Request;
+use super::allowance::Allowance;
+use super::described::DescriptionHash;
+use super::request::{Request, Series, labels_bytes};
 
 /// Slots of a cohort. A layout is copied when it grows while a shard reads it, and a cohort lives on one shard: smaller than layouts may be.
 const COHORT_SLOTS: u16 = 4_096;
@@ -35,10 +36,12 @@ const FAMILIES_MAX: usize = 65_536;
 const SWEEP_EVERY: Duration = Duration::from_mins(30);
 /// Sweeps without a sample after which a series is forgotten.
 const IDLE_SWEEPS: u16 = 2;
-/// How long after a refusal slots are defined again.
+/// How long after a refusal a slot is defined again.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 /// Definitions are handed over in parts of so many slots.
 const DEFINITION_SLOTS: usize = 1_024;
+/// Bytes of labels that may wait to be handed over before another request is read, which may bring as many as it is allowed.
+const PENDING_BYTES_MAX: usize = 16 << 20;
 
 /// The series that the store knows by slots.
 #[derive(Debug)]
@@ -48,16 +51,18 @@ pub(super) struct Book {
     cohorts: Vec<Cohort>,
     /// Definitions that the store has not taken yet, in order.
     pending: VecDeque<CohortDefinition>,
-    /// Cohorts with a time at which their slots are to be defined again.
-    retries: usize,
+    /// What their labels take.
+    pending_bytes: usize,
+    /// Slots that a limit refused, and from when on each is to be defined again.
+    refused: BTreeMap<Place, Monotonic>,
     /// Counts sweeps.
     sweeps: u16,
     swept: Monotonic,
-    /// Hash of what is stored of a family.
-    described: HashMap<Arc<str>, u64>,
+    /// By the hash of a family's name, that of what is stored of it.
+    described: HashMap<u64, u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     cohort: u32,
     slot: Slot,
@@ -83,7 +88,6 @@ impl Place {
 #[derive(Clone, Debug, Default)]
 struct Cohort {
     slots: Slot,
-    retry_at: Option<Monotonic>,
     /// By slot, the series; [`FORGOTTEN`] where there is none any more. Empty when all are forgotten.
     keys: Vec<u128>,
     /// By slot, the sweep after which it came last.
@@ -161,7 +165,8 @@ impl Book {
             series: HashMap::default(),
             cohorts: Vec::new(),
             pending: VecDeque::new(),
-            retries: 0,
+            pending_bytes: 0,
+            refused: BTreeMap::new(),
             sweeps: 0,
             swept: now,
             described: HashMap::new(),
@@ -173,8 +178,18 @@ impl Book {
         self.series.len()
     }
 
-    /// Finds or makes the slot of each series; `None` for those that are refused, which are noted in the request. After an error the
-    /// series before are known.
+    #[cfg(test)]
+    pub(super) fn refused_slots(&self) -> usize {
+        self.refused.len()
+    }
+
+    #[cfg(test)]
+    pub(super) const fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Finds or makes the slot of each series; `None` for those that are refused, which are noted in the request, and for those without
+    /// samples that are not known. After an error the series before are known.
     pub(super) fn resolve(
         &mut self,
         request: &mut Request,
@@ -182,19 +197,24 @@ impl Book {
     ) -> Result<Vec<Option<Target>>, WrongGuess> {
         self.sweep_if_due(now);
         let mut rejections = std::mem::take(&mut request.rejections);
+        let mut allowance = request.allowance;
         let mut targets = Vec::with_capacity(request.series.len());
         let mut before: Option<Place> = None;
         for series in &request.series {
             let known = match self.find(series.key, before) {
                 Some(place) => Ok(place),
+                None if series.samples.is_empty() => {
+                    targets.push(None);
+                    continue;
+                }
                 None if !request.holds(series) => return Err(WrongGuess),
-                None => self.add(request, series),
+                None => self.add(request, series, &mut allowance),
             };
             before = known.as_ref().ok().copied().or(before);
             targets.push(match known {
                 Ok(place) => {
-                    if self.retries > 0 && self.is_due(place.cohort, now) {
-                        self.define_again(request, series, place);
+                    if !self.refused.is_empty() && self.is_due(place, now) {
+                        self.define_again(request, series, place, &mut allowance);
                     }
                     Some(Target {
                         cohort: CohortId(place.cohort),
@@ -208,8 +228,8 @@ impl Book {
                 }
             });
         }
-        self.end_retries(now);
         request.rejections = rejections;
+        request.allowance = allowance;
         Ok(targets)
     }
 
@@ -229,12 +249,29 @@ impl Book {
         Some(place)
     }
 
-    fn add(&mut self, request: &Request, series: &super::request::Series) -> Result<Place, String> {
+    fn add(
+        &mut self,
+        request: &Request,
+        series: &Series,
+        allowance: &mut Allowance,
+    ) -> Result<Place, String> {
+        let too_much = |allowance: &Allowance| {
+            let bytes = allowance.granted();
+            format!(
+                "the request has more than {bytes} bytes of labels of new series, histograms and exemplars; send fewer series at once"
+            )
+        };
+        if allowance.is_overdrawn() {
+            return Err(too_much(allowance));
+        }
         let labels = request.labels(series)?;
         if self.series.len() >= SERIES_MAX {
             return Err(format!(
                 "{SERIES_MAX} series are remembered, as many as may be; those that do not come for an hour make room"
             ));
+        }
+        if !allowance.take(definition_bytes(&labels)) {
+            return Err(too_much(allowance));
         }
         let full = self
             .cohorts
@@ -258,14 +295,25 @@ impl Book {
         Ok(place)
     }
 
-    fn define_again(&mut self, request: &Request, series: &super::request::Series, place: Place) {
-        if let Ok(labels) = request.labels(series) {
+    /// Defines a slot that was refused, unless the request makes too much: then it waits for the next one.
+    fn define_again(
+        &mut self,
+        request: &Request,
+        series: &Series,
+        place: Place,
+        allowance: &mut Allowance,
+    ) {
+        if let Ok(labels) = request.labels(series)
+            && allowance.take(definition_bytes(&labels))
+        {
+            self.refused.remove(&place);
             self.define(place, labels, series.kind);
         }
     }
 
     /// Adds a slot to the definitions to hand over.
     fn define(&mut self, place: Place, labels: Labels, kind: model::MetricType) {
+        self.pending_bytes += definition_bytes(&labels);
         let definition = SeriesDefinition { labels, kind };
         let cohort = CohortId(place.cohort);
         if let Some(last) = self.pending.back_mut()
@@ -285,31 +333,18 @@ impl Book {
         });
     }
 
-    fn is_due(&self, cohort: u32, now: Monotonic) -> bool {
-        self.cohorts
-            .get(cohort as usize)
-            .and_then(|cohort| cohort.retry_at)
-            .is_some_and(|at| at <= now)
+    fn is_due(&self, place: Place, now: Monotonic) -> bool {
+        self.refused.get(&place).is_some_and(|at| *at <= now)
     }
 
-    fn end_retries(&mut self, now: Monotonic) {
-        if self.retries == 0 {
-            return;
-        }
-        for cohort in &mut self.cohorts {
-            if cohort.retry_at.take_if(|at| *at <= now).is_some() {
-                self.retries -= 1;
-            }
-        }
-    }
-
-    /// Notes that a limit refused slots of a cohort.
-    pub(super) fn refused(&mut self, cohort: CohortId, now: Monotonic) {
-        if let Some(cohort) = self.cohorts.get_mut(cohort.0 as usize)
-            && cohort.retry_at.is_none()
-        {
-            cohort.retry_at = Some(now + RETRY_AFTER);
-            self.retries += 1;
+    /// Notes which slots a limit refused.
+    pub(super) fn note_refused(&mut self, samples: &[RefusedSample], now: Monotonic) {
+        for sample in samples.iter().filter(|sample| may_end(sample.reason)) {
+            let place = Place {
+                cohort: sample.cohort.0,
+                slot: sample.slot,
+            };
+            self.refused.entry(place).or_insert(now + RETRY_AFTER);
         }
     }
 
@@ -317,40 +352,55 @@ impl Book {
     pub(super) fn forget(&mut self) {
         self.series.clear();
         self.pending.clear();
+        self.pending_bytes = 0;
+        self.refused.clear();
         self.cohorts.iter_mut().for_each(Cohort::forget_all);
         // The next series opens a cohort of its own.
         self.cohorts.push(Cohort::default());
+    }
+
+    /// Returns whether as many definitions wait as may.
+    pub(super) const fn is_full(&self) -> bool {
+        self.pending_bytes >= PENDING_BYTES_MAX
     }
 
     /// Hands over the definitions that wait.
     pub(super) fn hand_over(&mut self, store: &dyn Appender, source: &Source) -> Result<(), Busy> {
         while let Some(definition) = self.pending.front() {
             store.define(source, definition.clone())?;
+            let series = definition.series.iter();
+            let bytes: usize = series.map(|one| definition_bytes(&one.labels)).sum();
+            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
             self.pending.pop_front();
         }
         Ok(())
     }
 
-    /// Leaves what is new of metadata.
-    pub(super) fn keep_new(&mut self, metadata: &mut Vec<MetricMetadata>) {
-        metadata.retain(|described| {
-            let MetricMetadata { metric, metadata } = described;
-            let text = format!("{}\0{}\0{}", metadata.kind, metadata.unit, metadata.help);
-            let hash = xxh3_64(text.as_bytes());
-            if self.described.get(metric) == Some(&hash) {
-                return false;
+    /// Returns what of a request's metadata is not known to be stored; what the request may not make waits for the next one.
+    pub(super) fn new_metadata(&self, request: &mut Request) -> NewMetadata {
+        let mut new = NewMetadata::default();
+        let mut allowance = request.allowance;
+        for description in request.descriptions() {
+            let hash = description.hash();
+            if self.described.get(&hash.family) != Some(&hash.said)
+                && allowance.take(description.bytes())
+            {
+                new.metadata.push(description.to_metadata());
+                new.hashes.push(hash);
             }
+        }
+        request.allowance = allowance;
+        new
+    }
+
+    /// Notes that metadata is stored.
+    pub(super) fn note_described(&mut self, hashes: &[DescriptionHash]) {
+        for hash in hashes {
             if self.described.len() >= FAMILIES_MAX {
                 self.described.clear();
             }
-            self.described.insert(Arc::clone(metric), hash);
-            true
-        });
-    }
-
-    /// Takes all metadata as new again: some of it was not stored.
-    pub(super) fn forget_metadata(&mut self) {
-        self.described.clear();
+            self.described.insert(hash.family, hash.said);
+        }
     }
 
     fn sweep_if_due(&mut self, now: Monotonic) {
@@ -385,5 +435,41 @@ impl Book {
             })
             .collect();
         self.series.retain(|_, place| !worn[place.cohort as usize]);
+        let cohorts = &self.cohorts;
+        self.refused.retain(|place, _| {
+            let keys = cohorts
+                .get(place.cohort as usize)
+                .map(|cohort| &cohort.keys);
+            let key = keys.and_then(|keys| keys.get(usize::from(place.slot)));
+            key.is_some_and(|key| *key != FORGOTTEN)
+        });
+    }
+}
+
+/// Metadata that is not known to be stored.
+#[derive(Debug, Default)]
+pub(super) struct NewMetadata {
+    pub(super) metadata: Vec<MetricMetadata>,
+    pub(super) hashes: Vec<DescriptionHash>,
+}
+
+/// Returns what a definition of a series takes while it waits.
+fn definition_bytes(labels: &Labels) -> usize {
+    size_of::<SeriesDefinition>() + labels_bytes(labels)
+}
+
+/// Returns whether what a slot was refused for may be over later.
+const fn may_end(reason: RefusalReason) -> bool {
+    match reason {
+        RefusalReason::SeriesPerAgent
+        | RefusalReason::SeriesPerTenant
+        | RefusalReason::SeriesPerMetric
+        | RefusalReason::NewSeriesRate
+        | RefusalReason::Memory => true,
+        RefusalReason::Labels
+        | RefusalReason::TooOld
+        | RefusalReason::TooNew
+        | RefusalReason::Undefined
+        | RefusalReason::Conflict => false,
     }
 }

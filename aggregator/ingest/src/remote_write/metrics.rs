@@ -1,9 +1,8 @@
 //! What is counted of remote write.
 
-use storage::Refusals;
 use telemetry::{Counter, CounterFamily, Gauge, Registry};
 
-use super::Written;
+use super::WriteOutcome;
 
 /// Counters of remote write. Clones count together.
 #[derive(Clone, Debug)]
@@ -13,6 +12,7 @@ pub(super) struct Metrics {
     histograms: Counter,
     exemplars: Counter,
     rejected: CounterFamily<1>,
+    exemplars_rejected: CounterFamily<1>,
     body_bytes: Counter,
     decoded_bytes: Counter,
     busy: Counter,
@@ -41,6 +41,12 @@ impl Metrics {
                 ["by"],
                 2,
             ),
+            exemplars_rejected: registry.counter_family(
+                "promontory_remote_write_exemplars_rejected_total",
+                "Exemplars of remote write that were left out before the store saw them, or refused by it.",
+                ["by"],
+                2,
+            ),
             body_bytes: registry.counter(
                 "promontory_remote_write_received_bytes_total",
                 "Bytes of the bodies of remote write, compressed.",
@@ -51,7 +57,7 @@ impl Metrics {
             ),
             busy: registry.counter(
                 "promontory_remote_write_busy_total",
-                "Requests of remote write refused because the store's intake was full for too long.",
+                "Requests of remote write refused because there was no room in memory, or in the store's intake, for too long.",
             ),
             series: registry.gauge(
                 "promontory_remote_write_series",
@@ -60,6 +66,7 @@ impl Metrics {
         };
         for by in ["receiver", "store"] {
             metrics.rejected.with([by]);
+            metrics.exemplars_rejected.with([by]);
         }
         metrics
     }
@@ -69,13 +76,24 @@ impl Metrics {
         self.decoded_bytes.add(decoded as u64);
     }
 
-    pub(super) fn written(&self, written: &Written, refused: &Refusals, rejected: u64) {
+    pub(super) fn written(&self, outcome: &WriteOutcome) {
+        let WriteOutcome {
+            written,
+            rejections,
+            refused,
+            ..
+        } = outcome;
         self.samples.add(written.samples);
         self.histograms.add(written.histograms);
         self.exemplars.add(written.exemplars);
-        self.rejected.with(["receiver"]).add(rejected);
-        self.rejected.with(["store"]).add(refused.total());
-        self.all.samples_refused(refused);
+        for (by, samples, exemplars) in [
+            ("receiver", rejections.samples, rejections.exemplars),
+            ("store", refused.total(), refused.exemplars()),
+        ] {
+            self.rejected.with([by]).add(samples);
+            self.exemplars_rejected.with([by]).add(exemplars);
+        }
+        self.all.samples_refused(refused.counts());
     }
 
     pub(super) fn busy(&self) {

@@ -7,10 +7,12 @@
 
 use std::ops::Range;
 
-use model::{Exemplar, Labels, LabelsError, METRIC_NAME, Metadata, MetricType, TimestampMs, Value};
-use rows::{CohortId, MetricMetadata, SeriesSample};
+use model::{Exemplar, Labels, LabelsError, METRIC_NAME, MetricType, TimestampMs, Value};
+use rows::{CohortId, SeriesSample};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
+use super::allowance::Allowance;
+use super::described::{self, Described, Description, Descriptions, Said};
 use super::histogram;
 use super::lone_sample::LoneSample;
 use super::protobuf::{Fields, Malformed, Value as Field, numbers};
@@ -18,7 +20,7 @@ use super::{Protocol, Rejections, WriteError};
 
 /// The most bytes of a request, decompressed.
 const DECODED_BYTES_MAX: usize = 32 << 20;
-/// The most series of a request; each costs a table entry even when it is empty.
+/// The most series of a request, those that are left out included; each costs a table entry even when it is empty.
 const SERIES_MAX: usize = 100_000;
 /// What a series of 1.0 with a sample takes, decompressed: room is made for as many.
 const SERIES_BYTES_USUAL: usize = 256;
@@ -28,12 +30,8 @@ const SAMPLES_MAX: usize = 500_000;
 const EXEMPLARS_MAX: usize = 50_000;
 /// The most symbols of a request of 2.0.
 const SYMBOLS_MAX: usize = 500_000;
-/// The most metric families that a request describes; more are left out.
-const METADATA_MAX: usize = 16_384;
 /// The longest labels of an exemplar, in bytes; one with longer ones is left out.
 const EXEMPLAR_BYTES_MAX: usize = 1_024;
-/// The longest help text or unit that is kept.
-const TEXT_BYTES_MAX: usize = 16_384;
 /// What the store takes of a series' labels; checked here as well, so that the first bad series is named with what is wrong.
 const LABELS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
@@ -42,6 +40,10 @@ const SERIES_BYTES_MAX: usize = 8 * 1_024;
 
 /// Tells keys of the two protocols apart.
 const SEED_2: u64 = 2;
+/// A series of 2.0 has a key of the hashes of its symbols, of so many bytes each.
+const SYMBOL_KEY_BYTES: usize = size_of::<u128>();
+/// More symbols than a series may have: no series has the key of these.
+const KEY_BYTES_MAX: usize = (2 * LABELS_MAX + 1) * SYMBOL_KEY_BYTES;
 
 /// A request, walked.
 #[derive(Debug, Default)]
@@ -55,14 +57,14 @@ pub(super) struct Request {
     /// Those of each series together; cohorts and slots are not known yet.
     pub(super) samples: Vec<SeriesSample>,
     pub(super) exemplars: Vec<SeriesExemplar>,
-    pub(super) metadata: Vec<MetricMetadata>,
+    described: Descriptions,
+    /// What it may still make of its body.
+    pub(super) allowance: Allowance,
     /// Where symbols stand in the body.
     symbols: Vec<Range<u32>>,
     symbol_keys: Vec<u128>,
     keys: Vec<u8>,
     pub(super) rejections: Rejections,
-    /// Exemplars left out.
-    pub(super) exemplars_refused: u64,
 }
 
 /// A series of a request.
@@ -92,7 +94,9 @@ struct Walk {
     samples_from: usize,
     kind: MetricType,
     created: TimestampMs,
-    exemplars: Vec<Range<usize>>,
+    exemplars: Vec<Range<u32>>,
+    /// Exemplars that are more than are taken.
+    exemplars_left_out: u64,
     has_floats: bool,
     has_histograms: bool,
 }
@@ -120,6 +124,7 @@ impl Request {
             guesses,
             series: Vec::with_capacity(series),
             samples: Vec::with_capacity(series),
+            allowance: Allowance::of(body.len()),
             ..Self::default()
         };
         match protocol {
@@ -133,6 +138,25 @@ impl Request {
     /// Returns the length of the body, decompressed.
     pub(super) fn body_bytes(&self) -> usize {
         self.body.len()
+    }
+
+    /// Returns the memory that it takes, its body included.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len()
+            + self.series.capacity() * size_of::<Series>()
+            + self.samples.capacity() * size_of::<SeriesSample>()
+            + self.symbols.capacity() * (size_of::<Range<u32>>() + SYMBOL_KEY_BYTES)
+            + self.allowance.taken()
+    }
+
+    #[cfg(test)]
+    pub(super) fn key_bytes(&self) -> usize {
+        self.keys.capacity()
+    }
+
+    /// Returns what it says of metric families.
+    pub(super) fn descriptions(&self) -> impl Iterator<Item = Description<'_>> {
+        self.described.iter(&self.body)
     }
 
     /// Gives the memory of the body back, for another one.
@@ -150,8 +174,8 @@ impl Request {
                 }
                 3 => {
                     let message = self.of(value.bytes())?;
-                    let described = self.of(metadata_1(message))?;
-                    self.describe(described);
+                    let described = self.of(described::read_1(body, message))?;
+                    self.described.add(described);
                 }
                 _ => {}
             }
@@ -279,8 +303,10 @@ impl Request {
         let mut walk = self.begin_series(body, message)?;
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
+        let name_key = xxh3_128(METRIC_NAME.as_bytes()).to_le_bytes();
+        let mut metric = None;
         let mut fields = Fields::new(message);
-        let mut described = None;
+        let mut said = None;
         while let Some((number, value)) = self.field(&mut fields)? {
             match number {
                 1 => {
@@ -292,6 +318,14 @@ impl Request {
                             .get(at)
                             .copied()
                             .unwrap_or_else(|| u128::from(reference));
+                        if keys.len() >= KEY_BYTES_MAX {
+                            return Ok(());
+                        }
+                        // Names and values take turns.
+                        let (_, name) = keys.as_chunks::<{ 2 * SYMBOL_KEY_BYTES }>();
+                        if name == name_key.as_slice() {
+                            metric = Some(reference);
+                        }
                         keys.extend_from_slice(&key.to_le_bytes());
                         Ok(())
                     });
@@ -300,15 +334,15 @@ impl Request {
                 2 => self.float(value, &mut walk)?,
                 3 => self.histogram(body, value, &mut walk)?,
                 4 => walk.exemplar(body, self.of(value.bytes())?),
-                5 => described = Some(self.of(value.bytes().and_then(metadata_2))?),
+                5 => said = Some(self.of(value.bytes().and_then(described::read_2))?),
                 6 => walk.created = TimestampMs(self.of(value.int64())?),
                 _ => {}
             }
         }
         let key = xxh3_128_with_seed(&keys, SEED_2);
         self.keys = keys;
-        if let Some((kind, _, _)) = described {
-            walk.kind = kind;
+        if let Some(said) = &said {
+            walk.kind = said.kind;
         }
         let wrong = if !walk.has_floats && !walk.has_histograms {
             Some("a series must have at least one sample or histogram")
@@ -320,9 +354,12 @@ impl Request {
         let samples = self.samples.len() - walk.samples_from;
         if let Some(wrong) = wrong {
             self.samples.truncate(walk.samples_from);
-            let name = self.name(body, place(body, message));
-            self.rejections
-                .series(samples as u64, || format!("{wrong}: {name}"));
+            let first = self.rejections.first.is_none();
+            let named = first.then(|| self.name(body, place(body, message)));
+            self.rejections.exemplars += walk.exemplars.len() as u64 + walk.exemplars_left_out;
+            self.rejections.series(samples as u64, || {
+                format!("{wrong}: {}", named.unwrap_or_default())
+            });
             return Ok(());
         }
         if walk.created != TimestampMs(0) {
@@ -335,20 +372,22 @@ impl Request {
             }
         }
         self.end_series(body, message, key, walk);
-        if let Some((kind, help, unit)) = described {
-            self.describe_series(body, message, kind, [help, unit]);
+        if let Some((said, metric)) = said.zip(metric) {
+            self.describe(body, said, metric);
         }
         Ok(())
     }
 
     fn begin_series(&self, body: &[u8], message: &[u8]) -> Result<Walk, WriteError> {
-        limit("series", self.series.len() + 1, SERIES_MAX)?;
+        let left_out = usize::try_from(self.rejections.series).unwrap_or(usize::MAX);
+        limit("series", self.series.len() + left_out + 1, SERIES_MAX)?;
         Ok(Walk {
             message: place(body, message),
             samples_from: self.samples.len(),
             kind: MetricType::Unknown,
             created: TimestampMs(0),
             exemplars: Vec::new(),
+            exemplars_left_out: 0,
             has_floats: false,
             has_histograms: false,
         })
@@ -366,14 +405,20 @@ impl Request {
         let latest = self.samples[walk.samples_from..]
             .last()
             .map(|sample| sample.at);
+        self.rejections.exemplars += walk.exemplars_left_out;
         for message in walk.exemplars {
-            let exemplar = self.exemplar(body, &body[message], latest);
-            match exemplar.filter(|_| self.exemplars.len() < EXEMPLARS_MAX) {
+            if self.exemplars.len() >= EXEMPLARS_MAX {
+                self.rejections.exemplars += 1;
+                continue;
+            }
+            let exemplar = self.exemplar(body, slice(body, &message), latest);
+            let bytes = |one: &Exemplar| size_of::<SeriesExemplar>() + labels_bytes(&one.labels);
+            match exemplar.filter(|one| self.allowance.take(bytes(one))) {
                 Some(exemplar) => self.exemplars.push(SeriesExemplar {
                     series: index,
                     exemplar,
                 }),
-                None => self.exemplars_refused += 1,
+                None => self.rejections.exemplars += 1,
             }
         }
     }
@@ -404,7 +449,16 @@ impl Request {
         let histogram = self.of(value.bytes().and_then(histogram::read))?;
         walk.has_histograms = true;
         match histogram.value {
-            Ok(value) => self.sample(histogram.at, histogram.start, Value::Histogram(value)),
+            Ok(value) => {
+                let bytes = value.bytes() + 2 * size_of::<usize>();
+                if !self.allowance.take(bytes) {
+                    return Err(WriteError::Limit {
+                        what: "bytes of decoded histograms",
+                        limit: self.allowance.granted(),
+                    });
+                }
+                self.sample(histogram.at, histogram.start, Value::Histogram(value))
+            }
             Err(why) => {
                 let first = self.rejections.first.is_none();
                 let named = first.then(|| self.name(body, walk.message.clone()));
@@ -435,25 +489,26 @@ impl Request {
         Ok(())
     }
 
-    fn describe(&mut self, described: Option<MetricMetadata>) {
-        if self.metadata.len() < METADATA_MAX {
-            self.metadata.extend(described);
-        }
-    }
-
-    fn describe_series(&mut self, body: &[u8], message: &[u8], kind: MetricType, texts: [u64; 2]) {
-        let [help, unit] = texts.map(|at| self.symbol(body, at).unwrap_or_default());
-        if kind == MetricType::Unknown && help.is_empty() && unit.is_empty() {
+    /// Takes what 2.0 says of the metric that a symbol names.
+    fn describe(&mut self, body: &[u8], said: Said, metric: u64) {
+        let symbol = |at: u64| {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            self.symbols.get(at).cloned().unwrap_or_default()
+        };
+        let (help, unit) = (symbol(said.help), symbol(said.unit));
+        if said.kind == MetricType::Unknown && help.is_empty() && unit.is_empty() {
             return;
         }
-        let Ok(pairs) = self.pairs_2(body, message) else {
+        let Ok(metric) = std::str::from_utf8(slice(body, &symbol(metric))) else {
             return;
         };
-        let name = pairs.iter().find(|(name, _)| *name == METRIC_NAME);
-        let Some(family) = name.map(|(_, value)| family_of(value, kind)) else {
-            return;
-        };
-        self.describe(metadata_of(family, kind, help, unit));
+        let family = described::family_of(metric, said.kind);
+        self.described.add(Described {
+            family: place(body, family.as_bytes()),
+            kind: said.kind,
+            help,
+            unit,
+        });
     }
 
     fn exemplar(
@@ -552,23 +607,25 @@ impl Request {
         body: &'a [u8],
         message: &[u8],
     ) -> Result<Vec<(&'a str, &'a str)>, String> {
-        let mut references = Vec::new();
+        let (mut references, mut count) = (Vec::new(), 0_usize);
         let mut fields = Fields::new(message);
         while let Some((number, value)) = fields.next().map_err(|error| error.to_string())? {
             if number == 1 {
                 numbers(value, |reference| {
-                    references.push(reference);
+                    count += 1;
+                    if count <= 2 * LABELS_MAX {
+                        references.push(reference);
+                    }
                     Ok(())
                 })
                 .map_err(|error| error.to_string())?;
             }
         }
-        if references.len() % 2 != 0 {
-            let count = references.len();
+        if count % 2 != 0 {
             return Err(format!("labels_refs has {count} entries, an odd number"));
         }
-        if references.len() > 2 * LABELS_MAX {
-            return Err(too_many_labels(references.len() / 2));
+        if count > 2 * LABELS_MAX {
+            return Err(too_many_labels(count / 2));
         }
         references
             .chunks_exact(2)
@@ -607,9 +664,11 @@ impl Request {
 
 impl Walk {
     fn exemplar(&mut self, body: &[u8], message: &[u8]) {
-        let place = place(body, message);
-        self.exemplars
-            .push(place.start as usize..place.end as usize);
+        if self.exemplars.len() < EXEMPLARS_MAX {
+            self.exemplars.push(place(body, message));
+        } else {
+            self.exemplars_left_out += 1;
+        }
     }
 }
 
@@ -620,9 +679,8 @@ fn limit(what: &'static str, value: usize, limit: usize) -> Result<(), WriteErro
     Err(WriteError::Limit { what, limit })
 }
 
-/// Decompresses a block of snappy's into `buffer`; the length that it claims is checked first.
-fn decompress(body: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, WriteError> {
-    let broken = |error: snap::Error| WriteError::Compression(error.to_string());
+/// Returns the length that a block of snappy's claims to have decompressed, unless it is more than is taken or than the block can hold.
+pub(super) fn decompressed_bytes(body: &[u8]) -> Result<usize, WriteError> {
     let bytes = snap::raw::decompress_len(body).map_err(broken)?;
     if bytes > DECODED_BYTES_MAX {
         let limit = DECODED_BYTES_MAX;
@@ -633,6 +691,12 @@ fn decompress(body: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, WriteError> {
         let why = format!("{} bytes cannot hold {bytes}", body.len());
         return Err(WriteError::Compression(why));
     }
+    Ok(bytes)
+}
+
+/// Decompresses a block of snappy's into `buffer`; the length that it claims is checked first.
+fn decompress(body: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, WriteError> {
+    let bytes = decompressed_bytes(body)?;
     // What was there before is overwritten: all of it, or this fails.
     buffer.resize(bytes, 0);
     let read = snap::raw::Decoder::new()
@@ -642,13 +706,23 @@ fn decompress(body: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, WriteError> {
     Ok(buffer)
 }
 
+fn broken(error: snap::Error) -> WriteError {
+    WriteError::Compression(error.to_string())
+}
+
+/// Returns what labels take, beside a reference to them.
+pub(super) fn labels_bytes(labels: &Labels) -> usize {
+    const FIXED: usize = 64;
+    FIXED + labels.text_bytes() + labels.len() * 2 * size_of::<u32>()
+}
+
 /// Returns where `part` lies in `body`, of which it is a part.
-fn place(body: &[u8], part: &[u8]) -> Range<u32> {
+pub(super) fn place(body: &[u8], part: &[u8]) -> Range<u32> {
     let start = part.as_ptr().addr() - body.as_ptr().addr();
     to_u32(start)..to_u32(start + part.len())
 }
 
-fn slice<'a>(body: &'a [u8], place: &Range<u32>) -> &'a [u8] {
+pub(super) fn slice<'a>(body: &'a [u8], place: &Range<u32>) -> &'a [u8] {
     body.get(place.start as usize..place.end as usize)
         .unwrap_or_default()
 }
@@ -725,82 +799,4 @@ fn named(labels: Labels) -> Result<Labels, String> {
         return Err(format!("no metric name (label {METRIC_NAME})"));
     }
     Ok(labels)
-}
-
-fn metadata_1(message: &[u8]) -> Result<Option<MetricMetadata>, Malformed> {
-    let mut fields = Fields::new(message);
-    let mut kind = MetricType::Unknown;
-    let mut texts: [&[u8]; 3] = [&[]; 3];
-    while let Some((number, value)) = fields.next()? {
-        match number {
-            1 => kind = kind_of(value.varint()?),
-            2 => texts[0] = value.bytes()?,
-            4 => texts[1] = value.bytes()?,
-            5 => texts[2] = value.bytes()?,
-            _ => {}
-        }
-    }
-    let [family, help, unit] = texts.map(|text| std::str::from_utf8(text).unwrap_or_default());
-    Ok(metadata_of(family, kind, help, unit))
-}
-
-/// Returns the type, and the references to help and unit.
-fn metadata_2(message: &[u8]) -> Result<(MetricType, u64, u64), Malformed> {
-    let mut fields = Fields::new(message);
-    let (mut kind, mut help, mut unit) = (MetricType::Unknown, 0, 0);
-    while let Some((number, value)) = fields.next()? {
-        match number {
-            1 => kind = kind_of(value.varint()?),
-            3 => help = value.varint()?,
-            4 => unit = value.varint()?,
-            _ => {}
-        }
-    }
-    Ok((kind, help, unit))
-}
-
-fn metadata_of(family: &str, kind: MetricType, help: &str, unit: &str) -> Option<MetricMetadata> {
-    let fits = !family.is_empty()
-        && [family, help, unit]
-            .iter()
-            .all(|text| text.len() <= TEXT_BYTES_MAX);
-    fits.then(|| MetricMetadata {
-        metric: family.into(),
-        metadata: Metadata {
-            kind,
-            help: help.to_owned(),
-            unit: unit.to_owned(),
-        },
-    })
-}
-
-const fn kind_of(code: u64) -> MetricType {
-    match code {
-        1 => MetricType::Counter,
-        2 => MetricType::Gauge,
-        3 => MetricType::Histogram,
-        4 => MetricType::GaugeHistogram,
-        5 => MetricType::Summary,
-        6 => MetricType::Info,
-        7 => MetricType::StateSet,
-        _ => MetricType::Unknown,
-    }
-}
-
-/// Returns the family of a metric: what the exposition calls it, without the endings of its series.
-fn family_of(metric: &str, kind: MetricType) -> &str {
-    let endings: &[&str] = match kind {
-        MetricType::Histogram => &["_bucket", "_count", "_sum"],
-        MetricType::GaugeHistogram => &["_bucket", "_gcount", "_gsum"],
-        MetricType::Summary => &["_count", "_sum"],
-        MetricType::Unknown
-        | MetricType::Counter
-        | MetricType::Gauge
-        | MetricType::Info
-        | MetricType::StateSet => &[],
-    };
-    endings
-        .iter()
-        .find_map(|ending| metric.strip_suffix(ending))
-        .unwrap_or(metric)
 }

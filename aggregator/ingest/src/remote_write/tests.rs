@@ -3,13 +3,16 @@
 use std::time::SystemTime;
 
 use clock::SimulatedClock;
-use model::{Labels, Matcher, STALE_NAN, TimeRange};
+use model::{Labels, Matcher, STALE_NAN, TimeRange, Value};
 use proptest::prelude::*;
 use rows::{CohortDefinition, CohortId, NumberSet, StoreId};
 use runtime::RuntimeClock;
-use storage::{Busy, Done, MemoryStore, Queryable, Select, Unlimited};
+use storage::{Busy, Done, MemoryStore, Queryable, RefusedSample, Select, Unlimited};
 
 use super::*;
+
+mod bounds;
+mod refusals;
 
 /// Writes protocol buffers.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +106,7 @@ fn refs(references: &[u64]) -> Message {
     Message::default().bytes(1, &packed.0)
 }
 
+/// Three observations in two buckets, the others in the zero bucket.
 fn histogram(count: u64, at: i64) -> Message {
     let span = Message::default().sint(1, -1).int(2, 2);
     let mut deltas = Message::default();
@@ -113,19 +117,37 @@ fn histogram(count: u64, at: i64) -> Message {
         .double(3, 2.5)
         .sint(4, 3)
         .double(5, 0.001)
-        .int(6, 0)
+        .int(6, count.cast_signed() - 3)
         .message(11, &span)
         .bytes(12, &deltas.0)
         .int(14, 3)
         .int(15, at)
 }
 
+/// A histogram of custom buckets, two and one observations in the first two; its count is missing.
+fn custom(offset: i64) -> Message {
+    let span = Message::default().sint(1, offset).int(2, 2);
+    Message::default()
+        .double(3, 2.5)
+        .sint(4, -53)
+        .message(11, &span)
+        .bytes(12, &[4, 1])
+        .int(15, 1)
+        .double(16, 1.0)
+        .double(16, 2.0)
+}
+
 /// What the store was told, and what it answers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Recorder {
     told: Mutex<Vec<String>>,
     busy: Mutex<u32>,
+    /// Batches that it still takes; `None`: any number.
+    room: Mutex<Option<usize>>,
     answer: Mutex<Option<AppendOutcome>>,
+    /// What is to be answered later; `None`: all is at once.
+    held: Mutex<Option<Vec<Done>>>,
+    failing: Mutex<Option<String>>,
     numbers: Mutex<Vec<u64>>,
 }
 
@@ -154,11 +176,18 @@ impl Appender for Recorder {
         Ok(())
     }
 
+    fn failing(&self) -> Option<String> {
+        self.failing.lock().unwrap().clone()
+    }
+
     fn append(&self, _: &Source, batch: Arc<Batch>, done: Done) -> Result<(), Busy> {
         let mut busy = self.busy.lock().unwrap();
         if *busy > 0 {
             *busy -= 1;
             return Err(Busy);
+        }
+        if let Some(room) = &mut *self.room.lock().unwrap() {
+            *room = room.checked_sub(1).ok_or(Busy)?;
         }
         let decoded = rows::BatchDecoder::new()
             .decode(batch.number, Arc::clone(&batch.bytes))
@@ -171,22 +200,47 @@ impl Appender for Recorder {
             .map(|sample| format!("{}/{}", sample.cohort.0, sample.slot))
             .collect();
         self.told.lock().unwrap().push(slots.join(" "));
+        if let Some(held) = &mut *self.held.lock().unwrap() {
+            held.push(done);
+            return Ok(());
+        }
         let answer = self.answer.lock().unwrap().clone();
         done(answer.unwrap_or_else(|| AppendOutcome::Stored(Refusals::default())));
         Ok(())
     }
 }
 
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
 impl Recorder {
+    /// Answers all that is held, and holds nothing more.
+    fn release(&self) {
+        let held = self.held.lock().unwrap().take();
+        for done in held.into_iter().flatten() {
+            done(AppendOutcome::Stored(Refusals::default()));
+        }
+    }
+
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.told.lock().unwrap())
     }
 }
 
+/// What requests may hold together.
+const MEMORY_BYTES_MAX: u64 = 32 << 20;
+
 fn receiver(store: Arc<dyn Appender>, clock: SharedClock) -> RemoteWrite {
     let registry = Registry::new();
     let metrics = crate::Metrics::register(&registry);
-    RemoteWrite::new(store, Epoch(5), clock, &registry, metrics)
+    let config = RemoteWriteConfig {
+        epoch: Epoch(5),
+        memory_bytes_max: MEMORY_BYTES_MAX,
+    };
+    RemoteWrite::new(store, config, clock, &registry, metrics)
 }
 
 fn over(store: Arc<dyn Appender>) -> RemoteWrite {
@@ -196,13 +250,40 @@ fn over(store: Arc<dyn Appender>) -> RemoteWrite {
     )
 }
 
+async fn read(
+    receiver: &RemoteWrite,
+    body: Vec<u8>,
+    protocol: Protocol,
+) -> Result<Readied, WriteError> {
+    receiver.read(receiver.admit(body).await?, protocol)
+}
+
+/// Writes a request, and fails when not all that is good is stored.
 async fn write(
     receiver: &RemoteWrite,
     request: &Message,
     protocol: Protocol,
 ) -> Result<WriteOutcome, WriteError> {
-    let readied = receiver.read(&request.compressed(), protocol)?;
-    receiver.write(readied).await
+    let readied = read(receiver, request.compressed(), protocol).await?;
+    let outcome = receiver.write(readied).await;
+    outcome.failed.clone().map_or(Ok(outcome), Err)
+}
+
+fn refused(cohort: u32, slot: u16, reason: RefusalReason) -> RefusedSample {
+    RefusedSample {
+        cohort: CohortId(cohort),
+        slot,
+        is_histogram: false,
+        reason,
+    }
+}
+
+fn refusals(samples: &[RefusedSample]) -> Option<AppendOutcome> {
+    let mut refusals = Refusals::default();
+    for sample in samples {
+        refusals.add_sample(*sample);
+    }
+    Some(AppendOutcome::Stored(refusals))
 }
 
 fn written(samples: u64, histograms: u64, exemplars: u64) -> Written {
@@ -371,6 +452,18 @@ async fn bad_series_are_left_out_and_the_first_is_named() {
             series(&[("__name__", "h")], &[]).message(4, &negative),
             "of h: positive side: spans need 2 buckets, have 3 buckets",
         ),
+        (
+            series(&[("__name__", "h")], &[]).message(4, &histogram(3, 1).int(1, 9)),
+            "of h: 3 observations found in buckets, but the count is 9",
+        ),
+        (
+            series(&[("__name__", "h")], &[]).message(4, &custom(-1).int(1, 3)),
+            "of h: positive side: span number 1 with offset -1: negative span offset",
+        ),
+        (
+            series(&[("__name__", "h")], &[]).message(4, &custom(0).int(1, 4).int(6, 1)),
+            "of h: histogram with schema -53: custom buckets: must have a zero count of 0",
+        ),
     ] {
         let store = MemoryStore::new();
         let receiver = over(Arc::new(store.clone()));
@@ -438,10 +531,13 @@ async fn series_of_2_0_are_taken_by_the_letter() {
     );
 }
 
-#[test]
-fn hostile_bodies_are_refused_before_they_cost_anything() {
-    let receiver = over(Arc::new(MemoryStore::new()));
-    let read = |body: &[u8], protocol| receiver.read(body, protocol).map(drop);
+#[tokio::test]
+async fn hostile_bodies_are_refused_before_they_cost_anything() {
+    let receiver = &over(Arc::new(MemoryStore::new()));
+    let read = |body: Vec<u8>, protocol| async move {
+        let readied = read(receiver, body, protocol).await;
+        readied.map(drop)
+    };
     let claims = |length: u64| {
         let mut body = Message::default();
         body.varint(length);
@@ -449,57 +545,49 @@ fn hostile_bodies_are_refused_before_they_cost_anything() {
         body.0
     };
     for protocol in [Protocol::V1, Protocol::V2] {
-        let too_large = read(&claims(33 << 20), protocol).unwrap_err();
+        let too_large = read(claims(33 << 20), protocol).await.unwrap_err();
         assert!(
             matches!(too_large, WriteError::TooLarge { .. }),
             "{too_large}"
         );
-        let lie = read(&claims(30 << 20), protocol).unwrap_err();
+        let lie = read(claims(30 << 20), protocol).await.unwrap_err();
         assert!(lie.to_string().contains("cannot hold"), "{lie}");
         assert!(matches!(
-            read(b"", protocol),
+            read(Vec::new(), protocol).await,
             Err(WriteError::Compression(_)) | Ok(())
         ));
         assert!(matches!(
-            read(b"hello", protocol),
+            read(b"hello".to_vec(), protocol).await,
             Err(WriteError::Compression(_))
         ));
         let field = if protocol == Protocol::V1 { 1 } else { 5 };
         let empty = Message(Message::default().bytes(field, &[]).0.repeat(5_000_000));
-        let many = read(&empty.compressed(), protocol);
-        match protocol {
-            Protocol::V1 => {
-                let error = many.unwrap_err().to_string();
-                assert_eq!(
-                    error,
-                    "the request has more than 100000 series; send less at once"
-                );
-            }
-            // Each is refused on its own, and nothing is kept of it.
-            Protocol::V2 => many.unwrap(),
-        }
+        // In 2.0 each is refused on its own, and counts.
+        let many = read(empty.compressed(), protocol).await.unwrap_err();
+        assert_eq!(
+            many.to_string(),
+            "the request has more than 100000 series; send less at once"
+        );
         let inner = Message(Message::default().bytes(2, &[]).0.repeat(1_000_000));
         let samples = Message::default().message(field, &inner);
-        let error = read(&samples.compressed(), protocol).unwrap_err();
+        let error = read(samples.compressed(), protocol).await.unwrap_err();
         assert!(
             error.to_string().contains("more than 500000 samples"),
             "{error}"
         );
         for wire in [3, 4, 6, 7] {
-            let error = read(&Message(vec![8 | wire]).compressed(), protocol).unwrap_err();
+            let body = Message(vec![8 | wire]).compressed();
+            let error = read(body, protocol).await.unwrap_err();
             assert!(matches!(error, WriteError::Malformed { .. }), "{error}");
         }
     }
     let whole = request(&[series(&[("__name__", "up")], &[(1.0, 1)]).message(4, &histogram(3, 4))]);
     for cut in 0..whole.0.len() {
-        drop(read(
-            &Message(whole.0[..cut].to_vec()).compressed(),
-            Protocol::V1,
-        ));
-        drop(read(
-            &whole.compressed()[..cut.min(whole.compressed().len())],
-            Protocol::V2,
-        ));
+        let message = Message(whole.0[..cut].to_vec()).compressed();
+        drop(read(message, Protocol::V1).await);
+        let mut block = whole.compressed();
+        block.truncate(cut);
+        drop(read(block, Protocol::V2).await);
     }
 }
 
@@ -530,9 +618,7 @@ async fn slots_that_a_limit_refused_are_defined_again_after_a_minute() {
         Arc::<SimulatedClock>::clone(&clock),
     );
     let body = request(&[series(&[("__name__", "m")], &[(1.0, 1)])]);
-    let mut refused = Refusals::default();
-    refused.add_sample(RefusalReason::SeriesPerAgent, CohortId(0), 0);
-    *store.answer.lock().unwrap() = Some(AppendOutcome::Stored(refused));
+    *store.answer.lock().unwrap() = refusals(&[refused(0, 0, RefusalReason::SeriesPerAgent)]);
     let outcome = write(&receiver, &body, Protocol::V1).await.unwrap();
     assert_eq!(outcome.written, Written::default());
     let first = Some((RefusalReason::SeriesPerAgent, "m".to_owned()));
@@ -552,9 +638,7 @@ async fn a_cohort_that_the_store_forgot_is_defined_anew() {
     let body = request(&[series(&[("__name__", "m")], &[(1.0, 1)])]);
     write(&receiver, &body, Protocol::V1).await.unwrap();
     store.take();
-    let mut refused = Refusals::default();
-    refused.add_sample(RefusalReason::Undefined, CohortId(0), 0);
-    *store.answer.lock().unwrap() = Some(AppendOutcome::Stored(refused));
+    *store.answer.lock().unwrap() = refusals(&[refused(0, 0, RefusalReason::Undefined)]);
     let error = write(&receiver, &body, Protocol::V1).await.unwrap_err();
     assert!(matches!(error, WriteError::NotDurable(_)));
     store.take();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_shell::Handler;
 use http_shell::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use ingest::RemoteWrite;
+use ingest::{RemoteWrite, RemoteWriteConfig};
 use rows::Epoch;
 use storage::MemoryStore;
 
@@ -31,16 +31,25 @@ fn block(bytes: &[u8]) -> Vec<u8> {
 fn world() -> (World, MemoryStore) {
     let store = MemoryStore::new();
     let mut world = World::over(std::sync::Arc::new(store.clone()), config());
-    let parts = &mut world.api.parts;
-    let metrics = ingest::Metrics::register(&world.registry);
-    parts.remote_write = Some(RemoteWrite::new(
-        std::sync::Arc::new(store.clone()),
-        Epoch(3),
-        std::sync::Arc::clone(&parts.clock),
-        &world.registry,
-        metrics,
-    ));
+    receive(&mut world, std::sync::Arc::new(store.clone()));
     (world, store)
+}
+
+/// Brings what is sent from now on to this store.
+fn receive(world: &mut World, store: std::sync::Arc<dyn storage::Appender>) {
+    let registry = telemetry::Registry::new();
+    let parts = &mut world.api.parts;
+    let config = RemoteWriteConfig {
+        epoch: Epoch(3),
+        memory_bytes_max: 32 << 20,
+    };
+    parts.remote_write = Some(RemoteWrite::new(
+        store,
+        config,
+        std::sync::Arc::clone(&parts.clock),
+        &registry,
+        ingest::Metrics::register(&registry),
+    ));
 }
 
 struct Answer {
@@ -200,20 +209,25 @@ async fn it_can_be_switched_off_and_waits_for_the_store() {
     assert!(answer.text.contains("--web.disable-remote-write-receiver"));
     let (world, _) = world();
     *world.process.not_ready.lock().unwrap() = Some("replaying".to_owned());
-    assert_eq!(send(&world, &[("type", V1)], block(UP)).await.status, 503);
+    for (media_type, body, written) in [
+        (V1, UP, None),
+        (V2, UP_2, Some(["0", "0", "0"].map(str::to_owned))),
+    ] {
+        let answer = send(&world, &[("type", media_type)], block(body)).await;
+        assert_eq!(
+            (answer.status, &*answer.text),
+            (503, "Service Unavailable: replaying\n")
+        );
+        assert_eq!(answer.headers[RETRY_AFTER], "5");
+        assert_eq!(answer.written(), written);
+    }
     assert_eq!(world.call("GET /api/v1/write").await.status.as_u16(), 405);
 }
 
 #[tokio::test]
 async fn a_store_that_cannot_take_is_answered_with_a_pause() {
     let (mut world, _) = world();
-    world.api.parts.remote_write = Some(RemoteWrite::new(
-        std::sync::Arc::new(Full),
-        Epoch(4),
-        std::sync::Arc::clone(&world.api.parts.clock),
-        &telemetry::Registry::new(),
-        ingest::Metrics::register(&telemetry::Registry::new()),
-    ));
+    receive(&mut world, std::sync::Arc::new(Full { why: None }));
     let sending = async { send(&world, &[("type", V1)], block(UP)).await };
     let passing = async {
         loop {
@@ -227,11 +241,24 @@ async fn a_store_that_cannot_take_is_answered_with_a_pause() {
     };
     assert_eq!(answer.status, 429);
     assert_eq!(answer.headers[RETRY_AFTER], "5");
+
+    // When it says that it is more than full, nobody waits.
+    let why = Some("the store is closing");
+    receive(&mut world, std::sync::Arc::new(Full { why }));
+    let answer = send(&world, &[("type", V2)], block(UP_2)).await;
+    assert_eq!(
+        (answer.status, &*answer.text),
+        (503, "the store is closing\n")
+    );
+    assert_eq!(answer.headers[RETRY_AFTER], "5");
+    assert_eq!(answer.written(), Some(["0", "0", "0"].map(str::to_owned)));
 }
 
-/// A store that is always full.
+/// A store that is always full, and may say why.
 #[derive(Debug)]
-struct Full;
+struct Full {
+    why: Option<&'static str>,
+}
 
 impl storage::Appender for Full {
     fn store_id(&self) -> rows::StoreId {
@@ -253,6 +280,10 @@ impl storage::Appender for Full {
 
     fn define(&self, _: &storage::Source, _: rows::CohortDefinition) -> Result<(), storage::Busy> {
         Err(storage::Busy)
+    }
+
+    fn failing(&self) -> Option<String> {
+        self.why.map(str::to_owned)
     }
 
     fn append(
