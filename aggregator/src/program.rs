@@ -121,21 +121,21 @@ const LIMITS: &[Setting] = &[
         kind: Kind::Integer(1, 1_000_000_000),
         default: Some("50000"),
         value_name: "N",
-        help: "Active series of one agent; new series beyond it are refused singly, known ones flow on.",
+        help: "Active series of one agent; new series beyond it are refused singly, known ones flow on. Not for remote write, nor for results of rules.",
     },
     Setting {
         name: "limits.series-by-remote-write",
         kind: Kind::Integer(1, 1_000_000_000),
         default: None,
         value_name: "N",
-        help: "Active series that come by remote write, all senders together; no bound when not given.",
+        help: "Active series that come by remote write, all senders together; 4194304 are remembered at most, which is the bound when none is given.",
     },
     Setting {
         name: "limits.series-per-metric",
         kind: Kind::Integer(1, 1_000_000_000),
         default: None,
         value_name: "N",
-        help: "Active series of one metric name over all agents; no limit when not given.",
+        help: "Active series of one metric name over all agents and remote write; no limit when not given.",
     },
     Setting {
         name: "limits.series-per-tenant",
@@ -149,7 +149,7 @@ const LIMITS: &[Setting] = &[
         kind: Kind::Integer(1, 1_000_000_000),
         default: None,
         value_name: "N",
-        help: "New series of one agent in a minute; no limit when not given.",
+        help: "New series of one agent in a minute; no limit when not given. Not for remote write, whose senders are not told apart, nor for results of rules.",
     },
 ];
 
