@@ -2,5 +2,6 @@
 
 mod processes;
 mod promql;
+mod remote_write;
 mod sim;
 mod tidy;

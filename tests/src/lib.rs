@@ -7,4 +7,5 @@
 
 pub mod hostile;
 pub mod processes;
+pub mod protobuf;
 pub mod sim;

@@ -36,7 +36,9 @@ pub use process::{Outcome, Process, Signal};
 pub use prometheus::Prometheus;
 pub use receivers::{Moment, Receivers, Service, TakenRequest, Trap};
 pub use relay::{Relay, Udp};
-pub use remote_write::{FloatSeries, HistogramSeries, Sender, write_histograms, write_series};
+pub use remote_write::{
+    FloatSeries, HistogramSeries, Sender, write_histograms, write_message, write_series,
+};
 pub use steady::{Steady, Waits};
 pub use up::Up;
 pub use waiting::{PATIENCE, now, pause, wait_until};

@@ -1,10 +1,10 @@
 //! Remote write: what Prometheus and others send by HTTP, versions 1.0 and 2.0, on its way into the store.
 //!
 //! 1. [`RemoteWrite::admit`] waits for [`room`] in memory, by the length that the body claims to have decompressed.
-//! 2. [`RemoteWrite::read`] decompresses a body, walks it once, and gives each series its slot ([`book`]). It is pure work for a processor, and
-//!    bounded: 32 MiB decompressed, 100,000 series, 500,000 samples, and what is copied ([`allowance`]).
-//! 3. [`RemoteWrite::write`] hands definitions and batches to the store as an agent of its own ([`REMOTE_WRITE_ID`]) and waits until they are
-//!    durable. Batches are of samples in columns (`rows`, FORMAT.md), sorted by slot; numbers are of an epoch that begins with the process.
+//! 2. [`RemoteWrite::read`] decompresses a body, walks it once, gives each series its slot ([`book`]), and encodes batches ([`parts`]). It is
+//!    pure work for a processor, and bounded: 32 MiB decompressed, 100,000 series, 500,000 samples, and what is copied ([`allowance`]).
+//! 3. [`RemoteWrite::write`] hands definitions and batches to the store as an agent of its own ([`REMOTE_WRITE_ID`]) and waits until they
+//!    are durable. Batches are of samples in columns (`rows`, FORMAT.md), sorted by slot; numbers are of an epoch that begins with the process.
 //!
 //! # Invariants
 //! - A request is answered after its samples are durable. Good samples of a request are stored whatever its bad ones are.
@@ -83,8 +83,8 @@ impl Protocol {
 pub struct RemoteWriteConfig {
     /// Batches are numbered within it; no run before has had it.
     pub epoch: Epoch,
-    /// Bytes that requests may hold together, decoded and not answered yet; more wait, for 10 s at most, and are then [`WriteError::Busy`]. A
-    /// single large one may hold 32 MiB decompressed and 128 MiB beside that.
+    /// Bytes that requests may hold together, decoded and not answered yet; more wait, for 10 s at most, and are then
+    /// [`WriteError::Busy`]. A single large one may hold 32 MiB decompressed and 128 MiB beside that.
     pub memory_bytes_max: u64,
 }
 

@@ -12,7 +12,8 @@ pub const CUSTOM_BUCKETS_SCHEMA: i8 = -53;
 /// A run of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// Buckets between the end of the span before (or index 0) and the first of this one; negative only in the first span of exponential buckets.
+    /// Buckets between the end of the span before (or index 0) and the first of this one; negative only in the first span of exponential
+    /// buckets.
     pub offset: i32,
     /// Buckets in this span.
     pub length: u32,
@@ -187,8 +188,8 @@ impl Histogram {
         self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
-    /// Returns whether all parts agree, and the counts of buckets with that of all observations, as Prometheus asks of what it takes: whoever
-    /// takes histograms from outside asks this once. Results of arithmetic need not pass, nor does what was stored before.
+    /// Returns whether all parts agree, and the counts of buckets with that of all observations, as Prometheus asks of what it takes:
+    /// whoever takes histograms from outside asks this once. Results of arithmetic need not pass, nor does what was stored before.
     pub fn validate_observed(&self) -> Result<(), HistogramError> {
         self.validate()?;
         if self.has_custom_bounds() {

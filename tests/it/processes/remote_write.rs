@@ -10,7 +10,11 @@ use std::time::Duration;
 use clock::{Clock as _, SystemClock};
 use fastrand::Rng;
 use model::TimestampMs;
-use tests::processes::{Aggregator, Process, Sender, free_port, get, now, pause, wait_until};
+use tests::processes::{
+    Aggregator, PATIENCE, Process, Sender, free_port, get, now, pause, percent_encode, post,
+    wait_until, write_message,
+};
+use tests::protobuf::Message;
 
 const PEER: &str = "/usr/bin/prometheus";
 const LONG: Duration = Duration::from_secs(90);
@@ -83,6 +87,114 @@ fn what_prometheus_scrapes_is_here_through_a_kill_and_ends_when_it_ends() {
             .body
             .contains("promontory_remote_write_samples_total")
     );
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A request of 2.0 with one series, of this name.
+fn request_2(name: &str, series: &Message) -> Message {
+    let symbols = ["", "__name__", name];
+    let request = symbols.iter().fold(Message::default(), |request, symbol| {
+        request.bytes(4, symbol.as_bytes())
+    });
+    request.message(5, series)
+}
+
+fn sample(value: f64, at: i64) -> Message {
+    Message::default().double(1, value).int(2, at)
+}
+
+#[test]
+fn senders_are_told_what_was_stored_and_operators_can_take_it_out_again() {
+    let aggregator = Aggregator::new(&["--web.enable-admin-api"]);
+    let now_ms = TimestampMs::from(SystemClock::new().wall()).0;
+    let series = Message::default()
+        .packed(1, &[1, 2])
+        .message(2, &sample(1.0, now_ms - 40 * DAY_MS))
+        .message(2, &sample(2.0, now_ms))
+        .message(2, &sample(3.0, now_ms + DAY_MS));
+    let answer = write_message(aggregator.web(), &request_2("bounded", &series)).unwrap();
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    for part in ["too_old 1", "too_new 1", "the first is of bounded"] {
+        assert!(answer.body.contains(part), "{}", answer.body);
+    }
+    let written = |answer: &tests::processes::Answer| {
+        ["samples", "histograms", "exemplars"].map(|what| {
+            let name = format!("x-prometheus-remote-write-{what}-written");
+            answer.header(&name).map(str::to_owned)
+        })
+    };
+    let of = |counts: [&str; 3]| counts.map(|count| Some(count.to_owned()));
+    assert_eq!(written(&answer), of(["1", "0", "0"]));
+
+    let span = Message::default().sint(1, 0).int(2, 2);
+    let histogram = Message::default()
+        .double(2, 3.0)
+        .double(3, 4.5)
+        .sint(4, -53)
+        .message(11, &span)
+        .double(13, 1.0)
+        .double(13, 2.0)
+        .int(15, now_ms)
+        .double(16, 1.0)
+        .double(16, 2.0);
+    let series = Message::default().packed(1, &[1, 2]).message(3, &histogram);
+    let answer = write_message(aggregator.web(), &request_2("custom", &series)).unwrap();
+    assert_eq!((answer.status, &*answer.body), (204, ""));
+    assert_eq!(written(&answer), of(["0", "1", "0"]));
+    let holds = |query: &str, expected: &[f64]| {
+        wait_until(PATIENCE, query, || {
+            (aggregator.query(query) == expected).then_some(())
+        });
+    };
+    holds("bounded", &[2.0]);
+    holds("histogram_count(custom)", &[3.0]);
+
+    let admin = |call: &str| {
+        let path = format!("/api/v1/admin/tsdb/{call}");
+        post(aggregator.web(), &path).unwrap()
+    };
+    let selector = percent_encode("{__name__=\"bounded\"}");
+    let deleted = admin(&format!("delete_series?match[]={selector}"));
+    assert_eq!((deleted.status, &*deleted.body), (204, ""));
+    holds("bounded", &[]);
+    let values = get(aggregator.web(), "/api/v1/label/__name__/values").unwrap();
+    assert!(!values.body.contains("bounded"), "{}", values.body);
+    let cleaned = admin("clean_tombstones");
+    assert_eq!((cleaned.status, &*cleaned.body), (204, ""));
+    holds("bounded", &[]);
+    let made = admin("snapshot");
+    assert_eq!(made.status, 200, "{}", made.body);
+    let name = made.json()["data"]["name"].as_str().unwrap().to_owned();
+    let snapshot = aggregator.data().join("snapshots").join(name);
+    let copy = Aggregator::stopped(&[]).at(&snapshot);
+    let copy = started(copy);
+    wait_until(PATIENCE, "what the snapshot has", || {
+        (copy.query("histogram_count(custom)") == [3.0]).then_some(())
+    });
+    assert_eq!(copy.query("bounded"), Vec::<f64>::new());
+}
+
+fn started(mut aggregator: Aggregator) -> Aggregator {
+    aggregator.start();
+    aggregator.await_ready();
+    aggregator
+}
+
+#[test]
+fn what_is_switched_off_says_by_which_flag() {
+    let aggregator = Aggregator::new(&["--web.disable-remote-write-receiver"]);
+    let series = Message::default()
+        .packed(1, &[1, 2])
+        .message(2, &sample(1.0, 1));
+    let answer = write_message(aggregator.web(), &request_2("off", &series)).unwrap();
+    assert_eq!(answer.status, 404);
+    let flag = "--web.disable-remote-write-receiver";
+    assert!(answer.body.contains(flag), "{}", answer.body);
+    for call in ["delete_series?match[]=up", "clean_tombstones", "snapshot"] {
+        let answer = post(aggregator.web(), &format!("/api/v1/admin/tsdb/{call}")).unwrap();
+        assert!(answer.body.contains("--web.enable-admin-api"), "{call}");
+    }
 }
 
 /// Series of a sender, each with one sample in a request.

@@ -14,11 +14,23 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// The headers, a line each.
+    pub headers: String,
     /// The body.
     pub body: String,
 }
 
 impl Answer {
+    /// Returns the value of a header; its name is in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let fields = self
+            .headers
+            .lines()
+            .filter_map(|line| line.split_once(": "));
+        let mut values = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value)
+    }
+
     /// Returns the body as JSON; `null` when it is none.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
@@ -58,6 +70,7 @@ fn ask(address: &str, request: impl AsRef<[u8]>) -> Option<Answer> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some(Answer {
         status: head.split(' ').nth(1)?.parse().ok()?,
+        headers: head.to_owned(),
         body: body.to_owned(),
     })
 }

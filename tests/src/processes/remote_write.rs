@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::http::{Answer, post_body};
 use super::waiting::pause;
+use crate::protobuf::{Message, put_bytes, put_double, put_varint, uncompressed};
 
 pub(super) const HEADERS: &str = "content-encoding: snappy\r\ncontent-type: application/x-protobuf\r\nx-prometheus-remote-write-version: 0.1.0\r\n";
+const HEADERS_2: &str = "content-encoding: snappy\r\ncontent-type: application/x-protobuf;proto=io.prometheus.write.v2.Request\r\n\
+    x-prometheus-remote-write-version: 2.0.0\r\n";
 pub(super) const WRITE: &str = "/api/v1/write";
 /// Until a request that was not acknowledged is sent again.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -125,6 +128,11 @@ pub(super) fn floats_request(series: &[FloatSeries]) -> Vec<u8> {
     request(encoded)
 }
 
+/// Sends a message of remote write 2.0.
+pub fn write_message(web: &str, message: &Message) -> Option<Answer> {
+    post_body(web, WRITE, HEADERS_2, &message.block())
+}
+
 fn is_taken(answer: Option<Answer>) -> bool {
     answer.is_some_and(|answer| (200..300).contains(&answer.status))
 }
@@ -183,36 +191,4 @@ fn histogram(each: u32, at: i64) -> Vec<u8> {
     message.push(15 << 3);
     put_varint(&mut message, at.cast_unsigned());
     message
-}
-
-fn put_double(out: &mut Vec<u8>, field: u8, value: f64) {
-    out.push(field << 3 | 1);
-    out.extend_from_slice(&value.to_bits().to_le_bytes());
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
-    out.push(field << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
-}
-
-/// Returns a block of snappy's that is one literal.
-fn uncompressed(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + 16);
-    put_varint(&mut out, bytes.len() as u64);
-    if let Some(last) = bytes.len().checked_sub(1) {
-        out.push(63 << 2);
-        let last = u32::try_from(last).expect("requests have some hundred KiB");
-        out.extend_from_slice(&last.to_le_bytes());
-    }
-    out.extend_from_slice(bytes);
-    out
 }
