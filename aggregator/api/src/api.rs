@@ -26,6 +26,8 @@ use crate::{Build, QueryLimits};
 const LARGE_FORM_BYTES: usize = 64 * 1024;
 /// Questions to the store about itself that are answered at once; more wait. Some go over all of the index.
 const STORE_QUESTIONS_MAX: u32 = 2;
+/// What the store is told to do that may take minutes, snapshots and rewriting files, is done one after the other, and holds up no question.
+const STORE_WORK_MAX: u32 = 1;
 
 /// How the API behaves.
 #[derive(Clone, Debug)]
@@ -87,6 +89,7 @@ pub struct Api {
     pub(crate) query_permits: Permits,
     pub(crate) query_memory: Arc<QueryMemory>,
     pub(crate) store_questions: Permits,
+    pub(crate) store_work: Permits,
     pub(crate) running: RunningQueries,
     pub(crate) metrics: OwnMetrics,
 }
@@ -108,6 +111,7 @@ impl Api {
             query_permits,
             query_memory,
             store_questions: Permits::new("questions to the store", STORE_QUESTIONS_MAX),
+            store_work: Permits::new("work of the store", STORE_WORK_MAX),
             running,
             metrics,
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http_shell::{Form, Response, StatusCode};
+use runtime::Permits;
 use storage::Unlimited;
 
 use crate::admin::{Admin, AdminError, Counts, PartitionReport};
@@ -29,7 +30,7 @@ impl Api {
                 _ => return Err(bad("limit must be a positive number".to_owned())),
             },
         };
-        self.of_store("status/tsdb", move |store| {
+        self.of_store(&self.store_questions, "status/tsdb", move |store| {
             let report = store.head(limit)?;
             // As Prometheus says it of an empty head.
             let (first, last) = report
@@ -64,7 +65,7 @@ impl Api {
 
     /// `/api/v1/status/tsdb/blocks`
     pub(crate) async fn tsdb_blocks(&self) -> Result<Response, ApiError> {
-        self.of_store("status/tsdb/blocks", |store| {
+        self.of_store(&self.store_questions, "status/tsdb/blocks", |store| {
             let partitions = store.partitions()?;
             Ok(success(&Notes::default(), |json| {
                 json.object(|json| {
@@ -104,7 +105,7 @@ impl Api {
             parameters::selectors(&texts, self.parts.engine.config().parser, &Unlimited)
                 .map_err(|why| ApiError::parameter("match[]", why))?;
         let range = parameters::range(form)?;
-        self.of_store("delete series", move |store| {
+        self.of_store(&self.store_questions, "delete series", move |store| {
             if range.start <= range.end {
                 store.delete(&selectors, range)?;
             }
@@ -116,7 +117,7 @@ impl Api {
     /// `/api/v1/admin/tsdb/clean_tombstones`
     pub(crate) async fn clean_tombstones(&self) -> Result<Response, ApiError> {
         self.check_admin()?;
-        self.of_store("clean deletes", |store| {
+        self.of_store(&self.store_work, "clean deletes", |store| {
             store.clean_deletes()?;
             Ok(Response::empty(StatusCode::NO_CONTENT))
         })
@@ -136,7 +137,7 @@ impl Api {
                 return Err(ApiError::parameter("skip_head", why));
             }
         };
-        self.of_store("snapshot", move |store| {
+        self.of_store(&self.store_work, "snapshot", move |store| {
             let name = store.snapshot(skip_head)?;
             Ok(success(&Notes::default(), |json| {
                 json.object(|json| {
@@ -157,14 +158,15 @@ impl Api {
         ))
     }
 
-    /// Asks the store on a thread: what it does may read files, and wait for them.
+    /// Asks the store on a thread, when there is a place: what it does may read files, and wait for them.
     async fn of_store(
         &self,
+        places: &Permits,
         what: &'static str,
         ask: impl FnOnce(&dyn Admin) -> Result<Response, AdminError> + Send + 'static,
     ) -> Result<Response, ApiError> {
         let admin = Arc::clone(&self.parts.admin);
-        let place = self.store_questions.acquire(1).await;
+        let place = places.acquire(1).await;
         let asking = self.parts.tasks.spawn_blocking(what, move || {
             let answer = ask(&*admin).map_err(ApiError::from);
             drop(place);

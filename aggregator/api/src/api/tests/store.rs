@@ -1,9 +1,13 @@
 //! The store about itself, and what it is told to do.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
 
 use http_shell::StatusCode;
 use model::{Matcher, TimeRange, TimestampMs};
+use tokio::time::timeout;
 
 use super::world::{World, config};
 use crate::{Admin, AdminError, HeadReport, PartitionReport, Replay};
@@ -13,6 +17,8 @@ use crate::{Admin, AdminError, HeadReport, PartitionReport, Replay};
 pub(crate) struct Operated {
     told: Mutex<Vec<String>>,
     failing: Mutex<Option<AdminError>>,
+    /// Held by whoever does not want it to come to an end with its cleaning.
+    gate: tokio::sync::Mutex<()>,
 }
 
 impl Operated {
@@ -91,6 +97,7 @@ impl Admin for Operated {
     }
 
     fn clean_deletes(&self) -> Result<(), AdminError> {
+        drop(self.gate.blocking_lock());
         self.tell("clean".to_owned())
     }
 
@@ -265,4 +272,28 @@ async fn without_the_flag_nothing_is_told() {
         );
     }
     assert_eq!(world.operated.told(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_takes_long_holds_up_no_question() {
+    let world = World::new();
+    let gate = world.operated.gate.lock().await;
+    let clean = || Box::pin(world.call("POST /api/v1/admin/tsdb/clean_tombstones"));
+    let mut cleaning = [clean(), clean(), clean()];
+    for call in &mut cleaning {
+        let pending = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending()));
+        assert!(pending.await);
+    }
+    for question in [
+        "GET /api/v1/status/tsdb",
+        "GET /api/v1/status/tsdb/blocks",
+        "POST /api/v1/admin/tsdb/delete_series?match[]=up",
+    ] {
+        let answer = timeout(Duration::from_secs(10), world.call(question)).await;
+        assert!(answer.unwrap().status.is_success(), "{question}");
+    }
+    drop(gate);
+    for call in cleaning {
+        assert_eq!(call.await.status, StatusCode::NO_CONTENT);
+    }
 }
