@@ -303,33 +303,13 @@ impl Request {
         let mut walk = self.begin_series(body, message)?;
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
-        let name_key = xxh3_128(METRIC_NAME.as_bytes()).to_le_bytes();
-        let mut metric = None;
+        let (mut metric, mut said) = (None, None);
         let mut fields = Fields::new(message);
-        let mut said = None;
         while let Some((number, value)) = self.field(&mut fields)? {
             match number {
                 1 => {
-                    let known = &self.symbol_keys;
-                    // A reference to nothing makes a key of its own; whoever reads the labels says what is wrong.
-                    let each = numbers(value, |reference| {
-                        let at = usize::try_from(reference).unwrap_or(usize::MAX);
-                        let key = known
-                            .get(at)
-                            .copied()
-                            .unwrap_or_else(|| u128::from(reference));
-                        if keys.len() >= KEY_BYTES_MAX {
-                            return Ok(());
-                        }
-                        // Names and values take turns.
-                        let (_, name) = keys.as_chunks::<{ 2 * SYMBOL_KEY_BYTES }>();
-                        if name == name_key.as_slice() {
-                            metric = Some(reference);
-                        }
-                        keys.extend_from_slice(&key.to_le_bytes());
-                        Ok(())
-                    });
-                    self.of(each)?;
+                    let each = references(value, &self.symbol_keys, &mut keys);
+                    metric = self.of(each)?.or(metric);
                 }
                 2 => self.float(value, &mut walk)?,
                 3 => self.histogram(body, value, &mut walk)?,
@@ -704,6 +684,34 @@ fn decompress(body: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, WriteError> {
         .map_err(broken)?;
     buffer.truncate(read);
     Ok(buffer)
+}
+
+/// Adds to `keys` those of the symbols that a series refers to; returns the symbol that names its metric, when it is among them.
+fn references(
+    value: Field<'_>,
+    symbol_keys: &[u128],
+    keys: &mut Vec<u8>,
+) -> Result<Option<u64>, Malformed> {
+    let name_key = xxh3_128(METRIC_NAME.as_bytes()).to_le_bytes();
+    let mut metric = None;
+    numbers(value, |reference| {
+        if keys.len() >= KEY_BYTES_MAX {
+            return Ok(());
+        }
+        // Names and values take turns.
+        let (_, name) = keys.as_chunks::<{ 2 * SYMBOL_KEY_BYTES }>();
+        if name == name_key.as_slice() {
+            metric = Some(reference);
+        }
+        let known = usize::try_from(reference)
+            .ok()
+            .and_then(|at| symbol_keys.get(at));
+        // A reference to nothing makes a key of its own; whoever reads the labels says what is wrong.
+        let key = known.copied().unwrap_or_else(|| u128::from(reference));
+        keys.extend_from_slice(&key.to_le_bytes());
+        Ok(())
+    })?;
+    Ok(metric)
 }
 
 fn broken(error: snap::Error) -> WriteError {
