@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::{Found, LogWalk};
 use super::{Damages, Offline};
-use crate::catalogue::{Catalogue, PartitionEntry};
+use crate::catalogue::{Catalogue, PartitionEntry, Tier};
 use crate::partition::Partition;
 use crate::querier::with_sources;
 use crate::report::Damage;
@@ -34,7 +34,7 @@ pub struct CheckedFile {
     pub bytes: u64,
     /// Records of a segment, series of a partition, partitions of a catalogue.
     pub items: u64,
-    /// Its samples, as far as readable.
+    /// Its samples, as far as readable; of a downsampling tier its summaries, and the samples of histograms that it holds.
     pub samples: u64,
     /// Damaged places.
     pub damages: u64,
@@ -161,7 +161,9 @@ impl Offline {
             Ok(partition) => {
                 verified =
                     partition.verify(&mut |error| checking.damaged(&path, 0, with_sources(&error)));
+                // Of a tier the catalogue says how many samples it sums up; how many summaries it has, its own header says.
                 if let Some(Some(entry)) = entry
+                    && entry.tier == Tier::Raw
                     && checking.damages.count == before
                     && entry.samples != verified.samples
                 {

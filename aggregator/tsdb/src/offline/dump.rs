@@ -1,21 +1,26 @@
 //! All samples of a folder as they are stored: those in partitions, then those that only the log has.
+//!
+//! A downsampling tier holds samples, too, those of series with histograms: copies of what is in the day's own files, until these are gone. So
+//! a sample of a tier counts when no finer file of its shard and time has one of its series at that time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use clock::Monotonic;
-use model::{Labels, Matcher, TimeRange, Value};
+use model::{Labels, Matcher, TimeRange, TimestampMs, Value};
 use rows::Row;
+use storage::SegmentValues;
 
 use super::log::{Found, LogWalk};
 use super::{Damages, Offline};
 use crate::admission::Admission;
-use crate::catalogue::Contents;
+use crate::catalogue::{Contents, PartitionEntry};
 use crate::cohorts::Cohorts;
 use crate::config::Limits;
 use crate::deletes::Mask;
 use crate::index;
 use crate::layout::{Layout, SlotState};
+use crate::merge_runs::Arrived;
 use crate::partition::{Partition, PartitionError};
 use crate::partitions::hitting;
 use crate::querier::with_sources;
@@ -63,7 +68,8 @@ impl Offline {
             let dumped = Partition::open(&*self.files, &path, &self.cache).and_then(|partition| {
                 let deletes = hitting(entry, &contents.deletes);
                 let mask = Mask::new(&partition, &deletes, entry.tier)?;
-                wanted.partition(&partition, &mask)
+                let finer = self.finer(&contents, entry);
+                wanted.partition(&partition, &mask, &finer)
             });
             if let Err(error) = dumped {
                 wanted.damaged(&path, &error);
@@ -81,6 +87,20 @@ impl Offline {
             .map(|((agent, epoch), known)| (agent, epoch, known.numbers))
             .collect();
         Ok(summary)
+    }
+
+    /// Opens the files that a tier may hold copies of. Those that cannot be opened are told of in their own turn.
+    fn finer(&self, contents: &Contents, tier: &PartitionEntry) -> Vec<Partition> {
+        let of_its_time = |entry: &&PartitionEntry| {
+            entry.shard == tier.shard && entry.tier < tier.tier && entry.times.overlaps(tier.times)
+        };
+        let files = contents.partitions.iter();
+        files
+            .filter(|(_, entry)| of_its_time(entry))
+            .filter_map(|(name, _)| {
+                Partition::open(&*self.files, &self.partition_path(name), &self.cache).ok()
+            })
+            .collect()
     }
 
     fn dump_log(&self, contents: &Contents, wanted: &mut Wanted<'_>) -> Result<(), OpenError> {
@@ -124,7 +144,13 @@ impl Offline {
 }
 
 impl Wanted<'_> {
-    fn partition(&mut self, partition: &Partition, mask: &Mask) -> Result<(), PartitionError> {
+    /// Takes the samples of a file; of a tier, those that the `finer` ones do not have.
+    fn partition(
+        &mut self,
+        partition: &Partition,
+        mask: &Mask,
+        finer: &[Partition],
+    ) -> Result<(), PartitionError> {
         let mut labels = partition.labels_reader();
         for series in index::select_any(partition.index(), self.matcher_sets)? {
             let read = labels
@@ -132,10 +158,18 @@ impl Wanted<'_> {
                 .and_then(|labels| Ok((labels, partition.read(series, self.range)?)));
             match read {
                 Ok((Some(labels), runs)) => {
-                    for run in mask.apply(series, runs) {
+                    let mut runs = mask.apply(series, runs);
+                    runs.retain(|run| !matches!(run.segment.values, SegmentValues::Rollup(_)));
+                    let copied = match &runs[..] {
+                        [] => BTreeSet::new(),
+                        _ => times_in(finer, &labels, self.range),
+                    };
+                    for run in runs {
                         let times = run.segment.times.as_slice();
                         for (row, at) in times.iter().enumerate() {
-                            if let Some(value) = run.segment.value(row) {
+                            if let Some(value) = run.segment.value(row)
+                                && !copied.contains(at)
+                            {
                                 self.sample(&labels, *at, &value);
                             }
                         }
@@ -181,7 +215,7 @@ impl Wanted<'_> {
         }
     }
 
-    fn sample(&mut self, labels: &Labels, at: model::TimestampMs, value: &Value) {
+    fn sample(&mut self, labels: &Labels, at: TimestampMs, value: &Value) {
         let selected = self.matcher_sets.is_empty()
             || self.matcher_sets.iter().any(|set| {
                 set.iter()
@@ -200,6 +234,38 @@ impl Wanted<'_> {
             what: with_sources(error),
         });
     }
+}
+
+/// Returns when these files have samples of a series, as far as they can be read.
+fn times_in(files: &[Partition], labels: &Labels, range: TimeRange) -> BTreeSet<TimestampMs> {
+    let mut times = BTreeSet::new();
+    for partition in files {
+        let read = runs_of(partition, labels, range);
+        for run in read.unwrap_or_default() {
+            let rows = run.segment.times.as_slice().iter().enumerate();
+            let with_sample = rows.filter(|(row, _)| run.segment.value(*row).is_some());
+            times.extend(with_sample.map(|(_, at)| *at));
+        }
+    }
+    times
+}
+
+/// Returns what a file has of the series with exactly these labels.
+fn runs_of(
+    partition: &Partition,
+    labels: &Labels,
+    range: TimeRange,
+) -> Result<Vec<Arrived>, PartitionError> {
+    let pairs = labels.iter();
+    let matchers: Vec<Matcher> = pairs
+        .map(|(name, value)| Matcher::equal(name, value))
+        .collect();
+    for series in index::select(partition.index(), &matchers)? {
+        if partition.labels(series)?.as_ref() == Some(labels) {
+            return partition.read(series, range);
+        }
+    }
+    Ok(Vec::new())
 }
 
 fn value_of(row: &Row, slot: usize) -> Value {

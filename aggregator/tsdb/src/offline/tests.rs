@@ -1,3 +1,5 @@
+mod tiers;
+
 use std::path::Path;
 use std::sync::Arc;
 
