@@ -68,7 +68,8 @@ pub trait Appender: Send + Sync + fmt::Debug {
     fn settle(&self, agent: &AgentId, epoch: Epoch, floor: BatchNumber) -> Result<(), Busy>;
 
     /// Defines slots. Takes effect before any batch appended later. Slots are accepted or refused singly (limits on series, bounds
-    /// on label sets); the values of refused slots are counted in [`AppendOutcome::Stored`]. Defining a slot again, alike, changes nothing.
+    /// on label sets); the values of refused slots are counted in [`AppendOutcome::Stored`]. What a limit stands against may be
+    /// taken later, once it does not any more, though nobody defines it again. Defining a slot that was taken again, alike, changes nothing.
     fn define(&self, source: &Source, definition: CohortDefinition) -> Result<(), Busy>;
 
     /// Says that a batch comes in a moment, for it is being decoded: a store may wait for it before it makes others durable, some

@@ -58,8 +58,23 @@ impl Admission {
         }
     }
 
-    /// Counts one more slot of this series, unless a limit stands against it.
+    /// Counts one more slot of this series, unless a limit stands against it; counts the refusal then.
     pub(crate) fn admit(
+        &mut self,
+        agent: &AgentId,
+        labels: &Labels,
+        now: Monotonic,
+        full: Option<Full>,
+    ) -> Result<(), RefusalReason> {
+        let admitted = self.admit_again(agent, labels, now, full);
+        if let Err(reason) = admitted {
+            self.occupancy.refused(reason);
+        }
+        admitted
+    }
+
+    /// Does as [`admit`](Self::admit) for a series whose refusal was counted before.
+    pub(crate) fn admit_again(
         &mut self,
         agent: &AgentId,
         labels: &Labels,
@@ -80,7 +95,6 @@ impl Admission {
             against.map(|against| against.reason)
         };
         if let Some(reason) = refused {
-            self.occupancy.refused(reason);
             return Err(reason);
         }
         self.count(agent, labels);

@@ -16,11 +16,16 @@ use crate::admission::Admission;
 use crate::layout::{Layout, SlotState};
 use crate::memory::Full;
 use crate::record::Definition;
+use crate::waiting::{self, Waiting};
 
 /// A cohort without rows for this long no longer counts against limits, and its layout rests.
 const IDLE_AFTER: Duration = Duration::from_hours(2);
 /// A cohort without rows for this long is forgotten: it has to be defined again.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
+/// What waits to be decided on again is given up when the cohort had no row for this long: its agent has begun another epoch.
+const GIVEN_UP_AFTER: Duration = Duration::from_mins(10);
+/// Slots decided on again at a time: some milliseconds of the log thread.
+const DECIDED_AGAIN_MAX: usize = 4_096;
 /// Cohorts of one epoch; an agent with more gets no further ones.
 const COHORTS_PER_EPOCH_MAX: usize = 65_536;
 /// The log writes down every base anew after so many batches of a lane: damage then costs no more than those.
@@ -101,6 +106,7 @@ pub(crate) struct Cohorts {
     /// Layouts made so far.
     made: u64,
     epochs: HashMap<EpochKey, EpochState>,
+    waiting: Waiting,
     pub(crate) admission: Admission,
 }
 
@@ -170,6 +176,7 @@ impl Cohorts {
             shards,
             made: 0,
             epochs: HashMap::new(),
+            waiting: Waiting::default(),
             admission,
         }
     }
@@ -183,7 +190,7 @@ impl Cohorts {
             .expect("inserted above when missing")
     }
 
-    /// Takes a definition: decides on each slot that is new.
+    /// Takes a definition: decides on each slot that is new. Those that a limit refuses are decided on again later.
     pub(crate) fn define(
         &mut self,
         key: &EpochKey,
@@ -201,6 +208,7 @@ impl Cohorts {
         };
         cohort.wake(&key.0, now, &mut self.admission);
         let mut changes = Changes::default();
+        let mut refused = Vec::new();
         for (slot, series) in (definition.first_slot..).zip(definition.series) {
             let layout = &cohort.layout;
             let at = usize::from(slot);
@@ -215,15 +223,68 @@ impl Cohorts {
             } else {
                 match self.admission.admit(&key.0, &series.labels, now, full) {
                     Ok(()) => SlotState::Series(series),
-                    Err(reason) if layout.refusal(at) == Some(reason) && at < layout.len() => {
-                        continue;
+                    Err(reason) => {
+                        if waiting::may_pass(reason) {
+                            refused.push((slot, series));
+                        }
+                        if layout.refusal(at) == Some(reason) && at < layout.len() {
+                            continue;
+                        }
+                        SlotState::Refused(reason)
                     }
-                    Err(reason) => SlotState::Refused(reason),
                 }
             };
-            changes.add(slot, state, &mut cohort.layout);
+            changes.add(slot, state);
         }
         changes.apply(&mut cohort.layout);
+        self.waiting.hold((key, definition.cohort), refused, now);
+    }
+
+    /// Decides again on slots that limits refused a minute ago or before, of cohorts that had rows since; on some thousands, the others'
+    /// turn comes with the next call. What is taken gets into the log with the next batch of its cohort.
+    pub(crate) fn decide_again(&mut self, now: Monotonic, full: impl Fn() -> Option<Full>) {
+        let mut decided = 0;
+        while decided < DECIDED_AGAIN_MAX
+            && let Some(due) = self.waiting.take_due(now)
+        {
+            decided += 1;
+            let epoch = self.epochs.get_mut(&due.key);
+            let cohort = epoch.and_then(|epoch| epoch.cohorts.get_mut(&due.cohort));
+            let Some(cohort) =
+                cohort.filter(|cohort| now.saturating_since(cohort.used) < GIVEN_UP_AFTER)
+            else {
+                continue;
+            };
+            if cohort.used < due.since {
+                self.waiting.put_back(due, now);
+                continue;
+            }
+            let slots = due.slots();
+            decided += slots.len();
+            let mut changes = Changes::default();
+            let mut refused = Vec::new();
+            for (slot, series) in slots {
+                let before = cohort.layout.refusal(usize::from(slot));
+                if !before.is_some_and(waiting::may_pass) {
+                    // Defined again in the meantime.
+                    continue;
+                }
+                let admitted = self
+                    .admission
+                    .admit_again(&due.key.0, &series.labels, now, full());
+                match admitted {
+                    Ok(()) => changes.add(slot, SlotState::Series(series)),
+                    Err(reason) => {
+                        if before != Some(reason) {
+                            changes.add(slot, SlotState::Refused(reason));
+                        }
+                        refused.push((slot, series));
+                    }
+                }
+            }
+            changes.apply(&mut cohort.layout);
+            self.waiting.hold((&due.key, due.cohort), refused, now);
+        }
     }
 
     /// Takes a definition from the log: what was decided then stands.
@@ -264,7 +325,7 @@ impl Cohorts {
             if let SlotState::Series(series) = &state {
                 self.admission.count(&key.0, &series.labels);
             }
-            changes.add(slot, state, &mut cohort.layout);
+            changes.add(slot, state);
         }
         changes.apply(&mut cohort.layout);
     }
@@ -344,29 +405,31 @@ impl EpochState {
     }
 }
 
-/// Consecutive slots that get another state: a layout is best changed by many at once.
+/// Slots that get another state, rising: a layout is changed by all of them at once, for each change packs anew what stands behind it.
 #[derive(Debug, Default)]
-struct Changes {
-    first: Slot,
-    states: Vec<SlotState>,
-}
+struct Changes(Vec<(Slot, SlotState)>);
 
 impl Changes {
-    /// Adds the state of a slot; what was gathered is applied when that is not the next one.
-    fn add(&mut self, slot: Slot, state: SlotState, layout: &mut Arc<Layout>) {
-        if usize::from(self.first) + self.states.len() != usize::from(slot) {
-            self.apply(layout);
-        }
-        if self.states.is_empty() {
-            self.first = slot;
-        }
-        self.states.push(state);
+    fn add(&mut self, slot: Slot, state: SlotState) {
+        self.0.push((slot, state));
     }
 
-    fn apply(&mut self, layout: &mut Arc<Layout>) {
-        if !self.states.is_empty() {
-            Arc::make_mut(layout).set(self.first, std::mem::take(&mut self.states));
+    fn apply(self, layout: &mut Arc<Layout>) {
+        let (Some((first, _)), Some((last, _))) = (self.0.first(), self.0.last()) else {
+            return;
+        };
+        let (first, slots) = (*first, usize::from(last - first) + 1);
+        // What lies between them stays as it is.
+        let mut states = Vec::new();
+        if self.0.len() < slots {
+            let present = layout.states_from(usize::from(first)).take(slots);
+            states.extend(present.map(|(_, state)| state));
         }
+        states.resize(slots, SlotState::Undefined);
+        for (slot, state) in self.0 {
+            states[usize::from(slot - first)] = state;
+        }
+        Arc::make_mut(layout).set(first, states);
     }
 }
 
@@ -442,6 +505,116 @@ mod tests {
             first_slot: 0,
             series: (0..slots).map(series).collect(),
         }
+    }
+
+    /// Returns an agent's cohort of four series, of which one may be taken a minute, and one is.
+    fn refusing(occupancy: &Arc<Occupancy>) -> (Cohorts, EpochKey) {
+        let limits = Limits {
+            new_series_per_minute: Some(1),
+            ..Limits::default()
+        };
+        let admission = Admission::new(limits, Arc::clone(occupancy));
+        let mut cohorts = Cohorts::new(1, admission);
+        let key: EpochKey = ("a".parse().unwrap(), Epoch(1));
+        cohorts.define(&key, definition(4), Monotonic::ORIGIN, None);
+        (cohorts, key)
+    }
+
+    /// Returns which of the four slots are taken.
+    fn taken(cohorts: &mut Cohorts, key: &EpochKey, now: Monotonic) -> Vec<usize> {
+        let cohort = cohorts.used(key, CohortId(0), now).unwrap();
+        let layout = &cohort.layout;
+        (0..4)
+            .filter(|slot| layout.refusal(*slot).is_none())
+            .collect()
+    }
+
+    #[test]
+    fn a_refused_slot_is_taken_later_unless_it_was_defined_otherwise_in_the_meantime() {
+        let occupancy = Arc::new(Occupancy::default());
+        let (mut cohorts, key) = refusing(&occupancy);
+        let minute = |count: u32| Monotonic::ORIGIN + waiting::AGAIN_AFTER * count;
+        cohorts.decide_again(minute(0), || None);
+        assert_eq!(taken(&mut cohorts, &key, minute(0)), [0]);
+        // Slot 1 becomes the series of slot 3, which is taken there by this definition.
+        let mut other = definition(4);
+        other.first_slot = 1;
+        other.series = vec![other.series[3].clone()];
+        cohorts.define(&key, other, minute(1), None);
+        assert_eq!(taken(&mut cohorts, &key, minute(1)), [0, 1]);
+        // What is active already is not new.
+        cohorts.decide_again(minute(1), || None);
+        assert_eq!(taken(&mut cohorts, &key, minute(1)), [0, 1, 3]);
+        cohorts.decide_again(minute(2), || None);
+        assert_eq!(taken(&mut cohorts, &key, minute(2)), [0, 1, 2, 3]);
+        let used = occupancy.limits_used(minute(2));
+        assert_eq!(used.series_per_agent, 3);
+        let before = cohorts
+            .used(&key, CohortId(0), minute(2))
+            .unwrap()
+            .layout
+            .changes;
+        cohorts.decide_again(minute(3), || None);
+        let layout = &cohorts.used(&key, CohortId(0), minute(3)).unwrap().layout;
+        assert_eq!(layout.changes, before, "nothing waits any more");
+    }
+
+    #[test]
+    fn every_second_slot_of_the_widest_layout_is_taken_later_by_one_change() {
+        let admission = Admission::new(Limits::default(), Arc::default());
+        let mut cohorts = Cohorts::new(1, admission);
+        let key: EpochKey = ("a".parse().unwrap(), Epoch(1));
+        let whole = definition(rows::SLOTS_MAX);
+        let mut known = whole.clone();
+        known.cohort = CohortId(1);
+        known.series = known.series.into_iter().step_by(2).collect();
+        cohorts.define(&key, known, Monotonic::ORIGIN, None);
+        let full = Some(Full::Heads(1));
+        cohorts.define(&key, whole, Monotonic::ORIGIN, full);
+        let now = Monotonic::ORIGIN + waiting::AGAIN_AFTER;
+        cohorts.decide_again(now, || full);
+        let layout = |cohorts: &mut Cohorts| {
+            let cohort = cohorts.used(&key, CohortId(0), now).unwrap();
+            Arc::clone(&cohort.layout)
+        };
+        let refused = |layout: &Layout| {
+            let slots = 0..layout.len();
+            slots.filter(|slot| layout.refusal(*slot).is_some()).count()
+        };
+        let before = layout(&mut cohorts);
+        assert_eq!(refused(&before), rows::SLOTS_MAX / 2);
+        cohorts.decide_again(now + waiting::AGAIN_AFTER, || None);
+        let after = layout(&mut cohorts);
+        assert!(after.takes_all(rows::SLOTS_MAX));
+        assert_eq!(after.changes - before.changes, rows::SLOTS_MAX as u64 / 2);
+        let labels = |layout: &Layout| -> Vec<_> { series_of(layout).collect() };
+        let whole = definition(rows::SLOTS_MAX).series.into_iter();
+        assert_eq!(
+            labels(&after),
+            whole.map(|series| series.labels).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn slots_of_which_no_rows_come_wait_and_are_given_up() {
+        let occupancy = Arc::new(Occupancy::default());
+        let (mut cohorts, key) = refusing(&occupancy);
+        let start = Monotonic::ORIGIN;
+        cohorts.decide_again(start + waiting::AGAIN_AFTER, || None);
+        assert_eq!(occupancy.limits_used(start).series_per_agent, 2);
+        for minute in 2..5 {
+            cohorts.decide_again(start + waiting::AGAIN_AFTER * minute, || None);
+        }
+        assert_eq!(occupancy.limits_used(start).series_per_agent, 2, "no rows");
+        let row = start + waiting::AGAIN_AFTER * 9 / 2;
+        assert_eq!(taken(&mut cohorts, &key, row), [0, 1]);
+        cohorts.decide_again(start + waiting::AGAIN_AFTER * 5, || None);
+        assert_eq!(occupancy.limits_used(start).series_per_agent, 3);
+        let late = row + GIVEN_UP_AFTER;
+        cohorts.decide_again(late, || None);
+        assert_eq!(taken(&mut cohorts, &key, late), [0, 1, 2]);
+        cohorts.decide_again(late + waiting::AGAIN_AFTER, || None);
+        assert_eq!(occupancy.limits_used(start).series_per_agent, 3);
     }
 
     #[test]

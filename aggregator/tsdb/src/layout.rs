@@ -169,13 +169,8 @@ impl Layout {
         let taken = |slot: &&Slotted| matches!(slot, Slotted::Series(_));
         self.not_taken = self.len() - self.slots.iter().filter(taken).count();
         self.packed.truncate(part);
-        let mut rest = &anew[..];
-        while !rest.is_empty() {
-            let first = u16::try_from(self.len() - rest.len()).expect("bounded to 16,384 slots");
-            let packed = PackedSlots::pack(first, rest);
-            rest = &rest[usize::from(packed.count)..];
-            self.packed.push(packed);
-        }
+        let from = Slot::try_from(from).expect("bounded to 16,384 slots");
+        self.packed.extend(PackedSlots::pack_all(from, &anew));
     }
 
     /// Sets the states of slots that come packed, as [`set`](Self::set) does.

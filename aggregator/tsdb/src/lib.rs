@@ -74,6 +74,7 @@ mod tests;
 mod tier;
 mod tsdb;
 mod turns;
+mod waiting;
 
 pub use config::{
     Durability, LateConfig, Limits, LogConfig, MergeConfig, RetentionClass, SealConfig,

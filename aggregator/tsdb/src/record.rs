@@ -181,6 +181,24 @@ impl PackedSlots {
         }
     }
 
+    /// Packs all of these slots, which stand from `first` on.
+    pub(crate) fn pack_all(first: Slot, slots: &[SlotState]) -> Vec<Self> {
+        let (mut parts, mut rest) = (Vec::new(), slots);
+        while !rest.is_empty() {
+            let at = usize::from(first) + (slots.len() - rest.len());
+            let first = Slot::try_from(at).expect("bounded to 16,384 slots");
+            let part = Self::pack(first, rest);
+            rest = &rest[usize::from(part.count)..];
+            parts.push(part);
+        }
+        parts
+    }
+
+    /// Returns how much memory the slots take.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.frame.len()
+    }
+
     /// Returns the slot behind the last.
     pub(crate) fn end(&self) -> usize {
         usize::from(self.first) + usize::from(self.count)

@@ -116,6 +116,8 @@ impl Sequencer {
                 self.log.end();
                 return;
             };
+            self.cohorts
+                .decide_again(self.clock.monotonic(), || self.memory.full());
             let on_their_way = OnTheirWay::new(&self.intake, cost.decoded);
             let outcome = self.process(commands, &on_their_way);
             self.intake.release_received(cost.received);

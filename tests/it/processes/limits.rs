@@ -42,3 +42,26 @@ fn ten_times_too_many_series_cost_only_the_surplus() {
     );
     assert_eq!(greedy.metric("promontory_agent_sessions_total"), 1.0);
 }
+
+/// A minute is the least that is waited for here.
+#[test]
+fn series_over_the_limit_of_a_minute_are_stored_in_the_next_without_a_new_session() {
+    let aggregator = Aggregator::new(&["--limits.new-series-per-minute", "2000"]);
+    let flags = lean(&["--collector.ledger", "3000"]);
+    let mut agent = Agent::join(&aggregator, "new", &flags);
+    let refused = "promontory_ingest_samples_refused_total{reason=\"new_series_rate\"}";
+    await_counter(&aggregator, refused, 0.0);
+    wait_until(PATIENCE * 2, "the series of the ledger, all", || {
+        let stored = aggregator.query("count(promontory_ledger)");
+        (stored.first().copied() == Some(3_000.0)).then_some(())
+    });
+    assert_eq!(agent.metric("promontory_agent_sessions_total"), 1.0);
+    await_new_rows(&aggregator, &agent);
+    let before = aggregator.metric(refused);
+    await_new_rows(&aggregator, &agent);
+    assert_eq!(
+        aggregator.metric(refused),
+        before,
+        "nothing is refused any more"
+    );
+}

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use model::Labels;
-use storage::{AppendOutcome, Appender, ProcessMemory, RefusalReason, Refusals};
+use storage::{AppendOutcome, Appender, ProcessMemory, Queryable as _, RefusalReason, Refusals};
 
 use crate::testing::*;
 use crate::{Limits, Stats};
@@ -172,4 +173,123 @@ fn a_process_near_its_memory_seals_early_then_takes_no_new_series() {
         }
     }
     wait_until("the head is sealed early", sealed);
+}
+
+/// An agent with a cohort of six series that it defines once, and sends a row of when asked.
+struct Steady {
+    world: World,
+    store: crate::Tsdb,
+    agent: Agent,
+    at: i64,
+}
+
+impl Steady {
+    fn new(change: impl FnOnce(&mut World)) -> Self {
+        let mut world = World::new();
+        change(&mut world);
+        let (store, _) = world.open();
+        let agent = Agent::new("node-1", 1);
+        let series: Vec<Labels> = (0..6)
+            .map(|id| labels(&[("__name__", "m"), ("id", &id.to_string())]))
+            .collect();
+        let cohort = definition(0, "fast", &series);
+        store.define(&agent.source, cohort).unwrap();
+        Self {
+            world,
+            store,
+            agent,
+            at: START_MS,
+        }
+    }
+
+    /// Lets time pass and sends a row; returns how many samples of it are refused.
+    fn row_after(&mut self, pause: Duration) -> u64 {
+        self.world.clock.advance(pause);
+        self.at += i64::try_from(pause.as_millis()).unwrap();
+        let row = self.agent.row(0, self.at, &[Some(1.0); 6]);
+        let batch = self.agent.batch(&[row], &[]);
+        match append(&self.store, &self.agent.source, &batch) {
+            AppendOutcome::Stored(refusals) => refusals.total(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Opens the store again, as after a crash and from its log alone, and finds in it what was there.
+    fn check_replay(self) {
+        self.store.catch_up();
+        let before = contents(&self.store);
+        drop(self.store);
+        let (store, report) = self.world.open();
+        assert_eq!(report.damages, []);
+        assert_eq!(contents(&store), before);
+    }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[test]
+fn series_over_the_limit_of_a_minute_are_taken_in_the_minutes_after_it() {
+    let limit = |world: &mut World| world.config.limits.new_series_per_minute = Some(2);
+    let mut steady = Steady::new(limit);
+    assert_eq!(steady.row_after(Duration::ZERO), 4);
+    assert_eq!(steady.row_after(MINUTE / 2), 4);
+    assert_eq!(steady.row_after(MINUTE / 2), 2);
+    assert_eq!(steady.row_after(MINUTE / 2), 2);
+    assert_eq!(steady.row_after(MINUTE / 2), 0);
+    let refused = steady.store.stats().limits_used.series_refused;
+    assert_eq!(
+        refused.iter().collect::<Vec<_>>(),
+        [(RefusalReason::NewSeriesRate, 4)],
+        "a series is counted as refused once"
+    );
+    steady.store.catch_up();
+    let samples: Vec<usize> = contents(&steady.store).values().map(Vec::len).collect();
+    assert_eq!(
+        samples,
+        [5, 5, 3, 3, 1, 1],
+        "from the row on that came then"
+    );
+    steady.check_replay();
+}
+
+#[test]
+fn series_that_memory_refused_are_taken_when_there_is_some_again() {
+    let used = Arc::new(AtomicU64::new(99));
+    let seen = Arc::clone(&used);
+    let mut steady = Steady::new(|world| {
+        let looks = move || seen.load(Ordering::Relaxed);
+        world.config.memory = Some(ProcessMemory::new(100, looks));
+    });
+    assert_eq!(steady.row_after(Duration::ZERO), 6);
+    assert_eq!(steady.row_after(MINUTE), 6);
+    used.store(10, Ordering::Relaxed);
+    assert_eq!(steady.row_after(MINUTE / 2), 6, "once a minute is enough");
+    assert_eq!(steady.row_after(MINUTE / 2), 0);
+    steady.check_replay();
+}
+
+#[test]
+fn series_take_the_room_of_others_that_have_ended() {
+    let limit = |world: &mut World| world.config.limits.series_per_agent = 2;
+    let mut steady = Steady::new(limit);
+    assert_eq!(steady.row_after(Duration::ZERO), 4);
+    let others: Vec<Labels> = (0..2)
+        .map(|id| labels(&[("__name__", "n"), ("id", &id.to_string())]))
+        .collect();
+    let cohort = definition(1, "slow", &others);
+    steady.store.define(&steady.agent.source, cohort).unwrap();
+    let mut row_of_others = |pause: Duration| {
+        steady.world.clock.advance(pause);
+        steady.at += i64::try_from(pause.as_millis()).unwrap();
+        let row = steady.agent.row(1, steady.at, &[Some(1.0); 2]);
+        let batch = steady.agent.batch(&[row], &[]);
+        append(&steady.store, &steady.agent.source, &batch)
+    };
+    let ended = (0..40).position(|_| row_of_others(MINUTE * 4) == stored());
+    let minutes = ended.map(|rows| (rows + 1) * 4);
+    assert!(
+        minutes.is_some_and(|minutes| (120..140).contains(&minutes)),
+        "taken after {minutes:?} minutes: a cohort without rows counts for two hours"
+    );
+    steady.check_replay();
 }
