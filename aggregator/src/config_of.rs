@@ -1,17 +1,22 @@
 //! From settings to the configurations of the parts.
 
+use std::ffi::OsString;
 use std::num::NonZeroU16;
+use std::path::Path;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use api::{ApiConfig, Build, QueryLimits};
-use config::Settings;
+use config::{Environment, Refusal, Settings};
 use http_shell::{Limits, Listen};
 use ingest::{OWN_ID, REMOTE_WRITE_ID, RULES_ID, RemoteWriteConfig};
 use promql::EngineConfig;
 use rows::Epoch;
 use telemetry::{LogConfig, LogFormat, LogLevel};
 use tsdb::{Durability, RetentionClass, TierRetention, TsdbConfig};
+
+use crate::program::{SECTIONS, program};
+use crate::retention_classes::retention_classes;
 
 /// The Prometheus whose API and PromQL these are.
 const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -60,15 +65,38 @@ pub(crate) fn tsdb(settings: &Settings, retention_classes: Vec<RetentionClass>) 
     config
 }
 
-/// Of a store that is imported into, offline.
-pub(crate) fn imported_into(settings: &Settings) -> TsdbConfig {
-    let mut config = TsdbConfig::at(settings.path("storage.path").join(STORE_FOLDER));
-    let shards = settings
+/// Of a store that is imported into, offline: as the aggregator's configuration file has it, where one is given, but for what the tool itself
+/// was told.
+pub(crate) fn imported_into(settings: &Settings) -> anyhow::Result<TsdbConfig> {
+    let file = settings.optional_path("aggregator.config-file");
+    let aggregator = file.map(settings_of_aggregator).transpose()?;
+    let of = |name| match &aggregator {
+        Some(aggregator) if settings.is_default(name) => aggregator,
+        _ => settings,
+    };
+    let folder = of("storage.path").path("storage.path");
+    let mut config = TsdbConfig::at(folder.join(STORE_FOLDER));
+    let shards = of("storage.shards")
         .optional_number("storage.shards")
         .and_then(|shards| u16::try_from(shards).ok());
     config.shards = shards.and_then(NonZeroU16::new);
-    config.retention = settings.duration("storage.retention.time");
-    config
+    config.retention = of("storage.retention.time").duration("storage.retention.time");
+    if let Some(aggregator) = &aggregator {
+        config.retention_classes = retention_classes(aggregator)?;
+    }
+    Ok(config)
+}
+
+/// Reads a configuration file as the aggregator that is given it.
+fn settings_of_aggregator(file: &Path) -> anyhow::Result<Settings> {
+    let line = ["promontory", "aggregator", "--config.file"].map(OsString::from);
+    let line = line.into_iter().chain([file.as_os_str().to_owned()]);
+    match program().read(line, Environment::of_process(), SECTIONS) {
+        Ok(invocation) => Ok(invocation.settings),
+        Err(Refusal::Mistakes(mistakes)) => Err(mistakes.into()),
+        // Nobody asks for it by these words.
+        Err(Refusal::Information(information)) => Err(anyhow::anyhow!("{}", information.0)),
+    }
 }
 
 pub(crate) fn engine(settings: &Settings) -> EngineConfig {
@@ -174,13 +202,11 @@ pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use config::{Environment, Refusal};
-
     use super::*;
-    use crate::program::{RELOADABLE, program};
+    use crate::program::RELOADABLE;
 
     fn settings(line: &[&str]) -> Settings {
-        let arguments = line.iter().map(std::ffi::OsString::from);
+        let arguments = line.iter().map(OsString::from);
         match program().read(arguments, Environment::default(), &[]) {
             Ok(invocation) => invocation.settings,
             Err(Refusal::Mistakes(mistakes)) => panic!("{mistakes}"),
@@ -257,7 +283,7 @@ mod tests {
             "--log.level=warn",
         ]);
         let store = tsdb(&settings, Vec::new());
-        assert_eq!(store.folder, std::path::Path::new("d/tsdb"));
+        assert_eq!(store.folder, Path::new("d/tsdb"));
         assert_eq!(
             (store.retention, store.shards),
             (Duration::from_secs(2 * 86_400), NonZeroU16::new(3))
@@ -298,5 +324,32 @@ mod tests {
             (engine(&settings).lookback, log_level(&settings)),
             (Duration::from_secs(60), LogLevel::Warn)
         );
+    }
+
+    #[test]
+    fn an_import_goes_where_the_aggregators_file_says_and_keeps_as_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("promontory.yml");
+        let text = "storage:\n  path: kept\n  shards: 2\n  retention: {time: 30d}\nweb: {listen-address: ':1'}\n\
+                    retention_classes: [{name: slo, match: up, retention: 400d}]\n";
+        std::fs::write(&path, text).unwrap();
+        let file = format!("--aggregator.config-file={}", path.display());
+        let import = |more: &[&str]| {
+            let line = ["promontory", "tsdb", "import", "blocks"];
+            imported_into(&settings(&[&line, more].concat()))
+        };
+        let days = |config: &TsdbConfig| config.retention.as_secs() / 86_400;
+        let plain = import(&[]).unwrap();
+        assert_eq!((days(&plain), plain.retention_classes.len()), (15, 0));
+        let of_file = import(&[&file]).unwrap();
+        assert_eq!(of_file.folder, Path::new("kept/tsdb"));
+        assert_eq!((days(&of_file), of_file.shards), (30, NonZeroU16::new(2)));
+        assert_eq!(of_file.retention_classes.len(), 1);
+        let told = import(&[&file, "--storage.retention.time=60d", "--storage.path=p"]).unwrap();
+        assert_eq!((days(&told), told.shards), (60, NonZeroU16::new(2)));
+        assert_eq!(told.folder, Path::new("p/tsdb"));
+        std::fs::write(&path, "storage: {pth: x}\n").unwrap();
+        let refused = import(&[&file]).unwrap_err().to_string();
+        assert!(refused.contains("unknown key \"pth\""), "{refused}");
     }
 }

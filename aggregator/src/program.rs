@@ -744,13 +744,22 @@ fn tsdb() -> Program {
     }
 }
 
-const IMPORT: &[Setting] = &[Setting {
-    name: "again",
-    kind: Kind::Switch,
-    default: Some("false"),
-    value_name: "",
-    help: "Import blocks that were imported before, too: after a repair, say. Samples that are the same count once.",
-}];
+const IMPORT: &[Setting] = &[
+    Setting {
+        name: "aggregator.config-file",
+        kind: Kind::Path,
+        default: None,
+        value_name: "FILE",
+        help: "The aggregator's configuration file: data folder, shards and retention are as it says, unless given here, and so are retention classes.",
+    },
+    Setting {
+        name: "again",
+        kind: Kind::Switch,
+        default: Some("false"),
+        value_name: "",
+        help: "Import blocks that were imported before, too: after a repair, or for classes that are kept longer now. Samples that are the same count once.",
+    },
+];
 
 fn promqltest() -> Program {
     Program {

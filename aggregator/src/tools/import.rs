@@ -16,7 +16,7 @@ use files::{Disk, FileSystem, FolderLock, SharedFileSystem};
 use model::{Labels, Sample, TimeRange, TimestampMs, format_duration};
 use prometheus_block::{Block, BlockError, Damage, Meta, Visitor};
 use serde_json::{Value, json};
-use tsdb::{Import, ImportError, ImportSummary, Importer};
+use tsdb::{Import, ImportError, ImportSummary, Importer, TsdbConfig};
 
 use super::rows::time;
 use super::table::Table;
@@ -42,18 +42,16 @@ pub(crate) fn import(settings: &Settings, folder: &[String]) -> anyhow::Result<E
     let folder = folder.first().map(PathBuf::from).unwrap_or_default();
     let files: SharedFileSystem = Arc::new(Disk);
     let found = find_blocks(&*files, &folder)?;
-    let data = settings.path("storage.path");
+    let config = config_of::imported_into(settings)?;
+    // The store's folder is within the data folder.
+    let data = config.folder.parent().unwrap_or_else(|| Path::new(""));
     files
         .create_folders(data)
         .with_context(|| format!("cannot make the data folder {}", data.display()))?;
     // The aggregator's, which it holds from its first moment on.
     let _lock = FolderLock::take(&*files, data)?;
     let clock: SharedClock = Arc::new(SystemClock::new());
-    let importer = Importer::open(
-        &config_of::imported_into(settings),
-        Arc::clone(&files),
-        &clock,
-    )?;
+    let importer = Importer::open(&config, Arc::clone(&files), &clock)?;
     let mut importing = Importing {
         files,
         importer,
@@ -63,7 +61,7 @@ pub(crate) fn import(settings: &Settings, folder: &[String]) -> anyhow::Result<E
     let ended = importing.all(&found);
     terminal::progress(&"");
     show(settings, &importing.outcomes)?;
-    complain(settings, &folder, &found, &importing.outcomes);
+    complain(&config, &folder, &found, &importing.outcomes);
     ended?;
     let whole = importing
         .outcomes
@@ -141,6 +139,8 @@ enum State {
     Imported,
     /// Imported before.
     Known,
+    /// Nothing of it is kept so long.
+    TooOld,
     /// Its samples are in that block.
     Part(String),
     Refused(String),
@@ -263,7 +263,11 @@ impl Importing {
         } = taking;
         outcome.damages = damages;
         outcome.summary = import.commit(from)?;
+        outcome.too_old += outcome.summary.too_old;
         outcome.series = block.series() as u64;
+        if outcome.summary.samples == 0 && outcome.too_old > 0 {
+            outcome.state = State::TooOld;
+        }
         Ok(outcome)
     }
 }
@@ -397,6 +401,7 @@ impl fmt::Display for State {
         match self {
             Self::Imported => f.write_str("imported"),
             Self::Known => f.write_str("imported before"),
+            Self::TooOld => f.write_str("too old"),
             Self::Part(child) => write!(f, "part of {child}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
         }
@@ -404,7 +409,7 @@ impl fmt::Display for State {
 }
 
 /// Says what was left out, and what to do.
-fn complain(settings: &Settings, folder: &Path, found: &Found, outcomes: &[Outcome]) {
+fn complain(config: &TsdbConfig, folder: &Path, found: &Found, outcomes: &[Outcome]) {
     for error in &found.refused {
         terminal::complain(error);
     }
@@ -423,9 +428,20 @@ fn complain(settings: &Settings, folder: &Path, found: &Found, outcomes: &[Outco
     let too_old: u64 = outcomes.iter().map(|outcome| outcome.too_old).sum();
     if too_old > 0 {
         terminal::complain(&format!(
-            "{too_old} samples are older than the retention of {} and were left out: retention would remove them at once; to have them, \
-             import again with a longer --storage.retention.time, and run the aggregator with it too",
-            format_duration(settings.duration("storage.retention.time"))
+            "{too_old} samples are older than their series are kept ({}{}) and were left out: retention would remove them at once; to have \
+             them, import again{} with a longer --storage.retention.time, or the aggregator's own --aggregator.config-file, and run \
+             the aggregator with it too",
+            format_duration(config.retention),
+            if config.retention_classes.is_empty() {
+                ""
+            } else {
+                ", or as their retention class says"
+            },
+            if config.retention_classes.is_empty() {
+                ""
+            } else {
+                ", with --again,"
+            },
         ));
     }
     if found.not_in_blocks {

@@ -6,6 +6,7 @@
 //!   next opening removes; a source that was imported is known by its name.
 //! - Imported rows stand behind everything that the catalogue knows: where a sample of the store has the same time, it stands; deletes made
 //!   before do not hit what comes now, later ones do.
+//! - What retention would remove at once is left out and counted, series by series: each has the retention of its class.
 //! - Memory is bounded by one series and [`Importer::spans_at_once`] spans of the files being written.
 //!
 //! # How it works
@@ -22,12 +23,13 @@ use model::{Labels, Sample, TimeRange, TimestampMs, Value};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::catalogue::{Catalogue, ImportEntry, Level, PartitionEntry, Tier};
-use crate::config::TsdbConfig;
+use crate::config::{RetentionClass, TsdbConfig};
 use crate::head::sample_columns;
 use crate::merge_runs::Arrival;
 use crate::page::Scratch;
 use crate::partition::{PartitionError, PartitionKey, PartitionWriter, TimesId};
 use crate::report::RecoveryReport;
+use crate::retention::{Retention, class_of};
 use crate::seal::{SPAN_MS, put_pages, span_of, span_range};
 use crate::tsdb::{OpenError, PARTITION_FOLDER, open_catalogue, remove_unnamed, take_folder};
 
@@ -63,8 +65,39 @@ pub struct Importer {
     files: SharedFileSystem,
     folder: PathBuf,
     catalogue: Catalogue,
-    oldest: TimestampMs,
+    bounds: Bounds,
     _lock: FolderLock,
+}
+
+/// The times before which samples would be removed at once, by retention.
+#[derive(Debug)]
+struct Bounds {
+    /// Of any series.
+    oldest: TimestampMs,
+    /// Of series that no class takes.
+    default: TimestampMs,
+    classes: Vec<RetentionClass>,
+    by_class: HashMap<String, TimestampMs>,
+}
+
+impl Bounds {
+    fn new(config: &TsdbConfig, now: TimestampMs) -> Self {
+        let classes = config.retention_classes.clone();
+        let by_class = classes.iter();
+        let by_class =
+            by_class.map(|class| (class.name.clone(), now.saturating_sub(class.retention)));
+        Self {
+            oldest: now.saturating_sub(Retention::new(config).longest()),
+            default: now.saturating_sub(config.retention),
+            by_class: by_class.collect(),
+            classes,
+        }
+    }
+
+    fn of(&self, labels: &Labels) -> TimestampMs {
+        let class = class_of(&self.classes, labels);
+        self.by_class.get(class).copied().unwrap_or(self.default)
+    }
 }
 
 /// What an import brought.
@@ -76,6 +109,8 @@ pub struct ImportSummary {
     pub partitions: u64,
     /// What they take.
     pub bytes: u64,
+    /// Samples left out, since they are older than their series is kept.
+    pub too_old: u64,
 }
 
 /// The import of one source. Dropped before [`commit`](Self::commit), it leaves nothing.
@@ -84,7 +119,8 @@ pub struct Import<'a> {
     files: &'a dyn FileSystem,
     folder: &'a Path,
     catalogue: &'a mut Catalogue,
-    oldest: TimestampMs,
+    bounds: &'a Bounds,
+    too_old: u64,
     source: String,
     position: u64,
     /// By span and shard.
@@ -118,14 +154,14 @@ impl Importer {
             files,
             folder: config.folder.join(PARTITION_FOLDER),
             catalogue,
-            oldest: TimestampMs::from(clock.wall()).saturating_sub(config.retention),
+            bounds: Bounds::new(config, TimestampMs::from(clock.wall())),
             _lock: lock,
         })
     }
 
-    /// Returns the time before which samples would be removed at once, by retention.
+    /// Returns the time before which samples of any series would be removed at once, by retention.
     pub const fn oldest(&self) -> TimestampMs {
-        self.oldest
+        self.bounds.oldest
     }
 
     /// Returns from which time on the samples of a source were imported; `None` when it was not.
@@ -147,7 +183,8 @@ impl Importer {
         Import {
             files: &*self.files,
             folder: &self.folder,
-            oldest: self.oldest,
+            bounds: &self.bounds,
+            too_old: 0,
             source: source.to_owned(),
             position: sealed.max(deleted),
             catalogue: &mut self.catalogue,
@@ -161,10 +198,14 @@ impl Importer {
 }
 
 impl<'a> Import<'a> {
-    /// Takes samples of a series, timestamps strictly rising. Between two calls of [`end_pass`](Self::end_pass) series come in order of their
+    /// Takes samples of a series, timestamps strictly rising; leaves out those that are older than the series is kept. Between two calls of [`end_pass`](Self::end_pass) series come in order of their
     /// labels, each once, and touch no more than [`Importer::spans_at_once`] spans of two hours.
     pub fn series(&mut self, labels: &Labels, samples: &[Sample]) -> Result<(), ImportError> {
         let shard = self.shard_of(labels);
+        let oldest = self.bounds.of(labels);
+        let (too_old, samples) =
+            samples.split_at(samples.partition_point(|sample| sample.at < oldest));
+        self.too_old += too_old.len() as u64;
         for part in samples.chunk_by(|one, next| span_of(one.at) == span_of(next.at)) {
             let Some(first) = part.first() else { continue };
             let span = span_of(first.at);
@@ -222,10 +263,11 @@ impl<'a> Import<'a> {
             samples: self.written.iter().map(|(_, entry)| entry.samples).sum(),
             partitions: self.written.len() as u64,
             bytes: self.written.iter().map(|(_, entry)| entry.bytes).sum(),
+            too_old: self.too_old,
         };
         let mut contents = self.catalogue.contents().clone();
         // What retention would refuse need not be known any more.
-        let oldest = self.oldest;
+        let oldest = self.bounds.oldest;
         contents.imports.retain(|_, import| import.newest >= oldest);
         let entry = ImportEntry {
             from,

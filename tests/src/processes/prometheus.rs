@@ -1,7 +1,7 @@
 //! Debian's Prometheus as a process: the peer that answers are compared with.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -18,18 +18,27 @@ const PROGRAM: &str = "/usr/bin/prometheus";
 pub struct Prometheus {
     // First, so that it ends before its folder goes.
     _process: Process,
-    _folder: TempDir,
+    folder: TempDir,
     web: String,
 }
 
 impl Prometheus {
     /// Starts it, scraping nothing, and waits until it is ready; `None` when it is not installed.
     pub fn start() -> Option<Self> {
-        Self::with_config("global: {}\n")
+        Self::with_flags(&[])
+    }
+
+    /// Starts it with further flags, scraping nothing, and waits until it is ready; `None` when it is not installed.
+    pub fn with_flags(flags: &[&str]) -> Option<Self> {
+        Self::launch("global: {}\n", flags)
     }
 
     /// Starts it with this configuration and waits until it is ready; `None` when it is not installed.
     pub fn with_config(config: &str) -> Option<Self> {
+        Self::launch(config, &[])
+    }
+
+    fn launch(config: &str, flags: &[&str]) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             return None;
         }
@@ -44,16 +53,23 @@ impl Prometheus {
             .arg("--storage.tsdb.path")
             .arg(folder.path().join("data"));
         command.args(["--web.listen-address", &web]);
-        command.arg("--web.enable-remote-write-receiver");
+        command
+            .arg("--web.enable-remote-write-receiver")
+            .args(flags);
         let process = Process::start(&mut command, folder.path(), "prometheus");
         wait_until(PATIENCE, "prometheus", || {
             get(&web, "/-/ready").filter(|answer| answer.status == 200)
         });
         Some(Self {
             _process: process,
-            _folder: folder,
+            folder,
             web,
         })
+    }
+
+    /// Returns its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Returns where HTTP is served.

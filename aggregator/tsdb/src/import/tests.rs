@@ -1,8 +1,9 @@
 //! Imports into a store on a simulated disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::{Buckets, CounterReset, Histogram, Span};
+use model::{Buckets, CounterReset, Histogram, Matcher, Span};
 use storage::AppendOutcome;
 
 use super::*;
@@ -233,4 +234,29 @@ fn series_of_a_target_share_their_columns_and_gaps_move_no_cut() {
     };
     assert_eq!(ends(&gappy), ends(&all));
     assert_eq!(cut(&[], span).len(), 0);
+}
+
+#[test]
+fn each_series_is_imported_as_far_back_as_its_class_is_kept() {
+    let mut world = World::new();
+    world.config.retention = Duration::from_hours(3);
+    world.config.retention_classes = vec![RetentionClass {
+        name: "slo".to_owned(),
+        matchers: vec![Matcher::equal("id", "a1")],
+        retention: Duration::from_hours(10),
+    }];
+    let mut into = importer(&world);
+    assert_eq!(into.oldest(), TimestampMs(START_MS - 10 * 3_600_000));
+    let summary = import_all(&mut into).unwrap();
+    drop(into);
+    let mut expected = expected();
+    for (labels, samples) in &mut expected {
+        let is_kept = |at: i64| labels.get("id") == Some("a1") || at >= START_MS - 3 * 3_600_000;
+        samples.retain(|(at, _)| is_kept(*at));
+    }
+    let kept: usize = expected.values().map(Vec::len).sum();
+    assert_eq!(kept, 1_440 + 3 * 720);
+    assert_eq!(summary.samples, kept as u64);
+    assert_eq!(summary.too_old, 3 * 720);
+    assert_eq!(contents(&world.open().0), expected);
 }
