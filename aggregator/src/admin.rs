@@ -8,6 +8,7 @@ use api::{Admin, AdminError, HeadReport, PartitionReport, Replay};
 use model::{Matcher, TimeRange};
 use tsdb::{DeleteError, ReplayProgress, ReplayStage, SnapshotRequest, Tsdb};
 
+use crate::beside::Beside;
 use crate::config_of::STORE_FOLDER;
 use crate::store::LateStore;
 
@@ -18,6 +19,8 @@ pub(crate) struct StoreAdmin {
     pub(crate) progress: ReplayProgress,
     /// Where snapshots lie, each a whole data folder.
     pub(crate) snapshots: PathBuf,
+    /// What they hold beside the store.
+    pub(crate) beside: Arc<Beside>,
 }
 
 impl StoreAdmin {
@@ -101,9 +104,11 @@ impl Admin for StoreAdmin {
     }
 
     fn snapshot(&self, skip_head: bool) -> Result<String, AdminError> {
+        let beside = Arc::clone(&self.beside);
         let request = SnapshotRequest {
             folder: self.snapshots.clone(),
             store: STORE_FOLDER.into(),
+            beside: Some(tsdb::Beside::new(move |folder| beside.copy_into(folder))),
             skip_head,
         };
         let made = self.store()?.snapshot(request);

@@ -22,7 +22,7 @@ use crate::config_of::float;
 use crate::pair_service::pair_config;
 
 /// What is kept of alerts, silences and notifications, in the data folder.
-const DATABASE: &str = "alerting.redb";
+pub(crate) const DATABASE: &str = "alerting.redb";
 /// What holds without a configuration file: alerts are seen, and nobody is told.
 const NOBODY: &str = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
 /// How long a service may take to answer, when its integration says nothing else.

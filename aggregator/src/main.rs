@@ -5,6 +5,7 @@
 mod admin;
 mod alert_sinks;
 mod alerting_service;
+mod beside;
 mod built_in;
 mod config_of;
 mod control;

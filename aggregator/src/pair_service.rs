@@ -21,9 +21,9 @@ use crate::control::host_name;
 use crate::service::Base;
 
 /// What the link needs is in here, in the data folder: the authority of the one that listens, the identity of the one that dials.
-const FOLDER: &str = "pair";
+pub(crate) const FOLDER: &str = "pair";
 /// The tokens of the one that listens.
-const DATABASE: &str = "tokens.redb";
+pub(crate) const DATABASE: &str = "tokens.redb";
 /// The largest file with a token.
 const TOKEN_BYTES_MAX: u64 = 4_096;
 /// The first name of an aggregator whose machine's name cannot be one.

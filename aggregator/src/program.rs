@@ -363,7 +363,7 @@ const WEB: &[Setting] = &[
         kind: Kind::Switch,
         default: Some("false"),
         value_name: "",
-        help: "Allow POST /api/v1/admin/tsdb/...: deleting series, cleaning up after it, snapshots.",
+        help: "Allow POST /api/v1/admin/tsdb/...: deleting series, cleaning up after it, snapshots, each a whole data folder to start an aggregator on, keys included.",
     },
 ];
 

@@ -28,6 +28,7 @@ use tsdb::{ReplayProgress, Tsdb};
 use crate::admin::StoreAdmin;
 use crate::alert_sinks::{self, AlertSinks};
 use crate::alerting_service::AlertingService;
+use crate::beside::Beside;
 use crate::config_of::float;
 use crate::control::Process;
 use crate::own_series::OwnSeries;
@@ -43,11 +44,11 @@ const OWN_INTERVAL: Duration = Duration::from_secs(15);
 const URGENT: &[&str] = &["POST /api/v1/write", "GET /-/", "HEAD /-/"];
 /// The unix socket for the tools of the operator, in the data folder.
 pub(crate) const SOCKET: &str = "promontory.sock";
-const AUTHORITY_FOLDER: &str = "authority";
-const DATABASE: &str = "service.redb";
+pub(crate) const AUTHORITY_FOLDER: &str = "authority";
+pub(crate) const DATABASE: &str = "service.redb";
 /// What is kept of alerts.
-const RULES_DATABASE: &str = "rules.redb";
-/// Where snapshots of the store are made, in the data folder.
+pub(crate) const RULES_DATABASE: &str = "rules.redb";
+/// Where snapshots of the data folder are made, in it.
 const SNAPSHOT_FOLDER: &str = "snapshots";
 
 /// What every program of this binary begins with.
@@ -230,9 +231,12 @@ impl Aggregator {
             alerting: alerting.clone(),
             notifier: notifier.clone(),
         };
-        let rules = open_rules(base, &folder, sinks)?;
+        let rules_database = KeyValue::open(Arc::clone(&base.files), &folder.join(RULES_DATABASE))?;
+        let rules_database = Arc::new(rules_database);
+        let rules = open_rules(Arc::clone(&rules_database), sinks);
         let pair = PairService::open(base, &settings, &alerting.alerting).await?;
         let cluster = pair.as_ref().map(|pair| pair.cluster(&alerting.alerting));
+        let pair_tokens = pair.as_ref().and_then(PairService::tokens);
         let process = Process::new(
             settings.clone(),
             base.log.clone(),
@@ -266,6 +270,14 @@ impl Aggregator {
                     store: store.clone(),
                     progress: progress.clone(),
                     snapshots: folder.join(SNAPSHOT_FOLDER),
+                    beside: Arc::new(Beside {
+                        files: Arc::clone(&base.files),
+                        folder: folder.clone(),
+                        service: tokens.database(),
+                        rules: rules_database,
+                        alerting: alerting.alerting.clone(),
+                        pair: pair_tokens.map(|tokens| tokens.database()),
+                    }),
                 }),
                 agents: agents.clone(),
                 remote_write: remote_write.clone(),
@@ -468,14 +480,9 @@ fn urls(notifier: &Notifier) -> Arc<dyn Fn() -> AlertmanagerUrls + Send + Sync> 
     })
 }
 
-fn open_rules(base: &Base, folder: &Path, sinks: AlertSinks) -> anyhow::Result<Arc<Rules>> {
-    let database = KeyValue::open(Arc::clone(&base.files), &folder.join(RULES_DATABASE))?;
+fn open_rules(database: Arc<KeyValue>, sinks: AlertSinks) -> Arc<Rules> {
     let parser = promql::ParserOptions::default();
-    Ok(Arc::new(Rules::new(
-        Some(Arc::new(database)),
-        Arc::new(sinks),
-        parser,
-    )))
+    Arc::new(Rules::new(Some(database), Arc::new(sinks), parser))
 }
 
 async fn open_store(

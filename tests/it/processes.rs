@@ -20,6 +20,7 @@ mod remote_write;
 mod rules;
 mod scraping;
 mod side_by_side;
+mod snapshots;
 mod strangers;
 mod tools;
 

@@ -4,6 +4,7 @@
 //! next ones (the newest of each key, so that they do not pile up), and no attempt begins meanwhile.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -223,6 +224,11 @@ impl Alerting {
             alerting.0.changed.notify_one();
         };
         notifying_tasks.spawn("notify", notifying).detach();
+    }
+
+    /// Writes a store with all that is kept at this moment to `path`, where nothing may be: [`open`](Self::open) goes on with it.
+    pub fn copy_to(&self, path: &Path) -> Result<(), JournaledError> {
+        self.0.store.copy_to(path)
     }
 
     fn write(&self, state: &mut State) -> Result<(), JournaledError> {

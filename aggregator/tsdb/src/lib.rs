@@ -88,6 +88,6 @@ pub use report::{
     Damage, DumpSummary, DumpedSample, LimitsUsed, PartitionSpace, RecoveryReport, SeriesOwners,
     Stats,
 };
-pub use snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
+pub use snapshot::{Beside, SnapshotError, SnapshotRequest, SnapshotSummary};
 pub use status::{HeadStatus, PartitionStatus};
 pub use tsdb::{OpenError, Tsdb};

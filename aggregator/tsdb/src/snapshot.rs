@@ -1,6 +1,7 @@
 //! Snapshots: a second data folder that says what the first one said at one moment, made of hard links while the store goes on.
 //!
 //! # How it works
+//! 0. What is to lie beside the store is copied by whoever asked: it then speaks of nothing that the store does not have.
 //! 1. The keeper takes **positions, partitions and number sets** as they are now. From here on it commits nothing that removes a file.
 //! 2. It links every partition file that is named, then has the log thread close the open segment and link all live ones. Whatever a number
 //!    taken in step 1 stands for is in those partitions or in that log: a number without its rows would make an agent drop them.
@@ -15,8 +16,10 @@
 //!
 //! The copy keeps the store's id. It is opened like any data folder; agents report that it knows less than they remember.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -36,6 +39,25 @@ const SEAL_EVERY: Duration = Duration::from_millis(50);
 /// Folders in folders that are removed: those of a store, within those of the program.
 const DEPTH_MAX: usize = 8;
 
+/// Puts what is to lie beside the store into the folder of a snapshot, durably.
+#[derive(Clone)]
+pub struct Beside(Arc<Put>);
+
+type Put = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
+
+impl Beside {
+    /// Takes what does it.
+    pub fn new(put: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(put))
+    }
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside").finish_non_exhaustive()
+    }
+}
+
 /// What a snapshot is to hold, and where it is to lie.
 #[derive(Clone, Debug)]
 pub struct SnapshotRequest {
@@ -43,6 +65,8 @@ pub struct SnapshotRequest {
     pub folder: PathBuf,
     /// Where in the new folder the copy of the data folder lies: relative; empty for the folder itself.
     pub store: PathBuf,
+    /// What else lies in it.
+    pub beside: Option<Beside>,
     /// Leave out what is not in partitions yet, and with it the log.
     pub skip_head: bool,
 }
@@ -118,19 +142,17 @@ pub(crate) struct Copying {
     folder: PathBuf,
     name: String,
     store: PathBuf,
-    contents: Contents,
     skip_head: bool,
     summary: SnapshotSummary,
     finished: bool,
 }
 
 impl Copying {
-    /// Makes the folders and links the partitions that `contents` names.
+    /// Makes the folders, and has what lies beside the store put there.
     pub(crate) fn begin(
         files: SharedFileSystem,
         request: &SnapshotRequest,
         (now, chance): (TimestampMs, u64),
-        (partitions, contents): (&Path, Contents),
     ) -> Result<Self, SnapshotError> {
         let name = format!("{}-{chance:016x}", compact_time(now));
         let folder = &request.folder;
@@ -138,12 +160,11 @@ impl Copying {
             .create_folders(folder)
             .map_err(SnapshotError::io("make folder", folder))?;
         remove_unfinished(&*files, folder);
-        let store = folder.join(format!("{name}{UNFINISHED}"));
-        let mut copying = Self {
+        let whole = folder.join(format!("{name}{UNFINISHED}"));
+        let copying = Self {
             files,
             folder: folder.clone(),
-            store: store.join(&request.store),
-            contents,
+            store: whole.join(&request.store),
             skip_head: request.skip_head,
             summary: SnapshotSummary {
                 name: name.clone(),
@@ -161,13 +182,23 @@ impl Copying {
                 .create_folders(&part)
                 .map_err(SnapshotError::io("make folder", &part))?;
         }
-        copying.link_partitions(partitions)?;
+        if let Some(Beside(put)) = &request.beside {
+            put(&whole).map_err(SnapshotError::io(
+                "copy what lies beside the store into",
+                &whole,
+            ))?;
+        }
         Ok(copying)
     }
 
-    fn link_partitions(&mut self, from: &Path) -> Result<(), SnapshotError> {
+    /// Links the partitions that `contents` names.
+    pub(crate) fn link_partitions(
+        &mut self,
+        from: &Path,
+        contents: &Contents,
+    ) -> Result<(), SnapshotError> {
         let to = self.store.join(PARTITION_FOLDER);
-        for (name, entry) in &self.contents.partitions {
+        for (name, entry) in &contents.partitions {
             let path = from.join(name);
             link_or_copy(&*self.files, &path, &to.join(name))
                 .map_err(SnapshotError::io("link partition", &path))?;
@@ -185,12 +216,15 @@ impl Copying {
     }
 
     /// Writes the catalogue and gives the snapshot its name.
-    pub(crate) fn finish(mut self, log: LinkedLog) -> Result<SnapshotSummary, SnapshotError> {
+    pub(crate) fn finish(
+        mut self,
+        mut contents: Contents,
+        log: LinkedLog,
+    ) -> Result<SnapshotSummary, SnapshotError> {
         if self.skip_head {
-            self.contents.numbers.clear();
+            contents.numbers.clear();
         }
         let files = SharedFileSystem::clone(&self.files);
-        let contents = self.contents.clone();
         drop(Catalogue::create(files, self.store.clone(), contents)?);
         let (from, to) = (self.unfinished(), self.folder.join(&self.name));
         self.files
@@ -221,19 +255,19 @@ impl Keeper {
         &mut self,
         request: &SnapshotRequest,
     ) -> Result<SnapshotSummary, SnapshotError> {
-        let contents = self.present();
         let now = TimestampMs::from(self.clock.wall());
-        let copying = Copying::begin(
+        let mut copying = Copying::begin(
             SharedFileSystem::clone(&self.files),
             request,
             (now, crate::random::random_u64()),
-            (self.partitions.folder(), contents),
         )?;
+        let contents = self.present();
+        copying.link_partitions(self.partitions.folder(), &contents)?;
         let log = match copying.log_folder() {
             Some(into) => self.linked_log(into)?,
             None => LinkedLog::default(),
         };
-        let summary = copying.finish(log)?;
+        let summary = copying.finish(contents, log)?;
         tracing::info!(
             name = summary.name,
             bytes = summary.bytes,

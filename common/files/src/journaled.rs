@@ -149,6 +149,15 @@ impl Journaled {
         Ok(())
     }
 
+    /// Writes a store with what this one holds at this moment to `path`, as [`KeyValue::copy_to`] does; it begins with an empty journal.
+    pub fn copy_to(&self, path: &Path) -> Result<(), JournaledError> {
+        let mut state = self.state();
+        if !state.changes.is_empty() {
+            state.fold(&self.store)?;
+        }
+        Ok(self.store.copy_to(path)?)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing here panics between a change and what follows from it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

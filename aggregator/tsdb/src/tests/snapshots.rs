@@ -10,7 +10,7 @@ use rows::{BatchNumber, CohortDefinition};
 use storage::{AppendOutcome, Appender, Refusals};
 
 use crate::testing::*;
-use crate::{SnapshotError, SnapshotRequest, SnapshotSummary, Tsdb};
+use crate::{Beside, SnapshotError, SnapshotRequest, SnapshotSummary, Tsdb};
 
 const FOLDER: &str = "/snapshots";
 
@@ -18,6 +18,7 @@ fn request(skip_head: bool) -> SnapshotRequest {
     SnapshotRequest {
         folder: PathBuf::from(FOLDER),
         store: PathBuf::from("tsdb"),
+        beside: None,
         skip_head,
     }
 }
@@ -246,4 +247,52 @@ fn a_power_cut_leaves_a_whole_copy_or_none_and_the_store_unharmed() {
         }
     }
     assert!(cuts > 10, "{cuts}");
+}
+
+#[test]
+fn what_lies_beside_the_store_is_older_than_the_store_and_a_failure_leaves_nothing() {
+    let mut world = World::new();
+    let (store, mut agent) = filled(&mut world);
+    let store = std::sync::Arc::new(store);
+    let disk = world.disk.clone();
+    let fails = std::sync::Arc::new(AtomicBool::new(true));
+    let failing = std::sync::Arc::clone(&fails);
+    let acknowledged = std::sync::Arc::new(AtomicU64::new(200));
+    let said = std::sync::Arc::clone(&acknowledged);
+    let request = SnapshotRequest {
+        beside: Some(Beside::new(move |folder| {
+            let text = said.load(Ordering::SeqCst).to_string();
+            files::write_atomically(&disk, &folder.join("beside"), text.as_bytes(), None)
+                .map_err(std::io::Error::other)?;
+            if failing.load(Ordering::SeqCst) {
+                return Err(std::io::Error::other("no room"));
+            }
+            Ok(())
+        })),
+        ..request(false)
+    };
+    let error = store.snapshot(request.clone()).unwrap_err();
+    assert!(error.to_string().contains("beside the store"), "{error}");
+    assert!(world.disk.list(Path::new(FOLDER)).unwrap().is_empty());
+    fails.store(false, Ordering::SeqCst);
+    let done = AtomicBool::new(false);
+    let summary = thread::scope(|scope| {
+        scope.spawn(|| {
+            for second in 200.. {
+                assert_eq!(write(&store, &mut agent, second), stored());
+                acknowledged.store(second.unsigned_abs() + 1, Ordering::SeqCst);
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+        let summary = store.snapshot(request).unwrap();
+        done.store(true, Ordering::SeqCst);
+        summary
+    });
+    let folder = Path::new(FOLDER).join(&summary.name);
+    let said = world.disk.contents(&folder.join("beside")).unwrap();
+    let said: usize = String::from_utf8(said).unwrap().parse().unwrap();
+    let copy = open_copy(&world, folder.join("tsdb"));
+    assert!(dump(&copy).len() >= said * 3);
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::journal::JOURNAL_BYTES_MAX;
-use crate::{Fault, Operation, Simulated};
+use crate::{Fault, FileSystem as _, Operation, Simulated};
 
 const PATH: &str = "store.redb";
 
@@ -194,4 +194,23 @@ proptest! {
         disk.crash(seed);
         prop_assert_eq!(rows(&open(&disk)), expected);
     }
+}
+
+#[test]
+fn a_copy_has_what_only_the_journal_had() {
+    let disk = Simulated::new();
+    let store = open(&disk);
+    write(&store, 1, &[("a", 1, Some(10)), ("b", 2, Some(10))]).unwrap();
+    disk.create_folders(Path::new("copy")).unwrap();
+    let path = Path::new("copy").join(PATH);
+    store.copy_to(&path).unwrap();
+    let then = rows(&store);
+    write(&store, 2, &[("a", 1, None), ("a", 3, Some(10))]).unwrap();
+    disk.crash(5);
+    let copy = Journaled::open(&shared(&disk), &path).unwrap();
+    assert_eq!(rows(&copy), then);
+    write(&copy, 3, &[("b", 9, Some(1))]).unwrap();
+    drop(copy);
+    let copy = Journaled::open(&shared(&disk), &path).unwrap();
+    assert_eq!(rows(&copy).len(), then.len() + 1);
 }
