@@ -23,7 +23,7 @@ use crate::counters::Counters;
 use crate::deletes::{DELETES_MAX, Delete, DeleteError};
 use crate::intake::{Command, Intake};
 use crate::partition::PartitionError;
-use crate::partitions::{OpenPartitions, PartitionHandle, remove};
+use crate::partitions::{OpenPartitions, PartitionHandle, hitting, remove};
 use crate::retention::Retention;
 use crate::seal::{SPAN_MS, Sealing};
 use crate::shard::{Frozen, Shard};
@@ -49,9 +49,10 @@ pub(crate) enum KeeperRequest {
         request: SnapshotRequest,
         answer: SyncSender<Result<SnapshotSummary, SnapshotError>>,
     },
-    /// Let these files stand in the place of those, if the catalogue still names all of those.
+    /// Let these files stand in the place of those, if the catalogue still names all of those, and no delete hits them that was not
+    /// taken out of what was read.
     Replace {
-        old: Vec<String>,
+        old: Vec<ReadFile>,
         new: Vec<(String, PartitionEntry)>,
         answer: SyncSender<Replaced>,
     },
@@ -79,11 +80,30 @@ impl KeeperRequest {
     }
 }
 
+/// A partition as a merge read it.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadFile {
+    pub(crate) name: String,
+    /// Positions of the deletes that were taken out of what was read.
+    pub(crate) deletes: Vec<u64>,
+}
+
+impl ReadFile {
+    /// Returns whether the catalogue still says what it said when the file was read. A delete may be committed while a merge is under way,
+    /// and what the merge writes may have later rows too, which the delete does not hit: nobody would take its samples out any more.
+    fn is_up_to_date(&self, contents: &Contents) -> bool {
+        contents.partitions.get(&self.name).is_some_and(|entry| {
+            let hitting = hitting(entry, &contents.deletes);
+            hitting.iter().map(|(position, _)| position).eq(&self.deletes)
+        })
+    }
+}
+
 /// What became of files that were to replace others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replaced {
     Done,
-    /// One of the old ones is not there any more; the new ones are the caller's to remove.
+    /// One of the old ones is not there any more, or not as it was read; the new ones are the caller's to remove.
     Gone,
     /// The catalogue cannot be written. The new files may be named by it nevertheless; the keeper sees to them.
     Failed,
@@ -216,13 +236,14 @@ impl Keeper {
         Arc::new(PartitionHandle::new(name, entry, deletes, open))
     }
 
-    fn replace(&mut self, old: &[String], new: Vec<(String, PartitionEntry)>) -> Replaced {
-        let named = &self.catalogue.contents().partitions;
-        if !old.iter().all(|name| named.contains_key(name)) {
+    fn replace(&mut self, old: &[ReadFile], new: Vec<(String, PartitionEntry)>) -> Replaced {
+        let present = self.catalogue.contents();
+        if !old.iter().all(|file| file.is_up_to_date(present)) {
             return Replaced::Gone;
         }
+        let is_old = |name: &str| old.iter().any(|file| file.name == name);
         let mut contents = self.present();
-        contents.partitions.retain(|name, _| !old.contains(name));
+        contents.partitions.retain(|name, _| !is_old(name));
         contents.partitions.extend(new.iter().cloned());
         if let Err(error) = self.commit(contents) {
             tracing::error!(%error, "cannot commit a merge, it is made again later");
@@ -230,7 +251,7 @@ impl Keeper {
             return Replaced::Failed;
         }
         let new: Vec<_> = new.into_iter().map(|new| self.handle(new)).collect();
-        self.change_views(|name| old.iter().any(|old| old == name), new);
+        self.change_views(is_old, new);
         Replaced::Done
     }
 

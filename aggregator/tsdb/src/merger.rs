@@ -174,7 +174,7 @@ impl Merger {
         };
         let took = self.clock.monotonic().saturating_since(began);
         let entries: Vec<_> = merged.iter().map(|(_, entry)| entry.clone()).collect();
-        if self.replace(&plan.inputs, merged)? {
+        if self.replace(&inputs, merged)? {
             self.count(&plan, &inputs, &entries, took);
         }
         Ok(true)
@@ -275,10 +275,14 @@ impl Merger {
 
     /// Has the keeper put new files in the place of old ones; `false`: it is not to be, and the new ones are gone. While the keeper cannot
     /// tell whether that happened the files stay.
-    fn replace(&self, old: &[String], new: Vec<Merged>) -> Result<bool, StepError> {
+    fn replace(
+        &self,
+        old: &[Arc<PartitionHandle>],
+        new: Vec<Merged>,
+    ) -> Result<bool, StepError> {
         let (answer, answered) = sync_channel(1);
         let request = KeeperRequest::Replace {
-            old: old.to_vec(),
+            old: old.iter().map(|handle| handle.as_read()).collect(),
             new: new.clone(),
             answer,
         };
@@ -288,7 +292,7 @@ impl Merger {
         match answered.recv() {
             Ok(Replaced::Done) => Ok(true),
             Ok(Replaced::Gone) => {
-                // Retention took an input meanwhile, or its deletes are others now.
+                // Retention took an input meanwhile, or another delete hits it.
                 for (name, _) in new {
                     remove(&*self.files, &self.partitions.folder().join(name));
                 }

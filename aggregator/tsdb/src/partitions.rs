@@ -12,6 +12,7 @@ use model::TimeRange;
 use crate::cache::Cache;
 use crate::catalogue::PartitionEntry;
 use crate::deletes::{Delete, Mask};
+use crate::keeper::ReadFile;
 use crate::partition::{Partition, PartitionError};
 
 /// A partition that the catalogue names, as it was at one moment: a delete that comes later makes another handle of the same file.
@@ -110,6 +111,15 @@ impl PartitionHandle {
 
     pub(crate) fn deletes(&self) -> &[(u64, Arc<Delete>)] {
         &self.deletes
+    }
+
+    /// Returns what a merge that reads it now knows of it.
+    pub(crate) fn as_read(&self) -> ReadFile {
+        let positions = self.deletes.iter().map(|(position, _)| *position);
+        ReadFile {
+            name: self.name.clone(),
+            deletes: positions.collect(),
+        }
     }
 
     /// Returns what deletes hide in it, looked up in `partition`, which is this one.

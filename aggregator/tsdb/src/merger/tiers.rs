@@ -48,7 +48,7 @@ impl Merger {
             self.barred.extend(plan.inputs);
             return Ok(true);
         };
-        let old: Vec<String> = plan.replaces.into_iter().collect();
+        let old: Vec<_> = plan.replaces.iter().filter_map(named).cloned().collect();
         if self.replace(&old, vec![(name, entry)])? {
             self.counters.tiers_made.add(1);
         }

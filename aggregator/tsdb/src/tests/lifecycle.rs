@@ -11,6 +11,8 @@ use model::{Labels, Matcher, TimeRange, TimestampMs};
 use storage::{AppendOutcome, Appender, MemoryStore, Queryable, Refusals, Select, Unlimited};
 
 use super::faults::cuts;
+use crate::catalogue::{Catalogue, PartitionEntry};
+use crate::keeper::{KeeperRequest, ReadFile, Replaced};
 use crate::testing::*;
 use crate::{RetentionClass, Tsdb};
 
@@ -103,7 +105,7 @@ impl Story {
         self.store().freeze().unwrap();
         assert!(
             self.store()
-                .ask_keeper(crate::keeper::KeeperRequest::Keep)
+                .ask_keeper(KeeperRequest::Keep)
                 .unwrap()
         );
         assert!(self.store().stats().seals > seals);
@@ -393,6 +395,49 @@ fn a_delete_is_seen_at_once_survives_everything_and_hits_only_what_came_before()
     assert_eq!(story.store().stats().partitions_hit, 0);
     story.reopen(Some(9));
     check(&story, "after another crash");
+}
+
+/// Returns what the catalogue on the disk says.
+fn catalogue(story: &Story) -> crate::catalogue::Contents {
+    let disk: files::SharedFileSystem = Arc::new(story.world.disk.clone());
+    Catalogue::read(&disk, Path::new("/data")).unwrap().unwrap()
+}
+
+#[test]
+fn a_merge_that_did_not_know_of_a_delete_is_not_committed() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    story.live(30);
+    let before = catalogue(&story);
+    story.store().delete(&odd(), TimeRange::ALL).unwrap();
+    story.live(30);
+    let expected = contents(story.store());
+    // A merge took its view before the delete was committed, and of files some of which have rows from after it: the delete does not hit
+    // what it makes of them.
+    let present = catalogue(&story);
+    let until = present.partitions.values().map(|entry| entry.until).max();
+    let new = before.partitions.iter().map(|(name, entry)| {
+        let (from, name) = (Path::new("/data/partitions").join(name), format!("{name}-1.redb"));
+        let to = from.with_file_name(&name);
+        story.world.disk.link(&from, &to).unwrap();
+        let until = until.unwrap();
+        (name, PartitionEntry { until, ..entry.clone() })
+    });
+    let new: Vec<_> = new.collect();
+    let old = before.partitions.keys().map(|name| ReadFile {
+        name: name.clone(),
+        deletes: Vec::new(),
+    });
+    let (old, added) = (old.collect(), new.clone());
+    let asked = |answer| KeeperRequest::Replace { old, new, answer };
+    let replaced = story.store().ask_keeper(asked);
+    assert_eq!(contents(story.store()), expected);
+    assert_eq!(replaced, Some(Replaced::Gone));
+    for (name, _) in added {
+        let path = Path::new("/data/partitions").join(name);
+        story.world.disk.remove(&path).unwrap();
+    }
+    story.store().clean_deletes().unwrap();
+    assert_eq!(contents(story.store()), expected);
 }
 
 #[test]
