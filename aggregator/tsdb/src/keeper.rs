@@ -28,6 +28,7 @@ use crate::retention::Retention;
 use crate::seal::{SPAN_MS, Sealing};
 use crate::shard::{Frozen, Shard};
 use crate::snapshot::{SnapshotError, SnapshotRequest, SnapshotSummary};
+use crate::tier::bereave;
 
 /// How long the keeper waits before it looks around by itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -251,28 +252,37 @@ impl Keeper {
             return Replaced::Failed;
         }
         let new: Vec<_> = new.into_iter().map(|new| self.handle(new)).collect();
-        self.change_views(is_old, new);
+        self.change_views(&new);
         Replaced::Done
     }
 
-    /// Takes partitions that the catalogue does not name any more out of the views, puts others in; returns how many went.
-    fn change_views(&self, gone: impl Fn(&str) -> bool, new: Vec<Arc<PartitionHandle>>) -> u64 {
+    /// Lets the views show what the catalogue says: partitions that it does not name any more go out of them, `new` ones come in, and the
+    /// others are taken as it has them now. Returns how many went.
+    fn change_views(&self, new: &[Arc<PartitionHandle>]) -> u64 {
+        let Contents {
+            partitions,
+            deletes,
+            ..
+        } = self.catalogue.contents();
         let mut count = 0;
         for shard in &self.shards {
             let (view, _) = shard.view();
-            let ended = view.partitions.iter().filter(|handle| gone(&handle.name));
-            let ended: Vec<_> = ended.cloned().collect();
-            let own = new
-                .iter()
-                .filter(|handle| handle.entry.shard == shard.number);
-            let own: Vec<_> = own.cloned().collect();
-            if ended.is_empty() && own.is_empty() {
+            let (mut ended, mut shown) = (Vec::new(), Vec::new());
+            for handle in view.partitions.iter() {
+                match partitions.get(&handle.name) {
+                    Some(entry) => shown.push(handle.renewed(entry, deletes)),
+                    None => ended.push(handle),
+                }
+            }
+            let own = new.iter().filter(|new| new.entry.shard == shard.number);
+            shown.extend(own.cloned());
+            let same = |(one, other): (_, &Arc<_>)| Arc::ptr_eq(one, other);
+            if shown.len() == view.partitions.len() && view.partitions.iter().zip(&shown).all(same)
+            {
                 continue;
             }
-            shard.change(|view| {
-                let left = view.partitions.iter().filter(|handle| !gone(&handle.name));
-                view.partitions = left.chain(&own).cloned().collect::<Vec<_>>().into();
-            });
+            // Nobody but the keeper changes them.
+            shard.change(|view| view.partitions = shown.into());
             count += ended.len() as u64;
             // After the view has changed: nobody new can come to hold them.
             ended.iter().for_each(|handle| handle.end());
@@ -294,23 +304,7 @@ impl Keeper {
         contents.deletes.insert(position, Arc::new(delete));
         self.commit(contents)
             .map_err(|error| DeleteError::Failed(error.to_string()))?;
-        let deletes = self.catalogue.contents().deletes.clone();
-        let hit = |handle: &PartitionHandle| {
-            let delete = deletes.get(&position);
-            delete.is_some_and(|delete| handle.entry.is_hit_by(position, delete))
-        };
-        for shard in &self.shards {
-            shard.change(|view| {
-                let handles = view.partitions.iter().map(|handle| {
-                    if hit(handle) {
-                        Arc::new(handle.with_deletes(&deletes))
-                    } else {
-                        Arc::clone(handle)
-                    }
-                });
-                view.partitions = handles.collect::<Vec<_>>().into();
-            });
-        }
+        self.change_views(&[]);
         self.counters.deletes.add(1);
         tracing::info!(position, "deleted");
         Ok(())
@@ -442,9 +436,13 @@ impl Keeper {
             return Ok(());
         }
         let mut contents = self.present();
-        contents.partitions.retain(|name, _| !ended.contains(name));
+        for name in &ended {
+            if let Some(gone) = contents.partitions.remove(name) {
+                bereave(contents.partitions.values_mut(), &gone);
+            }
+        }
         self.commit(contents)?;
-        let gone = self.change_views(|name| ended.iter().any(|ended| ended == name), Vec::new());
+        let gone = self.change_views(&[]);
         self.counters.partitions_expired.add(gone);
         self.let_log_go();
         Ok(())

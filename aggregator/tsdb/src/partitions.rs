@@ -15,7 +15,8 @@ use crate::deletes::{Delete, Mask};
 use crate::keeper::ReadFile;
 use crate::partition::{Partition, PartitionError};
 
-/// A partition that the catalogue names, as it was at one moment: a delete that comes later makes another handle of the same file.
+/// A partition that the catalogue names, as it was at one moment: when something else is said of it later, there is another handle of the
+/// same file.
 #[derive(Debug)]
 pub(crate) struct PartitionHandle {
     pub(crate) name: String,
@@ -76,15 +77,25 @@ impl PartitionHandle {
         }
     }
 
-    /// Returns a handle of the same file that knows these deletes.
-    pub(crate) fn with_deletes(&self, deletes: &BTreeMap<u64, Arc<Delete>>) -> Self {
-        Self {
+    /// Returns the handle of a file of which the catalogue says this now: the same one, if it said so when that was made.
+    pub(crate) fn renewed(
+        self: &Arc<Self>,
+        entry: &PartitionEntry,
+        deletes: &BTreeMap<u64, Arc<Delete>>,
+    ) -> Arc<Self> {
+        let deletes = hitting(entry, deletes);
+        let position = |(position, _): &(u64, Arc<Delete>)| *position;
+        let same_deletes = deletes.iter().map(position);
+        if self.entry == *entry && same_deletes.eq(self.deletes.iter().map(position)) {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
             name: self.name.clone(),
-            entry: self.entry.clone(),
-            deletes: hitting(&self.entry, deletes),
+            entry: entry.clone(),
+            deletes,
             mask: Mutex::default(),
             file: Arc::clone(&self.file),
-        }
+        })
     }
 
     pub(crate) const fn times(&self) -> TimeRange {

@@ -2,7 +2,7 @@
 //!
 //! The tiers of a day are made when its samples are merged, one file per retention class, and made anew when these files have changed: late
 //! rows were merged into them, or deletes carried out. They are left alone once samples of the day are gone, for then what is left is
-//! not what the tier sums up.
+//! not what the tier sums up; the catalogue notes that in the tier when it lets the samples go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,7 +99,8 @@ fn plan_tier(day: &Day<'_>, tier: Tier, span: TimeRange) -> Option<TierPlan> {
 }
 
 /// What the catalogue says of the files of samples that a tier is made of: it is kept in the fields of the tier's own entry, of which
-/// `samples` is how many samples are summed up, and `class` the names of all classes, with commas between.
+/// `samples` is how many samples are summed up, and `class` the names of all classes, with commas between, behind [`BEREFT`] once some of
+/// these files are gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MadeOf {
     pub(crate) until: u64,
@@ -129,19 +130,11 @@ impl MadeOf {
             .join(CLASS_SEPARATOR);
         made_of
     }
-
-    fn of_tier(entry: &PartitionEntry) -> Self {
-        Self {
-            until: entry.until,
-            deleted: entry.deleted,
-            samples: entry.samples,
-            classes: entry.class.clone(),
-        }
-    }
 }
 
-/// No name of a class has it.
+/// No name of a class has these.
 const CLASS_SEPARATOR: &str = ",";
+const BEREFT: &str = "!";
 
 /// How a tier stands to the files of samples that there are of its day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,18 +150,52 @@ pub(crate) enum State {
 impl State {
     pub(crate) fn of<'a>(
         tier: &PartitionEntry,
-        samples: impl Iterator<Item = &'a PartitionEntry> + Clone,
+        mut samples: impl Iterator<Item = &'a PartitionEntry> + Clone,
     ) -> Self {
-        let (was, is) = (MadeOf::of_tier(tier), MadeOf::these(samples.clone()));
-        if was == is {
+        let is = MadeOf::these(samples.clone());
+        if tier.class.starts_with(BEREFT) || samples.next().is_none() {
+            return Self::Bereft;
+        }
+        // Whether they are split otherwise by now, or rewritten without a delete that took nothing of them, is nothing to a tier.
+        if (tier.until, tier.samples) == (is.until, is.samples) {
             return Self::Current;
         }
-        let is_there = |class: &str| samples.clone().any(|entry| entry.class == class);
-        let classes_are_there = was.classes.split(CLASS_SEPARATOR).all(is_there);
         // Deletes make samples fewer; nothing else that leaves a day's files in place does.
-        if !classes_are_there || is.samples < was.samples && is.deleted == was.deleted {
+        if is.samples < tier.samples && is.deleted <= tier.deleted {
             return Self::Bereft;
         }
         Self::Outdated
+    }
+}
+
+/// Notes in the tiers among `entries` that a file of samples which they were made of is gone for good. What is left of the day then, and
+/// what comes later, is not what they sum up, whatever becomes of it.
+pub(crate) fn bereave<'a>(
+    entries: impl Iterator<Item = &'a mut PartitionEntry>,
+    gone: &PartitionEntry,
+) {
+    let of_its_day = |entry: &&mut PartitionEntry| {
+        // A file that came later is in no tier yet; a day's file has in it what was there before.
+        let summed_up = gone.level == Level::Day || gone.until <= entry.until;
+        let tier = entry.tier != Tier::Raw && entry.shard == gone.shard;
+        tier && day_of(entry) == day_of(gone) && summed_up && gone.tier == Tier::Raw
+    };
+    for tier in entries.filter(of_its_day) {
+        if !tier.class.starts_with(BEREFT) {
+            tier.class.insert_str(0, BEREFT);
+        }
+    }
+}
+
+/// Does the same in a catalogue in which nobody has noted it: the files of a class that a tier was made of are gone if there is none.
+pub(crate) fn find_bereft(partitions: &mut BTreeMap<String, PartitionEntry>) {
+    let key = |entry: &PartitionEntry| (entry.shard, day_of(entry));
+    let raw = partitions.values().filter(|entry| entry.tier == Tier::Raw);
+    let there: BTreeSet<_> = raw.map(|raw| (key(raw), raw.class.clone())).collect();
+    for tier in partitions.values_mut().filter(|e| e.tier != Tier::Raw) {
+        let mut classes = tier.class.split(CLASS_SEPARATOR);
+        if classes.any(|class| !there.contains(&(key(tier), class.to_owned()))) {
+            tier.class.insert_str(0, BEREFT);
+        }
     }
 }

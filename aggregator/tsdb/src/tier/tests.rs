@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{Histogram, STALE_NAN};
@@ -73,7 +74,7 @@ fn tiers_are_made_of_merged_days_and_anew_when_these_change() {
     // What comes late waits for its merge.
     let late = [day, five.clone(), hour.clone(), ("late", sealed)];
     assert_eq!(plan(&late), None);
-    for changed in [(14, 0, 103), (10, 13, 90), (10, 13, 100)] {
+    for changed in [(14, 0, 103), (10, 13, 90), (14, 0, 100)] {
         let anew = [("new", raw(changed)), five.clone(), hour.clone()];
         let expected = (Tier::Minutes5, own("new"), Some("5m".to_owned()));
         assert_eq!(plan(&anew), Some(expected), "{changed:?}");
@@ -83,21 +84,73 @@ fn tiers_are_made_of_merged_days_and_anew_when_these_change() {
 }
 
 #[test]
-fn a_class_that_is_gone_leaves_the_tier_alone() {
+fn a_class_that_is_gone_leaves_the_tier_alone_whatever_comes_later() {
     let raw = |class, numbers| entry(5, Tier::Raw, numbers, class);
-    let tiers = [
-        ("5m", entry(5, Tier::Minutes5, (10, 0, 100), "default,long")),
-        ("1h", entry(5, Tier::Hour, (10, 0, 100), "default,long")),
+    let mut tiers = [
+        entry(5, Tier::Minutes5, (10, 0, 100), "default,long"),
+        entry(5, Tier::Hour, (10, 0, 100), "default,long"),
     ];
-    let [five, hour] = tiers;
     let long = ("long", raw("long", (10, 7, 30)));
     let default = ("default", raw("default", (10, 0, 70)));
-    assert_eq!(plan(&[long.clone(), five.clone(), hour.clone()]), None);
-    let found = plan(&[default, long, five, hour]);
+    let planned = |files: &[(&str, PartitionEntry)], [five, hour]: &[PartitionEntry; 2]| {
+        let tiers = [("5m", five.clone()), ("1h", hour.clone())];
+        let planned = plan(&[files, &tiers].concat());
+        planned.map(|(tier, inputs, _)| (tier, inputs.len()))
+    };
+    let shorter = ("default", raw("default", (10, 7, 60)));
     assert_eq!(
-        found.map(|(tier, inputs, _)| (tier, inputs.len())),
+        planned(&[long.clone(), shorter], &tiers),
         Some((Tier::Minutes5, 2))
     );
+    // A late file that goes is none of which they were made; nor is one of another day, or shard.
+    let late = PartitionEntry {
+        level: Level::Sealed,
+        ..raw("", (12, 0, 3))
+    };
+    let other_day = entry(6, Tier::Raw, (10, 0, 100), "default");
+    let other_shard = PartitionEntry {
+        shard: 1,
+        ..default.1.clone()
+    };
+    let whole = tiers.clone();
+    for gone in [&late, &other_day, &other_shard] {
+        plan::bereave(tiers.iter_mut(), gone);
+        assert_eq!(tiers, whole, "{gone:?}");
+    }
+    for _ in 0..2 {
+        plan::bereave(tiers.iter_mut(), &default.1);
+        assert_eq!(tiers[0].class, "!default,long");
+    }
+    assert_eq!(planned(std::slice::from_ref(&long), &tiers), None);
+    // What comes later is not what has gone, even if it is as much.
+    let again = ("default", raw("default", (14, 8, 70)));
+    assert_eq!(planned(&[long.clone(), again], &tiers), None);
+    // A catalogue that nobody has noted it in.
+    let noted = |files: &[&PartitionEntry]| {
+        let files = files.iter().copied().chain(&whole).cloned();
+        let mut all: BTreeMap<String, PartitionEntry> =
+            (0..).map(|at: u32| at.to_string()).zip(files).collect();
+        plan::find_bereft(&mut all);
+        let tiers = all.into_values().filter(|entry| entry.tier != Tier::Raw);
+        tiers.filter(|tier| tier.class.starts_with('!')).count()
+    };
+    assert_eq!(noted(&[&long.1, &default.1]), 0);
+    assert_eq!(noted(&[&long.1, &other_day, &other_shard]), 2);
+}
+
+#[test]
+fn files_that_are_split_otherwise_or_rewritten_as_they_were_are_the_same_to_a_tier() {
+    let raw = |name, class, numbers| (name, entry(5, Tier::Raw, numbers, class));
+    let five = ("5m", entry(5, Tier::Minutes5, (10, 0, 100), "default,long"));
+    let hour = ("1h", entry(5, Tier::Hour, (10, 0, 100), "default,long"));
+    for files in [
+        vec![raw("day", "", (10, 0, 100))],
+        vec![raw("a", "a", (10, 0, 60)), raw("b", "b", (10, 0, 40))],
+        vec![raw("day", "default", (10, 7, 100))],
+    ] {
+        let files = [files, vec![five.clone(), hour.clone()]].concat();
+        assert_eq!(plan(&files), None, "{files:?}");
+    }
 }
 
 fn chosen(
