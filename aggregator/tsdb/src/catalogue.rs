@@ -45,6 +45,9 @@ const CACHE_BYTES: usize = 256 * 1024;
 /// The largest catalogue that is read as a whole into memory.
 const READ_BYTES_MAX: u64 = 1 << 30;
 
+/// A key of the store's table. Not under the checksum: a wrong value makes merges split files anew, nothing else.
+const SPLIT_BY: &str = "split_by";
+
 const STORE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("store");
 const SHARDS: TableDefinition<'_, u16, u64> = TableDefinition::new("shards");
 const PARTITIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("partitions");
@@ -65,6 +68,8 @@ pub(crate) struct Contents {
     pub(crate) deletes: BTreeMap<u64, Arc<Delete>>,
     /// By source, what was imported; a source is not imported twice.
     pub(crate) imports: BTreeMap<String, ImportEntry>,
+    /// By which retention classes files are split ([`Retention::adopt`](crate::retention::Retention::adopt)); `None`: nobody has noted it.
+    pub(crate) split_by: Option<u64>,
 }
 
 /// Something that was imported.
@@ -87,6 +92,7 @@ impl Contents {
             numbers: BTreeMap::new(),
             deletes: BTreeMap::new(),
             imports: BTreeMap::new(),
+            split_by: None,
         }
     }
 }
@@ -260,6 +266,12 @@ fn change(database: &Database, old: &Contents, new: &Contents) -> Result<(), Cat
         for (name, value) in fields {
             store.insert(name, value).map_err(redb_error)?;
         }
+        if let Some(split_by) = new.split_by {
+            let value = split_by.to_le_bytes();
+            store
+                .insert(SPLIT_BY, value.as_slice())
+                .map_err(redb_error)?;
+        }
         let mut shards = transaction.open_table(SHARDS).map_err(redb_error)?;
         for (shard, position) in (0u16..).zip(&new.sealed) {
             shards.insert(shard, *position).map_err(redb_error)?;
@@ -391,6 +403,8 @@ fn read_all(database: &Database) -> Result<(u32, Contents), CatalogueError> {
         Err(TableError::TableDoesNotExist(_)) => {}
         Err(error) => return Err(redb_error(error)),
     }
+    let split_by = store.get(SPLIT_BY).map_err(redb_error)?;
+    let split_by = split_by.map(|value| Reader::new(value.value()).u64(SPLIT_BY));
     let contents = Contents {
         store_id,
         sealed,
@@ -398,6 +412,7 @@ fn read_all(database: &Database) -> Result<(u32, Contents), CatalogueError> {
         numbers,
         deletes,
         imports,
+        split_by: split_by.transpose()?,
     };
     if Reader::new(&field("checksum")?).u32("checksum")? != checksum(&contents, version) {
         return Err(Malformed("its contents do not match their checksum").into());

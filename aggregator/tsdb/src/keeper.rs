@@ -373,6 +373,7 @@ impl Keeper {
         Contents {
             sealed,
             numbers: self.numbers.all(),
+            split_by: self.retention.split_by(),
             ..self.catalogue.contents().clone()
         }
     }

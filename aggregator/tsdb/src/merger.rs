@@ -158,6 +158,7 @@ impl Merger {
             head: heads.filter_map(|head| Some(head.times()?.start)).min(),
             slack_ms: i64::try_from(self.config.slack.as_millis()).unwrap_or(i64::MAX),
             clean,
+            split: !self.retention.classes.is_empty(),
         };
         let Some(plan) = plan(&candidates, moment) else {
             return self.tier_step(shard.number, &view.partitions);

@@ -1,11 +1,18 @@
 //! How long what is kept: retention classes, and what their ends mean for files.
+//!
+//! Merges split files by class, and each then goes at its own time. Classes change with the configuration, at a restart, and then what a file
+//! was split by says nothing of what is in it: a series may be in the file of a class that does not take it any more, or that is no longer
+//! there. So the catalogue keeps by which classes files are split, and when these are others all files count as not split, which keeps them
+//! as long as any class would, until merges have split them anew ([`Retention::adopt`]).
 
 use std::time::Duration;
 
 use model::{Labels, TimeRange, TimestampMs};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::catalogue::{PartitionEntry, Tier};
+use crate::catalogue::{Contents, PartitionEntry, Tier};
 use crate::config::{RetentionClass, TierRetention, TsdbConfig};
+use crate::tier::find_bereft;
 
 /// The class of series that no configured class takes, in files that were split by class. Files that were not have the class `""`.
 pub(crate) const DEFAULT_CLASS: &str = "default";
@@ -21,6 +28,21 @@ pub(crate) fn class_of<'a>(classes: &'a [RetentionClass], labels: &Labels) -> &'
     };
     let class = classes.iter().find(takes);
     class.map_or(DEFAULT_CLASS, |class| &class.name)
+}
+
+/// Returns a number that tells these classes from others: by what they take, not by how long they keep it.
+fn fingerprint(classes: &[RetentionClass]) -> u64 {
+    let mut bytes = Vec::new();
+    for class in classes {
+        bytes.extend_from_slice(class.name.as_bytes());
+        bytes.push(0);
+        for matcher in &class.matchers {
+            bytes.extend_from_slice(matcher.to_string().as_bytes());
+            bytes.push(0);
+        }
+        bytes.push(1);
+    }
+    xxh3_64(&bytes)
 }
 
 /// What is kept for how long.
@@ -44,6 +66,27 @@ impl Retention {
             classes: config.retention_classes.clone(),
             bytes_max: config.retention_bytes,
         }
+    }
+
+    /// Returns by which classes merges split files.
+    pub(crate) fn split_by(&self) -> Option<u64> {
+        Some(fingerprint(&self.classes))
+    }
+
+    /// Makes the contents of a catalogue those of a store with these classes: files that may be split by others count as not split. Returns
+    /// how many these are.
+    pub(crate) fn adopt(&self, contents: &mut Contents) -> usize {
+        if contents.split_by == self.split_by() {
+            return 0;
+        }
+        if contents.split_by.is_none() {
+            // Whoever wrote it knew neither this nor that.
+            find_bereft(&mut contents.partitions);
+        }
+        contents.split_by = self.split_by();
+        let raw = contents.partitions.values_mut();
+        let raw = raw.filter(|entry| entry.tier == Tier::Raw && !entry.class.is_empty());
+        raw.map(|entry| entry.class.clear()).count()
     }
 
     /// Returns how long anything at all is kept: what is older is not taken.
@@ -71,12 +114,12 @@ impl Retention {
         if entry.tier != Tier::Raw {
             return self.of_tier(entry.tier).unwrap_or(self.longest);
         }
-        if entry.class.is_empty() {
-            // Not split by class: any may be in it.
-            return self.longest;
+        if entry.class == DEFAULT_CLASS {
+            return self.default;
         }
         let class = self.classes.iter().find(|class| class.name == entry.class);
-        class.map_or(self.default, |class| class.retention)
+        // Not split by class, or by others: series of any class may be in it.
+        class.map_or(self.longest, |class| class.retention)
     }
 
     /// Returns the names of the files that are to go: those past their time, then the oldest until the rest, and `log_bytes`, fit the
@@ -162,8 +205,48 @@ mod tests {
         };
         assert_eq!(ended(8), Vec::<String>::new());
         assert_eq!(ended(10), ["short"]);
-        assert_eq!(ended(18), ["short", "default", "forgotten"]);
+        assert_eq!(ended(18), ["short", "default"]);
         assert_eq!(ended(108).len(), 5);
+    }
+
+    #[test]
+    fn files_that_were_split_by_other_classes_count_as_not_split() {
+        let retention = retention();
+        let mut contents = Contents::empty(rows::StoreId(1), 1);
+        let tier = PartitionEntry {
+            tier: Tier::Hour,
+            ..entry("default,long", (0, 7), 1)
+        };
+        let raw = |class| entry(class, (0, 7), 1);
+        let files = [("a", raw(DEFAULT_CLASS)), ("b", raw("long")), ("c", tier)];
+        contents.partitions = files.map(|(name, entry)| (name.to_owned(), entry)).into();
+        let classes = |contents: &Contents| -> Vec<String> {
+            let entries = contents.partitions.values();
+            entries.map(|entry| entry.class.clone()).collect()
+        };
+        assert_eq!(retention.adopt(&mut contents), 2);
+        assert_eq!(classes(&contents), ["", "", "default,long"]);
+        for entry in contents.partitions.values_mut() {
+            entry.class = "long".to_owned();
+        }
+        let split = contents.clone();
+        assert_eq!(retention.adopt(&mut contents), 0);
+        assert_eq!(contents, split);
+        for change in 0..4 {
+            let mut changed = retention.clone();
+            match change {
+                0 => changed.classes[1].name = "longer".to_owned(),
+                1 => changed.classes[1].matchers = vec![Matcher::equal("job", "c")],
+                2 => changed.classes.swap(0, 1),
+                _ => changed.classes.clear(),
+            }
+            let mut contents = split.clone();
+            assert_eq!(changed.adopt(&mut contents), 2, "{change}");
+        }
+        let mut longer = retention;
+        longer.classes[1].retention *= 2;
+        assert_eq!(longer.adopt(&mut contents), 0);
+        assert_eq!(contents, split);
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl Tsdb {
         let lock = take_folder(&config, &files)?;
         let catalogue = open_catalogue(&config, &files, &mut report)?;
         remove_unnamed(&config, &files, &catalogue, &mut report)?;
+        let catalogue = adopt_classes(&config, catalogue)?;
         let opening = Opening {
             config,
             files,
@@ -541,6 +542,26 @@ pub(crate) fn open_catalogue(
         .map_or_else(default_shards, |shards| shards.get());
     let contents = Contents::empty(new_store_id(), shards);
     Catalogue::create(Arc::clone(files), folder, contents).map_err(failed)
+}
+
+/// Makes the catalogue that of a store with these retention classes.
+fn adopt_classes(config: &TsdbConfig, mut catalogue: Catalogue) -> Result<Catalogue, OpenError> {
+    let mut contents = catalogue.contents().clone();
+    let split_otherwise = Retention::new(config).adopt(&mut contents);
+    if contents.partitions != catalogue.contents().partitions {
+        let failed = |error: CatalogueError| OpenError::Catalogue {
+            path: Catalogue::path(&config.folder),
+            what: error.to_string(),
+        };
+        catalogue.commit(contents).map_err(failed)?;
+    }
+    if split_otherwise > 0 {
+        tracing::warn!(
+            files = split_otherwise,
+            "retention classes are not those that files are split by; until merges have split them anew, all of them are kept as long as the longest retention"
+        );
+    }
+    Ok(catalogue)
 }
 
 /// Returns an identity that no other store has.

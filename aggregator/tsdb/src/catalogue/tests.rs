@@ -125,6 +125,7 @@ fn what_is_committed_is_read_back() {
         samples: 9,
     };
     all.imports = BTreeMap::from([("01HF".to_owned(), import)]);
+    all.split_by = Some(77);
     let merged = PartitionEntry {
         level: Level::Day,
         tier: Tier::Hour,

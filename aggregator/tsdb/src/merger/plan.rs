@@ -4,6 +4,7 @@
 //! - A span that is still written is merged when it has [`OPEN_FILES_MAX`] files, so that queries do not slow down.
 //! - A **day** that is settled is merged into one file per class. What comes later is merged into that when it has grown to an eighth of
 //!   it, or when nothing has come for some hours: never again and again for a trickle.
+//! - A day that is not split by class, since there were no classes or others, is merged once more.
 //! - A file that deletes hit is rewritten alone when that is asked for.
 //!
 //! Files are weighed by their samples: small ones have many bytes that are not samples'.
@@ -62,6 +63,8 @@ pub(crate) struct Moment {
     pub(crate) slack_ms: i64,
     /// Whether deletes are to be carried out at once.
     pub(crate) clean: bool,
+    /// Whether there are retention classes, by which files are split.
+    pub(crate) split: bool,
 }
 
 impl Moment {
@@ -130,7 +133,8 @@ fn of_day(day: i64, files: &[&Candidate<'_>], moment: Moment) -> Option<Plan> {
         .sum();
     let late: Vec<&Candidate<'_>> = files.iter().filter(|file| !is_day(file)).copied().collect();
     if late.is_empty() {
-        return None;
+        let unsplit = moment.split && files.iter().any(|file| file.entry.class.is_empty());
+        return unsplit.then(|| span_plan(Level::Day, day, DAY_MS, files));
     }
     if moment.settled(end) && files.len() <= INPUTS_MAX {
         let grown: u64 = late.iter().map(|file| file.entry.samples).sum();

@@ -18,7 +18,7 @@ fn file(level: Level, span: i64, bytes: u64, until: u64) -> PartitionEntry {
         until,
         level,
         tier: Tier::Raw,
-        class: String::new(),
+        class: "default".to_owned(),
         deleted: 0,
     }
 }
@@ -42,6 +42,7 @@ fn planned(files: &[PartitionEntry], hours: i64, head: Option<i64>) -> Option<(L
         head: head.map(|hours| TimestampMs(hours * HOUR)),
         slack_ms: 60_000,
         clean: false,
+        split: true,
     };
     let plan = plan(&candidates, moment)?;
     let inputs = plan.inputs.iter().map(|name| name.parse().unwrap());
@@ -82,6 +83,20 @@ fn late_files_wait_until_they_are_much() {
     // Among themselves they become one span's file first.
     let some = [day, late(20, 2), late(20, 3)];
     assert_eq!(planned(&some, 30, None), Some((Level::Span, vec![2, 3])));
+}
+
+#[test]
+fn a_day_that_is_not_split_by_class_is_merged_once_more() {
+    let day = file(Level::Day, 0, 1_000, 1);
+    let unsplit = PartitionEntry {
+        class: String::new(),
+        ..file(Level::Day, 0, 1_000, 2)
+    };
+    assert_eq!(planned(std::slice::from_ref(&day), 30, None), None);
+    assert_eq!(
+        planned(&[day, unsplit], 30, None),
+        Some((Level::Day, vec![1, 2]))
+    );
 }
 
 #[test]

@@ -256,6 +256,40 @@ fn classes_are_split_at_merges_and_go_at_their_own_time() {
 }
 
 #[test]
+fn classes_that_change_lose_nothing_that_any_of_them_keeps() {
+    let class = |name: &str, job: &str| RetentionClass {
+        name: name.to_owned(),
+        matchers: vec![Matcher::equal("job", job)],
+        retention: Duration::from_hours(24 * 300),
+    };
+    let mut story = Story::new(|world| {
+        world.config.shards = std::num::NonZeroU16::new(1);
+        world.config.retention = Duration::from_hours(24 * 30);
+        world.config.retention_classes = vec![class("slo", "odd")];
+    });
+    for _ in 0..28 {
+        story.live(60);
+    }
+    assert!(story.store().keep());
+    let all = contents(story.store());
+    // One is renamed, and another one takes what none took.
+    story.world.config.retention_classes = vec![class("slos", "odd"), class("rest", "even")];
+    story.world.clock.advance(Duration::from_hours(24 * 40));
+    story.reopen(None);
+    for _ in 0..2 {
+        assert!(story.store().keep());
+        assert_eq!(contents(story.store()), all);
+    }
+    // They are split anew by now, and no more than what is kept for longer stays once the other class is gone.
+    story.world.config.retention_classes = vec![class("slos", "odd")];
+    story.reopen(None);
+    assert!(story.store().keep() && story.store().keep());
+    let mut odd = all;
+    odd.retain(|labels, _| labels.get("job") == Some("odd"));
+    assert_eq!(contents(story.store()), odd);
+}
+
+#[test]
 fn the_oldest_partitions_go_when_bytes_are_short() {
     let mut story = Story::new(|world| {
         world.config.shards = std::num::NonZeroU16::new(1);
