@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clock::SharedClock;
 use files::SharedFileSystem;
-use model::TimestampMs;
+use model::{TimeRange, TimestampMs};
 
 use crate::catalogue::{Catalogue, CatalogueError, Contents, Level, PartitionEntry, Tier};
 use crate::cohorts::DurableNumbers;
@@ -431,8 +431,17 @@ impl Keeper {
     fn retain(&mut self) -> Result<(), KeepError> {
         let wall = TimestampMs::from(self.clock.wall());
         let log_bytes = self.counters.log_bytes.get();
+        let heads: Vec<(u16, TimeRange)> = (self.shards.iter())
+            .flat_map(|shard| {
+                let (view, _) = shard.view();
+                let frozen = view.frozen.as_ref().map(|frozen| &frozen.head);
+                let heads = frozen.into_iter().chain([&view.active]);
+                let times = heads.filter_map(|head| Some((shard.number, head.times()?)));
+                times.collect::<Vec<_>>()
+            })
+            .collect();
         let partitions = self.catalogue.contents().partitions.iter();
-        let ended = self.retention.ended(partitions, wall, log_bytes);
+        let ended = self.retention.ended(partitions, &heads, wall, log_bytes);
         if ended.is_empty() {
             return Ok(());
         }

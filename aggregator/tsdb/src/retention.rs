@@ -12,7 +12,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalogue::{Contents, PartitionEntry, Tier};
 use crate::config::{RetentionClass, TierRetention, TsdbConfig};
-use crate::tier::find_bereft;
+use crate::tier::{day_of, day_range, find_bereft, untiered};
+
+/// Samples that are past their time wait no longer for their tier: beyond their time, and the end of their day. Days are merged some minutes
+/// after their end, four hours at most, and late rows into them when nothing has come for six.
+const TIER_PATIENCE: Duration = Duration::from_hours(24);
 
 /// The class of series that no configured class takes, in files that were split by class. Files that were not have the class `""`.
 pub(crate) const DEFAULT_CLASS: &str = "default";
@@ -122,17 +126,42 @@ impl Retention {
         class.map_or(self.longest, |class| class.retention)
     }
 
+    /// Returns until when a file is to be kept. A tier goes with its whole day, for it is made for as long as that is kept.
+    fn end_of(&self, entry: &PartitionEntry) -> TimestampMs {
+        let last = match entry.tier {
+            Tier::Raw => entry.times.end,
+            Tier::Minutes5 | Tier::Hour => day_range(day_of(entry)).end,
+        };
+        last.saturating_add(self.of(entry))
+    }
+
     /// Returns the names of the files that are to go: those past their time, then the oldest until the rest, and `log_bytes`, fit the
-    /// bytes allowed.
+    /// bytes allowed. Samples of which a tier is still to be made, as those of a day that is not over, stay for that, [`TIER_PATIENCE`] at
+    /// most; so do those of a day of which one of the `heads`, by shard, may still have rows.
     pub(crate) fn ended<'a>(
         &self,
-        partitions: impl Iterator<Item = (&'a String, &'a PartitionEntry)>,
+        partitions: impl Iterator<Item = (&'a String, &'a PartitionEntry)> + Clone,
+        heads: &[(u16, TimeRange)],
         now: TimestampMs,
         log_bytes: u64,
     ) -> Vec<String> {
+        let makes_tiers = self.tiers != TierRetention::default();
+        let untiered = untiered(partitions.clone(), |tier, day| {
+            self.keeps_tier(tier, day, now)
+        });
+        let waits = |entry: &PartitionEntry| {
+            let (number, end) = (day_of(entry), self.end_of(entry));
+            let day = day_range(number);
+            let in_head = |(shard, times): &(u16, TimeRange)| {
+                makes_tiers && *shard == entry.shard && times.overlaps(day)
+            };
+            entry.tier == Tier::Raw
+                && now <= end.max(day.end).saturating_add(TIER_PATIENCE)
+                && (untiered.contains(&(entry.shard, number)) || heads.iter().any(in_head))
+        };
         let (mut ended, mut kept) = (Vec::new(), Vec::new());
         for (name, entry) in partitions {
-            if entry.times.end < now.saturating_sub(self.of(entry)) {
+            if self.end_of(entry) < now && !waits(entry) {
                 ended.push(name.clone());
             } else {
                 kept.push((name, entry));
@@ -201,7 +230,7 @@ mod tests {
         .map(|(name, class, hours)| (name.to_owned(), entry(class, hours, 1)));
         let ended = |now: i64| {
             let files = files.iter().map(|(name, entry)| (name, entry));
-            retention().ended(files, TimestampMs(now * HOUR), 0)
+            retention().ended(files, &[], TimestampMs(now * HOUR), 0)
         };
         assert_eq!(ended(8), Vec::<String>::new());
         assert_eq!(ended(10), ["short"]);
@@ -261,12 +290,54 @@ mod tests {
         .map(|(name, hours, bytes)| (name.to_owned(), entry("long", hours, bytes)));
         let ended = |log| {
             let files = files.iter().map(|(name, entry)| (name, entry));
-            retention.ended(files, TimestampMs(6 * HOUR), log)
+            retention.ended(files, &[], TimestampMs(6 * HOUR), log)
         };
         assert_eq!(ended(10), Vec::<String>::new());
         assert_eq!(ended(11), ["older"]);
         assert_eq!(ended(21), ["older", "old"]);
         assert_eq!(ended(1_000).len(), 3);
+    }
+
+    #[test]
+    fn samples_wait_for_their_tier_a_day_at_most_unless_bytes_are_short() {
+        let mut config = TsdbConfig::at("/data");
+        config.retention = Duration::from_hours(6);
+        config.tiers.one_hour = Some(Duration::from_hours(1_000));
+        let retention = Retention::new(&config);
+        let raw = entry("", (0, 8), 10);
+        let other = entry("", (10, 12), 10);
+        let tier = PartitionEntry {
+            tier: Tier::Hour,
+            samples: 2,
+            ..raw.clone()
+        };
+        let ended = |retention: &Retention, tier: Option<&PartitionEntry>, head: i64, now: i64| {
+            let files = [("a", Some(&raw)), ("b", Some(&other)), ("1h", tier)];
+            let named = |(name, entry): (&str, Option<&PartitionEntry>)| {
+                Some((name.to_owned(), entry?.clone()))
+            };
+            let files: Vec<_> = files.into_iter().filter_map(named).collect();
+            let head = TimeRange::new(TimestampMs(head * HOUR), TimestampMs((head + 1) * HOUR));
+            let files = files.iter().map(|(name, entry)| (name, entry));
+            let ended = retention.ended(files, &[(0, head)], TimestampMs(now * HOUR), 0);
+            ended.join(" ")
+        };
+        assert_eq!(ended(&retention, None, 30, 20), "");
+        assert_eq!(ended(&retention, None, 30, 47), "");
+        assert_eq!(ended(&retention, None, 30, 48), "a b");
+        assert_eq!(ended(&retention, Some(&tier), 30, 14), "");
+        assert_eq!(ended(&retention, Some(&tier), 30, 15), "a");
+        assert_eq!(ended(&retention, Some(&tier), 20, 20), "");
+        let outdated = PartitionEntry { samples: 1, ..tier };
+        assert_eq!(ended(&retention, Some(&outdated), 30, 20), "");
+        let mut full = retention.clone();
+        full.bytes_max = Some(10);
+        assert_eq!(ended(&full, None, 30, 7), "a");
+        let tierless = Retention::new(&TsdbConfig {
+            tiers: TierRetention::default(),
+            ..config
+        });
+        assert_eq!(ended(&tierless, None, 10, 20), "a b");
     }
 
     #[test]

@@ -305,6 +305,37 @@ fn deletes_reach_tiers() {
     assert_eq!(answers(&store, grid, false), raw);
 }
 
+#[test]
+fn samples_that_are_kept_for_hours_wait_for_the_tier_of_their_day() {
+    let (mut story, store) = Story::new(|world| {
+        world.config.retention = Duration::from_hours(6);
+    });
+    // Later than the clock, which shows an evening.
+    story.at = DAY;
+    for _ in 0..2 {
+        story.live(&store, 1, MINUTE);
+    }
+    let counts = || {
+        let text = "count_over_time(c_total[1d])";
+        let (grid, options) = (grid(2 * DAY, 3 * DAY, DAY), QueryOptions::default());
+        let output = Engine::default().range(&store, text, grid, &options, &Unlimited);
+        let QueryResult::Grid { series, .. } = output.unwrap().result else {
+            panic!("a grid");
+        };
+        let columns = series.into_iter().map(|series| series.column.floats.to_vec());
+        columns.collect::<Vec<_>>().concat()
+    };
+    for _ in 0..3 {
+        // Midnight is the last of one day's and none of the next one's.
+        assert_eq!(counts(), [1_440.0, 1_439.0]);
+        story.world.clock.advance(Duration::from_hours(4));
+        assert!(store.keep());
+    }
+    let stats = store.stats();
+    assert_eq!((stats.partitions, stats.tiers.0), (4, 4), "{stats:?}");
+    assert_eq!(counts(), [1_440.0, 1_439.0]);
+}
+
 /// Prints what a month at 5-minute steps costs from samples and from tiers.
 /// `cargo test --release -p tsdb a_month_of_tiers -- --ignored --nocapture`; `PROMONTORY_TIER_SERIES` (1,000) and `PROMONTORY_TIER_DAYS` (30).
 #[test]

@@ -49,6 +49,55 @@ struct Day<'a> {
     tiers: Vec<(&'a String, &'a PartitionEntry)>,
 }
 
+impl<'a> Day<'a> {
+    /// Returns the files by shard and day.
+    fn each(
+        files: impl Iterator<Item = (&'a String, &'a PartitionEntry)>,
+    ) -> BTreeMap<(u16, i64), Self> {
+        let mut days: BTreeMap<(u16, i64), Self> = BTreeMap::new();
+        for (name, entry) in files {
+            let day = days.entry((entry.shard, day_of(entry))).or_default();
+            if entry.tier == Tier::Raw {
+                day.samples.push((name, entry));
+            } else {
+                day.tiers.push((name, entry));
+            }
+        }
+        days
+    }
+
+    /// Returns the tiers that are to be made of the day's samples, if `kept` says that they are kept, each with the one of before.
+    fn wanted(
+        &self,
+        range: TimeRange,
+        kept: impl Fn(Tier, TimeRange) -> bool,
+    ) -> impl Iterator<Item = (Tier, Option<&'a String>)> {
+        let entries = self.samples.iter().map(|(_, entry)| *entry);
+        let tiers = [Tier::Minutes5, Tier::Hour].into_iter();
+        let kept = tiers.filter(move |tier| !self.samples.is_empty() && kept(*tier, range));
+        kept.filter_map(move |tier| {
+            let before = self.tiers.iter().find(|(_, entry)| entry.tier == tier);
+            let stands = before
+                .is_some_and(|(_, before)| State::of(before, entries.clone()) != State::Outdated);
+            (!stands).then(|| (tier, before.map(|(name, _)| *name)))
+        })
+    }
+}
+
+/// Returns the days, by shard, of which samples are still to be summed up in a tier that `kept` says is kept: there is none, or it is to be
+/// made anew.
+pub(crate) fn untiered<'a>(
+    files: impl Iterator<Item = (&'a String, &'a PartitionEntry)>,
+    kept: impl Fn(Tier, TimeRange) -> bool,
+) -> BTreeSet<(u16, i64)> {
+    let days = Day::each(files).into_iter();
+    let untiered = days.filter(|((_, number), day)| {
+        let mut wanted = day.wanted(day_range(*number), &kept);
+        wanted.next().is_some()
+    });
+    untiered.map(|(key, _)| key).collect()
+}
+
 /// Returns the tier to make next of one shard's files; the newest day first, and of tiers that `kept` says are kept. Files that `barred`
 /// names cannot be read.
 pub(crate) fn plan_tiers<'a>(
@@ -56,45 +105,22 @@ pub(crate) fn plan_tiers<'a>(
     kept: impl Fn(Tier, TimeRange) -> bool,
     barred: impl Fn(&str) -> bool,
 ) -> Option<TierPlan> {
-    let mut days: BTreeMap<i64, Day<'a>> = BTreeMap::new();
-    for (name, entry) in files {
-        let day = days.entry(day_of(entry)).or_default();
-        if entry.tier == Tier::Raw {
-            day.samples.push((name, entry));
-        } else {
-            day.tiers.push((name, entry));
-        }
-    }
-    days.into_iter().rev().find_map(|(number, day)| {
+    Day::each(files).iter().rev().find_map(|((_, number), day)| {
         let merged = |(_, entry): &(&String, &PartitionEntry)| entry.level == Level::Day;
         let readable = |(name, _): &(&String, &PartitionEntry)| !barred(name);
-        if day.samples.is_empty() || !day.samples.iter().all(|f| merged(f) && readable(f)) {
+        if !day.samples.iter().all(|f| merged(f) && readable(f)) {
             return None;
         }
-        let range = day_range(number);
-        let wanted = [Tier::Minutes5, Tier::Hour].into_iter();
-        wanted
-            .filter(|tier| kept(*tier, range))
-            .find_map(|tier| plan_tier(&day, tier, range))
-    })
-}
-
-fn plan_tier(day: &Day<'_>, tier: Tier, span: TimeRange) -> Option<TierPlan> {
-    let entries = || day.samples.iter().map(|(_, entry)| *entry);
-    let before = day.tiers.iter().find(|(_, entry)| entry.tier == tier);
-    if before.is_some_and(|(_, before)| State::of(before, entries()) != State::Outdated) {
-        return None;
-    }
-    Some(TierPlan {
-        tier,
-        span,
-        inputs: day
-            .samples
-            .iter()
-            .map(|(name, _)| (*name).clone())
-            .collect(),
-        replaces: before.map(|(name, _)| (*name).clone()),
-        made_of: MadeOf::these(entries()),
+        let span = day_range(*number);
+        let (tier, before) = day.wanted(span, &kept).next()?;
+        let names = day.samples.iter().map(|(name, _)| (*name).clone());
+        Some(TierPlan {
+            tier,
+            span,
+            inputs: names.collect(),
+            replaces: before.cloned(),
+            made_of: MadeOf::these(day.samples.iter().map(|(_, entry)| *entry)),
+        })
     })
 }
 
