@@ -9,7 +9,7 @@ use std::sync::Arc;
 use model::{MatchOp, Matcher, TimeRange, TimestampMs};
 use roaring::RoaringBitmap;
 use rows::Presence;
-use storage::Segment;
+use storage::{Segment, SegmentValues};
 
 use crate::bytes::{Malformed, Reader, put_text};
 use crate::catalogue::Tier;
@@ -139,14 +139,11 @@ impl Mask {
         let mut mask = Self::default();
         for (_, delete) in deletes {
             let hit = index::select_any(partition.index(), &delete.matcher_sets)?;
-            // A summary is hidden when any of what it sums up is.
-            let end = delete.range.end.saturating_add(tier.width());
-            mask.cuts
-                .push((TimeRange::new(delete.range.start, end), hit));
+            mask.cuts.push((delete.range, hit));
         }
         let mut scratch = Scratch::default();
         for series in mask.hit() {
-            if !mask.leaves_any(partition, series, &mut scratch)? {
+            if !mask.leaves_any((partition, tier), series, &mut scratch)? {
                 mask.gone.insert(series);
             }
         }
@@ -163,14 +160,15 @@ impl Mask {
 
     fn leaves_any(
         &self,
-        partition: &Partition,
+        (partition, tier): (&Partition, Tier),
         series: SeriesId,
         scratch: &mut Scratch,
     ) -> Result<bool, PartitionError> {
         let ranges = self.ranges(series);
         for (page, span) in partition.pages(series)? {
             let within = |range: &TimeRange| range.contains(span.start) && range.contains(span.end);
-            if ranges.iter().any(within) {
+            // What a summary sums up lies before its time.
+            if tier == Tier::Raw && ranges.iter().any(within) {
                 continue;
             }
             let run = partition.decode(&page, scratch)?;
@@ -213,15 +211,12 @@ impl Mask {
 
 /// Returns what these ranges leave of a segment, over the same time column; `None`: nothing.
 pub(crate) fn cut(segment: Segment, ranges: &[TimeRange]) -> Option<Segment> {
-    let times = segment.times.as_slice();
     let mut presence: Option<Presence> = None;
     for range in ranges {
-        let from = times.partition_point(|at| *at < range.start);
-        let to = times.partition_point(|at| *at <= range.end);
-        for row in from..to {
+        for row in rows_within(&segment, *range) {
             let presence = presence.get_or_insert_with(|| match &segment.presence {
                 Some(presence) => Presence::clone(presence),
-                None => Presence::filled(times.len(), true),
+                None => Presence::filled(segment.times.as_slice().len(), true),
             });
             presence.set(row, false);
         }
@@ -233,6 +228,29 @@ pub(crate) fn cut(segment: Segment, ranges: &[TimeRange]) -> Option<Segment> {
         presence: Some(Arc::new(presence)),
         ..segment
     })
+}
+
+/// Returns the rows that have something of the range. A summary, which cannot be taken apart, has as soon as the range touches the time from
+/// its first sample to its last (to the end of the bucket, if a stale mark lies behind that), whether one of its samples lies there or not.
+fn rows_within(segment: &Segment, range: TimeRange) -> Vec<usize> {
+    let times = segment.times.as_slice();
+    let from = times.partition_point(|at| *at < range.start);
+    let SegmentValues::Rollup(rollups) = &segment.values else {
+        return (from..times.partition_point(|at| *at <= range.end)).collect();
+    };
+    let last = range.end.0.saturating_add(rollups.length.as_ms());
+    let to = times.partition_point(|at| at.0 < last);
+    let touches = |row: &usize| {
+        rollups.row(*row, times[*row]).is_some_and(|bucket| {
+            let end = if bucket.ended {
+                times[*row]
+            } else {
+                bucket.last.0
+            };
+            range.overlaps(TimeRange::new(bucket.first.0, end))
+        })
+    };
+    (from..to).filter(touches).collect()
 }
 
 /// Why series cannot be deleted.

@@ -1,7 +1,5 @@
 //! How the catalogue writes what it says of one partition, of one epoch.
 
-use std::time::Duration;
-
 use model::{TimeRange, TimestampMs};
 use rows::Epoch;
 
@@ -15,7 +13,7 @@ use crate::record::{put_number_set, read_number_set};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionEntry {
     pub(crate) shard: u16,
-    /// The times of its samples.
+    /// The times of its samples; of a tier, of those that it sums up (in files of earlier versions, the ends of all buckets of the day).
     pub(crate) times: TimeRange,
     pub(crate) bytes: u64,
     pub(crate) samples: u64,
@@ -54,15 +52,6 @@ pub(crate) enum Tier {
 }
 
 impl Tier {
-    /// Returns by how much the first moment that a sample of this tier sums up may lie before its own: buckets are open to the left.
-    pub(crate) const fn width(self) -> Duration {
-        match self {
-            Self::Raw => Duration::ZERO,
-            Self::Minutes5 => Duration::from_millis(5 * 60 * 1_000 - 1),
-            Self::Hour => Duration::from_millis(60 * 60 * 1_000 - 1),
-        }
-    }
-
     /// Returns how the names of files of this tier end, before the extension: for whoever has lost the catalogue.
     pub(crate) const fn name_suffix(self) -> &'static str {
         match self {
@@ -86,9 +75,7 @@ impl Tier {
 impl PartitionEntry {
     /// Returns whether a delete of this position still hides some of the partition's rows.
     pub(crate) fn is_hit_by(&self, position: u64, delete: &Delete) -> bool {
-        let end = delete.range.end.saturating_add(self.tier.width());
-        let hidden = TimeRange::new(delete.range.start, end);
-        self.until <= position && self.deleted < position && self.times.overlaps(hidden)
+        self.until <= position && self.deleted < position && self.times.overlaps(delete.range)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -66,7 +66,7 @@ fn write(
     let summary = writer.finish().map_err(MergeError::Output)?;
     Ok((summary.series > 0).then(|| PartitionEntry {
         shard,
-        times: summary.times,
+        times: plan.times,
         bytes: summary.bytes,
         samples: plan.made_of.samples,
         until: plan.made_of.until,

@@ -40,6 +40,8 @@ pub(crate) struct TierPlan {
     pub(crate) inputs: Vec<String>,
     /// The tier of before, which goes.
     pub(crate) replaces: Option<String>,
+    /// The times of the samples.
+    pub(crate) times: TimeRange,
     pub(crate) made_of: MadeOf,
 }
 
@@ -114,11 +116,17 @@ pub(crate) fn plan_tiers<'a>(
         let span = day_range(*number);
         let (tier, before) = day.wanted(span, &kept).next()?;
         let names = day.samples.iter().map(|(name, _)| (*name).clone());
+        let times = day.samples.iter().map(|(_, entry)| entry.times);
+        let both = |a: TimeRange, b: TimeRange| TimeRange {
+            start: a.start.min(b.start),
+            end: a.end.max(b.end),
+        };
         Some(TierPlan {
             tier,
             span,
             inputs: names.collect(),
             replaces: before.cloned(),
+            times: times.reduce(both).unwrap_or(span),
             made_of: MadeOf::these(day.samples.iter().map(|(_, entry)| *entry)),
         })
     })
