@@ -55,6 +55,8 @@ pub(crate) enum KeeperRequest {
     Replace {
         old: Vec<ReadFile>,
         new: Vec<(String, PartitionEntry)>,
+        /// Whether something of the old ones is lost.
+        lossy: bool,
         answer: SyncSender<Replaced>,
     },
     /// Seal what is frozen, which is all that the shards had at `position`; then commit this delete.
@@ -192,8 +194,14 @@ impl Keeper {
             KeeperRequest::Snapshot { request, answer } => {
                 answer.send(self.snapshot(&request)).unwrap_or_default();
             }
-            KeeperRequest::Replace { old, new, answer } => {
-                answer.send(self.replace(&old, new)).unwrap_or_default();
+            KeeperRequest::Replace {
+                old,
+                new,
+                lossy,
+                answer,
+            } => {
+                let replaced = self.replace(&old, new, lossy);
+                answer.send(replaced).unwrap_or_default();
             }
             KeeperRequest::Delete {
                 position,
@@ -237,14 +245,22 @@ impl Keeper {
         Arc::new(PartitionHandle::new(name, entry, deletes, open))
     }
 
-    fn replace(&mut self, old: &[ReadFile], new: Vec<(String, PartitionEntry)>) -> Replaced {
+    fn replace(
+        &mut self,
+        old: &[ReadFile],
+        new: Vec<(String, PartitionEntry)>,
+        lossy: bool,
+    ) -> Replaced {
         let present = self.catalogue.contents();
         if !old.iter().all(|file| file.is_up_to_date(present)) {
             return Replaced::Gone;
         }
-        let is_old = |name: &str| old.iter().any(|file| file.name == name);
         let mut contents = self.present();
-        contents.partitions.retain(|name, _| !is_old(name));
+        for file in old {
+            let gone = contents.partitions.remove(&file.name).filter(|_| lossy);
+            gone.iter()
+                .for_each(|gone| bereave(contents.partitions.values_mut(), gone));
+        }
         contents.partitions.extend(new.iter().cloned());
         if let Err(error) = self.commit(contents) {
             tracing::error!(%error, "cannot commit a merge, it is made again later");

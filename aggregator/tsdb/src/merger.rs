@@ -4,9 +4,13 @@
 //! ones; the view changes; and when the last query that reads the old ones has ended, they are removed. A merge that fails is given up and
 //! something is tried again after a pause that grows: nothing waits for it, neither rows nor seals.
 //!
+//! A file that cannot be read is no reason to leave others as they are. What is readable of a damaged one takes its place, and it is set
+//! aside ([`salvage`]); one that the disk does not give is left alone for a while, and its day with it.
+//!
 //! The thread has a partition cache of its own, so that a merge does not push out what queries read.
 
 mod plan;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -19,22 +23,24 @@ use std::time::Duration;
 
 use clock::{Monotonic, SharedClock};
 use files::SharedFileSystem;
-use model::TimestampMs;
+use model::{TimeRange, TimestampMs};
 
 use self::plan::{Candidate, Moment, Plan, plan};
 use crate::cache::Cache;
-use crate::catalogue::{Level, PartitionEntry};
+use crate::catalogue::{Level, PartitionEntry, Tier};
 use crate::config::MergeConfig;
 use crate::counters::Counters;
 use crate::deletes::Mask;
 use crate::keeper::{KeeperRequest, Replaced};
 use crate::merge::{Input, Merge, MergeError, Merged};
 use crate::page::ROWS_MAX;
-use crate::partition::{Partition, PartitionKey};
+use crate::partition::{Partition, PartitionError, PartitionKey};
 use crate::partitions::{OpenPartitions, PartitionHandle, remove};
+use crate::querier::with_sources;
 use crate::report::Damage;
 use crate::retention::Retention;
 use crate::shard::Shard;
+use crate::tier::{day_of, untiered};
 
 /// Requests that may wait for the thread.
 pub(crate) const REQUESTS: usize = 4;
@@ -46,6 +52,8 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_mins(10);
+/// A file that cannot be read is left alone for so long.
+const BARRED_FOR: Duration = Duration::from_mins(10);
 
 /// What the thread is asked for.
 #[derive(Debug)]
@@ -73,8 +81,10 @@ pub(crate) struct Merger {
     pub(crate) serial: AtomicU64,
     /// When each partition was first seen.
     pub(crate) seen: BTreeMap<String, TimestampMs>,
-    /// Partitions that are damaged.
-    pub(crate) barred: BTreeSet<String>,
+    /// Partitions that cannot be read, and until when they are left alone.
+    pub(crate) barred: BTreeMap<String, Monotonic>,
+    /// Partitions without anything that a tier could sum up.
+    pub(crate) blank: BTreeSet<String>,
 }
 
 /// Why nothing was merged.
@@ -88,6 +98,14 @@ enum StepError {
     Space { needed: u64, free: u64 },
     #[error("the keeper cannot commit it")]
     Commit,
+    /// All else is done.
+    #[error("{0} partitions cannot be read, see above; they are tried again in some minutes")]
+    Unreadable(usize),
+    /// All else is done.
+    #[error(
+        "deletes are not carried out in {0} partitions, of days with files that cannot be read; check the disk, and repair the data folder with `promontory tsdb repair`"
+    )]
+    NotClean(usize),
 }
 
 impl Merger {
@@ -111,6 +129,10 @@ impl Merger {
             match &merged {
                 Ok(()) => failures = 0,
                 Err(StepError::Merge(MergeError::Closing)) => {}
+                Err(error @ (StepError::Unreadable(_) | StepError::NotClean(_))) => {
+                    self.counters.merge_failures.add(1);
+                    tracing::warn!(%error, "not all partitions are merged");
+                }
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     let pause = self.retry_after.saturating_mul(1 << failures.min(12));
@@ -127,12 +149,34 @@ impl Merger {
 
     /// Merges until nothing is left to merge.
     fn merge_all(&mut self, clean: bool) -> Result<(), StepError> {
+        let now = self.clock.monotonic();
+        self.barred.retain(|_, until| now < *until);
+        let barred = self.barred.len();
+        let deletes = |merger: &Self| {
+            let handles = merger.partitions();
+            let hit = handles.iter().filter_map(|handle| handle.deletes().first());
+            hit.map(|(position, _)| *position).collect::<Vec<_>>()
+        };
+        let last = deletes(self).into_iter().max().filter(|_| clean);
         for shard in self.shards.clone() {
             while self.step(&shard, clean)? {
                 heap::give_back();
             }
         }
-        Ok(())
+        // Those that were there at the beginning: others may come at any time.
+        let left = deletes(self).into_iter().filter(|one| Some(*one) <= last);
+        match (self.barred.len().saturating_sub(barred), left.count()) {
+            (0, 0) => Ok(()),
+            (unreadable, 0) => Err(StepError::Unreadable(unreadable)),
+            (_, hit) => Err(StepError::NotClean(hit)),
+        }
+    }
+
+    fn partitions(&self) -> Vec<Arc<PartitionHandle>> {
+        let views = self.shards.iter().map(|shard| shard.view().0);
+        views
+            .flat_map(|view| view.partitions.iter().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// Does one merge of a shard, if any is due.
@@ -140,6 +184,16 @@ impl Merger {
         let (view, _) = shard.view();
         let now = TimestampMs::from(self.clock.wall());
         self.note(shard.number, &view.partitions, now);
+        let files = view.partitions.iter();
+        let untiered = untiered(
+            files.map(|handle| (&handle.name, &handle.entry)),
+            |tier, day| self.retention.keeps_tier(tier, day, now),
+        );
+        // Tiers are made of files in which deletes are carried out.
+        let rewrite = |entry: &PartitionEntry| {
+            let day = (shard.number, day_of(entry));
+            clean || entry.level == Level::Day && untiered.contains(&day)
+        };
         let candidates: Vec<Candidate<'_>> = view
             .partitions
             .iter()
@@ -147,8 +201,8 @@ impl Merger {
                 name: &handle.name,
                 entry: &handle.entry,
                 seen: self.seen.get(&handle.name).copied().unwrap_or(now),
-                hit: handle.is_hit(),
-                barred: self.barred.contains(&handle.name),
+                rewrite: handle.is_hit() && rewrite(&handle.entry),
+                barred: self.barred.contains_key(&handle.name),
             })
             .collect();
         let frozen = view.frozen.iter().map(|frozen| &frozen.head);
@@ -157,21 +211,19 @@ impl Merger {
             now,
             head: heads.filter_map(|head| Some(head.times()?.start)).min(),
             slack_ms: i64::try_from(self.config.slack.as_millis()).unwrap_or(i64::MAX),
-            clean,
             split: !self.retention.classes.is_empty(),
         };
         let Some(plan) = plan(&candidates, moment) else {
-            return self.tier_step(shard.number, &view.partitions);
+            let partitions = &view.partitions;
+            return Ok(self.tier_step(shard.number, partitions)?
+                || clean && self.clean_tier_step(shard.number, partitions)?);
         };
         let named = |name: &String| view.partitions.iter().find(|handle| handle.name == *name);
         let inputs: Vec<_> = plan.inputs.iter().filter_map(named).cloned().collect();
         let began = self.clock.monotonic();
         let merged = match self.write(shard.number, &plan, &inputs) {
-            Err(StepError::Merge(MergeError::Input { input, source })) if source.is_damage() => {
-                self.bar(&inputs, &input, &source);
-                return Ok(true);
-            }
-            merged => merged?,
+            Ok(merged) => merged,
+            Err(error) => return self.give_up(&inputs, error),
         };
         let took = self.clock.monotonic().saturating_since(began);
         let entries: Vec<_> = merged.iter().map(|(_, entry)| entry.clone()).collect();
@@ -187,26 +239,89 @@ impl Merger {
         let names: BTreeSet<&String> = partitions.iter().map(|handle| &handle.name).collect();
         let stays = |name: &String| !name.starts_with(&prefix) || names.contains(name);
         self.seen.retain(|name, _| stays(name));
-        self.barred.retain(|name| stays(name));
+        self.barred.retain(|name, _| stays(name));
+        self.blank.retain(|name| stays(name));
         for name in names {
             self.seen.entry(name.clone()).or_insert(now);
         }
     }
 
-    fn bar(
+    /// Ends the attempt to make something of these files. When one of them is why, something is done about that one, so that the rest can
+    /// go on; any other error is returned.
+    fn give_up(
         &mut self,
         inputs: &[Arc<PartitionHandle>],
-        path: &std::path::Path,
-        error: &impl std::fmt::Display,
-    ) {
-        self.counters.damaged(Damage {
-            file: path.to_owned(),
-            offset: 0,
-            what: error.to_string(),
-        });
-        let damaged = inputs.iter().filter(|handle| handle.path() == path);
-        self.barred
-            .extend(damaged.map(|handle| handle.name.clone()));
+        error: StepError,
+    ) -> Result<bool, StepError> {
+        let StepError::Merge(MergeError::Input { input, source }) = &error else {
+            return Err(error);
+        };
+        let Some(handle) = inputs.iter().find(|handle| handle.path() == *input) else {
+            return Err(error);
+        };
+        if source.is_damage() {
+            self.counters.damaged(Damage {
+                file: input.clone(),
+                offset: 0,
+                what: with_sources(source),
+            });
+        }
+        if source.is_damage() && handle.entry.tier == Tier::Raw {
+            match self.salvage(handle) {
+                Err(StepError::Merge(MergeError::Input { source, .. })) => self.bar(handle, &source),
+                salvaged => salvaged?,
+            }
+        } else {
+            self.bar(handle, source);
+        }
+        Ok(true)
+    }
+
+    fn bar(&mut self, handle: &PartitionHandle, error: &PartitionError) {
+        let (file, what) = (handle.path(), with_sources(error));
+        tracing::warn!(file = %file.display(), what, "a partition cannot be read, and is not merged for some minutes");
+        let until = self.clock.monotonic() + BARRED_FOR;
+        self.barred.insert(handle.name.clone(), until);
+    }
+
+    /// Returns a name for a new file that none had before.
+    fn new_name(&self, shard: u16, span: TimeRange, until: u64, suffix: &str) -> String {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let start = span.start.0;
+        format!("{shard:05}-{start}-{until:016}-{serial}{suffix}.redb")
+    }
+
+    /// Returns an error unless a file can be written beside these that is no larger.
+    fn check_space(&self, handles: &[Arc<PartitionHandle>]) -> Result<(), StepError> {
+        let needed: u64 = handles.iter().map(|handle| handle.entry.bytes).sum();
+        let needed = needed.saturating_add(SPARE_BYTES);
+        // A volume that does not tell is tried.
+        match self.files.space(self.partitions.folder()) {
+            Ok(space) if space.free_bytes < needed => {
+                let free = space.free_bytes;
+                Err(StepError::Space { needed, free })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens files to be merged, with what deletes hide in them.
+    fn open(&self, handles: &[Arc<PartitionHandle>]) -> Result<Vec<Input>, MergeError> {
+        let cache = Arc::new(Cache::new(CACHE_BYTES));
+        let open = |handle: &Arc<PartitionHandle>| {
+            let path = handle.path();
+            let opened = Partition::open(&*self.files, &path, &cache);
+            let opened = opened.and_then(|partition| {
+                let mask = Mask::new(&partition, handle.deletes(), handle.entry.tier)?;
+                let partition = Arc::new(partition);
+                Ok(Input { partition, mask })
+            });
+            opened.map_err(|source| MergeError::Input {
+                input: path,
+                source,
+            })
+        };
+        handles.iter().map(open).collect()
     }
 
     fn write(
@@ -215,16 +330,7 @@ impl Merger {
         plan: &Plan,
         handles: &[Arc<PartitionHandle>],
     ) -> Result<Vec<Merged>, StepError> {
-        let needed: u64 = handles.iter().map(|handle| handle.entry.bytes).sum();
-        let needed = needed.saturating_add(SPARE_BYTES);
-        // A volume that does not tell is tried.
-        if let Ok(space) = self.files.space(self.partitions.folder())
-            && space.free_bytes < needed
-        {
-            let free = space.free_bytes;
-            return Err(StepError::Space { needed, free });
-        }
-        let cache = Arc::new(Cache::new(CACHE_BYTES));
+        self.check_space(handles)?;
         // Deletes that hit none of the inputs have nothing to carry out in what is made of them.
         let deleted = |handle: &Arc<PartitionHandle>| {
             let last = handle.deletes().last().map_or(0, |(position, _)| *position);
@@ -233,26 +339,8 @@ impl Merger {
         let deleted = handles.iter().map(deleted).max();
         let until = handles.iter().map(|handle| handle.entry.until).max();
         let (deleted, until) = (deleted.unwrap_or(0), until.unwrap_or(0));
-        let mut inputs = Vec::with_capacity(handles.len());
-        for handle in handles {
-            let failed = |source| MergeError::Input {
-                input: handle.path(),
-                source,
-            };
-            let partition =
-                Partition::open(&*self.files, &handle.path(), &cache).map_err(failed)?;
-            let mask =
-                Mask::new(&partition, handle.deletes(), handle.entry.tier).map_err(failed)?;
-            inputs.push(Input {
-                partition: Arc::new(partition),
-                mask,
-            });
-        }
-        let name = || {
-            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-            let start = plan.span.start.0;
-            format!("{shard:05}-{start}-{until:016}-{serial}.redb")
-        };
+        let inputs = self.open(handles)?;
+        let name = || self.new_name(shard, plan.span, until, "");
         let merge = Merge {
             files: &*self.files,
             folder: self.partitions.folder().to_owned(),
@@ -274,17 +362,28 @@ impl Merger {
         Ok(merge.run(&inputs)?)
     }
 
-    /// Has the keeper put new files in the place of old ones; `false`: it is not to be, and the new ones are gone. While the keeper cannot
-    /// tell whether that happened the files stay.
+    /// Has the keeper put new files in the place of old ones, with all that was in them; `false`: it is not to be, and the new ones are gone.
+    /// While the keeper cannot tell whether that happened the files stay.
     fn replace(
         &self,
         old: &[Arc<PartitionHandle>],
         new: Vec<Merged>,
     ) -> Result<bool, StepError> {
+        self.replace_with(old, new, false)
+    }
+
+    /// The same; `lossy`: not with all that was in them.
+    fn replace_with(
+        &self,
+        old: &[Arc<PartitionHandle>],
+        new: Vec<Merged>,
+        lossy: bool,
+    ) -> Result<bool, StepError> {
         let (answer, answered) = sync_channel(1);
         let request = KeeperRequest::Replace {
             old: old.iter().map(|handle| handle.as_read()).collect(),
             new: new.clone(),
+            lossy,
             answer,
         };
         if self.keeper.send(request).is_err() {

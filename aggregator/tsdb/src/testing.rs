@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use clock::SimulatedClock;
-use files::Simulated;
+use files::{SharedFileSystem, Simulated};
 use model::{Labels, MetricType, TimeRange, TimestampMs, Value};
 use rows::{
     AgentId, Batch, BatchContents, BatchDecoder, BatchEncoder, BatchNumber, CohortDefinition,
@@ -15,6 +15,7 @@ use rows::{
 };
 use storage::{AppendOutcome, Appender, Lane, Queryable, Select, Source, Unlimited};
 
+use crate::catalogue::{self, Catalogue};
 use crate::{RecoveryReport, Tsdb, TsdbConfig};
 
 /// The wall clock at the start of every test, in the middle of a span of two hours.
@@ -42,6 +43,13 @@ impl World {
             clock: Arc::new(SimulatedClock::starting_at(SystemTime::UNIX_EPOCH + start)),
             config,
         }
+    }
+
+    /// Returns what the catalogue on the disk says.
+    pub(crate) fn catalogue(&self) -> catalogue::Contents {
+        let disk: SharedFileSystem = Arc::new(self.disk.clone());
+        let contents = Catalogue::read(&disk, &self.config.folder);
+        contents.unwrap().unwrap()
     }
 
     pub(crate) fn open(&self) -> (Tsdb, RecoveryReport) {

@@ -26,7 +26,7 @@ use rows::Presence;
 use storage::{BucketLength, Rollup, RollupBuilder, Segment, SegmentValues};
 
 pub(crate) use self::choice::{Choice, Source, choose};
-pub(crate) use self::make::make_tier;
+pub(crate) use self::make::{make_tier, rewrite_tier};
 pub(crate) use self::plan::{TierPlan, bereave, day_of, day_range, find_bereft, plan_tiers, untiered};
 use crate::merge_runs::Arrival;
 use crate::page::{Column, ColumnValues, ROWS_MAX, Scratch, encode_page};
@@ -161,6 +161,33 @@ impl<'a> TierWriter<'a> {
                 .iter()
                 .try_for_each(|segment| self.add_samples(segment));
         };
+        self.add_buckets(labels, &buckets)
+    }
+
+    /// Writes the next series as another tier has it: summaries, or samples, in order of time.
+    pub(crate) fn copy_series(
+        &mut self,
+        labels: &Labels,
+        segments: &[Segment],
+    ) -> Result<(), PartitionError> {
+        let mut buckets = Vec::new();
+        for segment in segments {
+            let SegmentValues::Rollup(rollups) = &segment.values else {
+                return self.add_series(labels, segments);
+            };
+            for (row, end) in segment.times.as_slice().iter().enumerate() {
+                let bucket = rollups.row(row, *end).filter(|_| segment.is_present(row));
+                buckets.extend(bucket.map(|bucket| (*end, bucket)));
+            }
+        }
+        self.add_buckets(labels, &buckets)
+    }
+
+    fn add_buckets(
+        &mut self,
+        labels: &Labels,
+        buckets: &[(TimestampMs, Rollup)],
+    ) -> Result<(), PartitionError> {
         if buckets.is_empty() {
             return Ok(());
         }
@@ -168,7 +195,7 @@ impl<'a> TierWriter<'a> {
         for (times, ends) in &self.ends {
             self.page.clear();
             let (length, page) = (self.length, &mut self.page);
-            let first = encode_tier_page(ends, &buckets, length, &mut self.scratch, page);
+            let first = encode_tier_page(ends, buckets, length, &mut self.scratch, page);
             if let Some(first) = first {
                 self.writer.add_page(*times, first, Arrival::at(0), page)?;
             }

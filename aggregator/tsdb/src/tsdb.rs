@@ -321,6 +321,8 @@ impl Tsdb {
     /// Deletes the samples within `range` of all series that satisfy every matcher of any set (no set: of all series), as far as they came
     /// before this call. Queries that begin after it has returned do not find them, nor labels of series of which nothing is left; the
     /// space is freed by merges, or by [`clean_deletes`](Self::clean_deletes). Heads are sealed first, so it takes about a second.
+    /// Of days of which tiers alone are left, a summary goes as a whole when the range touches it: at either end of the range up to 5 minutes
+    /// or an hour more than was asked for.
     ///
     /// After an error nothing is deleted, except when the catalogue could not be written: then it shows at the next start at the latest.
     pub fn delete(
@@ -338,12 +340,13 @@ impl Tsdb {
         .unwrap_or(Err(DeleteError::Closed))
     }
 
-    /// Carries out all deletes in the files now, one file after the other.
+    /// Carries out all deletes in the files now, one file after the other, tiers of which the samples are gone included. An error says that
+    /// some are not carried out everywhere.
     pub fn clean_deletes(&self) -> Result<(), DeleteError> {
         match self.merge_now(true) {
             None => Err(DeleteError::Closed),
             Some(false) => Err(DeleteError::Failed(
-                "a file could not be written; the log of the program says why".to_owned(),
+                "a file could not be read or written; the log of the program says why".to_owned(),
             )),
             Some(true) => Ok(()),
         }
@@ -717,6 +720,7 @@ impl Opening {
             serial,
             seen: Default::default(),
             barred: Default::default(),
+            blank: Default::default(),
         };
         let (merging, merge_requests) = sync_channel(merger::REQUESTS);
         let merger = spawn("tsdb-merge".to_owned(), move || {

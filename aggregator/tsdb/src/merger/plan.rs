@@ -5,7 +5,7 @@
 //! - A **day** that is settled is merged into one file per class. What comes later is merged into that when it has grown to an eighth of
 //!   it, or when nothing has come for some hours: never again and again for a trickle.
 //! - A day that is not split by class, since there were no classes or others, is merged once more.
-//! - A file that deletes hit is rewritten alone when that is asked for.
+//! - A file that deletes hit is rewritten alone when that is asked for, or a tier is to be made of it.
 //!
 //! Files are weighed by their samples: small ones have many bytes that are not samples'.
 //!
@@ -40,9 +40,9 @@ pub(crate) struct Candidate<'a> {
     pub(crate) entry: &'a PartitionEntry,
     /// When this process first saw it.
     pub(crate) seen: TimestampMs,
-    /// Whether deletes hit it that are not carried out in it.
-    pub(crate) hit: bool,
-    /// Whether it cannot be merged: it is damaged.
+    /// Whether deletes hit it that are to be carried out in it now.
+    pub(crate) rewrite: bool,
+    /// Whether it cannot be merged: it cannot be read.
     pub(crate) barred: bool,
 }
 
@@ -61,8 +61,6 @@ pub(crate) struct Moment {
     /// The oldest sample that is still in the shard's heads.
     pub(crate) head: Option<TimestampMs>,
     pub(crate) slack_ms: i64,
-    /// Whether deletes are to be carried out at once.
-    pub(crate) clean: bool,
     /// Whether there are retention classes, by which files are split.
     pub(crate) split: bool,
 }
@@ -92,7 +90,7 @@ pub(crate) fn plan(candidates: &[Candidate<'_>], moment: Moment) -> Option<Plan>
         }
         files.sort_by_key(|file| (file.entry.until, file.name));
         of_day(day, &files, moment).or_else(|| {
-            let hit = files.iter().find(|file| moment.clean && file.hit)?;
+            let hit = files.iter().find(|file| file.rewrite)?;
             Some(rewrite(hit))
         })
     })

@@ -33,7 +33,7 @@ fn planned(files: &[PartitionEntry], hours: i64, head: Option<i64>) -> Option<(L
             name,
             entry,
             seen: TimestampMs(hours * HOUR),
-            hit: false,
+            rewrite: false,
             barred: false,
         })
         .collect();
@@ -41,7 +41,6 @@ fn planned(files: &[PartitionEntry], hours: i64, head: Option<i64>) -> Option<(L
         now: TimestampMs(hours * HOUR),
         head: head.map(|hours| TimestampMs(hours * HOUR)),
         slack_ms: 60_000,
-        clean: false,
         split: true,
     };
     let plan = plan(&candidates, moment)?;

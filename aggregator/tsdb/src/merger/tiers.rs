@@ -1,15 +1,11 @@
 //! Tiers are made when nothing is left to merge: from the files of a day that is merged.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::{CACHE_BYTES, Merger, SPARE_BYTES, StepError};
-use crate::cache::Cache;
-use crate::deletes::Mask;
-use crate::merge::{Input, MergeError};
-use crate::partition::Partition;
+use super::{Merger, StepError};
+use crate::catalogue::{PartitionEntry, Tier};
 use crate::partitions::PartitionHandle;
-use crate::tier::{TierPlan, make_tier, plan_tiers};
+use crate::tier::{TierPlan, day_of, day_range, make_tier, plan_tiers, rewrite_tier};
 
 impl Merger {
     /// Makes one tier of a shard, if any is due.
@@ -22,34 +18,30 @@ impl Merger {
         let files = partitions
             .iter()
             .map(|handle| (&handle.name, &handle.entry));
+        let named = |name: &str| partitions.iter().find(|handle| handle.name == name);
+        // Those that deletes hit are rewritten first.
+        let is_hit = |name: &str| named(name).is_some_and(|handle| handle.is_hit());
         let planned = plan_tiers(
             files,
             |tier, day| self.retention.keeps_tier(tier, day, now),
-            |name| self.barred.contains(name),
+            |name| self.barred.contains_key(name) || self.blank.contains(name) || is_hit(name),
         );
         let Some(plan) = planned else {
             return Ok(false);
         };
-        let named = |name: &String| partitions.iter().find(|handle| handle.name == *name);
-        let inputs: Vec<_> = plan.inputs.iter().filter_map(named).cloned().collect();
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let (start, until) = (plan.span.start.0, plan.made_of.until);
-        let suffix = plan.tier.name_suffix();
-        let name = format!("{shard:05}-{start}-{until:016}-{serial}{suffix}.redb");
-        let made = match self.make(shard, &name, &plan, &inputs) {
-            Err(StepError::Merge(MergeError::Input { input, source })) if source.is_damage() => {
-                self.bar(&inputs, &input, &source);
-                return Ok(true);
-            }
-            made => made?,
+        let inputs = plan.inputs.iter().filter_map(|name| named(name));
+        let inputs: Vec<_> = inputs.cloned().collect();
+        let made = match self.make(shard, &plan, &inputs) {
+            Ok(made) => made,
+            Err(error) => return self.give_up(&inputs, error),
         };
-        let Some(entry) = made else {
-            // A file of samples has some; one without is none of ours to sum up.
-            self.barred.extend(plan.inputs);
+        let Some(made) = made else {
+            // Corrections that say that there was nothing, say.
+            self.blank.extend(plan.inputs);
             return Ok(true);
         };
-        let old: Vec<_> = plan.replaces.iter().filter_map(named).cloned().collect();
-        if self.replace(&old, vec![(name, entry)])? {
+        let old = plan.replaces.iter().filter_map(|name| named(name));
+        if self.replace(&old.cloned().collect::<Vec<_>>(), vec![made])? {
             self.counters.tiers_made.add(1);
         }
         Ok(true)
@@ -58,42 +50,64 @@ impl Merger {
     fn make(
         &self,
         shard: u16,
-        name: &str,
         plan: &TierPlan,
         handles: &[Arc<PartitionHandle>],
-    ) -> Result<Option<crate::catalogue::PartitionEntry>, StepError> {
+    ) -> Result<Option<(String, PartitionEntry)>, StepError> {
         // A tier is smaller than its samples.
-        let needed: u64 = handles.iter().map(|handle| handle.entry.bytes).sum();
-        let needed = needed.saturating_add(SPARE_BYTES);
-        if let Ok(space) = self.files.space(self.partitions.folder())
-            && space.free_bytes < needed
-        {
-            let free = space.free_bytes;
-            return Err(StepError::Space { needed, free });
+        self.check_space(handles)?;
+        let suffix = plan.tier.name_suffix();
+        let name = self.new_name(shard, plan.span, plan.made_of.until, suffix);
+        let inputs = self.open(handles)?;
+        let place = (self.partitions.folder(), name.as_str());
+        let made = make_tier(&*self.files, place, (shard, plan), &inputs, &self.closing)?;
+        Ok(made.map(|entry| (name, entry)))
+    }
+
+    /// Carries out the deletes that hit a tier which is not made anew, since its samples are gone; one of a shard, if there is any. The
+    /// deletes are carried out in the samples that there are of its day.
+    pub(super) fn clean_tier_step(
+        &mut self,
+        shard: u16,
+        partitions: &[Arc<PartitionHandle>],
+    ) -> Result<bool, StepError> {
+        let is_left = |raw: &Arc<PartitionHandle>, day| {
+            raw.entry.tier == Tier::Raw && raw.is_hit() && day_of(&raw.entry) == day
+        };
+        let is_due = |handle: &&Arc<PartitionHandle>| {
+            let day = day_of(&handle.entry);
+            handle.entry.tier != Tier::Raw
+                && handle.is_hit()
+                && !self.barred.contains_key(&handle.name)
+                && !partitions.iter().any(|raw| is_left(raw, day))
+        };
+        let Some(tier) = partitions.iter().find(is_due).cloned() else {
+            return Ok(false);
+        };
+        let old = [tier];
+        match self.rewrite(shard, &old) {
+            Ok(new) => {
+                self.replace(&old, new.into_iter().collect())?;
+                Ok(true)
+            }
+            Err(error) => self.give_up(&old, error),
         }
-        let cache = Arc::new(Cache::new(CACHE_BYTES));
-        let mut inputs = Vec::with_capacity(handles.len());
-        for handle in handles {
-            let path = handle.path();
-            let failed = |source| MergeError::Input {
-                input: path.clone(),
-                source,
-            };
-            let partition = Partition::open(&*self.files, &path, &cache).map_err(failed)?;
-            let mask = Mask::new(&partition, handle.deletes(), handle.entry.tier);
-            inputs.push(Input {
-                partition: Arc::new(partition),
-                mask: mask.map_err(failed)?,
-            });
-        }
-        let folder = self.partitions.folder();
-        let made = make_tier(
-            &*self.files,
-            (folder, name),
-            (shard, plan),
-            &inputs,
-            &self.closing,
-        );
-        Ok(made?)
+    }
+
+    /// Writes what deletes leave of a tier; `None`: nothing.
+    fn rewrite(
+        &self,
+        shard: u16,
+        tier: &[Arc<PartitionHandle>; 1],
+    ) -> Result<Option<(String, PartitionEntry)>, StepError> {
+        self.check_space(tier)?;
+        let [handle] = tier;
+        let (entry, suffix) = (&handle.entry, handle.entry.tier.name_suffix());
+        let name = self.new_name(shard, day_range(day_of(entry)), entry.until, suffix);
+        let inputs = self.open(tier)?;
+        let place = (self.partitions.folder(), name.as_str());
+        let rewritten = rewrite_tier(&*self.files, place, entry, &inputs, &self.closing)?;
+        let last = handle.deletes().last().map(|(position, _)| *position);
+        let deleted = entry.deleted.max(last.unwrap_or(0));
+        Ok(rewritten.map(|entry| (name, PartitionEntry { deleted, ..entry })))
     }
 }

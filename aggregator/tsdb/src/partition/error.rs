@@ -119,7 +119,7 @@ impl PartitionError {
         }
     }
 
-    pub(super) fn io(file: &Path, step: &'static str, source: io::Error) -> Self {
+    pub(crate) fn io(file: &Path, step: &'static str, source: io::Error) -> Self {
         Self::file(file, step, redb::Error::Io(source))
     }
 }

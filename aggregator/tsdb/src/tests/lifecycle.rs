@@ -2,16 +2,16 @@
 
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use files::{Fault, FileSystem, Operation};
+use files::{Fault, FileSystem, Open, Operation};
 use model::{Labels, Matcher, TimeRange, TimestampMs};
 use storage::{AppendOutcome, Appender, MemoryStore, Queryable, Refusals, Select, Unlimited};
 
 use super::faults::cuts;
-use crate::catalogue::{Catalogue, PartitionEntry};
+use crate::catalogue::{Level, PartitionEntry};
 use crate::keeper::{KeeperRequest, ReadFile, Replaced};
 use crate::testing::*;
 use crate::{RetentionClass, Tsdb};
@@ -431,23 +431,17 @@ fn a_delete_is_seen_at_once_survives_everything_and_hits_only_what_came_before()
     check(&story, "after another crash");
 }
 
-/// Returns what the catalogue on the disk says.
-fn catalogue(story: &Story) -> crate::catalogue::Contents {
-    let disk: files::SharedFileSystem = Arc::new(story.world.disk.clone());
-    Catalogue::read(&disk, Path::new("/data")).unwrap().unwrap()
-}
-
 #[test]
 fn a_merge_that_did_not_know_of_a_delete_is_not_committed() {
     let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
     story.live(30);
-    let before = catalogue(&story);
+    let before = story.world.catalogue();
     story.store().delete(&odd(), TimeRange::ALL).unwrap();
     story.live(30);
     let expected = contents(story.store());
     // A merge took its view before the delete was committed, and of files some of which have rows from after it: the delete does not hit
     // what it makes of them.
-    let present = catalogue(&story);
+    let present = story.world.catalogue();
     let until = present.partitions.values().map(|entry| entry.until).max();
     let new = before.partitions.iter().map(|(name, entry)| {
         let (from, name) = (Path::new("/data/partitions").join(name), format!("{name}-1.redb"));
@@ -462,7 +456,12 @@ fn a_merge_that_did_not_know_of_a_delete_is_not_committed() {
         deletes: Vec::new(),
     });
     let (old, added) = (old.collect(), new.clone());
-    let asked = |answer| KeeperRequest::Replace { old, new, answer };
+    let asked = |answer| KeeperRequest::Replace {
+        old,
+        new,
+        lossy: false,
+        answer,
+    };
     let replaced = story.store().ask_keeper(asked);
     assert_eq!(contents(story.store()), expected);
     assert_eq!(replaced, Some(Replaced::Gone));
@@ -517,6 +516,78 @@ fn a_merge_wants_space_and_gives_up_without_harm() {
     story.world.disk.set_capacity(None);
     assert!(story.store().keep());
     story.check();
+}
+
+/// Returns the path of the first file of the last day that is over, and what the catalogue says of it.
+fn file_of_the_last_day(story: &Story) -> (PathBuf, PartitionEntry) {
+    let files = story.world.catalogue().partitions;
+    let day = |entry: &PartitionEntry| entry.times.start.0.div_euclid(24 * HOUR);
+    let last = files.values().map(day).max().unwrap() - 1;
+    let of_day = files.into_iter().filter(|(_, entry)| day(entry) == last);
+    let first = of_day.min_by_key(|(_, entry)| entry.times.start);
+    let (name, entry) = first.unwrap();
+    (Path::new("/data/partitions").join(name), entry)
+}
+
+#[test]
+fn a_file_that_cannot_be_read_holds_up_its_day_alone() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    for _ in 0..50 {
+        story.live(60);
+    }
+    let (path, missing) = file_of_the_last_day(&story);
+    let aside = path.with_extension("elsewhere");
+    let disk = story.world.disk.clone();
+    disk.rename(&path, &aside).unwrap();
+    assert!(!story.store().keep());
+    let files = story.world.catalogue().partitions.into_values();
+    let older: Vec<_> = files
+        .filter(|entry| entry.times.end < missing.times.start)
+        .map(|entry| entry.level)
+        .collect();
+    assert_eq!(older, [Level::Day; 2]);
+    // Nothing is tried again at once; a delete is said to be carried out only where it is.
+    assert!(story.store().keep());
+    let range = TimeRange::new(missing.times.start, missing.times.start);
+    story.store().delete(&odd(), range).unwrap();
+    assert!(story.store().clean_deletes().is_err());
+    disk.rename(&aside, &path).unwrap();
+    story.world.clock.advance(Duration::from_mins(10));
+    story.store().clean_deletes().unwrap();
+    assert_eq!(story.store().stats().partitions_hit, 0);
+    let expected = without_odd(contents(&story.twin), range);
+    assert_eq!(contents(story.store()), expected);
+    assert_eq!(story.store().stats().damages, 0);
+}
+
+#[test]
+fn what_is_readable_of_a_damaged_file_goes_on_and_the_file_is_set_aside() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    for _ in 0..50 {
+        story.live(60);
+    }
+    let (path, damaged) = file_of_the_last_day(&story);
+    let bytes = story.world.disk.contents(&path).unwrap();
+    story.world.disk.remove(&path).unwrap();
+    let file = story.world.disk.open(&path, Open::create_new()).unwrap();
+    file.write_at(0, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(story.store().keep());
+    assert!(story.store().stats().damages > 0);
+    // All else of its day is merged, and deletes are carried out there.
+    let mut expected = contents(&story.twin);
+    for samples in expected.values_mut() {
+        samples.retain(|(at, _)| !damaged.times.contains(TimestampMs(*at)));
+    }
+    assert_eq!(contents(story.store()), expected);
+    assert_eq!(story.partitions(), 4);
+    story.store().delete(&odd(), TimeRange::ALL).unwrap();
+    story.store().clean_deletes().unwrap();
+    assert_eq!(story.store().stats().partitions_hit, 0);
+    story.reopen(None);
+    let expected = without_odd(expected, TimeRange::ALL);
+    assert_eq!(contents(story.store()), expected);
+    let aside = path.with_extension("redb.damaged");
+    assert!(story.world.disk.exists(&aside).unwrap());
 }
 
 /// The twin of [`every_crash_point`]: what is to be found after each step.

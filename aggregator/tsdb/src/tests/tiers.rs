@@ -306,6 +306,131 @@ fn deletes_reach_tiers() {
 }
 
 #[test]
+fn deletes_are_carried_out_in_tiers_of_which_the_samples_are_gone() {
+    let (mut story, store) = Story::new(|_| {});
+    story.live(&store, 2, MINUTE);
+    story
+        .world
+        .clock
+        .advance(YEAR + Duration::from_hours(24 * 5));
+    assert!(store.keep());
+    let series = |store: &Tsdb| store.partition_space().unwrap().series;
+    assert_eq!((store.stats().partitions, series(&store)), (4, 12));
+    let grid = grid(HOUR, 2 * DAY, 5 * MINUTE);
+    let named = |name: &str| [vec![Matcher::equal("__name__", name)]];
+    let part = TimeRange::new(
+        TimestampMs(BEGIN + 2 * HOUR + 1),
+        TimestampMs(BEGIN + 5 * HOUR),
+    );
+    let before = answers(&store, grid, false);
+    for (name, range, left) in [("g", TimeRange::ALL, 8), ("c_total", part, 8)] {
+        store.delete(&named(name), range).unwrap();
+        let masked = answers(&store, grid, false);
+        assert_ne!(masked, before);
+        store.clean_deletes().unwrap();
+        let stats = store.stats();
+        assert_eq!((stats.partitions_hit, series(&store)), (0, left), "{name}");
+        assert_eq!(answers(&store, grid, false), masked, "{name}");
+        assert_eq!(story.world.catalogue().deletes.len(), 0, "{name}");
+    }
+    let expected = answers(&store, grid, false);
+    // What was not deleted is as it was.
+    assert_eq!(expected[7], before[7]);
+    drop(store);
+    let store = story.world.open().0;
+    assert_eq!(answers(&store, grid, false), expected);
+    store.delete(&[], TimeRange::ALL).unwrap();
+    store.clean_deletes().unwrap();
+    assert_eq!(store.stats().partitions, 0);
+}
+
+#[test]
+fn a_delete_up_to_midnight_is_nothing_to_the_next_day() {
+    let (mut story, store) = Story::new(|_| {});
+    story.live(&store, 2, MINUTE);
+    let day = TimeRange::new(TimestampMs(BEGIN), TimestampMs(BEGIN + DAY - 1));
+    store.delete(&[], day).unwrap();
+    assert_eq!(store.stats().partitions_hit, 3, "its file and its tiers");
+    let grid = grid(DAY, 2 * DAY, 5 * MINUTE);
+    let raw = answers(&store, grid, true);
+    assert_eq!(answers(&store, grid, false), raw, "masked");
+    store.clean_deletes().unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.partitions_hit, stats.tiers.0), (0, 2), "{stats:?}");
+    assert_eq!(stats.tiers_made, 4, "none is made anew");
+    assert_eq!(answers(&store, grid, false), raw, "cleaned");
+    story
+        .world
+        .clock
+        .advance(YEAR + Duration::from_hours(24 * 5));
+    assert!(store.keep());
+    assert_eq!(answers(&store, grid, false), raw, "samples gone");
+}
+
+#[test]
+fn a_day_of_which_all_is_deleted_when_tiers_come_has_none_and_is_cleaned() {
+    let (mut story, store) = Story::new(|world| world.config.tiers = TierRetention::default());
+    story.live(&store, 2, MINUTE);
+    let day = TimeRange::new(TimestampMs(BEGIN), TimestampMs(BEGIN + DAY - 1));
+    store.delete(&[], day).unwrap();
+    drop(store);
+    story.world.config.tiers.one_hour = Some(YEAR * 2);
+    let store = story.world.open().0;
+    assert!(store.keep());
+    store.clean_deletes().unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.partitions_hit, stats.tiers.0), (0, 1), "{stats:?}");
+    assert_eq!(stats.partitions, 2, "{stats:?}");
+}
+
+#[test]
+fn damage_costs_the_tier_of_its_day_no_more_than_what_is_damaged() {
+    let (mut story, store) = Story::new(|world| world.config.tiers = TierRetention::default());
+    story.series = (0..80)
+        .map(|id| labels(&[("__name__", "g"), ("id", &id.to_string())]))
+        .collect();
+    for half in 0..2 {
+        let minutes = half * 720..(half + 1) * 720;
+        let rows: Vec<_> = minutes
+            .map(|minute| {
+                // They take much space, and their sums are exact.
+                let mut value = || Some(story.random.u64(0..1 << 40) as f64);
+                let values: Vec<Option<f64>> = (0..80).map(|_| value()).collect();
+                story.agent.row(0, BEGIN + minute * MINUTE, &values)
+            })
+            .collect();
+        story.send(&store, &rows);
+        seal(&store);
+    }
+    story.world.clock.advance(Duration::from_hours(6));
+    assert!(store.keep());
+    assert_eq!(store.stats().partitions, 1);
+    drop(store);
+    let name = story.world.catalogue().partitions.into_keys().next();
+    let path = std::path::Path::new("/data/partitions").join(name.unwrap());
+    let bytes = story.world.disk.contents(&path).unwrap().len() as u64;
+    story.world.disk.flip_bit(&path, bytes / 2 * 8).unwrap();
+    story.world.config.tiers.five_minutes = Some(YEAR * 10);
+    let store = story.world.open().0;
+    assert!(store.keep());
+    let stats = store.stats();
+    assert_eq!((stats.tiers.0, stats.partitions), (1, 2), "{stats:?}");
+    assert!(stats.damages > 0);
+    let left = contents(&store).len();
+    assert!((40..80).contains(&left), "{left}");
+    let grid = grid(HOUR, DAY - 5 * MINUTE, 5 * MINUTE);
+    let raw = answers(&store, grid, true);
+    assert_eq!(answers(&store, grid, false), raw);
+    story
+        .world
+        .clock
+        .advance(YEAR + Duration::from_hours(24 * 5));
+    assert!(store.keep());
+    assert_eq!(store.stats().partitions, 1);
+    assert_eq!(answers(&store, grid, false), raw);
+}
+
+#[test]
 fn samples_that_are_kept_for_hours_wait_for_the_tier_of_their_day() {
     let (mut story, store) = Story::new(|world| {
         world.config.retention = Duration::from_hours(6);

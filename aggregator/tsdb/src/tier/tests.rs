@@ -114,11 +114,11 @@ fn a_class_that_is_gone_leaves_the_tier_alone_whatever_comes_later() {
     };
     let whole = tiers.clone();
     for gone in [&late, &other_day, &other_shard] {
-        plan::bereave(tiers.iter_mut(), gone);
+        bereave(tiers.iter_mut(), gone);
         assert_eq!(tiers, whole, "{gone:?}");
     }
     for _ in 0..2 {
-        plan::bereave(tiers.iter_mut(), &default.1);
+        bereave(tiers.iter_mut(), &default.1);
         assert_eq!(tiers[0].class, "!default,long");
     }
     assert_eq!(planned(std::slice::from_ref(&long), &tiers), None);
@@ -130,7 +130,7 @@ fn a_class_that_is_gone_leaves_the_tier_alone_whatever_comes_later() {
         let files = files.iter().copied().chain(&whole).cloned();
         let mut all: BTreeMap<String, PartitionEntry> =
             (0..).map(|at: u32| at.to_string()).zip(files).collect();
-        plan::find_bereft(&mut all);
+        find_bereft(&mut all);
         let tiers = all.into_values().filter(|entry| entry.tier != Tier::Raw);
         tiers.filter(|tier| tier.class.starts_with('!')).count()
     };
@@ -273,7 +273,7 @@ proptest! {
         let samples: Vec<(i64, f64)> = gaps.into_iter().map(|(gap, value)| { at += gap; (at, value) }).filter(|(at, _)| *at < DAY_MS).collect();
         let buckets = summarise(&[segment(&samples)], length).unwrap();
         let mut found = Vec::new();
-        for ends in columns_of_ends(plan::day_range(0), length) {
+        for ends in columns_of_ends(day_range(0), length) {
             prop_assert!(ends.len() <= ENDS_MAX);
             let mut page = Vec::new();
             if let Some(first) = encode_tier_page(&ends, &buckets, length, &mut Scratch::default(), &mut page) {
