@@ -20,7 +20,9 @@
 //! Summaries of a downsampling tier are merged apart. Parts of one bucket that follow one another (in the files of two days) stay in their
 //! runs, one behind the other; what overlaps more than that (of two shards) is joined bucket by bucket. A bucket
 //! and samples next to it, even at its very end, go together, for whoever read them read each sample once; only where a sample
-//! lies between the first and the last of a bucket was the same time read twice, and there the bucket gives way.
+//! lies between the first and the last of a bucket was the same time read twice. A summary arrived with the last of what it sums up. So a
+//! sample that arrived no later is one of these, and the bucket gives way to it and the others; one that came later, when those
+//! were gone, gives way itself: it would stand there for all of them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -84,13 +86,12 @@ pub(crate) fn merge_runs(mut runs: Vec<Arrived>) -> Vec<Segment> {
     if !runs.iter().any(is_rollup) {
         return merge_samples(runs);
     }
-    let rollups = take_rollups(&mut runs);
-    let samples = merge_samples(runs);
-    let mut out: Vec<Segment> = join_rollups(rollups)
-        .into_iter()
-        .map(|segment| give_way(segment, &samples))
-        .collect();
-    out.extend(samples);
+    let summaries = join_summaries(take_summaries(&mut runs)).into_iter();
+    let standing: Vec<Summaries> = summaries.map(|part| part.beside(&runs)).collect();
+    let samples = runs.into_iter().filter_map(|run| give_way(run, &standing));
+    let samples = merge_samples(samples.collect());
+    let summaries = standing.into_iter().map(|part| part.segment);
+    let mut out: Vec<Segment> = summaries.chain(samples).collect();
     out.sort_by_key(|segment| span_of(segment).0);
     out
 }
@@ -282,30 +283,43 @@ fn picked_values(runs: &[Arrived], picks: &[Pick]) -> SegmentValues {
     SegmentValues::Mixed(mixed.collect())
 }
 
-fn take_rollups(runs: &mut Vec<Arrived>) -> Vec<(Segment, Rollups)> {
-    let mut rollups = Vec::new();
-    runs.retain(|run| {
-        let SegmentValues::Rollup(values) = &run.segment.values else {
-            return true;
-        };
-        rollups.push((run.segment.clone(), values.clone()));
-        false
-    });
-    rollups
+/// A run of summaries.
+#[derive(Clone, Debug)]
+struct Summaries {
+    arrival: Arrival,
+    segment: Segment,
+    rollups: Rollups,
 }
 
-/// Returns the segments in order of time. Those that have buckets in common are made one, but for those that follow one another, as the
+fn take_summaries(runs: &mut Vec<Arrived>) -> Vec<Summaries> {
+    let mut summaries = Vec::new();
+    runs.retain(|run| {
+        let SegmentValues::Rollup(rollups) = &run.segment.values else {
+            return true;
+        };
+        summaries.push(Summaries {
+            arrival: run.arrival,
+            segment: run.segment.clone(),
+            rollups: rollups.clone(),
+        });
+        false
+    });
+    summaries
+}
+
+/// Returns the summaries in order of time. Those that have buckets in common are made one, but for those that follow one another, as the
 /// files of two days do: of a bucket that both have a part of, each keeps its own. Buckets of different lengths stay apart.
-fn join_rollups(mut runs: Vec<(Segment, Rollups)>) -> Vec<Segment> {
-    runs.sort_by_key(|(segment, rollups)| (rollups.length, span_of(segment)));
+fn join_summaries(mut runs: Vec<Summaries>) -> Vec<Summaries> {
+    runs.sort_by_key(|run| (run.rollups.length, span_of(&run.segment)));
     let mut out = Vec::with_capacity(runs.len());
-    let mut cluster: Vec<(Segment, Rollups)> = Vec::new();
+    let mut cluster: Vec<Summaries> = Vec::new();
     for run in runs {
         let overlaps = match cluster.as_slice() {
             [] => false,
-            [last] => last.1.length == run.1.length && !follows(last, &run),
-            cluster => cluster.iter().any(|(segment, rollups)| {
-                rollups.length == run.1.length && span_of(segment).1 >= span_of(&run.0).0
+            [last] => last.rollups.length == run.rollups.length && !follows(last, &run),
+            cluster => cluster.iter().any(|other| {
+                other.rollups.length == run.rollups.length
+                    && span_of(&other.segment).1 >= span_of(&run.segment).0
             }),
         };
         if !overlaps {
@@ -318,30 +332,28 @@ fn join_rollups(mut runs: Vec<(Segment, Rollups)>) -> Vec<Segment> {
 }
 
 /// Returns whether all samples of a run are later than those of the one before; its buckets begin where that one's end, if not later.
-fn follows((before, held): &(Segment, Rollups), (segment, rollups): &(Segment, Rollups)) -> bool {
-    let ((_, last), (first, _)) = (span_of(before), span_of(segment));
+fn follows(before: &Summaries, run: &Summaries) -> bool {
+    let ((_, last), (first, _)) = (span_of(&before.segment), span_of(&run.segment));
     if last < first {
         return true;
     }
-    let row = before.times.as_slice().len() - 1;
-    let end = held.row(row, last).filter(|_| before.is_present(row));
-    let start = rollups.row(0, first).filter(|_| segment.is_present(0));
-    let parts = end.zip(start);
+    let row = before.segment.times.as_slice().len() - 1;
+    let parts = before.bucket(row).zip(run.bucket(0));
     last == first && parts.is_none_or(|(end, start)| end.last.0 < start.first.0)
 }
 
-fn join_cluster(mut runs: Vec<(Segment, Rollups)>) -> Option<Segment> {
+fn join_cluster(mut runs: Vec<Summaries>) -> Option<Summaries> {
     if runs.len() <= 1 {
-        return runs.pop().map(|(segment, _)| segment);
+        return runs.pop();
     }
-    let (_, first) = runs.first()?;
-    let (length, columns) = (first.length, first.columns());
-    let until = runs.iter().map(|(_, rollups)| rollups.until).max()?;
+    let Summaries { rollups, .. } = runs.first()?;
+    let (length, columns) = (rollups.length, rollups.columns());
+    let until = runs.iter().map(|run| run.rollups.until).max()?;
+    let arrival = runs.iter().map(|run| run.arrival).max()?;
     let mut buckets: BTreeMap<TimestampMs, Rollup> = BTreeMap::new();
-    for (segment, rollups) in &runs {
-        for (row, end) in segment.times.as_slice().iter().enumerate() {
-            let bucket = rollups.row(row, *end).filter(|_| segment.is_present(row));
-            if let Some(bucket) = bucket {
+    for run in &runs {
+        for (row, end) in run.segment.times.as_slice().iter().enumerate() {
+            if let Some(bucket) = run.bucket(row) {
                 let held = buckets.entry(*end);
                 held.and_modify(|held| *held = held.joined(bucket))
                     .or_insert(bucket);
@@ -350,42 +362,80 @@ fn join_cluster(mut runs: Vec<(Segment, Rollups)>) -> Option<Segment> {
     }
     let rows: Vec<(TimestampMs, Rollup)> = buckets.into_iter().collect();
     let ends: Vec<TimestampMs> = rows.iter().map(|(end, _)| *end).collect();
-    Some(Segment {
+    let rollups = Rollups::from_rows(length, until, &rows, columns);
+    let segment = Segment {
         times: Times::new(ends),
         presence: None,
-        values: SegmentValues::Rollup(Rollups::from_rows(length, until, &rows, columns)),
+        values: SegmentValues::Rollup(rollups.clone()),
         start_times: None,
+    };
+    Some(Summaries {
+        arrival,
+        segment,
+        rollups,
     })
 }
 
-/// Returns the segment without the buckets that hold the time of any of `samples`.
-fn give_way(mut segment: Segment, samples: &[Segment]) -> Segment {
-    let SegmentValues::Rollup(rollups) = &segment.values else {
-        return segment;
-    };
-    let (first, last) = span_of(&segment);
-    let from = TimestampMs(first.0.saturating_sub(rollups.length.as_ms()));
-    let near: Vec<&Segment> = samples
-        .iter()
-        .filter(|samples| {
-            let (start, end) = span_of(samples);
-            start <= last && end > from
-        })
-        .collect();
-    if near.is_empty() {
-        return segment;
+impl Summaries {
+    /// Returns the bucket of a row, if there is one.
+    fn bucket(&self, row: usize) -> Option<Rollup> {
+        let end = self.segment.times.as_slice().get(row)?;
+        let bucket = self.rollups.row(row, *end);
+        bucket.filter(|_| self.segment.is_present(row))
     }
-    let ends = segment.times.as_slice();
-    let mut presence = Presence::filled(ends.len(), false);
-    for (row, end) in ends.iter().enumerate() {
-        let stands = rollups.row(row, *end).is_some_and(|bucket| {
-            let (first, last) = (bucket.first.0, bucket.last.0);
-            !near.iter().any(|samples| any_between(samples, first, last))
-        });
-        presence.set(row, stands && segment.is_present(row));
+
+    /// Returns whether any of these samples may lie in its buckets.
+    fn is_near(&self, samples: &Segment) -> bool {
+        let ((first, last), (start, end)) = (span_of(&self.segment), span_of(samples));
+        start <= last && end.0 > first.0.saturating_sub(self.rollups.length.as_ms())
     }
-    segment.presence = Some(Arc::new(presence));
-    segment
+
+    /// Returns whether a moment lies between the first and the last sample of a bucket.
+    fn covers(&self, at: TimestampMs) -> bool {
+        let end = self.rollups.length.end_of(at);
+        let row = self.segment.times.as_slice().binary_search(&end).ok();
+        let bucket = row.and_then(|row| self.bucket(row));
+        bucket.is_some_and(|bucket| bucket.first.0 <= at && at <= bucket.last.0)
+    }
+
+    /// Returns the summaries without the buckets of which a sample is among these runs.
+    fn beside(mut self, runs: &[Arrived]) -> Self {
+        let arrival = self.arrival.position();
+        let no_later = runs.iter().filter(|run| run.arrival.position() <= arrival);
+        let near: Vec<&Segment> = no_later
+            .map(|run| &run.segment)
+            .filter(|samples| self.is_near(samples))
+            .collect();
+        if near.is_empty() {
+            return self;
+        }
+        let rows = self.segment.times.as_slice().len();
+        let mut presence = Presence::filled(rows, false);
+        for row in 0..rows {
+            let stands = self.bucket(row).is_some_and(|bucket| {
+                let (first, last) = (bucket.first.0, bucket.last.0);
+                !near.iter().any(|samples| any_between(samples, first, last))
+            });
+            presence.set(row, stands);
+        }
+        self.segment.presence = Some(Arc::new(presence));
+        self
+    }
+}
+
+/// Returns the run without what lies in buckets that stand and came before it; `None`: nothing is left.
+fn give_way(run: Arrived, standing: &[Summaries]) -> Option<Arrived> {
+    let earlier = standing.iter().filter(|part| {
+        part.arrival.position() < run.arrival.position() && part.is_near(&run.segment)
+    });
+    let earlier: Vec<&Summaries> = earlier.collect();
+    if earlier.is_empty() {
+        return Some(run);
+    }
+    let times = run.segment.times.as_slice();
+    let is_beside = |row: usize| !earlier.iter().any(|part| part.covers(times[row]));
+    let segment = keep_rows(&run.segment, is_beside)?;
+    Some(Arrived { segment, ..run })
 }
 
 fn any_between(segment: &Segment, first: TimestampMs, last: TimestampMs) -> bool {
@@ -494,7 +544,7 @@ mod tests {
         let until = TimestampMs(ends.last().map_or(0, |end| end.0));
         let rollups = Rollups::from_rows(LENGTH, until, &rows, RollupColumns::ALL);
         Arrived {
-            arrival: Arrival(0),
+            arrival: Arrival(9),
             segment: Segment {
                 times: Times::new(ends),
                 presence: None,
@@ -553,6 +603,40 @@ mod tests {
         let merged = merge_runs(vec![raw, tier]);
         assert_eq!(buckets(&merged), [(300_000, 2, 2.0)]);
         assert_eq!(samples(&merged), [(310_000, 5.0), (320_000, 6.0)]);
+    }
+
+    #[test]
+    fn what_came_later_than_a_summary_gives_way_to_it_and_stands_beside_it() {
+        let tier = summarised(&[(1, 1.0), (250_000, 2.0), (310_000, 5.0), (320_000, 6.0)]);
+        let late = run(
+            12,
+            &[
+                (1, Some(9.0)),
+                (100_000, Some(9.0)),
+                (290_000, Some(3.0)),
+                (315_000, Some(9.0)),
+                (700_000, Some(4.0)),
+            ],
+        );
+        let correction = run(-13, &[(200_000, Some(9.0)), (800_000, Some(8.0))]);
+        let merged = merge_runs(vec![late.clone(), tier.clone(), correction]);
+        assert_eq!(buckets(&merged), [(300_000, 2, 2.0), (600_000, 2, 6.0)]);
+        assert_eq!(
+            samples(&merged),
+            [(290_000, 3.0), (700_000, 4.0), (800_000, 8.0)]
+        );
+        // Where the samples are still there they stand, and so does what came later.
+        let rest = run(5, &[(310_000, Some(5.0)), (320_000, Some(6.0))]);
+        let merged = merge_runs(vec![late, rest, tier]);
+        assert_eq!(buckets(&merged), [(300_000, 2, 2.0)]);
+        let expected = [
+            (290_000, 3.0),
+            (310_000, 5.0),
+            (315_000, 9.0),
+            (320_000, 6.0),
+            (700_000, 4.0),
+        ];
+        assert_eq!(samples(&merged), expected);
     }
 
     proptest! {

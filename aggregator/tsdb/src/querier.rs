@@ -18,7 +18,7 @@ use storage::{
 use self::selection::Selected;
 use crate::catalogue::Tier;
 use crate::counters::Counters;
-use crate::deletes::{Mask, cut};
+use crate::deletes::Mask;
 use crate::head::{Head, ReadCache};
 use crate::index::{self, HeadIndexView, IndexRead, SeriesId, Watched};
 use crate::merge_runs::Arrived;
@@ -26,7 +26,7 @@ use crate::partition::{Partition, PartitionError};
 use crate::partitions::PartitionHandle;
 use crate::report::{Damage, DumpSummary, DumpedSample};
 use crate::shard::Shard;
-use crate::tier::{Choice, Source, choose};
+use crate::tier::{Source, choose};
 
 /// Series between two looks at whether the query may go on.
 const CHECK_EVERY: usize = 256;
@@ -163,8 +163,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Returns which partitions a selection reads, and of which days of which shards it reads no heads.
-    fn choose(&self, select: &Select<'_>) -> Choice {
+    /// Returns for each partition whether a selection reads it.
+    fn choose(&self, select: &Select<'_>) -> Vec<bool> {
         let files: Vec<Source<'_>> = self
             .partitions
             .iter()
@@ -379,18 +379,6 @@ fn bytes_of(run: &Arrived) -> u64 {
         }
         _ => rows * SAMPLE_BYTES,
     }
-}
-
-/// Returns the runs without what lies in any of these ranges.
-fn without(runs: Vec<Arrived>, ranges: &[TimeRange]) -> Vec<Arrived> {
-    if ranges.is_empty() {
-        return runs;
-    }
-    let shown = |run: Arrived| {
-        let segment = cut(run.segment, ranges)?;
-        Some(Arrived { segment, ..run })
-    };
-    runs.into_iter().filter_map(shown).collect()
 }
 
 /// Returns whether anything of these segments lies within the range.

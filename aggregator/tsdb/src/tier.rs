@@ -25,7 +25,7 @@ use model::{Labels, TimeRange, TimestampMs, Value};
 use rows::Presence;
 use storage::{BucketLength, Rollup, RollupBuilder, Segment, SegmentValues};
 
-pub(crate) use self::choice::{Choice, Source, choose};
+pub(crate) use self::choice::{Source, choose};
 pub(crate) use self::make::{make_tier, rewrite_tier};
 pub(crate) use self::plan::{TierPlan, bereave, day_of, day_range, find_bereft, plan_tiers, untiered};
 use crate::merge_runs::Arrival;

@@ -20,13 +20,13 @@ use storage::{
 use super::gathered::{Gathered, Gathering, Located, PLACE_BYTES};
 use super::{
     CHECK_EVERY, HeadPart, SAMPLE_BYTES, Snapshot, any_within, bytes_of, has_rows, rows_of,
-    touches, without,
+    touches,
 };
 use crate::catalogue::Tier;
 use crate::deletes::Mask;
 use crate::head::{HeadSeries, SeriesReader};
 use crate::index::{self, Identities, Named, Naming, SeriesId, Watched};
-use crate::merge_runs::{Arrived, merge_runs};
+use crate::merge_runs::{Arrival, Arrived, merge_runs};
 use crate::page::Scratch;
 use crate::partition::{Partition, PartitionError, PartitionReader};
 use crate::partitions::PartitionHandle;
@@ -53,7 +53,6 @@ enum Source<'a> {
     },
     Head {
         part: &'a HeadPart,
-        hidden: Vec<TimeRange>,
         /// Those of its series that were gathered, in that order.
         series: HeadSeries<'a>,
     },
@@ -202,10 +201,9 @@ impl<'a> Selected<'a> {
         (budget, kept): (&'a dyn Budget, bool),
     ) -> Result<Self, QueryError> {
         let any = select.range.start <= select.range.end;
-        let choice = snapshot.choose(select);
-        let chosen = snapshot.partitions.iter().zip(&choice.read);
+        let chosen = snapshot.partitions.iter().zip(snapshot.choose(select));
         let mut chosen: Vec<_> = chosen
-            .filter(|(handle, read)| **read && any && handle.times().overlaps(select.range))
+            .filter(|(handle, read)| *read && any && handle.times().overlaps(select.range))
             .map(|(handle, _)| handle)
             .collect();
         chosen.sort_by_key(|handle| handle.times().start);
@@ -227,12 +225,7 @@ impl<'a> Selected<'a> {
         // From the youngest on, so that series without an order of their own come in that of the rows in memory: neighbours lie together.
         let heads = snapshot.heads.iter().rev();
         for part in heads.filter(|part| any && touches(part, select.range)) {
-            let own = choice
-                .closed
-                .iter()
-                .filter(|(shard, _)| *shard == part.shard);
-            let hidden = own.map(|(_, range)| *range).collect();
-            sources.push(gatherer.add_head(part, hidden)?);
+            sources.push(gatherer.add_head(part)?);
         }
         for handle in chosen.into_iter().rev() {
             let open = gatherer.add_partition(handle)?;
@@ -314,7 +307,7 @@ impl<'a> Selected<'a> {
             };
             match reader.read(partition, series, self.range, self.columns, &mut scratch) {
                 Ok(runs) => {
-                    let runs = mask.apply(series, runs);
+                    let runs = arrived(handle, mask.apply(series, runs));
                     let bytes: u64 = runs.iter().map(bytes_of).sum();
                     self.charged += bytes;
                     self.budget.charge(0, bytes)?;
@@ -435,7 +428,7 @@ impl Reader<'_, '_> {
                     let range = self.of.range;
                     reader.append(partition, place.series, range, &mut self.scratch, out)
                 }
-                (Source::Head { hidden, .. }, SourceReader::Head(reader)) if hidden.is_empty() => {
+                (Source::Head { .. }, SourceReader::Head(reader)) => {
                     reader.append_plain(place.nth, out)
                 }
                 _ => Appended::Other,
@@ -462,7 +455,7 @@ impl Reader<'_, '_> {
         };
         let place = series.place(*youngest);
         let newest = match (&sources[place.source], &mut self.sources[place.source]) {
-            (Source::Head { hidden, .. }, SourceReader::Head(reader)) if hidden.is_empty() => {
+            (Source::Head { .. }, SourceReader::Head(reader)) => {
                 reader.append_newest(place.nth, &mut self.plain)
             }
             _ => None,
@@ -544,17 +537,17 @@ impl Reader<'_, '_> {
                 },
                 SourceReader::Partition(reader),
             ) => match reader.read(partition, series, range, columns, &mut self.scratch) {
-                Ok(read) => mask.apply(series, read),
+                Ok(read) => arrived(handle, mask.apply(series, read)),
                 Err(error) => {
                     of.snapshot.series_damaged(handle, partition, &error)?;
                     Vec::new()
                 }
             },
-            (Source::Head { hidden, .. }, SourceReader::Head(reader)) => {
-                if newest && hidden.is_empty() {
+            (Source::Head { .. }, SourceReader::Head(reader)) => {
+                if newest {
                     reader.read_newest(nth)
                 } else {
-                    without(reader.read(nth), hidden)
+                    reader.read(nth)
                 }
             }
             _ => {
@@ -579,7 +572,6 @@ impl<'a> Gatherer<'a, '_> {
     fn add_head(
         &mut self,
         part: &'a HeadPart,
-        hidden: Vec<TimeRange>,
     ) -> Result<Source<'a>, QueryError> {
         let matching = part.selected(self.select.matchers, self.charged.budget)?;
         self.begin_source(matching.len())?;
@@ -588,7 +580,6 @@ impl<'a> Gatherer<'a, '_> {
         let ids = self.series.of_source().to_vec();
         Ok(Source::Head {
             part,
-            hidden,
             series: HeadSeries::new(&part.head, part.until, self.select.range, ids),
         })
     }
@@ -655,6 +646,16 @@ fn name_in_partition(
         add(named)?;
     }
     Ok(())
+}
+
+/// Returns what was read of a partition, with the arrivals that it has beside others: a tier came when the last of what it sums up had come.
+fn arrived(handle: &PartitionHandle, mut runs: Vec<Arrived>) -> Vec<Arrived> {
+    if handle.entry.tier != Tier::Raw {
+        for run in &mut runs {
+            run.arrival = Arrival::at(handle.entry.until);
+        }
+    }
+    runs
 }
 
 fn open(handle: &PartitionHandle) -> Result<Opened, PartitionError> {

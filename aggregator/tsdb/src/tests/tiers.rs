@@ -9,7 +9,7 @@ use rows::{CohortId, SeriesSample};
 use storage::{AppendOutcome, Appender, Lane, Queryable as _, Refusals, Unlimited};
 
 use crate::testing::*;
-use crate::{TierRetention, Tsdb};
+use crate::{RetentionClass, TierRetention, Tsdb};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -303,6 +303,52 @@ fn deletes_reach_tiers() {
         .advance(YEAR + Duration::from_hours(24 * 5));
     assert!(store.keep());
     assert_eq!(answers(&store, grid, false), raw);
+}
+
+#[test]
+fn a_late_row_hides_nothing_of_a_day_of_which_one_class_is_gone() {
+    let (mut story, store) = Story::new(|world| {
+        world.config.retention = Duration::from_hours(24 * 15);
+        world.config.retention_classes = vec![RetentionClass {
+            name: "slo".to_owned(),
+            matchers: vec![Matcher::equal("__name__", "g")],
+            retention: YEAR,
+        }];
+    });
+    story.live(&store, 2, MINUTE);
+    story.world.clock.advance(Duration::from_hours(24 * 100));
+    assert!(store.keep());
+    let stats = store.stats();
+    assert_eq!((stats.partitions, stats.tiers.0), (6, 4), "{stats:?}");
+    // Windows that no bucket fits.
+    let grid = grid(HOUR, DAY, MINUTE);
+    let of = |all: &Answers, name: &str| -> Answers {
+        let named = all.iter().filter(|(text, _)| text.contains(name));
+        named.cloned().collect()
+    };
+    let before = answers(&store, grid, false);
+    assert!(of(&before, "c_total").iter().all(|(_, found)| found.len() == 1));
+    assert_eq!(of(&before, "(g["), of(&answers(&store, grid, true), "(g["));
+    // Inside a bucket of each series.
+    story.agent = Agent::new("node-1", 2);
+    let row = story.row(BEGIN + 3 * HOUR + 90_000);
+    story.send(&store, &[row]);
+    let with_it = of(&answers(&store, grid, true), "(g[");
+    assert_ne!(with_it, of(&before, "(g["));
+    let check = |store: &Tsdb, when: &str| {
+        let now = answers(store, grid, false);
+        assert_eq!(of(&now, "(g["), with_it, "{when}");
+        assert_eq!(of(&now, "c_total"), of(&before, "c_total"), "{when}");
+    };
+    check(&store, "in the head");
+    seal(&store);
+    check(&store, "in a file");
+    assert!(store.keep());
+    story.world.clock.advance(Duration::from_hours(7));
+    assert!(store.keep());
+    check(&store, "merged");
+    drop(store);
+    check(&story.world.open().0, "opened again");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //!   samples, if it is up to date and has fewer buckets than the samples would cost.
 //! - Else samples are read, as long as all of them are there.
 //! - Where samples are gone (all, or those of a retention class, or the oldest for want of space), the tier stands for them, whether windows
-//!   fit it or not; what is left of the samples it was made of is read beside it, and replaces it series by series. What came later,
-//!   after most was gone, is not read: it would stand in the place of the whole bucket that it fell into.
+//!   fit it or not, and all samples of the day that there are are read beside it: what is left of those it was made of, which stands in the
+//!   place of their buckets, and what came later, which gives way to buckets ([`merge_runs`](crate::merge_runs)).
 //!
 //! A tier is **up to date** when it was made of the very files of samples that there are, no deletes are to be carried out in them, and no
 //! head has a row of that day. It is never read beside samples that it sums up, but for the third case.
@@ -30,15 +30,6 @@ pub(crate) struct Source<'a> {
     pub(crate) hit: bool,
 }
 
-/// What a query reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Choice {
-    /// For each file, whether it is read.
-    pub(crate) read: Vec<bool>,
-    /// By shard, days of which no rows of heads are read.
-    pub(crate) closed: Vec<(u16, TimeRange)>,
-}
-
 /// The files of one shard and day, by their places.
 #[derive(Default)]
 struct Day {
@@ -46,21 +37,18 @@ struct Day {
     tiers: BTreeMap<Tier, usize>,
 }
 
-/// Returns which of `files` a query reads; `heads` are the shards' heads that have samples, and their times. `buckets` tells how many there are
+/// Returns for each of `files` whether a query reads it; `heads` are the shards' heads that have samples, and their times. `buckets` tells how many there are
 /// in a file, if that can be told.
 pub(crate) fn choose(
     files: &[Source<'_>],
     heads: &[(u16, TimeRange)],
     select: &Select<'_>,
     buckets: impl Fn(usize) -> Option<u64>,
-) -> Choice {
+) -> Vec<bool> {
     let is_raw = |source: &Source<'_>| source.entry.tier == Tier::Raw;
-    let mut choice = Choice {
-        read: files.iter().map(is_raw).collect(),
-        closed: Vec::new(),
-    };
+    let mut read: Vec<bool> = files.iter().map(is_raw).collect();
     let Some(rollups) = select.hints.rollups else {
-        return choice;
+        return read;
     };
     let mut days: BTreeMap<(u16, i64), Day> = BTreeMap::new();
     // The bucket that ends with a day is of that day and of the next.
@@ -85,12 +73,9 @@ pub(crate) fn choose(
         let in_head = heads
             .iter()
             .any(|(of, times)| of == shard && times.overlaps(range));
-        choose_day(files, day, (rollups, in_head), &buckets, &mut choice.read);
-        if day.tiers.values().any(|tier| choice.read[*tier]) {
-            choice.closed.push((*shard, range));
-        }
+        choose_day(files, day, (rollups, in_head), &buckets, &mut read);
     }
-    choice
+    read
 }
 
 fn choose_day(
@@ -116,10 +101,6 @@ fn choose_day(
     let state = State::of(entry, day.samples.iter().map(|at| files[*at].entry));
     if state == State::Bereft {
         read[*tier] = true;
-        let is_later = |at: &&usize| files[**at].entry.until > entry.until;
-        for at in day.samples.iter().filter(is_later) {
-            read[*at] = false;
-        }
         return;
     }
     let up_to_date = state == State::Current && !in_head && !hit;

@@ -157,7 +157,7 @@ fn chosen(
     files: &[(PartitionEntry, bool)],
     heads: &[i64],
     aligned_to_ms: Option<u64>,
-) -> (Vec<usize>, usize) {
+) -> Vec<usize> {
     let sources: Vec<Source<'_>> = files
         .iter()
         .map(|(entry, hit)| Source { entry, hit: *hit })
@@ -178,10 +178,9 @@ fn chosen(
             ..SelectHints::default()
         },
     };
-    let choice = choose(&sources, &heads, &select, |_| Some(10));
-    let read = choice.read.iter().enumerate();
-    let read = read.filter(|(_, read)| **read).map(|(at, _)| at);
-    (read.collect(), choice.closed.len())
+    let read = choose(&sources, &heads, &select, |_| Some(10));
+    let read = read.iter().enumerate().filter(|(_, read)| **read);
+    read.map(|(at, _)| at).collect()
 }
 
 #[test]
@@ -196,31 +195,31 @@ fn the_coarsest_tier_that_fits_is_read_and_samples_where_none_does() {
     };
     let minutes = |minutes: u64| Some(minutes * 60_000);
     let all = files((10, 0, 100), 0);
-    assert_eq!(chosen(&all, &[], None), (vec![0, 3], 0));
-    assert_eq!(chosen(&all, &[], minutes(1)), (vec![0, 3], 0));
-    assert_eq!(chosen(&all, &[], minutes(10)), (vec![1, 3], 1));
-    assert_eq!(chosen(&all, &[], minutes(120)), (vec![2, 3], 1));
-    assert_eq!(chosen(&all, &[], Some(0)), (vec![2, 3], 1));
+    assert_eq!(chosen(&all, &[], None), vec![0, 3]);
+    assert_eq!(chosen(&all, &[], minutes(1)), vec![0, 3]);
+    assert_eq!(chosen(&all, &[], minutes(10)), vec![1, 3]);
+    assert_eq!(chosen(&all, &[], minutes(120)), vec![2, 3]);
+    assert_eq!(chosen(&all, &[], Some(0)), vec![2, 3]);
     // Rows in the head, rows merged since, deletes: the tier is behind.
-    assert_eq!(chosen(&all, &[5], minutes(10)), (vec![0, 3], 0));
-    assert_eq!(chosen(&all, &[6], minutes(10)), (vec![1, 3], 1));
+    assert_eq!(chosen(&all, &[5], minutes(10)), vec![0, 3]);
+    assert_eq!(chosen(&all, &[6], minutes(10)), vec![1, 3]);
     assert_eq!(
         chosen(&files((12, 0, 110), 0), &[], minutes(10)),
-        (vec![0, 3], 0)
+        vec![0, 3]
     );
     assert_eq!(
         chosen(&files((10, 9, 90), 0), &[], minutes(10)),
-        (vec![0, 3], 0)
+        vec![0, 3]
     );
     let mut hit = all.clone();
     hit[1].1 = true;
-    assert_eq!(chosen(&hit, &[], minutes(10)), (vec![0, 3], 0));
+    assert_eq!(chosen(&hit, &[], minutes(10)), vec![0, 3]);
     // Few samples are cheaper than many buckets.
     let few = [
         (entry(5, Tier::Raw, (10, 0, 20), ""), false),
         (entry(5, Tier::Minutes5, (10, 0, 20), ""), false),
     ];
-    assert_eq!(chosen(&few, &[], minutes(10)), (vec![0], 0));
+    assert_eq!(chosen(&few, &[], minutes(10)), vec![0]);
 }
 
 #[test]
@@ -231,14 +230,14 @@ fn tiers_stand_for_samples_that_are_gone() {
     );
     let hour = (entry(5, Tier::Hour, (10, 0, 100), "default,long"), false);
     let both = [five.clone(), hour];
-    assert_eq!(chosen(&both, &[5], None), (vec![], 0));
-    assert_eq!(chosen(&both, &[5], Some(1_000)), (vec![0], 1));
-    assert_eq!(chosen(&both, &[], Some(3_600_000)), (vec![1], 1));
+    assert_eq!(chosen(&both, &[5], None), Vec::<usize>::new());
+    assert_eq!(chosen(&both, &[5], Some(1_000)), vec![0]);
+    assert_eq!(chosen(&both, &[], Some(3_600_000)), vec![1]);
     let long = (entry(5, Tier::Raw, (10, 0, 30), "long"), false);
     let late = (entry(5, Tier::Raw, (12, 0, 1), ""), false);
     assert_eq!(
         chosen(&[five, long, late], &[], Some(1_000)),
-        (vec![0, 1], 1)
+        vec![0, 1, 2]
     );
 }
 
