@@ -97,7 +97,10 @@ impl ReadFile {
     fn is_up_to_date(&self, contents: &Contents) -> bool {
         contents.partitions.get(&self.name).is_some_and(|entry| {
             let hitting = hitting(entry, &contents.deletes);
-            hitting.iter().map(|(position, _)| position).eq(&self.deletes)
+            hitting
+                .iter()
+                .map(|(position, _)| position)
+                .eq(&self.deletes)
         })
     }
 }

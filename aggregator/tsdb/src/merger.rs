@@ -268,7 +268,9 @@ impl Merger {
         }
         if source.is_damage() && handle.entry.tier == Tier::Raw {
             match self.salvage(handle) {
-                Err(StepError::Merge(MergeError::Input { source, .. })) => self.bar(handle, &source),
+                Err(StepError::Merge(MergeError::Input { source, .. })) => {
+                    self.bar(handle, &source)
+                }
                 salvaged => salvaged?,
             }
         } else {
@@ -364,11 +366,7 @@ impl Merger {
 
     /// Has the keeper put new files in the place of old ones, with all that was in them; `false`: it is not to be, and the new ones are gone.
     /// While the keeper cannot tell whether that happened the files stay.
-    fn replace(
-        &self,
-        old: &[Arc<PartitionHandle>],
-        new: Vec<Merged>,
-    ) -> Result<bool, StepError> {
+    fn replace(&self, old: &[Arc<PartitionHandle>], new: Vec<Merged>) -> Result<bool, StepError> {
         self.replace_with(old, new, false)
     }
 

@@ -27,7 +27,9 @@ use storage::{BucketLength, Rollup, RollupBuilder, Segment, SegmentValues};
 
 pub(crate) use self::choice::{Source, choose};
 pub(crate) use self::make::{make_tier, rewrite_tier};
-pub(crate) use self::plan::{TierPlan, bereave, day_of, day_range, find_bereft, plan_tiers, untiered};
+pub(crate) use self::plan::{
+    TierPlan, bereave, day_of, day_range, find_bereft, plan_tiers, untiered,
+};
 use crate::merge_runs::Arrival;
 use crate::page::{Column, ColumnValues, ROWS_MAX, Scratch, encode_page};
 use crate::partition::{PartitionError, PartitionKey, PartitionSummary, PartitionWriter, TimesId};

@@ -28,7 +28,11 @@ impl Merger {
             readable.iter().for_each(|(name, _)| self.drop_file(name));
             MergeError::Output(error)
         })?;
-        if self.replace_with(std::slice::from_ref(handle), readable.into_iter().collect(), true)? {
+        if self.replace_with(
+            std::slice::from_ref(handle),
+            readable.into_iter().collect(),
+            true,
+        )? {
             let lost = handle.entry.samples.saturating_sub(kept);
             tracing::error!(kept, lost, aside = %aside.display(), "what is readable of a damaged partition is kept; restore the rest from a backup");
         } else {

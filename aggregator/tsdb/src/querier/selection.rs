@@ -19,8 +19,7 @@ use storage::{
 
 use super::gathered::{Gathered, Gathering, Located, PLACE_BYTES};
 use super::{
-    CHECK_EVERY, HeadPart, SAMPLE_BYTES, Snapshot, any_within, bytes_of, has_rows, rows_of,
-    touches,
+    CHECK_EVERY, HeadPart, SAMPLE_BYTES, Snapshot, any_within, bytes_of, has_rows, rows_of, touches,
 };
 use crate::catalogue::Tier;
 use crate::deletes::Mask;
@@ -569,10 +568,7 @@ impl<'a> Gatherer<'a, '_> {
     }
 
     /// Gathers the series of a head, as the next source.
-    fn add_head(
-        &mut self,
-        part: &'a HeadPart,
-    ) -> Result<Source<'a>, QueryError> {
+    fn add_head(&mut self, part: &'a HeadPart) -> Result<Source<'a>, QueryError> {
         let matching = part.selected(self.select.matchers, self.charged.budget)?;
         self.begin_source(matching.len())?;
         part.index

@@ -103,11 +103,7 @@ impl Story {
     fn seal(&self) {
         let seals = self.store().stats().seals;
         self.store().freeze().unwrap();
-        assert!(
-            self.store()
-                .ask_keeper(KeeperRequest::Keep)
-                .unwrap()
-        );
+        assert!(self.store().ask_keeper(KeeperRequest::Keep).unwrap());
         assert!(self.store().stats().seals > seals);
     }
 
@@ -444,11 +440,20 @@ fn a_merge_that_did_not_know_of_a_delete_is_not_committed() {
     let present = story.world.catalogue();
     let until = present.partitions.values().map(|entry| entry.until).max();
     let new = before.partitions.iter().map(|(name, entry)| {
-        let (from, name) = (Path::new("/data/partitions").join(name), format!("{name}-1.redb"));
+        let (from, name) = (
+            Path::new("/data/partitions").join(name),
+            format!("{name}-1.redb"),
+        );
         let to = from.with_file_name(&name);
         story.world.disk.link(&from, &to).unwrap();
         let until = until.unwrap();
-        (name, PartitionEntry { until, ..entry.clone() })
+        (
+            name,
+            PartitionEntry {
+                until,
+                ..entry.clone()
+            },
+        )
     });
     let new: Vec<_> = new.collect();
     let old = before.partitions.keys().map(|name| ReadFile {

@@ -327,7 +327,11 @@ fn a_late_row_hides_nothing_of_a_day_of_which_one_class_is_gone() {
         named.cloned().collect()
     };
     let before = answers(&store, grid, false);
-    assert!(of(&before, "c_total").iter().all(|(_, found)| found.len() == 1));
+    assert!(
+        of(&before, "c_total")
+            .iter()
+            .all(|(_, found)| found.len() == 1)
+    );
     assert_eq!(of(&before, "(g["), of(&answers(&store, grid, true), "(g["));
     // Inside a bucket of each series.
     story.agent = Agent::new("node-1", 2);
@@ -493,7 +497,9 @@ fn samples_that_are_kept_for_hours_wait_for_the_tier_of_their_day() {
         let QueryResult::Grid { series, .. } = output.unwrap().result else {
             panic!("a grid");
         };
-        let columns = series.into_iter().map(|series| series.column.floats.to_vec());
+        let columns = series
+            .into_iter()
+            .map(|series| series.column.floats.to_vec());
         columns.collect::<Vec<_>>().concat()
     };
     for _ in 0..3 {

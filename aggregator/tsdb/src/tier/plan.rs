@@ -107,29 +107,32 @@ pub(crate) fn plan_tiers<'a>(
     kept: impl Fn(Tier, TimeRange) -> bool,
     barred: impl Fn(&str) -> bool,
 ) -> Option<TierPlan> {
-    Day::each(files).iter().rev().find_map(|((_, number), day)| {
-        let merged = |(_, entry): &(&String, &PartitionEntry)| entry.level == Level::Day;
-        let readable = |(name, _): &(&String, &PartitionEntry)| !barred(name);
-        if !day.samples.iter().all(|f| merged(f) && readable(f)) {
-            return None;
-        }
-        let span = day_range(*number);
-        let (tier, before) = day.wanted(span, &kept).next()?;
-        let names = day.samples.iter().map(|(name, _)| (*name).clone());
-        let times = day.samples.iter().map(|(_, entry)| entry.times);
-        let both = |a: TimeRange, b: TimeRange| TimeRange {
-            start: a.start.min(b.start),
-            end: a.end.max(b.end),
-        };
-        Some(TierPlan {
-            tier,
-            span,
-            inputs: names.collect(),
-            replaces: before.cloned(),
-            times: times.reduce(both).unwrap_or(span),
-            made_of: MadeOf::these(day.samples.iter().map(|(_, entry)| *entry)),
+    Day::each(files)
+        .iter()
+        .rev()
+        .find_map(|((_, number), day)| {
+            let merged = |(_, entry): &(&String, &PartitionEntry)| entry.level == Level::Day;
+            let readable = |(name, _): &(&String, &PartitionEntry)| !barred(name);
+            if !day.samples.iter().all(|f| merged(f) && readable(f)) {
+                return None;
+            }
+            let span = day_range(*number);
+            let (tier, before) = day.wanted(span, &kept).next()?;
+            let names = day.samples.iter().map(|(name, _)| (*name).clone());
+            let times = day.samples.iter().map(|(_, entry)| entry.times);
+            let both = |a: TimeRange, b: TimeRange| TimeRange {
+                start: a.start.min(b.start),
+                end: a.end.max(b.end),
+            };
+            Some(TierPlan {
+                tier,
+                span,
+                inputs: names.collect(),
+                replaces: before.cloned(),
+                times: times.reduce(both).unwrap_or(span),
+                made_of: MadeOf::these(day.samples.iter().map(|(_, entry)| *entry)),
+            })
         })
-    })
 }
 
 /// What the catalogue says of the files of samples that a tier is made of: it is kept in the fields of the tier's own entry, of which

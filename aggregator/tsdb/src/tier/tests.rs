@@ -207,10 +207,7 @@ fn the_coarsest_tier_that_fits_is_read_and_samples_where_none_does() {
         chosen(&files((12, 0, 110), 0), &[], minutes(10)),
         vec![0, 3]
     );
-    assert_eq!(
-        chosen(&files((10, 9, 90), 0), &[], minutes(10)),
-        vec![0, 3]
-    );
+    assert_eq!(chosen(&files((10, 9, 90), 0), &[], minutes(10)), vec![0, 3]);
     let mut hit = all.clone();
     hit[1].1 = true;
     assert_eq!(chosen(&hit, &[], minutes(10)), vec![0, 3]);
@@ -235,10 +232,7 @@ fn tiers_stand_for_samples_that_are_gone() {
     assert_eq!(chosen(&both, &[], Some(3_600_000)), vec![1]);
     let long = (entry(5, Tier::Raw, (10, 0, 30), "long"), false);
     let late = (entry(5, Tier::Raw, (12, 0, 1), ""), false);
-    assert_eq!(
-        chosen(&[five, long, late], &[], Some(1_000)),
-        vec![0, 1, 2]
-    );
+    assert_eq!(chosen(&[five, long, late], &[], Some(1_000)), vec![0, 1, 2]);
 }
 
 fn segment(samples: &[(i64, f64)]) -> Segment {
