@@ -143,12 +143,7 @@ impl Merge<'_> {
         let name = (self.name)();
         let path = self.folder.join(&name);
         let writer = PartitionWriter::create(self.files, &path, self.key);
-        let writer = writer.map_err(|error| {
-            // It may be there, in part.
-            self.files.remove(&path).unwrap_or_default();
-            MergeError::Output(error)
-        })?;
-        let writer = writer.compressed();
+        let writer = writer.map_err(MergeError::Output)?.compressed();
         Ok(Output {
             name,
             writer,

@@ -826,11 +826,12 @@ fn make_shards(
         .unzip()
 }
 
-/// Returns a number behind all that names of partitions end with.
+/// Returns a number behind those in all names of partitions.
 fn next_serial(catalogue: &Catalogue) -> AtomicU64 {
+    // Behind it there may be the tier, and that the file was repaired.
     let last = |name: &String| {
-        let (_, last) = name.trim_end_matches(".redb").rsplit_once('-')?;
-        last.parse::<u64>().ok()
+        let mut parts = name.trim_end_matches(".redb").rsplit('-');
+        parts.find_map(|part| part.parse::<u64>().ok())
     };
     let names = catalogue.contents().partitions.keys();
     AtomicU64::new(names.filter_map(last).max().unwrap_or(0) + 1)

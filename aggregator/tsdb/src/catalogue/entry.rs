@@ -61,9 +61,10 @@ impl Tier {
         }
     }
 
-    /// Returns the tier that a file's name tells of.
+    /// Returns the tier that a file's name tells of, repaired or not.
     pub(crate) fn of_name(name: &str) -> Self {
         let stem = name.trim_end_matches(".redb");
+        let stem = stem.trim_end_matches("-repaired");
         let tells = |tier: &Self| stem.ends_with(tier.name_suffix());
         [Self::Minutes5, Self::Hour]
             .into_iter()

@@ -146,6 +146,21 @@ fn what_is_committed_is_read_back() {
     assert_eq!(open(&files, &folder).contents(), &all);
 }
 
+#[test]
+fn names_tell_of_tiers_however_often_they_are_repaired() {
+    for (end, tier) in [
+        ("", Tier::Raw),
+        ("-5", Tier::Raw),
+        ("-5-repaired", Tier::Raw),
+        ("-5-5m", Tier::Minutes5),
+        ("-5-5m-repaired-repaired", Tier::Minutes5),
+        ("-5-1h-repaired", Tier::Hour),
+    ] {
+        let name = format!("00000-1700000000000-0000000000000033{end}.redb");
+        assert_eq!(Tier::of_name(&name), tier, "{name}");
+    }
+}
+
 /// One of each kind of entry, as [`super::decode_any`] takes it, for fuzzing.
 pub(crate) fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let contents = contents();

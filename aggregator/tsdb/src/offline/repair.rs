@@ -21,6 +21,7 @@ use crate::catalogue::{Catalogue, Contents, Level, PartitionEntry, Tier};
 use crate::partition::{Partition, PartitionError, PartitionKey, PartitionSummary};
 use crate::querier::with_sources;
 use crate::report::Damage;
+use crate::tier::BEREFT;
 use crate::tsdb::{LOG_FOLDER, OpenError, PARTITION_FOLDER, new_store_id};
 
 /// What a repair does, or would do.
@@ -372,7 +373,11 @@ fn entry_of(
             Tier::Minutes5 | Tier::Hour => Level::Day,
         },
         tier,
-        class: String::new(),
+        // Nobody knows of what a tier was made: nothing else is to be made in its place of what is left of that.
+        class: match tier {
+            Tier::Raw => String::new(),
+            Tier::Minutes5 | Tier::Hour => BEREFT.to_owned(),
+        },
         deleted: 0,
     }
 }

@@ -42,12 +42,12 @@ pub(super) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Makes the file, which must not exist.
+    /// Makes the file, which must not exist; after an error it does not, unless it did before.
     pub(super) fn create(files: &dyn FileSystem, path: &Path) -> Result<Self, PartitionError> {
         let failed = |source| PartitionError::io(path, "create", source);
         let file = files.open(path, Open::create_new()).map_err(failed)?;
         let backend = RedbBackend::new(Arc::clone(&file));
-        guarded(path, || {
+        let created = guarded(path, || {
             let failed = |source: redb::Error| PartitionError::file(path, "create", source);
             let database = Database::builder()
                 .set_cache_size(WRITE_CACHE_BYTES)
@@ -63,7 +63,12 @@ impl BlockWriter {
                 database,
                 transaction,
             })
-        })
+        });
+        if created.is_err() {
+            // What cannot be removed now is removed at the next start: nothing names it.
+            files.remove(path).unwrap_or_default();
+        }
+        created
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -3,13 +3,14 @@
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
+use files::FileSystem as _;
 use model::{Labels, Matcher, TimeRange, TimestampMs, VOID_NAN, Value};
 use promql::{Engine, Grid, QueryOptions, QueryResult};
 use rows::{CohortId, SeriesSample};
 use storage::{AppendOutcome, Appender, Lane, Queryable as _, Refusals, Unlimited};
 
 use crate::testing::*;
-use crate::{RetentionClass, TierRetention, Tsdb};
+use crate::{Offline, RetentionClass, TierRetention, Tsdb};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -373,17 +374,21 @@ fn deletes_are_carried_out_in_tiers_of_which_the_samples_are_gone() {
         TimestampMs(BEGIN + 5 * HOUR),
     );
     let before = answers(&store, grid, false);
+    let mut store = Some(store);
     for (name, range, left) in [("g", TimeRange::ALL, 8), ("c_total", part, 8)] {
+        // Numbers in names of files go on where they ended.
+        drop(store.take());
+        let store = &*store.insert(story.world.open().0);
         store.delete(&named(name), range).unwrap();
-        let masked = answers(&store, grid, false);
+        let masked = answers(store, grid, false);
         assert_ne!(masked, before);
         store.clean_deletes().unwrap();
         let stats = store.stats();
-        assert_eq!((stats.partitions_hit, series(&store)), (0, left), "{name}");
-        assert_eq!(answers(&store, grid, false), masked, "{name}");
+        assert_eq!((stats.partitions_hit, series(store)), (0, left), "{name}");
+        assert_eq!(answers(store, grid, false), masked, "{name}");
         assert_eq!(story.world.catalogue().deletes.len(), 0, "{name}");
     }
-    let expected = answers(&store, grid, false);
+    let expected = answers(store.as_ref().unwrap(), grid, false);
     // What was not deleted is as it was.
     assert_eq!(expected[7], before[7]);
     drop(store);
@@ -392,6 +397,37 @@ fn deletes_are_carried_out_in_tiers_of_which_the_samples_are_gone() {
     store.delete(&[], TimeRange::ALL).unwrap();
     store.clean_deletes().unwrap();
     assert_eq!(store.stats().partitions, 0);
+}
+
+#[test]
+fn tiers_of_a_catalogue_that_was_lost_are_not_made_anew_of_what_is_left() {
+    let (mut story, store) = Story::new(|world| {
+        world.config.retention = Duration::from_hours(24 * 15);
+        world.config.retention_classes = vec![RetentionClass {
+            name: "slo".to_owned(),
+            matchers: vec![Matcher::equal("__name__", "g")],
+            retention: YEAR,
+        }];
+    });
+    story.live(&store, 2, MINUTE);
+    story.world.clock.advance(Duration::from_hours(24 * 20));
+    assert!(store.keep());
+    let grid = grid(HOUR, 2 * DAY - HOUR, 5 * MINUTE);
+    let before = answers(&store, grid, false);
+    drop(store);
+    let disk = &story.world.disk;
+    disk.remove(std::path::Path::new("/data/catalogue.redb"))
+        .unwrap();
+    let folder = &story.world.config.folder;
+    let offline = Offline::open(std::sync::Arc::new(disk.clone()), folder);
+    offline.unwrap().repair(true).unwrap();
+    let (store, _) = story.world.open();
+    for when in ["found again", "merged", "kept"] {
+        assert_eq!(answers(&store, grid, false), before, "{when}");
+        assert!(store.keep());
+    }
+    assert_eq!(store.stats().tiers.0, 4);
+    assert_eq!(store.stats().tiers_made, 0);
 }
 
 #[test]

@@ -171,7 +171,7 @@ impl MadeOf {
 
 /// No name of a class has these.
 const CLASS_SEPARATOR: &str = ",";
-const BEREFT: &str = "!";
+pub(crate) const BEREFT: &str = "!";
 
 /// How a tier stands to the files of samples that there are of its day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +229,8 @@ pub(crate) fn find_bereft(partitions: &mut BTreeMap<String, PartitionEntry>) {
     let key = |entry: &PartitionEntry| (entry.shard, day_of(entry));
     let raw = partitions.values().filter(|entry| entry.tier == Tier::Raw);
     let there: BTreeSet<_> = raw.map(|raw| (key(raw), raw.class.clone())).collect();
-    for tier in partitions.values_mut().filter(|e| e.tier != Tier::Raw) {
+    let tiers = partitions.values_mut().filter(|e| e.tier != Tier::Raw);
+    for tier in tiers.filter(|tier| !tier.class.starts_with(BEREFT)) {
         let mut classes = tier.class.split(CLASS_SEPARATOR);
         if classes.any(|class| !there.contains(&(key(tier), class.to_owned()))) {
             tier.class.insert_str(0, BEREFT);
