@@ -163,8 +163,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Returns for each partition whether a selection reads it.
-    fn choose(&self, select: &Select<'_>) -> Vec<bool> {
+    /// Returns for each partition whether a selection reads it; no tier in the place of samples of the days `exact`.
+    fn choose(&self, select: &Select<'_>, exact: &BTreeSet<i64>) -> Vec<bool> {
         let files: Vec<Source<'_>> = self
             .partitions
             .iter()
@@ -182,7 +182,7 @@ impl Snapshot {
             let partition = self.partitions.get(at)?.get().ok()?;
             Some(partition.summary().samples)
         };
-        choose(&files, &heads, select, buckets)
+        choose(&files, &heads, (select, exact), buckets)
     }
 
     /// Notes damage that costs a series of a partition; returns any other error.

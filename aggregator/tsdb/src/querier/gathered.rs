@@ -273,8 +273,7 @@ impl Gathered {
 
     /// Returns the source of a place; nothing of the place itself is looked up.
     pub(super) fn source_of(&self, at: u32) -> usize {
-        let firsts = self.firsts.iter();
-        firsts.take_while(|first| **first <= at).count().max(1) - 1
+        self.firsts.partition_point(|first| *first <= at).max(1) - 1
     }
 
     /// Returns which of the places are a series': from the oldest source to the youngest.

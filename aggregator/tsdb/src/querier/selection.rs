@@ -7,7 +7,7 @@
 //!    ([`PlainSeries`]). Of the others runs are read and merged. So a selection holds the samples of one series, whatever it goes through.
 //!    (Of more than [`HELD_MAX`] partitions not all are kept open for that: those are read one after the other, and their runs held.)
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -30,6 +30,7 @@ use crate::page::Scratch;
 use crate::partition::{Partition, PartitionError, PartitionReader};
 use crate::partitions::PartitionHandle;
 use crate::plain::{Appended, NotPlain, PlainSeries};
+use crate::tier::{day_of, day_range};
 
 /// Partitions that a selection keeps open; tests have few.
 const HELD_MAX: usize = if cfg!(test) { 2 } else { 64 };
@@ -64,14 +65,33 @@ enum SourceReader<'s> {
 }
 
 impl Source<'_> {
+    fn shard(&self) -> u16 {
+        match self {
+            Self::Partition { handle, .. } => handle.entry.shard,
+            Self::Head { part, .. } => part.shard,
+        }
+    }
+
+    /// Returns the times between which all its samples lie; `None`: it has none.
+    fn times(&self) -> Option<TimeRange> {
+        match self {
+            Self::Partition { handle, .. } => Some(handle.times()),
+            Self::Head { part, .. } => part.head.times(),
+        }
+    }
+
     /// Returns the time of the last sample that it may have.
     fn end(&self) -> TimestampMs {
+        self.times().map_or(TimestampMs::MIN, |times| times.end)
+    }
+
+    /// Returns the day that it sums up, if it is a tier.
+    fn summed_up(&self) -> Option<i64> {
         match self {
-            Self::Partition { handle, .. } => handle.times().end,
-            Self::Head { part, .. } => part
-                .head
-                .times()
-                .map_or(TimestampMs::MIN, |times| times.end),
+            Self::Partition { handle, .. } if handle.entry.tier != Tier::Raw => {
+                Some(day_of(&handle.entry))
+            }
+            Self::Partition { .. } | Self::Head { .. } => None,
         }
     }
 
@@ -199,8 +219,31 @@ impl<'a> Selected<'a> {
         wanted: WantedLabels<'_>,
         (budget, kept): (&'a dyn Budget, bool),
     ) -> Result<Self, QueryError> {
+        let mut exact = BTreeSet::new();
+        loop {
+            let of = (select, &exact);
+            let mut selected = Self::gather_from(snapshot, of, wanted, (budget, kept))?;
+            let torn = selected.torn_days()?;
+            if torn.is_subset(&exact) {
+                selected.read_unheld()?;
+                return Ok(selected);
+            }
+            exact.extend(torn);
+            // It goes, and what it took with it.
+            selected.kept = false;
+        }
+    }
+
+    /// Does so with the samples, as far as they are there, of the days `exact`.
+    fn gather_from(
+        snapshot: &'a Snapshot,
+        (select, exact): (&Select<'_>, &BTreeSet<i64>),
+        wanted: WantedLabels<'_>,
+        (budget, kept): (&'a dyn Budget, bool),
+    ) -> Result<Self, QueryError> {
         let any = select.range.start <= select.range.end;
-        let chosen = snapshot.partitions.iter().zip(snapshot.choose(select));
+        let chosen = snapshot.choose(select, exact);
+        let chosen = snapshot.partitions.iter().zip(chosen);
         let mut chosen: Vec<_> = chosen
             .filter(|(handle, read)| *read && any && handle.times().overlaps(select.range))
             .map(|(handle, _)| handle)
@@ -260,7 +303,7 @@ impl<'a> Selected<'a> {
         if let WantedLabels::All = wanted {
             series.sort();
         }
-        let mut selected = Self {
+        Ok(Self {
             snapshot,
             range: select.range,
             columns: columns.unwrap_or(RollupColumns::ALL),
@@ -272,9 +315,42 @@ impl<'a> Selected<'a> {
             series,
             unheld: Mutex::default(),
             charged: charged.charged,
-        };
-        selected.read_unheld()?;
-        Ok(selected)
+        })
+    }
+
+    /// Returns the days of which a tier is read that has a series which lies on another shard on that day, too: of summaries of samples that
+    /// alternate no one of all of them can be made.
+    fn torn_days(&self) -> Result<BTreeSet<i64>, QueryError> {
+        let mut torn = BTreeSet::new();
+        let shards: Vec<u16> = self.sources.iter().map(Source::shard).collect();
+        let days: Vec<Option<i64>> = self.sources.iter().map(Source::summed_up).collect();
+        if days.iter().all(Option::is_none) || shards.windows(2).all(|pair| pair[0] == pair[1]) {
+            return Ok(torn);
+        }
+        for number in 0..self.series.len() {
+            if number % CHECK_EVERY == 0 {
+                self.budget.check()?;
+            }
+            let places = self.series.places_of(number).iter();
+            let sources = places.map(|at| self.series.source_of(*at));
+            let mut on = sources.clone().map(|source| shards[source]);
+            // Nearly all lie on one.
+            let first = on.next();
+            if on.all(|shard| Some(shard) == first) {
+                continue;
+            }
+            for (tier, day) in sources.clone().filter_map(|at| Some((at, days[at]?))) {
+                let elsewhere = |other: usize| {
+                    let times = self.sources[other].times();
+                    let within = times.is_some_and(|times| times.overlaps(day_range(day)));
+                    shards[other] != shards[tier] && within
+                };
+                if sources.clone().any(elsewhere) {
+                    torn.insert(day);
+                }
+            }
+        }
+        Ok(torn)
     }
 
     /// Reads what lies in partitions that are not kept open, by place.

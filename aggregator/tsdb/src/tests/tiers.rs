@@ -1,13 +1,17 @@
 //! Tiers of a whole store: what queries find in them is what they found in the samples, also when these are gone.
 
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use files::FileSystem as _;
 use model::{Labels, Matcher, TimeRange, TimestampMs, VOID_NAN, Value};
 use promql::{Engine, Grid, QueryOptions, QueryResult};
 use rows::{CohortId, SeriesSample};
-use storage::{AppendOutcome, Appender, Lane, Queryable as _, Refusals, Unlimited};
+use storage::{
+    AppendOutcome, Appender, Budget, BudgetExceeded, Lane, Queryable as _, Refusals, Unlimited,
+};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::testing::*;
 use crate::{Offline, RetentionClass, TierRetention, Tsdb};
@@ -304,6 +308,69 @@ fn deletes_reach_tiers() {
         .advance(YEAR + Duration::from_hours(24 * 5));
     assert!(store.keep());
     assert_eq!(answers(&store, grid, false), raw);
+}
+
+/// Counts samples that are read.
+#[derive(Debug, Default)]
+struct Counted(AtomicU64);
+
+impl Budget for Counted {
+    fn charge(&self, samples: u64, _bytes: u64) -> Result<(), BudgetExceeded> {
+        self.0.fetch_add(samples, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&self, _bytes: u64) {}
+
+    fn check(&self) -> Result<(), BudgetExceeded> {
+        Ok(())
+    }
+}
+
+#[test]
+fn series_that_lie_on_two_shards_are_read_exactly() {
+    let (mut story, store) = Story::new(|world| world.config.shards = NonZeroU16::new(2));
+    // On one shard for two days, on the other for the second and the third.
+    let shard_of = |agent: &str| xxh3_64(format!("{agent}\0c").as_bytes()) % 2;
+    let other = (2..).map(|number| format!("node-{number}"));
+    let other = other.filter(|other| shard_of(other) != shard_of("node-1"));
+    story.live(&store, 2, MINUTE);
+    let first = story.agent.id().clone();
+    story.agent = Agent::new(&other.take(1).collect::<String>(), 1);
+    assert_ne!(*story.agent.id(), first);
+    story.at = DAY + 20_000;
+    story.live(&store, 2, MINUTE);
+    let shards = story.world.catalogue().partitions;
+    let shards: std::collections::BTreeSet<u16> =
+        shards.into_values().map(|entry| entry.shard).collect();
+    assert_eq!(shards.len(), 2);
+    assert_eq!(store.stats().tiers.0, 2 * 4);
+    for (from, to, step) in [
+        (HOUR, 3 * DAY - HOUR, 5 * MINUTE),
+        (2 * HOUR, 3 * DAY - 2 * HOUR, 2 * HOUR),
+    ] {
+        let grid = grid(from, to, step);
+        let raw = answers(&store, grid, true);
+        for (tier, raw) in answers(&store, grid, false).iter().zip(&raw) {
+            assert_eq!(tier, raw, "{grid:?}");
+        }
+    }
+    // Days that the two have not in common are read from their tiers.
+    let read = |grid: Grid, raw_only: bool| {
+        let options = QueryOptions {
+            raw_only,
+            ..QueryOptions::default()
+        };
+        let counted = Counted::default();
+        let text = "sum_over_time(g[2h])";
+        let output = Engine::default().range(&store, text, grid, &options, &counted);
+        output.unwrap();
+        counted.0.into_inner()
+    };
+    let alone = grid(2 * HOUR, 22 * HOUR, 2 * HOUR);
+    assert!(read(alone, false) * 20 < read(alone, true));
+    let all = grid(2 * HOUR, 3 * DAY - 2 * HOUR, 2 * HOUR);
+    assert!(read(all, false) * 3 < read(all, true) * 2);
 }
 
 #[test]

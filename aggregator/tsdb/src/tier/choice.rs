@@ -8,10 +8,13 @@
 //!   fit it or not, and all samples of the day that there are are read beside it: what is left of those it was made of, which stands in the
 //!   place of their buckets, and what came later, which gives way to buckets ([`merge_runs`](crate::merge_runs)).
 //!
+//! Shards know nothing of each other, so summaries of a series that lies on two of them cannot be put together when their samples alternate.
+//! Whoever finds such a series asks again, for a choice in which the samples of that day are read, as long as they are there.
+//!
 //! A tier is **up to date** when it was made of the very files of samples that there are, no deletes are to be carried out in them, and no
 //! head has a row of that day. It is never read beside samples that it sums up, but for the third case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::TimeRange;
 use storage::{BucketLength, RollupUse, Select};
@@ -37,12 +40,12 @@ struct Day {
     tiers: BTreeMap<Tier, usize>,
 }
 
-/// Returns for each of `files` whether a query reads it; `heads` are the shards' heads that have samples, and their times. `buckets` tells how many there are
-/// in a file, if that can be told.
+/// Returns for each of `files` whether a query reads it. `heads` are the shards' heads that have samples, and their times; `exact` are days of
+/// which no tier is read in the place of samples. `buckets` tells how many there are in a file, if that can be told.
 pub(crate) fn choose(
     files: &[Source<'_>],
     heads: &[(u16, TimeRange)],
-    select: &Select<'_>,
+    (select, exact): (&Select<'_>, &BTreeSet<i64>),
     buckets: impl Fn(usize) -> Option<u64>,
 ) -> Vec<bool> {
     let is_raw = |source: &Source<'_>| source.entry.tier == Tier::Raw;
@@ -73,7 +76,8 @@ pub(crate) fn choose(
         let in_head = heads
             .iter()
             .any(|(of, times)| of == shard && times.overlaps(range));
-        choose_day(files, day, (rollups, in_head), &buckets, &mut read);
+        let stands_in = !in_head && !exact.contains(number);
+        choose_day(files, day, (rollups, stands_in), &buckets, &mut read);
     }
     read
 }
@@ -81,7 +85,7 @@ pub(crate) fn choose(
 fn choose_day(
     files: &[Source<'_>],
     day: &Day,
-    (rollups, in_head): (RollupUse, bool),
+    (rollups, stands_in): (RollupUse, bool),
     buckets: &impl Fn(usize) -> Option<u64>,
     read: &mut [bool],
 ) {
@@ -103,7 +107,7 @@ fn choose_day(
         read[*tier] = true;
         return;
     }
-    let up_to_date = state == State::Current && !in_head && !hit;
+    let up_to_date = state == State::Current && stands_in && !hit;
     let cheaper = || {
         let buckets = buckets(*tier);
         buckets.is_some_and(|buckets| buckets.saturating_mul(BUCKET_COST) <= samples)

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{Histogram, STALE_NAN};
@@ -178,7 +178,7 @@ fn chosen(
             ..SelectHints::default()
         },
     };
-    let read = choose(&sources, &heads, &select, |_| Some(10));
+    let read = choose(&sources, &heads, (&select, &BTreeSet::new()), |_| Some(10));
     let read = read.iter().enumerate().filter(|(_, read)| **read);
     read.map(|(at, _)| at).collect()
 }
