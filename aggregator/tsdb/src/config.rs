@@ -83,7 +83,8 @@ pub struct RetentionClass {
 }
 
 /// How long summaries of samples are kept, by the times of the samples; `None`: the tier is not made, and what there is of it goes with the
-/// samples. They are made of whole days when these are merged, so a tier is worth its space only when it is kept for much longer than samples.
+/// samples. They are made of whole days when these are merged, for which samples wait, a day at most beyond their time. So a tier is worth
+/// its space only when it is kept for much longer than samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TierRetention {
     /// One summary per series and 5 minutes.

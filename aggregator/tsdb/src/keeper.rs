@@ -87,6 +87,8 @@ impl KeeperRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct ReadFile {
     pub(crate) name: String,
+    /// What the catalogue said of it.
+    pub(crate) entry: PartitionEntry,
     /// Positions of the deletes that were taken out of what was read.
     pub(crate) deletes: Vec<u64>,
 }
@@ -95,13 +97,9 @@ impl ReadFile {
     /// Returns whether the catalogue still says what it said when the file was read. A delete may be committed while a merge is under way,
     /// and what the merge writes may have later rows too, which the delete does not hit: nobody would take its samples out any more.
     fn is_up_to_date(&self, contents: &Contents) -> bool {
-        contents.partitions.get(&self.name).is_some_and(|entry| {
-            let hitting = hitting(entry, &contents.deletes);
-            hitting
-                .iter()
-                .map(|(position, _)| position)
-                .eq(&self.deletes)
-        })
+        let hitting = hitting(&self.entry, &contents.deletes);
+        let positions = hitting.iter().map(|(position, _)| position);
+        contents.partitions.get(&self.name) == Some(&self.entry) && positions.eq(&self.deletes)
     }
 }
 

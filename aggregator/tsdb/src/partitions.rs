@@ -129,6 +129,7 @@ impl PartitionHandle {
         let positions = self.deletes.iter().map(|(position, _)| *position);
         ReadFile {
             name: self.name.clone(),
+            entry: self.entry.clone(),
             deletes: positions.collect(),
         }
     }

@@ -49,6 +49,14 @@ fn fingerprint(classes: &[RetentionClass]) -> u64 {
     xxh3_64(&bytes)
 }
 
+/// Returns up to when a file has something: a tier up to the end of its day, for it is made for as long as that is kept.
+fn last_of(entry: &PartitionEntry) -> TimestampMs {
+    match entry.tier {
+        Tier::Raw => entry.times.end,
+        Tier::Minutes5 | Tier::Hour => day_range(day_of(entry)).end,
+    }
+}
+
 /// What is kept for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Retention {
@@ -126,13 +134,9 @@ impl Retention {
         class.map_or(self.longest, |class| class.retention)
     }
 
-    /// Returns until when a file is to be kept. A tier goes with its whole day, for it is made for as long as that is kept.
+    /// Returns until when a file is to be kept.
     fn end_of(&self, entry: &PartitionEntry) -> TimestampMs {
-        let last = match entry.tier {
-            Tier::Raw => entry.times.end,
-            Tier::Minutes5 | Tier::Hour => day_range(day_of(entry)).end,
-        };
-        last.saturating_add(self.of(entry))
+        last_of(entry).saturating_add(self.of(entry))
     }
 
     /// Returns the names of the files that are to go: those past their time, then the oldest until the rest, and `log_bytes`, fit the
@@ -168,7 +172,8 @@ impl Retention {
             }
         }
         if let Some(bytes_max) = self.bytes_max {
-            kept.sort_by_key(|(name, entry)| (entry.times.end, *name));
+            // A tier goes behind its samples: as long as they are there it would be made again.
+            kept.sort_by_key(|(name, entry)| (last_of(entry), entry.tier, *name));
             let bytes: u64 = kept.iter().map(|(_, entry)| entry.bytes).sum();
             let mut over = (bytes + log_bytes).saturating_sub(bytes_max);
             for (name, entry) in kept {
@@ -296,6 +301,24 @@ mod tests {
         assert_eq!(ended(11), ["older"]);
         assert_eq!(ended(21), ["older", "old"]);
         assert_eq!(ended(1_000).len(), 3);
+        // Samples, tier, and samples of the next day, whatever their names and sizes.
+        let tier = PartitionEntry {
+            tier: Tier::Hour,
+            ..entry("long", (0, 23), 50)
+        };
+        let day = entry("long", (0, 23), 50);
+        let next = entry("long", (24, 25), 50);
+        let files = [("a", next), ("b", tier), ("c", day)];
+        let files = files.map(|(name, entry)| (name.to_owned(), entry));
+        let ended = |bytes_max| {
+            retention.bytes_max = Some(bytes_max);
+            let files = files.iter().map(|(name, entry)| (name, entry));
+            retention.ended(files, &[], TimestampMs(26 * HOUR), 0)
+        };
+        assert_eq!(
+            [100, 50, 0].map(ended),
+            [vec!["c"], vec!["c", "b"], vec!["c", "b", "a"]]
+        );
     }
 
     #[test]

@@ -456,8 +456,9 @@ fn a_merge_that_did_not_know_of_a_delete_is_not_committed() {
         )
     });
     let new: Vec<_> = new.collect();
-    let old = before.partitions.keys().map(|name| ReadFile {
+    let old = before.partitions.iter().map(|(name, entry)| ReadFile {
         name: name.clone(),
+        entry: entry.clone(),
         deletes: Vec::new(),
     });
     let (old, added) = (old.collect(), new.clone());

@@ -195,6 +195,18 @@ fn grid(from: i64, to: i64, step: i64) -> Grid {
     }
 }
 
+/// Returns the values of a query for one series, at the times of the grid.
+fn floats(store: &Tsdb, text: &str, grid: Grid) -> Vec<f64> {
+    let output = Engine::default().range(store, text, grid, &QueryOptions::default(), &Unlimited);
+    let QueryResult::Grid { series, .. } = output.unwrap().result else {
+        panic!("a grid");
+    };
+    let columns = series
+        .into_iter()
+        .map(|series| series.column.floats.to_vec());
+    columns.collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn tiers_answer_what_samples_answered_when_these_are_gone() {
     let (mut story, store) = Story::new(|_| {});
@@ -388,6 +400,7 @@ fn a_late_row_hides_nothing_of_a_day_of_which_one_class_is_gone() {
     assert!(store.keep());
     let stats = store.stats();
     assert_eq!((stats.partitions, stats.tiers.0), (6, 4), "{stats:?}");
+    let hours = grid(5 * HOUR, 7 * HOUR, HOUR);
     // Windows that no bucket fits.
     let grid = grid(HOUR, DAY, MINUTE);
     let of = |all: &Answers, name: &str| -> Answers {
@@ -420,7 +433,17 @@ fn a_late_row_hides_nothing_of_a_day_of_which_one_class_is_gone() {
     assert!(store.keep());
     check(&store, "merged");
     drop(store);
-    check(&story.world.open().0, "opened again");
+    let store = story.world.open().0;
+    check(&store, "opened again");
+    // Between the buckets of a class that is gone: it is one more.
+    let counts = || floats(&store, "count_over_time(c_total[1h])", hours);
+    assert_eq!(counts(), [60.0; 3]);
+    story.agent = Agent::new("node-1", 3);
+    let row = story.row(BEGIN + 5 * HOUR + 30_000);
+    story.send(&store, &[row]);
+    assert_eq!(counts(), [60.0, 61.0, 60.0]);
+    seal(&store);
+    assert_eq!(counts(), [60.0, 61.0, 60.0]);
 }
 
 #[test]
@@ -594,16 +617,11 @@ fn samples_that_are_kept_for_hours_wait_for_the_tier_of_their_day() {
         story.live(&store, 1, MINUTE);
     }
     let counts = || {
-        let text = "count_over_time(c_total[1d])";
-        let (grid, options) = (grid(2 * DAY, 3 * DAY, DAY), QueryOptions::default());
-        let output = Engine::default().range(&store, text, grid, &options, &Unlimited);
-        let QueryResult::Grid { series, .. } = output.unwrap().result else {
-            panic!("a grid");
-        };
-        let columns = series
-            .into_iter()
-            .map(|series| series.column.floats.to_vec());
-        columns.collect::<Vec<_>>().concat()
+        floats(
+            &store,
+            "count_over_time(c_total[1d])",
+            grid(2 * DAY, 3 * DAY, DAY),
+        )
     };
     for _ in 0..3 {
         // Midnight is the last of one day's and none of the next one's.

@@ -89,25 +89,26 @@ fn choose_day(
     buckets: &impl Fn(usize) -> Option<u64>,
     read: &mut [bool],
 ) {
+    let entries = day.samples.iter().map(|at| files[*at].entry);
+    let state = |tier: usize| State::of(files[tier].entry, entries.clone());
+    // Where one has more than the samples that there are, one that was made of these is no use.
+    let bereft = day.tiers.values().any(|tier| state(*tier) == State::Bereft);
+    let tiers = day.tiers.iter();
+    let mut tiers = tiers.filter(|(_, tier)| !bereft || state(**tier) == State::Bereft);
     // Coarsest first.
-    let fitting = day
-        .tiers
-        .iter()
-        .rev()
-        .find(|(tier, _)| length_of(**tier).is_some_and(|length| rollups.fits(length)));
-    let finest = day.tiers.first_key_value();
-    let Some((_, tier)) = fitting.or(finest) else {
+    let fits =
+        |(tier, _): &(&Tier, &usize)| length_of(**tier).is_some_and(|length| rollups.fits(length));
+    let fitting = tiers.clone().rev().find(fits);
+    let Some((_, tier)) = fitting.or_else(|| tiers.next()) else {
         return;
     };
-    let entry = files[*tier].entry;
-    let samples: u64 = day.samples.iter().map(|at| files[*at].entry.samples).sum();
-    let hit = files[*tier].hit || day.samples.iter().any(|at| files[*at].hit);
-    let state = State::of(entry, day.samples.iter().map(|at| files[*at].entry));
-    if state == State::Bereft {
+    if bereft {
         read[*tier] = true;
         return;
     }
-    let up_to_date = state == State::Current && stands_in && !hit;
+    let samples: u64 = entries.clone().map(|entry| entry.samples).sum();
+    let hit = files[*tier].hit || day.samples.iter().any(|at| files[*at].hit);
+    let up_to_date = state(*tier) == State::Current && stands_in && !hit;
     let cheaper = || {
         let buckets = buckets(*tier);
         buckets.is_some_and(|buckets| buckets.saturating_mul(BUCKET_COST) <= samples)

@@ -68,20 +68,28 @@ impl<'a> Day<'a> {
         days
     }
 
-    /// Returns the tiers that are to be made of the day's samples, if `kept` says that they are kept, each with the one of before.
+    fn state_of(&self, tier: &PartitionEntry) -> State {
+        State::of(tier, self.samples.iter().map(|(_, entry)| *entry))
+    }
+
+    /// Returns the tiers that are to be made of the day's samples, if `kept` says that they are kept, each with the one of before. None is
+    /// once any is bereft: it would be of what is left.
     fn wanted(
         &self,
         range: TimeRange,
         kept: impl Fn(Tier, TimeRange) -> bool,
     ) -> impl Iterator<Item = (Tier, Option<&'a String>)> {
-        let entries = self.samples.iter().map(|(_, entry)| *entry);
+        let states = self.tiers.iter().map(|(_, tier)| self.state_of(tier));
+        let whole = !self.samples.is_empty() && !states.clone().any(|one| one == State::Bereft);
+        let standing = self.tiers.iter().zip(states);
         let tiers = [Tier::Minutes5, Tier::Hour].into_iter();
-        let kept = tiers.filter(move |tier| !self.samples.is_empty() && kept(*tier, range));
+        let kept = tiers.filter(move |tier| whole && kept(*tier, range));
         kept.filter_map(move |tier| {
-            let before = self.tiers.iter().find(|(_, entry)| entry.tier == tier);
-            let stands = before
-                .is_some_and(|(_, before)| State::of(before, entries.clone()) != State::Outdated);
-            (!stands).then(|| (tier, before.map(|(name, _)| *name)))
+            match standing.clone().find(|((_, entry), _)| entry.tier == tier) {
+                Some((_, State::Current)) => None,
+                Some(((before, _), _)) => Some((tier, Some(*before))),
+                None => Some((tier, None)),
+            }
         })
     }
 }

@@ -122,6 +122,9 @@ fn a_class_that_is_gone_leaves_the_tier_alone_whatever_comes_later() {
         assert_eq!(tiers[0].class, "!default,long");
     }
     assert_eq!(planned(std::slice::from_ref(&long), &tiers), None);
+    // Nor is one of another length made of what is left.
+    let [five, _] = &tiers;
+    assert_eq!(plan(&[long.clone(), ("5m", five.clone())]), None);
     // What comes later is not what has gone, even if it is as much.
     let again = ("default", raw("default", (14, 8, 70)));
     assert_eq!(planned(&[long.clone(), again], &tiers), None);
@@ -231,6 +234,12 @@ fn tiers_stand_for_samples_that_are_gone() {
     assert_eq!(chosen(&both, &[5], Some(1_000)), vec![0]);
     assert_eq!(chosen(&both, &[], Some(3_600_000)), vec![1]);
     let long = (entry(5, Tier::Raw, (10, 0, 30), "long"), false);
+    // A coarser one that an earlier version has made of what is left.
+    let rest = (entry(5, Tier::Hour, (10, 0, 30), "long"), false);
+    assert_eq!(
+        chosen(&[five.clone(), rest, long.clone()], &[], Some(3_600_000)),
+        vec![0, 2]
+    );
     let late = (entry(5, Tier::Raw, (12, 0, 1), ""), false);
     assert_eq!(chosen(&[five, long, late], &[], Some(1_000)), vec![0, 1, 2]);
 }
