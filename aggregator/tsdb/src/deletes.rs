@@ -230,8 +230,9 @@ pub(crate) fn cut(segment: Segment, ranges: &[TimeRange]) -> Option<Segment> {
     })
 }
 
-/// Returns the rows that have something of the range. A summary, which cannot be taken apart, has as soon as the range touches the time from
-/// its first sample to its last (to the end of the bucket, if a stale mark lies behind that), whether one of its samples lies there or not.
+/// Returns the rows that have something of the range. A summary, which cannot be taken apart, has as soon as the range touches the time
+/// from its first sample to its last (to the end of the bucket, if a stale mark lies behind that), whether one of its samples lies there
+/// or not.
 fn rows_within(segment: &Segment, range: TimeRange) -> Vec<usize> {
     let times = segment.times.as_slice();
     let from = times.partition_point(|at| *at < range.start);

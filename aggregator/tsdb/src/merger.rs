@@ -364,8 +364,8 @@ impl Merger {
         Ok(merge.run(&inputs)?)
     }
 
-    /// Has the keeper put new files in the place of old ones, with all that was in them; `false`: it is not to be, and the new ones are gone.
-    /// While the keeper cannot tell whether that happened the files stay.
+    /// Has the keeper put new files in the place of old ones, with all that was in them; `false`: it is not to be, and the new ones are
+    /// gone. While the keeper cannot tell whether that happened the files stay.
     fn replace(&self, old: &[Arc<PartitionHandle>], new: Vec<Merged>) -> Result<bool, StepError> {
         self.replace_with(old, new, false)
     }

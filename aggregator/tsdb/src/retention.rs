@@ -1,9 +1,9 @@
 //! How long what is kept: retention classes, and what their ends mean for files.
 //!
-//! Merges split files by class, and each then goes at its own time. Classes change with the configuration, at a restart, and then what a file
-//! was split by says nothing of what is in it: a series may be in the file of a class that does not take it any more, or that is no longer
-//! there. So the catalogue keeps by which classes files are split, and when these are others all files count as not split, which keeps them
-//! as long as any class would, until merges have split them anew ([`Retention::adopt`]).
+//! Merges split files by class, and each then goes at its own time. Classes change with the configuration, at a restart, and then what a
+//! file was split by says nothing of what is in it: a series may be in the file of a class that does not take it any more, or that is no
+//! longer there. So the catalogue keeps by which classes files are split, and when these are others all files count as not split, which
+//! keeps them as long as any class would, until merges have split them anew ([`Retention::adopt`]).
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::catalogue::{Contents, PartitionEntry, Tier};
 use crate::config::{RetentionClass, TierRetention, TsdbConfig};
 use crate::tier::{day_of, day_range, find_bereft, untiered};
 
-/// Samples that are past their time wait no longer for their tier: beyond their time, and the end of their day. Days are merged some minutes
-/// after their end, four hours at most, and late rows into them when nothing has come for six.
+/// Samples that are past their time wait no longer for their tier: beyond their time, and the end of their day. Days are merged some
+/// minutes after their end, four hours at most, and late rows into them when nothing has come for six.
 const TIER_PATIENCE: Duration = Duration::from_hours(24);
 
 /// The class of series that no configured class takes, in files that were split by class. Files that were not have the class `""`.

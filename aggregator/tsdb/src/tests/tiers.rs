@@ -1,5 +1,7 @@
 //! Tiers of a whole store: what queries find in them is what they found in the samples, also when these are gone.
 
+mod histories;
+
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -164,6 +166,10 @@ const QUERIES: [&str; 10] = [
 ];
 
 fn answers(store: &Tsdb, grid: Grid, raw_only: bool) -> Answers {
+    answers_of(&QUERIES, store, grid, raw_only)
+}
+
+fn answers_of(queries: &[&str], store: &Tsdb, grid: Grid, raw_only: bool) -> Answers {
     let options = QueryOptions {
         raw_only,
         ..QueryOptions::default()
@@ -184,7 +190,7 @@ fn answers(store: &Tsdb, grid: Grid, raw_only: bool) -> Answers {
         });
         ((*text).to_owned(), bits.collect())
     };
-    QUERIES.iter().map(evaluate).collect()
+    queries.iter().map(evaluate).collect()
 }
 
 fn grid(from: i64, to: i64, step: i64) -> Grid {

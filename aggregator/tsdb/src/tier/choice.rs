@@ -4,12 +4,12 @@
 //! - When the reader can do with summaries and every window is made of whole buckets, the coarsest tier that fits is read instead of the
 //!   samples, if it is up to date and has fewer buckets than the samples would cost.
 //! - Else samples are read, as long as all of them are there.
-//! - Where samples are gone (all, or those of a retention class, or the oldest for want of space), the tier stands for them, whether windows
-//!   fit it or not, and all samples of the day that there are are read beside it: what is left of those it was made of, which stands in the
-//!   place of their buckets, and what came later, which gives way to buckets ([`merge_runs`](crate::merge_runs)).
+//! - Where samples are gone (all, or those of a retention class, or the oldest for want of space), the tier stands for them, whether
+//!   windows fit it or not. What samples of the day there are is read beside it: those that it was made of stand in the place of their
+//!   buckets, and what came later gives way to buckets ([`merge_runs`](crate::merge_runs)).
 //!
-//! Shards know nothing of each other, so summaries of a series that lies on two of them cannot be put together when their samples alternate.
-//! Whoever finds such a series asks again, for a choice in which the samples of that day are read, as long as they are there.
+//! Shards know nothing of each other, and summaries of a series that lies on two of them cannot be put together when their samples
+//! alternate. Whoever finds such a series asks again, for a choice in which the samples of that day are read, as long as they are there.
 //!
 //! A tier is **up to date** when it was made of the very files of samples that there are, no deletes are to be carried out in them, and no
 //! head has a row of that day. It is never read beside samples that it sums up, but for the third case.
@@ -40,8 +40,8 @@ struct Day {
     tiers: BTreeMap<Tier, usize>,
 }
 
-/// Returns for each of `files` whether a query reads it. `heads` are the shards' heads that have samples, and their times; `exact` are days of
-/// which no tier is read in the place of samples. `buckets` tells how many there are in a file, if that can be told.
+/// Returns for each of `files` whether a query reads it. `heads` are the shards' heads that have samples, and their times; `exact` are days
+/// of which no tier is read in the place of samples. `buckets` tells how many there are in a file, if that can be told.
 pub(crate) fn choose(
     files: &[Source<'_>],
     heads: &[(u16, TimeRange)],

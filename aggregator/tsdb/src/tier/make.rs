@@ -45,7 +45,8 @@ pub(crate) fn make_tier(
     }))
 }
 
-/// Writes what deletes leave of a tier, which is the input, into a new file of this name, synced; `None`, and no file, when that is nothing.
+/// Writes what deletes leave of a tier, which is the input, into a new file of this name, synced; `None`, and no file, when that is
+/// nothing.
 pub(crate) fn rewrite_tier(
     files: &dyn FileSystem,
     place: (&Path, &str),
