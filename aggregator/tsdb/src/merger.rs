@@ -215,7 +215,7 @@ impl Merger {
         };
         let Some(plan) = plan(&candidates, moment) else {
             let partitions = &view.partitions;
-            return Ok(self.tier_step(shard.number, partitions)?
+            return Ok(self.tier_step(shard.number, partitions, clean)?
                 || clean && self.clean_tier_step(shard.number, partitions)?);
         };
         let named = |name: &String| view.partitions.iter().find(|handle| handle.name == *name);

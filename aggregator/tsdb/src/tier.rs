@@ -28,7 +28,7 @@ use storage::{BucketLength, Rollup, RollupBuilder, Segment, SegmentValues};
 pub(crate) use self::choice::{Source, choose};
 pub(crate) use self::make::{make_tier, rewrite_tier};
 pub(crate) use self::plan::{
-    BEREFT, TierPlan, bereave, day_of, day_range, find_bereft, plan_tiers, untiered,
+    BEREFT, State, TierPlan, bereave, day_of, day_range, find_bereft, plan_tiers, untiered,
 };
 use crate::merge_runs::Arrival;
 use crate::page::{Column, ColumnValues, ROWS_MAX, Scratch, encode_page};

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use super::{Merger, StepError};
 use crate::catalogue::{PartitionEntry, Tier};
 use crate::partitions::PartitionHandle;
-use crate::tier::{TierPlan, day_of, day_range, make_tier, plan_tiers, rewrite_tier};
+use crate::tier::{State, TierPlan, day_of, day_range, make_tier, plan_tiers, rewrite_tier};
 
 impl Merger {
-    /// Makes one tier of a shard, if any is due.
+    /// Makes one tier of a shard, if any is due; with `clean` anew also where a delete hits one that is up to date: the summaries that it
+    /// touches stay when none of their samples is gone.
     pub(super) fn tier_step(
         &mut self,
         shard: u16,
         partitions: &[Arc<PartitionHandle>],
+        clean: bool,
     ) -> Result<bool, StepError> {
         let now = model::TimestampMs::from(self.clock.wall());
         let files = partitions
@@ -25,6 +27,7 @@ impl Merger {
             files,
             |tier, day| self.retention.keeps_tier(tier, day, now),
             |name| self.barred.contains_key(name) || self.blank.contains(name) || is_hit(name),
+            |name| clean && is_hit(name),
         );
         let Some(plan) = planned else {
             return Ok(false);
@@ -40,8 +43,14 @@ impl Merger {
             self.blank.extend(plan.inputs);
             return Ok(true);
         };
+        let (name, mut entry) = made;
         let old = plan.replaces.iter().filter_map(|name| named(name));
-        if self.replace(&old.cloned().collect::<Vec<_>>(), vec![made])? {
+        let old: Vec<_> = old.cloned().collect();
+        // None is left to carry out in what it was made of.
+        let deletes = old.iter().filter_map(|old| old.deletes().last());
+        let last = deletes.map(|(position, _)| *position).max();
+        entry.deleted = entry.deleted.max(last.unwrap_or(0));
+        if self.replace(&old, vec![(name, entry)])? {
             self.counters.tiers_made.add(1);
         }
         Ok(true)
@@ -63,28 +72,38 @@ impl Merger {
         Ok(made.map(|entry| (name, entry)))
     }
 
-    /// Carries out the deletes that hit a tier which is not made anew, since its samples are gone; one of a shard, if there is any. The
-    /// deletes are carried out in the samples that there are of its day.
+    /// Carries out the deletes that hit a tier which is not made anew; one of a shard, if there is any. What is left of one of which samples
+    /// are gone is written; any other goes as a whole, for what it sums up is there.
     pub(super) fn clean_tier_step(
         &mut self,
         shard: u16,
         partitions: &[Arc<PartitionHandle>],
     ) -> Result<bool, StepError> {
-        let is_left = |raw: &Arc<PartitionHandle>, day| {
-            raw.entry.tier == Tier::Raw && raw.is_hit() && day_of(&raw.entry) == day
+        let samples_of = |tier: &PartitionHandle| {
+            let day = day_of(&tier.entry);
+            let raw = partitions.iter().filter(|raw| raw.entry.tier == Tier::Raw);
+            raw.filter(move |raw| day_of(&raw.entry) == day)
         };
         let is_due = |handle: &&Arc<PartitionHandle>| {
-            let day = day_of(&handle.entry);
             handle.entry.tier != Tier::Raw
                 && handle.is_hit()
                 && !self.barred.contains_key(&handle.name)
-                && !partitions.iter().any(|raw| is_left(raw, day))
+                // In samples they are carried out first, and these can be read.
+                && !samples_of(handle)
+                    .any(|raw| raw.is_hit() || self.barred.contains_key(&raw.name))
         };
         let Some(tier) = partitions.iter().find(is_due).cloned() else {
             return Ok(false);
         };
+        let entries = samples_of(&tier).map(|raw| &raw.entry);
+        let bereft = State::of(&tier.entry, entries) == State::Bereft;
         let old = [tier];
-        match self.rewrite(shard, &old) {
+        let new = if bereft {
+            self.rewrite(shard, &old)
+        } else {
+            Ok(None)
+        };
+        match new {
             Ok(new) => {
                 self.replace(&old, new.into_iter().collect())?;
                 Ok(true)

@@ -72,12 +72,13 @@ impl<'a> Day<'a> {
         State::of(tier, self.samples.iter().map(|(_, entry)| *entry))
     }
 
-    /// Returns the tiers that are to be made of the day's samples, if `kept` says that they are kept, each with the one of before. None is
-    /// once any is bereft: it would be of what is left.
+    /// Returns the tiers that are to be made of the day's samples, if `kept` says that they are kept, each with the one of before, `stale`
+    /// ones in any case. None is once any is bereft: it would be of what is left.
     fn wanted(
         &self,
         range: TimeRange,
         kept: impl Fn(Tier, TimeRange) -> bool,
+        stale: impl Fn(&str) -> bool,
     ) -> impl Iterator<Item = (Tier, Option<&'a String>)> {
         let states = self.tiers.iter().map(|(_, tier)| self.state_of(tier));
         let whole = !self.samples.is_empty() && !states.clone().any(|one| one == State::Bereft);
@@ -86,7 +87,7 @@ impl<'a> Day<'a> {
         let kept = tiers.filter(move |tier| whole && kept(*tier, range));
         kept.filter_map(move |tier| {
             match standing.clone().find(|((_, entry), _)| entry.tier == tier) {
-                Some((_, State::Current)) => None,
+                Some(((before, _), State::Current)) if !stale(before) => None,
                 Some(((before, _), _)) => Some((tier, Some(*before))),
                 None => Some((tier, None)),
             }
@@ -102,18 +103,19 @@ pub(crate) fn untiered<'a>(
 ) -> BTreeSet<(u16, i64)> {
     let days = Day::each(files).into_iter();
     let untiered = days.filter(|((_, number), day)| {
-        let mut wanted = day.wanted(day_range(*number), &kept);
+        let mut wanted = day.wanted(day_range(*number), &kept, |_| false);
         wanted.next().is_some()
     });
     untiered.map(|(key, _)| key).collect()
 }
 
-/// Returns the tier to make next of one shard's files; the newest day first, and of tiers that `kept` says are kept. Files that `barred`
-/// names cannot be read.
+/// Returns the tier to make next of one shard's files; the newest day first, and of tiers that `kept` says are kept. Files of samples that
+/// `barred` names cannot be read; tiers that `stale` names are made anew as if samples had changed.
 pub(crate) fn plan_tiers<'a>(
     files: impl Iterator<Item = (&'a String, &'a PartitionEntry)>,
     kept: impl Fn(Tier, TimeRange) -> bool,
     barred: impl Fn(&str) -> bool,
+    stale: impl Fn(&str) -> bool,
 ) -> Option<TierPlan> {
     Day::each(files)
         .iter()
@@ -125,7 +127,7 @@ pub(crate) fn plan_tiers<'a>(
                 return None;
             }
             let span = day_range(*number);
-            let (tier, before) = day.wanted(span, &kept).next()?;
+            let (tier, before) = day.wanted(span, &kept, &stale).next()?;
             let names = day.samples.iter().map(|(name, _)| (*name).clone());
             let times = day.samples.iter().map(|(_, entry)| entry.times);
             let both = |a: TimeRange, b: TimeRange| TimeRange {

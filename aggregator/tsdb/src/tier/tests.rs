@@ -42,6 +42,7 @@ fn plan(files: &[(&str, PartitionEntry)]) -> Option<(Tier, Vec<String>, Option<S
         files.iter().map(|(name, entry)| (name, entry)),
         |tier, _| tiers.contains(&tier),
         |name| name == "damaged",
+        |_| false,
     );
     plan.map(|plan| (plan.tier, plan.inputs, plan.replaces))
 }
