@@ -716,6 +716,58 @@ pub(super) const RETAIN: Step = Step {
     take: |story| story.store().keep(),
 };
 
+/// Files of one class become files of two.
+pub(super) const SPLIT_ANEW: Step = Step {
+    hours: 3,
+    prepare: |story| {
+        let_the_day_settle(story);
+        assert!(story.store().keep());
+        story.world.config.retention_classes = vec![RetentionClass {
+            name: "long".to_owned(),
+            matchers: vec![Matcher::equal("job", "odd")],
+            retention: Duration::from_hours(24 * 700),
+        }];
+        story.reopen(None);
+        story.world.clock.advance(Duration::from_hours(24));
+    },
+    take: |story| {
+        let is_split = || {
+            let files = story.world.catalogue().partitions;
+            files.len() == 4 && files.values().all(|entry| !entry.class.is_empty())
+        };
+        // Without power nobody can look.
+        story.store().keep() && (story.world.disk.power_is_cut() || is_split())
+    },
+};
+
+/// Deletes are carried out in tiers of which the samples are gone.
+pub(super) const CLEAN_TIERS: Step = Step {
+    hours: 3,
+    prepare: |story| {
+        story.world.config.tiers.one_hour = Some(Duration::from_hours(24 * 7_000));
+        story.reopen(None);
+        story
+            .world
+            .clock
+            .advance(Duration::from_hours(24 * 365 + 5));
+        for _ in 0..2 {
+            assert!(story.store().keep());
+        }
+        let stats = story.store().stats();
+        assert_eq!((stats.tiers.0, stats.partitions), (2, 2), "{stats:?}");
+        story.store().delete(&odd(), TimeRange::ALL).unwrap();
+    },
+    take: |story| {
+        let is_clean = || {
+            let series = story.store().partition_space().unwrap().series;
+            let hit = story.store().stats().partitions_hit;
+            (hit, series, story.partitions()) == (0, 2, 2)
+        };
+        let cleaned = story.store().clean_deletes().is_ok();
+        cleaned && (story.world.disk.power_is_cut() || is_clean())
+    },
+};
+
 #[test]
 fn no_crash_point_of_a_merge_loses_or_doubles_anything() {
     let points = every_crash_point(&MERGE, STRIDE, 0..1);
@@ -731,6 +783,18 @@ fn no_crash_point_of_a_delete_brings_half_of_it() {
 #[test]
 fn no_crash_point_of_cleaning_deletes_loses_or_brings_back_anything() {
     let points = every_crash_point(&CLEAN_DELETES, STRIDE, 0..1);
+    assert!(points > 10, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_splitting_days_anew_loses_or_doubles_anything() {
+    let points = every_crash_point(&SPLIT_ANEW, STRIDE, 0..1);
+    assert!(points > 10, "{points}");
+}
+
+#[test]
+fn no_crash_point_of_cleaning_tiers_loses_one_or_leaves_it_as_it_was() {
+    let points = every_crash_point(&CLEAN_TIERS, STRIDE, 0..1);
     assert!(points > 10, "{points}");
 }
 

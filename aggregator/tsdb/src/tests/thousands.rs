@@ -15,6 +15,8 @@ fn power_is_cut_at_thousands_of_points() {
         ("delete", lifecycle::DELETE),
         ("cleaning deletes", lifecycle::CLEAN_DELETES),
         ("retention", lifecycle::RETAIN),
+        ("splitting anew", lifecycle::SPLIT_ANEW),
+        ("cleaning tiers", lifecycle::CLEAN_TIERS),
     ] {
         done(what, lifecycle::every_crash_point(&step, 1, 0..12));
     }
