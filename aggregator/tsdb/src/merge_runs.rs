@@ -20,9 +20,9 @@
 //! Summaries of a downsampling tier are merged apart. Parts of one bucket that follow one another (in the files of two days) stay in their
 //! runs, one behind the other; what overlaps more than that (of two shards) is joined bucket by bucket. A bucket
 //! and samples next to it, even at its very end, go together, for whoever read them read each sample once; only where a sample
-//! lies between the first and the last of a bucket was the same time read twice. A summary arrived with the last of what it sums up. So a
-//! sample that arrived no later is one of these, and the bucket gives way to it and the others; one that came later, when those
-//! were gone, gives way itself: it would stand there for all of them.
+//! lies between the first and the last of a bucket was the same time read twice. There the lesser arrival stands, as everywhere: a summary
+//! arrived with the last of what it sums up, so a sample that arrived no later is one of these, and the bucket gives way to it and the
+//! others, as to a correction; one that came later, when those were gone, gives way itself, for it would stand there for all of them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -400,8 +400,7 @@ impl Summaries {
 
     /// Returns the summaries without the buckets of which a sample is among these runs.
     fn beside(mut self, runs: &[Arrived]) -> Self {
-        let arrival = self.arrival.position();
-        let no_later = runs.iter().filter(|run| run.arrival.position() <= arrival);
+        let no_later = runs.iter().filter(|run| run.arrival <= self.arrival);
         let near: Vec<&Segment> = no_later
             .map(|run| &run.segment)
             .filter(|samples| self.is_near(samples))
@@ -425,9 +424,8 @@ impl Summaries {
 
 /// Returns the run without what lies in buckets that stand and came before it; `None`: nothing is left.
 fn give_way(run: Arrived, standing: &[Summaries]) -> Option<Arrived> {
-    let earlier = standing.iter().filter(|part| {
-        part.arrival.position() < run.arrival.position() && part.is_near(&run.segment)
-    });
+    let earlier = standing.iter();
+    let earlier = earlier.filter(|part| part.arrival < run.arrival && part.is_near(&run.segment));
     let earlier: Vec<&Summaries> = earlier.collect();
     if earlier.is_empty() {
         return Some(run);
@@ -618,12 +616,21 @@ mod tests {
                 (700_000, Some(4.0)),
             ],
         );
-        let correction = run(-13, &[(200_000, Some(9.0)), (800_000, Some(8.0))]);
-        let merged = merge_runs(vec![late.clone(), tier.clone(), correction]);
+        let merged = merge_runs(vec![late.clone(), tier.clone()]);
         assert_eq!(buckets(&merged), [(300_000, 2, 2.0), (600_000, 2, 6.0)]);
+        assert_eq!(samples(&merged), [(290_000, 3.0), (700_000, 4.0)]);
+        // A correction stands before all.
+        let correction = run(-13, &[(310_000, Some(8.0))]);
+        let merged = merge_runs(vec![late.clone(), tier.clone(), correction]);
+        assert_eq!(buckets(&merged), [(300_000, 2, 2.0)]);
         assert_eq!(
             samples(&merged),
-            [(290_000, 3.0), (700_000, 4.0), (800_000, 8.0)]
+            [
+                (290_000, 3.0),
+                (310_000, 8.0),
+                (315_000, 9.0),
+                (700_000, 4.0)
+            ]
         );
         // Where the samples are still there they stand, and so does what came later.
         let rest = run(5, &[(310_000, Some(5.0)), (320_000, Some(6.0))]);

@@ -117,15 +117,16 @@ impl History {
         self.epoch += 1;
         match *step {
             Step::Late { other, from, rows } => {
-                let name = if other {
-                    elsewhere()
+                // Never at one time on both: merges of a shard do not know which came first.
+                let (name, second) = if other {
+                    (elsewhere(), 40_000)
                 } else {
-                    "node-1".to_owned()
+                    ("node-1".to_owned(), 20_000)
                 };
                 story.agent = Agent::new(&name, self.epoch);
                 let minutes = from..(from + rows).min(DAYS * 24 * 60);
                 let rows: Vec<_> = minutes
-                    .map(|minute| story.row(BEGIN + minute * MINUTE + 20_000))
+                    .map(|minute| story.row(BEGIN + minute * MINUTE + second))
                     .collect();
                 story.send(&store, &rows);
             }
@@ -172,6 +173,13 @@ impl History {
         self.store = Some(store);
     }
 
+    /// Returns what is answered of the gauge, which is of a class of its own.
+    fn of_the_class(&self, raw_only: bool) -> Answers {
+        let mut answers = self.answers(raw_only);
+        answers.retain(|(text, _)| text.contains("(g["));
+        answers
+    }
+
     fn answers(&self, raw_only: bool) -> Answers {
         let grids = [
             grid(2 * HOUR, DAYS * DAY - HOUR, HOUR),
@@ -182,7 +190,7 @@ impl History {
     }
 }
 
-fn check(shards: u16, steps: &[Step]) {
+fn check(shards: u16, steps: &[Step], more: &[Step]) {
     let mut history = History::new(shards);
     for (number, step) in steps.iter().enumerate() {
         history.take(step);
@@ -213,18 +221,30 @@ fn check(shards: u16, steps: &[Step]) {
     let stats = history.store().stats();
     let days = stats.tiers.0 / 2;
     assert!(days <= 4 && stats.tiers.0 == 2 * days, "{stats:?}");
-    if shards == 1 {
-        // One class goes before the other.
-        history.store = None;
-        history.story.world.config.retention = Duration::from_hours(24 * 15);
-        history.store = Some(history.story.world.open().0);
-        history
-            .story
-            .world
-            .clock
-            .advance(Duration::from_hours(24 * 20));
-        assert!(history.store().keep());
-        assert_eq!(history.answers(false), before, "one class gone");
+    if shards > 1 {
+        return;
+    }
+    // One class goes before the other.
+    history.store = None;
+    history.story.world.config.retention = Duration::from_hours(24 * 15);
+    history.store = Some(history.story.world.open().0);
+    let days_later = Duration::from_hours(24 * 20);
+    history.story.world.clock.advance(days_later);
+    assert!(history.store().keep());
+    assert_eq!(history.answers(false), before, "one class gone");
+    for step in more {
+        let step = match step {
+            Step::Reopen { tiers, .. } => &Step::Reopen {
+                tiers: *tiers,
+                classes: 1,
+            },
+            step => step,
+        };
+        history.take(step);
+        let raw = history.of_the_class(true);
+        assert_eq!(history.of_the_class(false), raw, "one class gone, {step:?}");
+    }
+    if more.is_empty() {
         let year = YEAR + Duration::from_hours(24 * 5);
         history.story.world.clock.advance(year);
         assert!(history.store().keep());
@@ -237,7 +257,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
 
     #[test]
-    fn tiers_answer_as_samples_do_whatever_becomes_of_them(shards in 1..3_u16, steps in prop::collection::vec(step(), 1..10)) {
-        check(shards, &steps);
+    fn tiers_answer_as_samples_do_whatever_becomes_of_them(shards in 1..3_u16, steps in prop::collection::vec(step(), 1..10), more in prop::collection::vec(step(), 0..6)) {
+        check(shards, &steps, &more);
     }
 }
