@@ -253,6 +253,20 @@ fn check(shards: u16, steps: &[Step], more: &[Step]) {
     }
 }
 
+#[test]
+fn a_tier_that_is_hit_while_none_is_kept_is_made_anew_when_it_is() {
+    let delete = Step::Delete {
+        series: 0,
+        from: 8,
+        minutes: 53,
+    };
+    let none_kept = Step::Reopen {
+        tiers: 0,
+        classes: 0,
+    };
+    check(1, &[delete, none_kept, Step::Clean], &[]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
 
