@@ -661,7 +661,12 @@ fn a_cohort_that_has_ended_is_closed_and_may_go_on() {
         assert_eq!(append(&store, &agent.source, &batch), stored());
     };
     (0..5).for_each(|minute| row(&mut ends, series.len(), minute, minute));
-    let samples = || contents(&store)[&series[7]].clone();
+    let samples = || {
+        contents(&store)
+            .get(&series[7])
+            .cloned()
+            .unwrap_or_default()
+    };
     wait_until("all rows are applied", || samples().len() == 5);
     let (open, before) = (store.stats().head_bytes, samples());
 
