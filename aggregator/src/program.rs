@@ -42,7 +42,7 @@ const RETENTION_TIME: Setting = Setting {
     ),
     default: Some("15d"),
     value_name: "DURATION",
-    help: "How long samples are kept, by their timestamps; older ones are refused.",
+    help: "How long samples are kept, by their timestamps, counted from the newest ones on disk while the clock is ahead of them; older ones are refused.",
 };
 
 const SHARDS: Setting = Setting {

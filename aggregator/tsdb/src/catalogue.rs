@@ -95,6 +95,12 @@ impl Contents {
             split_by: None,
         }
     }
+
+    /// Returns the time of the newest sample in a partition.
+    pub(crate) fn newest(&self) -> Option<TimestampMs> {
+        let entries = self.partitions.values();
+        entries.map(|entry| entry.times.end).max()
+    }
 }
 
 /// Why a catalogue cannot be read or written.

@@ -17,6 +17,7 @@ use clock::SharedClock;
 use files::SharedFileSystem;
 use model::{TimeRange, TimestampMs};
 
+use crate::age_clock::AgeClock;
 use crate::catalogue::{Catalogue, CatalogueError, Contents, Level, PartitionEntry, Tier};
 use crate::cohorts::DurableNumbers;
 use crate::counters::Counters;
@@ -117,6 +118,7 @@ pub(crate) enum Replaced {
 pub(crate) struct Keeper {
     pub(crate) files: SharedFileSystem,
     pub(crate) clock: SharedClock,
+    pub(crate) ages: AgeClock,
     pub(crate) catalogue: Catalogue,
     pub(crate) shards: Vec<Arc<Shard>>,
     pub(crate) numbers: Arc<DurableNumbers>,
@@ -346,10 +348,10 @@ impl Keeper {
             let built = self.build(shard.number, frozen)?;
             self.built.insert(shard.number, built);
         }
+        let mut contents = self.present();
         let Some(built) = self.built.get(&shard.number) else {
             return Ok(());
         };
-        let mut contents = self.present();
         contents.partitions.extend(built.files.iter().cloned());
         contents.sealed[usize::from(shard.number)] = frozen.position;
         self.commit(contents)?;
@@ -376,9 +378,9 @@ impl Keeper {
     }
 
     /// Returns what the catalogue is to say now, apart from what is being sealed.
-    pub(crate) fn present(&self) -> Contents {
-        let wall = TimestampMs::from(self.clock.wall());
-        self.numbers.expire(wall.saturating_sub(NUMBERS_KEPT));
+    pub(crate) fn present(&mut self) -> Contents {
+        let now = self.now();
+        self.numbers.expire(now.saturating_sub(NUMBERS_KEPT));
         // The positions before the numbers: whatever is sealed up to a position has its number in the sets.
         let mut sealed = self.catalogue.contents().sealed.clone();
         for (sealed, shard) in sealed.iter_mut().zip(&self.shards) {
@@ -444,9 +446,15 @@ impl Keeper {
         }
     }
 
+    /// Returns the time from which ages count.
+    fn now(&mut self) -> TimestampMs {
+        let newest = self.catalogue.contents().newest();
+        self.ages.now(newest, &*self.clock)
+    }
+
     /// Removes partitions that retention ends.
     fn retain(&mut self) -> Result<(), KeepError> {
-        let wall = TimestampMs::from(self.clock.wall());
+        let now = self.now();
         let log_bytes = self.counters.log_bytes.get();
         let heads: Vec<(u16, TimeRange)> = (self.shards.iter())
             .flat_map(|shard| {
@@ -458,7 +466,7 @@ impl Keeper {
             })
             .collect();
         let partitions = self.catalogue.contents().partitions.iter();
-        let ended = self.retention.ended(partitions, &heads, wall, log_bytes);
+        let ended = self.retention.ended(partitions, &heads, now, log_bytes);
         if ended.is_empty() {
             return Ok(());
         }

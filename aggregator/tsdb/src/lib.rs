@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod age_clock;
 mod bytes;
 mod cache;
 mod catalogue;

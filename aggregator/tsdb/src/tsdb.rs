@@ -17,6 +17,7 @@ use storage::{
 };
 
 use crate::admission::Admission;
+use crate::age_clock::AgeClock;
 use crate::catalogue::{Catalogue, CatalogueError, Contents, Tier};
 use crate::cohorts::{Cohorts, DurableNumbers};
 use crate::config::TsdbConfig;
@@ -653,6 +654,7 @@ impl Opening {
         let keeper = Keeper {
             files: Arc::clone(&self.files),
             clock: Arc::clone(&self.clock),
+            ages: AgeClock::new(catalogue.contents().newest(), &*self.clock),
             catalogue,
             shards: shards.clone(),
             numbers: Arc::clone(&numbers),

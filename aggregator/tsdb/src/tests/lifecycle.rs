@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::Clock as _;
 use files::{Fault, FileSystem, Open, Operation};
 use model::{Labels, Matcher, TimeRange, TimestampMs};
 use storage::{AppendOutcome, Appender, MemoryStore, Queryable, Refusals, Select, Unlimited};
@@ -270,8 +271,8 @@ fn classes_that_change_lose_nothing_that_any_of_them_keeps() {
     let all = contents(story.store());
     // One is renamed, and another one takes what none took.
     story.world.config.retention_classes = vec![class("slos", "odd"), class("rest", "even")];
-    story.world.clock.advance(Duration::from_hours(24 * 40));
     story.reopen(None);
+    story.world.clock.advance(Duration::from_hours(24 * 40));
     for _ in 0..2 {
         assert!(story.store().keep());
         assert_eq!(contents(story.store()), all);
@@ -279,10 +280,34 @@ fn classes_that_change_lose_nothing_that_any_of_them_keeps() {
     // They are split anew by now, and no more than what is kept for longer stays once the other class is gone.
     story.world.config.retention_classes = vec![class("slos", "odd")];
     story.reopen(None);
+    story.world.clock.advance(Duration::from_hours(24 * 40));
     assert!(story.store().keep() && story.store().keep());
     let mut odd = all;
     odd.retain(|labels, _| labels.get("job") == Some("odd"));
     assert_eq!(contents(story.store()), odd);
+}
+
+#[test]
+fn an_old_copy_is_not_emptied_when_it_is_opened_nor_a_store_by_a_wrong_clock() {
+    let mut story = Story::new(|world| {
+        world.config.shards = std::num::NonZeroU16::new(1);
+        world.config.retention = Duration::from_hours(24 * 15);
+    });
+    story.live(600);
+    let all = contents(story.store());
+    let clock = Arc::clone(&story.world.clock);
+    let right = clock.wall();
+    clock.step_wall(right + Duration::from_hours(24 * 365));
+    assert!(story.store().keep() && story.store().keep());
+    assert_eq!(contents(story.store()), all, "the clock is wrong");
+    story.store = None;
+    clock.advance(Duration::from_hours(24 * 60));
+    story.reopen(None);
+    assert!(story.store().keep() && story.store().keep());
+    assert_eq!(contents(story.store()), all, "opened after months");
+    clock.advance(Duration::from_hours(24 * 15 + 1));
+    assert!(story.store().keep());
+    assert_eq!(story.store().stats().partitions, 0);
 }
 
 #[test]

@@ -287,7 +287,11 @@ fn tiers_answer_what_samples_answered_when_these_are_gone() {
     assert_eq!((report.damages.len(), report.files_removed), (0, 0));
     check(&store, "opened again");
     // The finer tier ends first; then the coarser.
-    story.world.clock.advance(YEAR * 9);
+    // Ages count from the newest sample at the start.
+    story
+        .world
+        .clock
+        .advance(YEAR * 10 + Duration::from_hours(24));
     assert!(store.keep());
     assert_eq!(store.stats().tiers.0, 3);
     assert_eq!(answers(&store, grids[1], false)[1], raw[1][1]);
