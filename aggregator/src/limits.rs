@@ -91,10 +91,7 @@ const fn refuses_series(reason: &RefusalReason) -> bool {
         | RefusalReason::NewSeriesRate
         | RefusalReason::Memory
         | RefusalReason::Labels => true,
-        RefusalReason::TooOld
-        | RefusalReason::TooNew
-        | RefusalReason::Undefined
-        | RefusalReason::Conflict => false,
+        RefusalReason::TooOld | RefusalReason::TooNew | RefusalReason::Undefined => false,
     }
 }
 

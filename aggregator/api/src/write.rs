@@ -4,6 +4,10 @@
 //! wrong, and all good samples are stored; 429 (intake is full) and 503 (the store is not there, closing, or its disk fails), send it again
 //! after the pause stated; 404, 413 and 415, this server or its settings do not fit. To a request of 2.0 every answer, failures included,
 //! says how much of it was stored.
+//!
+//! A second sample of a series at the same time is left out without a word, whatever its value is, and counts as stored: the first in the log
+//! stands. (Prometheus answers 400 when the value is another one and the time is that of the series' newest sample. Here shards compare, when
+//! the request is durable and answered, and a sender could do nothing with the answer.)
 
 use http_shell::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http_shell::{Request, Response, StatusCode};
@@ -176,9 +180,6 @@ const fn hint(reason: RefusalReason) -> &'static str {
         }
         // Neither holds for remote write: the limit is of agents, and series that are unknown are sent again.
         RefusalReason::NewSeriesRate | RefusalReason::Undefined => "the store does not take it",
-        RefusalReason::Conflict => {
-            "duplicate sample for timestamp: another value is stored already"
-        }
     }
 }
 

@@ -125,11 +125,6 @@ impl Contents {
         );
     }
 
-    fn has(&self, labels: &Labels, at: TimestampMs, value: &Value) -> bool {
-        let stored = self.series.get(labels).and_then(|all| all.get(&at));
-        stored.is_some_and(|stored| stored.value.same_bits(value))
-    }
-
     fn describe(&mut self, metric: Arc<str>, metadata: Metadata) {
         let known = self.metadata.entry(metric).or_default();
         if !known.contains(&metadata) {
@@ -165,11 +160,9 @@ impl Contents {
             Some(labels) if source.lane == Lane::Correction => {
                 self.correct(&labels, at, value, start);
             }
+            // Where there is one, the first stands.
             Some(labels) => {
-                if !self.insert(&labels, at, value.clone(), start) && !self.has(&labels, at, &value)
-                {
-                    refuse(RefusalReason::Conflict);
-                }
+                self.insert(&labels, at, value, start);
             }
             None => refuse(RefusalReason::Undefined),
         }

@@ -25,13 +25,11 @@ pub enum RefusalReason {
     TooNew,
     /// The slot was never defined.
     Undefined,
-    /// The series has a different value at this timestamp already, and the earlier one stands.
-    Conflict,
 }
 
 impl RefusalReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::SeriesPerAgent,
         Self::SeriesPerTenant,
         Self::SeriesPerMetric,
@@ -41,7 +39,6 @@ impl RefusalReason {
         Self::TooOld,
         Self::TooNew,
         Self::Undefined,
-        Self::Conflict,
     ];
 
     /// Returns the value of the label `reason`, also the name that travels in acknowledgements.
@@ -56,7 +53,6 @@ impl RefusalReason {
             Self::TooOld => "too_old",
             Self::TooNew => "too_new",
             Self::Undefined => "undefined",
-            Self::Conflict => "conflict",
         }
     }
 }

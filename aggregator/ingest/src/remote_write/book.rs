@@ -469,7 +469,6 @@ const fn may_end(reason: RefusalReason) -> bool {
         RefusalReason::Labels
         | RefusalReason::TooOld
         | RefusalReason::TooNew
-        | RefusalReason::Undefined
-        | RefusalReason::Conflict => false,
+        | RefusalReason::Undefined => false,
     }
 }

@@ -18,17 +18,17 @@ fn one(name: &str) -> Message {
 
 #[tokio::test]
 async fn what_was_written_is_told_apart_by_kind() {
-    let store = MemoryStore::new();
-    let receiver = over(Arc::new(store.clone()));
-    let latency = |count| series(&[("__name__", "latency")], &[]).message(4, &histogram(count, 1));
-    let first = request(&[latency(5)]);
-    write(&receiver, &first, Protocol::V1).await.unwrap();
+    let (store, _, receiver) = simulated();
+    let latency = series(&[("__name__", "latency")], &[]).message(4, &histogram(5, 1));
     let floats: Vec<(f64, i64)> = (0..10).map(|at| (1.0, at)).collect();
-    // Another histogram at the same time: it is the only one that is refused.
-    let body = request(&[series(&[("__name__", "good")], &floats), latency(6)]);
+    *store.answer.lock().unwrap() = refusals(&[RefusedSample {
+        is_histogram: true,
+        ..refused(0, 1, RefusalReason::TooOld)
+    }]);
+    let body = request(&[series(&[("__name__", "good")], &floats), latency]);
     let outcome = write(&receiver, &body, Protocol::V1).await.unwrap();
     assert_eq!(outcome.written, written(10, 0, 0));
-    let first = Some((RefusalReason::Conflict, "latency".to_owned()));
+    let first = Some((RefusalReason::TooOld, "latency".to_owned()));
     assert_eq!(outcome.first_refused, first);
 }
 
