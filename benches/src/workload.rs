@@ -1,8 +1,8 @@
 //! The workload of the storage comparison: hosts whose series move as recorded ones do, without end and by a seed.
 //!
 //! A **host** is one cohort of about a thousand series: a node exporter (the recorded scrapes, scaled, CPUs extended to eight), 22
-//! containers with 20 series each as cAdvisor has them (CPU time to the nanosecond, memory in pages of 4 KiB, a third of the containers
-//! idle), and two request histograms of twelve buckets. 97 hosts are about 100,000 series.
+//! containers with 20 series each as cAdvisor has them (CPU time to the nanosecond, memory in pages of 4 KiB, two in five of the
+//! containers idle), and two request histograms of twelve buckets. 97 hosts are about 100,000 series.
 //!
 //! How a recorded series becomes another host's: its changes within one interval are multiplied by a factor of the host and one of the
 //! series (log-normal), rounded to the series' own granularity, up or down by chance so that the mean stays, and added up

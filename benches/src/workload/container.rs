@@ -91,7 +91,7 @@ impl Container {
         describe(ordinal, names, rng, series);
         let scale = log_normal(rng, 0.7);
         Self {
-            busy: ordinal % 3 < 2,
+            busy: ordinal % 5 < 3,
             seconds: interval.as_secs_f64(),
             cpus: 0.04 * scale,
             packets: 20.0 * scale,
