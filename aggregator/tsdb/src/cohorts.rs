@@ -559,6 +559,20 @@ mod tests {
         assert_eq!(layout.changes, before, "nothing waits any more");
     }
 
+    /// Remote write tells a metric's type late, and defines slots again that a limit refused: the store may have taken them meanwhile.
+    #[test]
+    fn a_slot_that_is_defined_again_with_another_type_is_the_same_series() {
+        let occupancy = Arc::new(Occupancy::default());
+        let (mut cohorts, key) = refusing(&occupancy);
+        let now = Monotonic::ORIGIN;
+        let mut typed = definition(4);
+        for series in &mut typed.series {
+            series.kind = MetricType::StateSet;
+        }
+        cohorts.define(&key, typed, now, None);
+        assert_eq!(taken(&mut cohorts, &key, now), [0]);
+    }
+
     #[test]
     fn every_second_slot_of_the_widest_layout_is_taken_later_by_one_change() {
         let admission = Admission::new(Limits::default(), Arc::default());

@@ -215,9 +215,10 @@ fn slotted(state: &SlotState) -> Slotted {
     }
 }
 
-/// 64 bits: that a slot is defined anew as a series with the hash of another happens once in some 10^19 times.
+/// 64 bits: that a slot is defined anew as a series with the hash of another happens once in some 10^19 times. A series is its labels: its
+/// metric's type may be told later, and differently.
 fn hash(series: &SeriesDefinition) -> u64 {
-    hash_of(&series.labels, series.kind as u64)
+    hash_of(&series.labels, 0)
 }
 
 #[cfg(test)]

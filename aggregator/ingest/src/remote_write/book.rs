@@ -8,8 +8,9 @@
 //! **worn**: its living series move on, each when it comes next. The store stops counting a cohort that gets no samples after two hours and
 //! forgets it after a day; the book, earlier.
 //!
-//! A slot that a limit refused stays refused until it is defined again. So each such slot is noted, and defined again when its series comes
-//! a minute later or after: then it is decided on anew. Slots that were taken are never defined again.
+//! The store decides again on slots that a limit refused, on as many as it has room to remember: of one agent, as which all of remote write
+//! counts, some ten thousands. So that the others are decided on again, too, each slot that was refused is noted here and defined once more
+//! when its series comes a minute later or after; that changes nothing where the store has taken it. Others are never defined again.
 //!
 //! Definitions wait here until the store takes them: while more of them do than may, nothing is read that could bring more.
 
