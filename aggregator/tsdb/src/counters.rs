@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use storage::{RefusalCounts, Refusals};
 
+use crate::partition::Partition;
 use crate::report::{DAMAGES_LISTED_MAX, Damage};
 
 /// A counter or a gauge, written by one thread or several, read at any time.
@@ -90,6 +91,17 @@ impl Counters {
         }
         drop(told);
         self.damages.add(1);
+    }
+
+    /// Notes the damage to a partition that cost nothing.
+    pub(crate) fn mended(&self, partition: &Partition) {
+        for error in partition.take_mended() {
+            self.damaged(Damage {
+                file: partition.path().to_owned(),
+                offset: 0,
+                what: error.to_string(),
+            });
+        }
     }
 
     pub(crate) fn damages_listed(&self) -> Vec<Damage> {

@@ -307,6 +307,20 @@ impl Merger {
         }
     }
 
+    /// Makes something of files to be merged; damage to them that it could be made in spite of is counted.
+    fn made_of<T>(
+        &self,
+        handles: &[Arc<PartitionHandle>],
+        make: impl FnOnce(&[Input]) -> Result<T, MergeError>,
+    ) -> Result<T, MergeError> {
+        let inputs = self.open(handles)?;
+        let made = make(&inputs);
+        for input in &inputs {
+            self.counters.mended(&input.partition);
+        }
+        made
+    }
+
     /// Opens files to be merged, with what deletes hide in them.
     fn open(&self, handles: &[Arc<PartitionHandle>]) -> Result<Vec<Input>, MergeError> {
         let cache = Arc::new(Cache::new(CACHE_BYTES));
@@ -341,7 +355,6 @@ impl Merger {
         let deleted = handles.iter().map(deleted).max();
         let until = handles.iter().map(|handle| handle.entry.until).max();
         let (deleted, until) = (deleted.unwrap_or(0), until.unwrap_or(0));
-        let inputs = self.open(handles)?;
         let name = || self.new_name(shard, plan.span, until, "");
         let merge = Merge {
             files: &*self.files,
@@ -361,7 +374,7 @@ impl Merger {
             closing: &self.closing,
             name: &name,
         };
-        Ok(merge.run(&inputs)?)
+        Ok(self.made_of(handles, |inputs| merge.run(inputs))?)
     }
 
     /// Has the keeper put new files in the place of old ones, with all that was in them; `false`: it is not to be, and the new ones are

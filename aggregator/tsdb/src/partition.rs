@@ -7,11 +7,12 @@
 //! - **directories**: where columns and pages lie ([`directory`]);
 //! - the **index** ([`crate::index`]), exemplars and metadata.
 //!
-//! Invariants: whatever is read was verified by its block's checksum first; damage is an error that names file and block, and costs
-//! what lies in that block only. Pages of one series may overlap in time (late runs): [`Partition::read`] tells when each arrived and
+//! Invariants: whatever is read was verified by its block's checksum first; damage to a block of pages is an error that names file and
+//! block, and costs those pages only; any other is mended ([`blocks`]). Pages of one series may overlap in time (late runs): [`Partition::read`] tells when each arrived and
 //! [`merge_runs`](crate::merge_runs::merge_runs) makes one series of them. Layout: FORMAT.md.
 
 mod block;
+mod blocks;
 mod database;
 mod directory;
 mod error;
@@ -20,7 +21,9 @@ mod extras;
 mod figures;
 pub(crate) mod fuzzing;
 mod header;
+mod parity;
 mod reader;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -34,7 +37,7 @@ use model::{Exemplar, Labels, Metadata, TimeRange, TimestampMs};
 use storage::{RollupColumns, Segment, SegmentValues, Times};
 
 use self::block::BlockKind;
-use self::database::Blocks;
+use self::blocks::Blocks;
 pub(crate) use self::directory::PagePlace;
 use self::directory::{
     ColumnReader, LISTED_SERIES, TimesPlace, decode_pages, decode_times_directory, expect_end,
@@ -42,7 +45,7 @@ use self::directory::{
 pub(crate) use self::error::PartitionError;
 use self::error::Place;
 use self::extras::{ExemplarLists, offsets, take_exemplar_lists, take_exemplars, take_metadata};
-use self::header::{FILE_VERSION, Header};
+use self::header::Header;
 pub(crate) use self::reader::PartitionReader;
 pub(crate) use self::verify::Verified;
 pub(crate) use self::writer::{PartitionWriter, TimesId};
@@ -101,7 +104,7 @@ impl Partition {
         cache: &Arc<Cache>,
     ) -> Result<Self, PartitionError> {
         let blocks = Blocks::open(files, path, Arc::clone(cache))?;
-        let header = read_header(&blocks, path)?;
+        let header = blocks.header().clone();
         let damaged = |what: Malformed| PartitionError::damaged(path, Place::Header, what.0);
         let owner = blocks.owner();
         let whole = |area: Area| {
@@ -141,7 +144,7 @@ impl Partition {
         path: &Path,
     ) -> Result<(PartitionKey, PartitionSummary), PartitionError> {
         let blocks = Blocks::open(files, path, Arc::new(Cache::new(0)))?;
-        let header = read_header(&blocks, path)?;
+        let header = blocks.header();
         Ok((header.key, header.summary))
     }
 
@@ -313,6 +316,17 @@ impl Partition {
             .map_err(|what| PartitionError::malformed(self.path(), area.first_block, what))
     }
 
+    /// Returns what was damaged in the file and could be mended, each place once.
+    pub(crate) fn take_mended(&self) -> Vec<PartitionError> {
+        self.blocks().take_mended()
+    }
+
+    /// Returns where in the file blocks lie, and whether they are of pages.
+    #[cfg(test)]
+    pub(crate) fn places_of_blocks(&self) -> Vec<(bool, std::ops::Range<u64>)> {
+        self.blocks().places()
+    }
+
     const fn blocks(&self) -> &Arc<Blocks> {
         self.index.source()
     }
@@ -400,18 +414,6 @@ impl Partition {
         )?;
         Ok(Times::clone(&part))
     }
-}
-
-fn read_header(blocks: &Blocks, path: &Path) -> Result<Header, PartitionError> {
-    let mut header = Header::decode(blocks.header())
-        .map_err(|what| PartitionError::damaged(path, Place::Header, what.0))?
-        .map_err(|version| PartitionError::Version {
-            file: path.to_owned(),
-            version,
-            known: FILE_VERSION,
-        })?;
-    header.summary.bytes = blocks.bytes();
-    Ok(header)
 }
 
 /// The pages of one series in a decoded list.

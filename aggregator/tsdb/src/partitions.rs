@@ -11,6 +11,7 @@ use model::TimeRange;
 
 use crate::cache::Cache;
 use crate::catalogue::PartitionEntry;
+use crate::counters::Counters;
 use crate::deletes::{Delete, Mask};
 use crate::keeper::ReadFile;
 use crate::partition::{Partition, PartitionError};
@@ -171,6 +172,7 @@ pub(crate) struct OpenPartitions {
     folder: PathBuf,
     max: usize,
     cache: Arc<Cache>,
+    counters: Arc<Counters>,
     open: Mutex<Open>,
     closed: AtomicBool,
 }
@@ -186,12 +188,14 @@ impl OpenPartitions {
         files: SharedFileSystem,
         folder: PathBuf,
         (max, cache_bytes): (usize, usize),
+        counters: Arc<Counters>,
     ) -> Self {
         Self {
             files,
             folder,
             max: max.max(1),
             cache: Arc::new(Cache::new(cache_bytes)),
+            counters,
             open: Mutex::default(),
             closed: AtomicBool::new(false),
         }
@@ -226,16 +230,27 @@ impl OpenPartitions {
                 .iter()
                 .min_by_key(|(_, (last, _))| *last)
                 .map(|(name, _)| name.clone())
+            && let Some((_, closed)) = open.by_name.remove(&oldest)
         {
-            open.by_name.remove(&oldest);
+            self.counters.mended(&closed);
         }
         open.by_name
             .insert(name.to_owned(), (asked, Arc::clone(&partition)));
         Ok(partition)
     }
 
+    /// Counts the damage that reading the open partitions met and that cost nothing.
+    pub(crate) fn count_mended(&self) {
+        let open = self.lock();
+        for (_, partition) in open.by_name.values() {
+            self.counters.mended(partition);
+        }
+    }
+
     fn forget(&self, name: &str) {
-        self.lock().by_name.remove(name);
+        if let Some((_, closed)) = self.lock().by_name.remove(name) {
+            self.counters.mended(&closed);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -200,6 +200,7 @@ impl Tsdb {
         let times = heads()
             .filter_map(|head| head.times())
             .chain(partitions().map(|partition| partition.times()));
+        self.partitions.count_mended();
         Stats {
             store_id: self.store_id,
             shards: u16::try_from(self.shards.len()).unwrap_or(u16::MAX),
@@ -638,6 +639,7 @@ impl Opening {
             Arc::clone(&self.files),
             self.config.folder.join(PARTITION_FOLDER),
             (self.config.open_partitions_max, self.config.cache_bytes),
+            Arc::clone(&counters),
         ));
         let (shards, writers) = make_shards(&catalogue, &partitions);
         let memory = Arc::new(Memory::new(

@@ -13,16 +13,16 @@ use crate::bytes::{Malformed, Reader};
 
 /// The size that blocks are filled up to, header included: with the database's own bytes it stays below 64 KiB, to which it rounds.
 pub(super) const BLOCK_BYTES: usize = 65_000;
-/// kind, version, encoding, 1 reserved byte, number, checksum.
-pub(super) const HEADER_BYTES: usize = 16;
+/// kind, version, encoding, 1 reserved byte, number, bytes of the block, checksum.
+pub(super) const HEADER_BYTES: usize = 20;
 const VERSION_AT: usize = 1;
 const ENCODING_AT: usize = 2;
-const CHECKSUM_AT: usize = 8;
-/// The version of a block that is stored as it is, and of one that is compressed.
-const VERSION_PLAIN: u8 = 1;
-const VERSION_COMPRESSED: u8 = 2;
-/// The latest version that is read.
-pub(super) const BLOCK_VERSION: u8 = VERSION_COMPRESSED;
+const LENGTH_AT: usize = 8;
+const CHECKSUM_AT: usize = 12;
+/// The version of all blocks that are written, the latest that is read.
+pub(super) const BLOCK_VERSION: u8 = 3;
+/// Blocks before that one (1 as they are, 2 compressed) do not say how long they are: their checksum stands in the length's place.
+const VERSION_MEASURED: u8 = 3;
 /// The content is the number of its bytes (4), and they as one zstd frame.
 const ENCODING_ZSTD: u8 = 1;
 /// The most bytes that a block's content may have before compression: no reader takes memory for more.
@@ -41,14 +41,20 @@ pub(super) enum BlockKind {
     Times = 2,
     /// A part of an area: index, directories, exemplars, metadata.
     Area = 3,
+    /// What a damaged block can be computed from.
+    Parity = 4,
+}
+
+impl BlockKind {
+    const LAST: Self = Self::Parity;
 }
 
 /// Returns the beginning of a block, to which content is appended before [`seal`].
 pub(super) fn begin(kind: BlockKind, number: u32) -> Vec<u8> {
     let mut block = Vec::with_capacity(BLOCK_BYTES);
-    block.extend_from_slice(&[kind as u8, VERSION_PLAIN, 0, 0]);
+    block.extend_from_slice(&[kind as u8, BLOCK_VERSION, 0, 0]);
     block.extend_from_slice(&number.to_le_bytes());
-    block.extend_from_slice(&[0; HEADER_BYTES - CHECKSUM_AT]);
+    block.extend_from_slice(&[0; HEADER_BYTES - LENGTH_AT]);
     block
 }
 
@@ -71,7 +77,6 @@ impl Compressor {
         let packed = self.0.compress(content).ok()?;
         let mut out = Vec::with_capacity(HEADER_BYTES + 4 + packed.len());
         out.extend_from_slice(header);
-        out[VERSION_AT] = VERSION_COMPRESSED;
         out[ENCODING_AT] = ENCODING_ZSTD;
         out.extend_from_slice(&bytes.to_le_bytes());
         out.extend_from_slice(&packed);
@@ -90,17 +95,41 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Writes the checksum over all other bytes.
+/// Writes the length, and the checksum over all other bytes.
 pub(super) fn seal(block: &mut [u8]) {
-    let checksum = checksum(block);
+    let length = u32::try_from(block.len()).expect("redb takes no value of 4 GiB");
+    block[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&length.to_le_bytes());
+    let checksum = checksum(block, CHECKSUM_AT);
     block[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
 }
 
-fn checksum(block: &[u8]) -> u64 {
+/// Returns the checksum of a block in which it stands at `at`.
+fn checksum(block: &[u8], at: usize) -> u64 {
     let mut hasher = Xxh3Default::new();
-    hasher.update(&block[..CHECKSUM_AT]);
-    hasher.update(&block[HEADER_BYTES..]);
+    hasher.update(&block[..at]);
+    hasher.update(&block[at + size_of::<u64>()..]);
     hasher.digest()
+}
+
+/// Returns how long the block that begins here says it is, if these bytes look like the beginning of one.
+pub(super) fn length_of(start: &[u8]) -> Option<usize> {
+    let (header, _) = start.split_first_chunk::<HEADER_BYTES>()?;
+    let looks_right = header[0] <= BlockKind::LAST as u8
+        && header[VERSION_AT] == BLOCK_VERSION
+        && header[ENCODING_AT] <= ENCODING_ZSTD
+        && header[ENCODING_AT + 1] == 0;
+    let length = header[LENGTH_AT..CHECKSUM_AT].first_chunk()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    (looks_right && length >= HEADER_BYTES).then_some(length)
+}
+
+/// Returns kind and number of a block of the present version whose checksum is right.
+pub(super) fn identify(block: &[u8]) -> Option<(u8, u32)> {
+    let stored = block.get(CHECKSUM_AT..HEADER_BYTES)?.first_chunk()?;
+    let whole = length_of(block)? == block.len()
+        && u64::from_le_bytes(*stored) == checksum(block, CHECKSUM_AT);
+    let number = block.get(4..LENGTH_AT)?.first_chunk()?;
+    whole.then(|| (block[0], u32::from_le_bytes(*number)))
 }
 
 /// What a block can be faulted for.
@@ -127,12 +156,19 @@ pub(super) fn open(
     let short = "block is shorter than its header";
     let (found_kind, version, encoding) = (from.u8(short)?, from.u8(short)?, from.u8(short)?);
     from.u8(short)?;
-    let (found_number, stored) = (from.u32(short)?, from.u64(short)?);
-    if stored != checksum(block) {
+    let found_number = from.u32(short)?;
+    let length = (version >= VERSION_MEASURED)
+        .then(|| from.u32(short))
+        .transpose()?;
+    let checksum_at = block.len() - from.rest().len();
+    if from.u64(short)? != checksum(block, checksum_at) {
         return Err(BlockFault::Damaged("checksum does not match"));
     }
     if version > BLOCK_VERSION {
         return Err(BlockFault::Version(version));
+    }
+    if length.is_some_and(|length| length as usize != block.len()) {
+        return Err(BlockFault::Damaged("block has another length than it says"));
     }
     if found_kind != kind as u8 || found_number != number {
         return Err(BlockFault::Damaged("another block stands in its place"));

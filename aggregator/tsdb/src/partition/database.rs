@@ -3,7 +3,6 @@
 //! redb trusts the structure around the values, so bytes changed behind its back can make it panic. Every call stands in [`guarded`],
 //! which turns that into an error like any other damage.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -14,24 +13,19 @@ use redb::{
     Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction,
 };
 
-use super::block::{self, BLOCK_VERSION, BlockFault, BlockKind, HEADER_BYTES};
+use super::block::{self, BlockKind};
 use super::error::{PartitionError, Place};
-use crate::bytes::Malformed;
-use crate::cache::{Cache, CacheKey};
-use crate::index::BlockSource;
 
 const BLOCKS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("blocks.v1");
 const HEADER: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("header.v1");
-const HEADER_KEY: u32 = 0;
+/// The header is there twice.
+pub(super) const HEADER_KEYS: [u32; 2] = [0, 1];
 
 /// What redb may keep of a file being written, and of one being read: blocks are cached here, decoded, rather than there.
 const WRITE_CACHE_BYTES: usize = 4 * 1024 * 1024;
 const READ_CACHE_BYTES: usize = 128 * 1024;
 /// Compaction goes on while it gains something, at most so often.
 const COMPACTIONS_MAX: usize = 4;
-
-/// What lies in the shared cache: raw blocks.
-const SORT_BLOCK: u8 = 16;
 
 /// A database being written, in one transaction.
 pub(super) struct BlockWriter {
@@ -106,10 +100,12 @@ impl BlockWriter {
         files: &dyn FileSystem,
         header: &[u8],
     ) -> Result<u64, PartitionError> {
-        let mut sealed = block::begin(BlockKind::Header, HEADER_KEY);
-        sealed.extend_from_slice(header);
-        block::seal(&mut sealed);
-        self.insert(HEADER, HEADER_KEY, &sealed)?;
+        for key in HEADER_KEYS {
+            let mut sealed = block::begin(BlockKind::Header, key);
+            sealed.extend_from_slice(header);
+            block::seal(&mut sealed);
+            self.insert(HEADER, key, &sealed)?;
+        }
         let Self {
             path,
             file,
@@ -151,30 +147,18 @@ impl fmt::Debug for BlockWriter {
     }
 }
 
-/// The blocks of a finished partition.
-pub(crate) struct Blocks {
+/// A finished database, being read.
+pub(super) struct Tables {
     path: PathBuf,
     /// Kept for as long as the tables are read.
     _database: ReadOnlyDatabase,
     blocks: ReadOnlyTable<u32, &'static [u8]>,
-    header: Vec<u8>,
-    bytes: u64,
-    cache: Arc<Cache>,
-    owner: u64,
+    headers: ReadOnlyTable<u32, &'static [u8]>,
 }
 
-impl Blocks {
-    /// Opens the file for reading and verifies the header.
-    pub(super) fn open(
-        files: &dyn FileSystem,
-        path: &Path,
-        cache: Arc<Cache>,
-    ) -> Result<Arc<Self>, PartitionError> {
-        let failed = |source| PartitionError::io(path, "open", source);
-        let file = files.open(path, Open::read()).map_err(failed)?;
-        let bytes = file.len().map_err(failed)?;
-        let owner = cache.new_owner();
-        let opened = guarded(path, || {
+impl Tables {
+    pub(super) fn open(file: SharedFile, path: &Path) -> Result<Self, PartitionError> {
+        guarded(path, || {
             let failed = |source: redb::Error| PartitionError::file(path, "open", source);
             let database = Database::builder()
                 .set_cache_size(READ_CACHE_BYTES)
@@ -189,145 +173,55 @@ impl Blocks {
             let headers = transaction
                 .open_table(HEADER)
                 .map_err(|error| failed(error.into()))?;
-            let header = headers
-                .get(HEADER_KEY)
-                .map_err(|error| failed(error.into()))?;
-            let header = header.map(|value| value.value().to_vec());
-            let header = header
-                .ok_or_else(|| PartitionError::damaged(path, Place::Header, "it is missing"))?;
             Ok(Self {
                 path: path.to_owned(),
                 _database: database,
                 blocks,
-                header,
-                bytes,
-                cache,
-                owner,
+                headers,
             })
-        })?;
-        block::open(&opened.header, BlockKind::Header, HEADER_KEY)
-            .map_err(|fault| opened.fault(Place::Header, fault))?;
-        Ok(Arc::new(opened))
+        })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Returns the size of the file.
-    pub(super) const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(super) const fn cache(&self) -> &Arc<Cache> {
-        &self.cache
-    }
-
-    pub(super) const fn owner(&self) -> u64 {
-        self.owner
-    }
-
-    /// Returns the content of the header, verified when the file was opened.
-    pub(super) fn header(&self) -> &[u8] {
-        self.header.get(HEADER_BYTES..).unwrap_or_default()
-    }
-
-    /// Returns the content of a block, its checksum verified.
-    pub(super) fn read(
+    /// Calls `read` with a block as it is stored.
+    pub(super) fn block<T>(
         &self,
-        kind: BlockKind,
         number: u32,
-    ) -> Result<Arc<Vec<u8>>, PartitionError> {
-        self.cache.get_or_make(
-            CacheKey {
-                owner: self.owner,
-                sort: SORT_BLOCK,
-                number: u64::from(number),
-            },
-            || {
-                let content = self.read_stored(kind, number)?;
-                let bytes = content.len();
-                Ok((content, bytes))
-            },
-        )
+        read: impl FnOnce(&[u8]) -> Result<T, PartitionError>,
+    ) -> Result<T, PartitionError> {
+        self.value(&self.blocks, (number, Place::Block(number)), read)
     }
 
-    /// Returns a block as it is stored, for fuzzing.
-    pub(super) fn stored(&self, number: u32) -> Result<Vec<u8>, PartitionError> {
+    /// Calls `read` with one of the two headers as it is stored.
+    pub(super) fn header<T>(
+        &self,
+        key: u32,
+        read: impl FnOnce(&[u8]) -> Result<T, PartitionError>,
+    ) -> Result<T, PartitionError> {
+        self.value(&self.headers, (key, Place::Header), read)
+    }
+
+    fn value<T>(
+        &self,
+        table: &ReadOnlyTable<u32, &'static [u8]>,
+        (key, place): (u32, Place),
+        read: impl FnOnce(&[u8]) -> Result<T, PartitionError>,
+    ) -> Result<T, PartitionError> {
         guarded(&self.path, || {
-            let stored = self
-                .blocks
-                .get(number)
+            let value = table
+                .get(key)
                 .map_err(|source| PartitionError::file(&self.path, "read", source))?;
-            let missing =
-                || PartitionError::damaged(&self.path, Place::Block(number), "it is missing");
-            Ok(stored.ok_or_else(missing)?.value().to_vec())
+            let value =
+                value.ok_or_else(|| PartitionError::damaged(&self.path, place, "it is missing"))?;
+            read(value.value())
         })
-    }
-
-    /// Verifies a block of any kind, past the cache.
-    pub(super) fn check(&self, number: u32) -> Result<(), PartitionError> {
-        let kinds = [BlockKind::Pages, BlockKind::Times, BlockKind::Area];
-        let mut result = Ok(());
-        for kind in kinds {
-            // Its own kind is the one that it opens as.
-            result = self.read_stored(kind, number).map(drop);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
-    }
-
-    fn read_stored(&self, kind: BlockKind, number: u32) -> Result<Vec<u8>, PartitionError> {
-        guarded(&self.path, || {
-            let failed =
-                |source: redb::StorageError| PartitionError::file(&self.path, "read", source);
-            let stored = self.blocks.get(number).map_err(failed)?;
-            let stored = stored.ok_or_else(|| {
-                PartitionError::damaged(&self.path, Place::Block(number), "it is missing")
-            })?;
-            block::open(stored.value(), kind, number)
-                .map(Cow::into_owned)
-                .map_err(|fault| self.fault(Place::Block(number), fault))
-        })
-    }
-
-    fn fault(&self, place: Place, fault: BlockFault) -> PartitionError {
-        match fault {
-            BlockFault::Damaged(what) => PartitionError::damaged(&self.path, place, what),
-            BlockFault::Version(version) => PartitionError::Version {
-                file: self.path.clone(),
-                version,
-                known: BLOCK_VERSION,
-            },
-        }
     }
 }
 
-impl Drop for Blocks {
-    fn drop(&mut self) {
-        self.cache.forget(self.owner);
-    }
-}
-
-impl fmt::Debug for Blocks {
+impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blocks")
+        f.debug_struct("Tables")
             .field("path", &self.path)
             .finish_non_exhaustive()
-    }
-}
-
-impl BlockSource for Arc<Blocks> {
-    type Error = PartitionError;
-
-    fn block(&self, number: u32) -> Result<Arc<Vec<u8>>, PartitionError> {
-        self.read(BlockKind::Area, number)
-    }
-
-    fn malformed(&self, block: u32, what: Malformed) -> PartitionError {
-        PartitionError::malformed(&self.path, block, what)
     }
 }
 

@@ -18,6 +18,16 @@ pub(crate) enum PartitionError {
         place: Place,
         what: String,
     },
+    /// Bytes are not what was written, but what was written is known all the same.
+    #[error(
+        "partition {} is damaged in {place}: {what}; nothing is lost, for it could be made up from the rest of the file: stop the aggregator and write the file anew with `promontory tsdb repair`, before there is more damage",
+        file.display()
+    )]
+    Mended {
+        file: PathBuf,
+        place: Place,
+        what: String,
+    },
     /// A later version of this program wrote it.
     #[error("partition {} has version {version}, this program reads up to {known}; use the newer program", file.display())]
     Version {

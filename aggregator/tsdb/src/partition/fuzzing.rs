@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 use files::{FileSystem, Open, Simulated};
 use model::{Exemplar, Labels, MatchOp, Matcher, Metadata, MetricType, TimeRange, TimestampMs};
 
-use super::database::{BlockWriter, Blocks};
+use super::blocks::Blocks;
+use super::database::BlockWriter;
 use super::{Partition, PartitionKey, PartitionWriter};
 use crate::cache::Cache;
 use crate::index::{IndexRead, label_names, label_values, select};
@@ -23,8 +24,8 @@ static PARTS: LazyLock<(Vec<Vec<u8>>, Vec<u8>)> = LazyLock::new(|| {
     let disk = valid();
     let path = Path::new(VALID);
     let blocks = Blocks::open(&disk, path, Arc::new(Cache::new(0))).expect("it is valid");
-    let stored = (0..).map_while(|number| blocks.stored(number).ok());
-    (stored.collect(), blocks.header().to_vec())
+    let stored = (0..).map_while(|number| blocks.stored(number));
+    (stored.collect(), blocks.header().encode())
 });
 
 /// The file as a whole.

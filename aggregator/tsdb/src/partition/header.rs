@@ -10,10 +10,10 @@ use crate::page::varint::{put_varint, put_zigzag, take_varint, take_zigzag};
 
 /// The version of the file, the first byte of the header's content.
 ///
-/// Version 1 had pages of up to 4,096 rows and no compressed blocks; it is read like the present ones. Version 3 has corrections, whose
-/// arrivals a reader of version 2 would misunderstand; a file without any is of version 2.
-pub(super) const FILE_VERSION: u8 = 3;
-const FILE_VERSION_UNCORRECTED: u8 = 2;
+/// Version 1 had pages of up to 4,096 rows and no compressed blocks; it is read like the present ones. Versions 2, without corrections, and
+/// 3, with them, had no parity blocks.
+pub(super) const FILE_VERSION: u8 = FILE_VERSION_WITH_PARITY;
+const FILE_VERSION_WITH_PARITY: u8 = 4;
 const FILE_VERSION_OLDEST: u8 = 1;
 
 /// What a partition file says of itself.
@@ -21,9 +21,9 @@ const FILE_VERSION_OLDEST: u8 = 1;
 pub(super) struct Header {
     pub(super) key: PartitionKey,
     pub(super) summary: PartitionSummary,
-    /// Whether there are corrections.
-    pub(super) corrected: bool,
     pub(super) blocks: u32,
+    /// How many of them, the last ones, are parity blocks.
+    pub(super) parity_blocks: u32,
     pub(super) index: IndexAreas,
     /// The directory of time columns.
     pub(super) times: Area,
@@ -69,12 +69,14 @@ impl Header {
         ]
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(if self.corrected {
-            FILE_VERSION
-        } else {
-            FILE_VERSION_UNCORRECTED
-        });
+    pub(super) fn encode(&self) -> Vec<u8> {
+        self.encode_version(FILE_VERSION)
+    }
+
+    /// Returns the header as a program of this version wrote it.
+    pub(super) fn encode_version(&self, version: u8) -> Vec<u8> {
+        let mut header = vec![version];
+        let out = &mut header;
         put_varint(out, u64::from(self.key.shard));
         for at in [
             self.key.span.start,
@@ -87,10 +89,14 @@ impl Header {
         put_varint(out, self.summary.series);
         put_varint(out, self.summary.samples);
         put_varint(out, u64::from(self.blocks));
+        if version >= FILE_VERSION_WITH_PARITY {
+            put_varint(out, u64::from(self.parity_blocks));
+        }
         for area in self.clone().areas() {
             put_varint(out, u64::from(area.first_block));
             put_varint(out, area.bytes);
         }
+        header
     }
 
     /// Reads a header; the outer error is damage, the inner one a version that is not known. The size of the file is not in it.
@@ -110,6 +116,11 @@ impl Header {
         let [start, end, first, last] = times;
         let (series, samples) = (take_varint(&mut from, what)?, take_varint(&mut from, what)?);
         let blocks = take_u32(&mut from)?;
+        let has_parity = version >= FILE_VERSION_WITH_PARITY;
+        let parity_blocks = if has_parity { take_u32(&mut from)? } else { 0 };
+        if parity_blocks > blocks {
+            return Err(Malformed("more parity blocks than blocks"));
+        }
         let mut header = Self {
             key: PartitionKey {
                 shard,
@@ -121,8 +132,8 @@ impl Header {
                 samples,
                 times: TimeRange::new(first, last),
             },
-            corrected: version > FILE_VERSION_UNCORRECTED,
             blocks,
+            parity_blocks,
             index: IndexAreas::default(),
             times: Area::default(),
             pages: Area::default(),

@@ -444,8 +444,8 @@ impl Small {
             .unwrap()
     }
 
-    /// Reads everything with one byte changed; whatever is not an error must be right. Returns errors met.
-    fn read_damaged(&self, at: usize, bit: u32) -> Vec<PartitionError> {
+    /// Reads everything with one byte changed; whatever is not an error must be right. Returns errors met, and what a check tells.
+    fn read_damaged(&self, at: usize, bit: u32) -> (Vec<PartitionError>, Vec<PartitionError>) {
         self.file
             .write_at(&[self.bytes[at] ^ 1 << bit], at as u64)
             .unwrap();
@@ -454,12 +454,12 @@ impl Small {
         errors
     }
 
-    fn read(&self) -> Vec<PartitionError> {
+    fn read(&self) -> (Vec<PartitionError>, Vec<PartitionError>) {
         let partition = match self.fixture.open() {
             Ok(partition) => partition,
-            Err(error) => return vec![error],
+            Err(error) => return (vec![error], Vec::new()),
         };
-        let mut errors = Vec::new();
+        let (mut errors, mut told) = (Vec::new(), Vec::new());
         for (id, expected) in (0..).zip(&self.expected) {
             match partition.labels(id) {
                 Ok(labels) => assert_eq!(
@@ -480,64 +480,144 @@ impl Small {
             Ok(found) => assert_eq!(found.len(), 10),
             Err(error) => errors.push(error),
         }
-        errors
+        let verified = partition.verify(&mut |error| told.push(error));
+        if errors.is_empty() {
+            assert_eq!(verified.samples, partition.summary().samples);
+        }
+        (errors, told)
     }
 }
 
 #[test]
-fn every_damaged_byte_of_a_block_is_reported() {
+fn every_damaged_byte_of_a_block_is_reported_and_costs_pages_alone() {
     let small = Small::new();
-    assert!(small.read().is_empty());
+    assert!(small.read().0.is_empty());
     let partition = small.fixture.open().unwrap();
-    let (blocks, kinds) = (
-        partition.header.blocks,
-        [BlockKind::Times, BlockKind::Pages, BlockKind::Area],
-    );
-    let mut seen = 0;
-    for number in 0..blocks {
-        let kind = *kinds.get(number as usize).unwrap_or(&BlockKind::Area);
-        let content = partition.blocks().read(kind, number).unwrap();
-        let mut block = block::begin(kind, number);
-        block.extend_from_slice(&content);
-        block::seal(&mut block);
+    let mut kinds = BTreeMap::new();
+    for number in 0..partition.header.blocks {
+        let block = partition.blocks().stored(number).unwrap();
+        let kind = block[0];
         let start = small.find(&block);
         for (offset, bit) in (0..block.len()).zip((0..8).cycle()) {
-            let errors = small.read_damaged(start + offset, bit);
-            assert!(!errors.is_empty(), "byte {offset} of block {number}");
-            for error in errors {
-                assert!(error.is_damage(), "{error}");
-                assert!(
-                    error.to_string().contains(&format!("block {number}:")),
-                    "{error}"
-                );
+            let (errors, told) = small.read_damaged(start + offset, bit);
+            let costs = kind == BlockKind::Pages as u8;
+            assert_eq!(!errors.is_empty(), costs, "byte {offset} of block {number}");
+            for error in errors.iter().chain(&told) {
+                let text = error.to_string();
+                assert!(text.contains(&format!("block {number}:")), "{text}");
+                let mended = matches!(error, PartitionError::Mended { .. });
+                let lasting = costs || kind == BlockKind::Parity as u8;
+                assert_eq!(error.is_damage(), lasting && !mended, "{text}");
             }
-            seen += 1;
+            assert!(!told.is_empty(), "byte {offset} of block {number}");
         }
+        *kinds.entry(kind).or_insert(0) += block.len();
     }
-    assert!(seen > 1_000, "{seen} bytes tried");
-    assert!(small.read().is_empty());
+    assert!(
+        kinds.len() == 4 && kinds.values().sum::<usize>() > 1_000,
+        "{kinds:?}"
+    );
 }
 
 #[test]
-fn damage_outside_blocks_gives_errors_not_wrong_values() {
+fn damage_outside_blocks_costs_nothing() {
     let small = Small::new();
+    let blocks = small.fixture.open().unwrap().places_of_blocks();
+    let pages = blocks.into_iter().find(|(pages, _)| *pages).unwrap().1;
     let mut random = fastrand::Rng::with_seed(11);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        for _ in 0..300 {
-            // The first pages hold the database's own structure.
-            let within = if random.bool() {
-                small.bytes.len().min(16_384)
-            } else {
-                small.bytes.len()
+        let mut told_of = 0;
+        for trial in 0..600 {
+            let at = match trial {
+                // The database's header, byte by byte, then the pages behind it, and the whole.
+                0..320 => trial,
+                320..460 => random.usize(..small.bytes.len().min(32_768)),
+                _ => random.usize(..small.bytes.len()),
             };
-            small.read_damaged(random.usize(..within), random.u32(..8));
+            if pages.contains(&(at as u64)) {
+                continue;
+            }
+            let (errors, told) = small.read_damaged(at, random.u32(..8));
+            assert!(errors.is_empty(), "byte {at}: {}", errors[0]);
+            told_of += usize::from(!told.is_empty());
         }
+        told_of
     }));
     std::panic::set_hook(hook);
-    outcome.unwrap();
-    assert!(small.read().is_empty());
+    let told_of = outcome.unwrap();
+    assert!(told_of > 20, "only {told_of} of them hit anything");
+    assert!(small.read().0.is_empty());
+}
+
+/// The database around the blocks may be gone altogether.
+#[test]
+fn a_file_whose_database_is_gone_is_read_all_the_same() {
+    let small = Small::new();
+    small.file.write_at(&[0; 4_096], 0).unwrap();
+    let (errors, told) = small.read();
+    assert!(errors.is_empty(), "{}", errors[0]);
+    assert!(
+        told.iter()
+            .any(|error| error.to_string().contains("database structure")),
+        "{told:?}"
+    );
+    let partition = small.fixture.open().unwrap();
+    let repaired = small.fixture.folder.path().join("repaired");
+    let summary = partition.salvage(&Disk, &repaired, &mut |error| panic!("{error}"));
+    assert_eq!(
+        summary.unwrap().unwrap().samples,
+        partition.summary().samples
+    );
+}
+
+/// Returns a block as versions up to 2 had it: without its length.
+fn block_without_length(block: &[u8]) -> Vec<u8> {
+    let mut old = block[..8].to_vec();
+    old[1] = 1;
+    let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+    hasher.update(&old);
+    hasher.update(&block[block::HEADER_BYTES..]);
+    old.extend_from_slice(&hasher.digest().to_le_bytes());
+    old.extend_from_slice(&block[block::HEADER_BYTES..]);
+    old
+}
+
+/// Files of versions 1 to 3 had one header, no parity blocks, and blocks that do not say how long they are.
+#[test]
+fn files_of_earlier_versions_are_read() {
+    let small = Small::new();
+    let partition = small.fixture.open().unwrap();
+    let mut header = partition.header.clone();
+    header.blocks -= header.parity_blocks;
+    let blocks: Vec<Vec<u8>> = (0..header.blocks)
+        .map(|number| block_without_length(&partition.blocks().stored(number).unwrap()))
+        .collect();
+    drop(partition);
+    for version in 1..=3 {
+        let mut content = header.encode_version(version);
+        let mut block = block::begin(BlockKind::Header, 0);
+        block.append(&mut content);
+        std::fs::remove_file(small.fixture.path()).unwrap();
+        let database = redb::Database::create(small.fixture.path()).unwrap();
+        let mut transaction = database.begin_write().unwrap();
+        transaction.set_quick_repair(true);
+        let table = |name| redb::TableDefinition::<u32, &[u8]>::new(name);
+        let header_block = block_without_length(&block);
+        let mut headers = transaction.open_table(table("header.v1")).unwrap();
+        headers.insert(0, &header_block[..]).unwrap();
+        drop(headers);
+        let mut stored = transaction.open_table(table("blocks.v1")).unwrap();
+        for (number, block) in (0..).zip(&blocks) {
+            stored.insert(number, &block[..]).unwrap();
+        }
+        drop(stored);
+        transaction.commit().unwrap();
+        drop(database);
+        let (errors, told) = small.read();
+        assert!(errors.is_empty() && told.is_empty(), "{errors:?} {told:?}");
+    }
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(crate) struct Verified {
 }
 
 impl Partition {
-    /// Reads every block, label set, page, exemplar and metadata; `damaged` is told of what cannot be read.
+    /// Reads every block, label set, page, exemplar and metadata; `damaged` is told of what cannot be read, and of what can be in spite of
+    /// damage.
     pub(crate) fn verify(&self, damaged: &mut dyn FnMut(PartitionError)) -> Verified {
         let mut bad_blocks = std::collections::BTreeSet::new();
         for number in 0..self.header.blocks {
@@ -32,6 +33,7 @@ impl Partition {
                 damaged(error);
             }
         }
+        self.blocks().check_headers();
         let mut verified = Verified::default();
         // What lies in a bad block was told of once; what is whole may still say what it should not.
         let mut tell = |error: PartitionError| {
@@ -72,6 +74,7 @@ impl Partition {
         if let Err(error) = self.metadata() {
             tell(error);
         }
+        self.take_mended().into_iter().for_each(&mut *damaged);
         let summary = self.header.summary;
         if bad_blocks.is_empty() && verified.samples != summary.samples {
             damaged(PartitionError::damaged(

@@ -14,6 +14,7 @@ use super::directory::{
 use super::error::PartitionError;
 use super::extras::{put_exemplar_lists, put_exemplars, put_metadata};
 use super::header::Header;
+use super::parity::ParityWriter;
 use super::{PartitionKey, PartitionSummary};
 use crate::index::{AREA_BLOCK_BYTES, Area, IndexAreas, IndexBuilder, SeriesId};
 use crate::merge_runs::Arrival;
@@ -50,8 +51,7 @@ pub(crate) struct PartitionWriter<'a> {
     metadata: Vec<u8>,
     samples: u64,
     covered: Option<TimeRange>,
-    /// Whether there are corrections.
-    corrected: bool,
+    parity: ParityWriter,
     scratch: Scratch,
     packing: Option<Packing>,
 }
@@ -155,7 +155,7 @@ impl<'a> PartitionWriter<'a> {
             metadata: Vec::new(),
             samples: 0,
             covered: None,
-            corrected: false,
+            parity: ParityWriter::default(),
             scratch: Scratch::default(),
             packing: None,
         })
@@ -245,7 +245,6 @@ impl<'a> PartitionWriter<'a> {
             .into_iter()
             .for_each(|pages| pages.push(place));
         self.samples += summary.count as u64;
-        self.corrected |= arrival.is_correction();
         let covered = self.covered.unwrap_or(column.span);
         self.covered = Some(TimeRange::new(
             covered.start.min(column.span.start),
@@ -281,7 +280,7 @@ impl<'a> PartitionWriter<'a> {
         Ok(())
     }
 
-    /// Writes index and directories, commits, compacts, and syncs file and folder.
+    /// Writes index, directories and parity blocks, commits, compacts, and syncs file and folder.
     pub(crate) fn finish(mut self) -> Result<PartitionSummary, PartitionError> {
         self.end_series();
         if !self.unlisted.is_empty() {
@@ -320,10 +319,9 @@ impl<'a> PartitionWriter<'a> {
             samples: self.samples,
             times: self.covered.unwrap_or(self.key.span),
         };
-        let header = Header {
+        let mut header = Header {
             key: self.key,
             summary,
-            corrected: self.corrected,
             index,
             times: self.put_area(&times)?,
             pages: self.put_area(&pages)?,
@@ -331,11 +329,12 @@ impl<'a> PartitionWriter<'a> {
             exemplars: self.put_area(&exemplars)?,
             exemplar_lists: self.put_area(&exemplar_lists)?,
             metadata: self.put_area(&metadata)?,
-            blocks: self.next_block,
+            parity_blocks: 0,
+            blocks: 0,
         };
-        let mut encoded = Vec::new();
-        header.encode(&mut encoded);
-        summary.bytes = self.blocks.finish(self.files, &encoded)?;
+        header.parity_blocks = self.put_parity()?;
+        header.blocks = self.next_block;
+        summary.bytes = self.blocks.finish(self.files, &header.encode())?;
         Ok(summary)
     }
 
@@ -408,7 +407,33 @@ impl<'a> PartitionWriter<'a> {
         if let Some(packed) = packing.and_then(|packing| packing.pack(&open)) {
             open.bytes = packed;
         }
-        self.blocks.put(open.number, &mut open.bytes)
+        self.put(kind, open.number, &mut open.bytes)
+    }
+
+    /// Seals and stores a block; what is no pages can be computed again when it is damaged.
+    fn put(
+        &mut self,
+        kind: BlockKind,
+        number: u32,
+        block: &mut [u8],
+    ) -> Result<(), PartitionError> {
+        self.blocks.put(number, block)?;
+        if matches!(kind, BlockKind::Times | BlockKind::Area) {
+            self.parity.add(number, block);
+        }
+        Ok(())
+    }
+
+    /// Stores the parity blocks, the last of the file; returns how many they are.
+    fn put_parity(&mut self) -> Result<u32, PartitionError> {
+        let before = self.next_block;
+        for content in std::mem::take(&mut self.parity).finish() {
+            let number = self.take_number()?;
+            let mut block = block::begin(BlockKind::Parity, number);
+            block.extend_from_slice(&content);
+            self.put(BlockKind::Parity, number, &mut block)?;
+        }
+        Ok(self.next_block - before)
     }
 
     fn put_area(&mut self, bytes: &[u8]) -> Result<Area, PartitionError> {
@@ -420,7 +445,7 @@ impl<'a> PartitionWriter<'a> {
             let number = self.take_number()?;
             let mut block = block::begin(BlockKind::Area, number);
             block.extend_from_slice(part);
-            self.blocks.put(number, &mut block)?;
+            self.put(BlockKind::Area, number, &mut block)?;
         }
         Ok(area)
     }

@@ -591,6 +591,31 @@ fn a_file_that_cannot_be_read_holds_up_its_day_alone() {
     assert_eq!(story.store().stats().damages, 0);
 }
 
+/// Leaves so many of a file's bytes, the first ones.
+fn cut_off(story: &Story, path: &Path, left: fn(usize) -> usize) {
+    let bytes = story.world.disk.contents(path).unwrap();
+    story.world.disk.remove(path).unwrap();
+    let file = story.world.disk.open(path, Open::create_new()).unwrap();
+    file.write_at(0, &bytes[..left(bytes.len())]).unwrap();
+}
+
+#[test]
+fn a_file_of_which_no_block_is_lost_is_merged_like_any_other_and_its_damage_is_counted() {
+    let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
+    for _ in 0..50 {
+        story.live(60);
+    }
+    let (path, _) = file_of_the_last_day(&story);
+    // The database of so few samples is for the most part room for more.
+    cut_off(&story, &path, |bytes| bytes / 2);
+    assert!(story.store().keep());
+    assert_eq!(story.store().stats().damages, 1);
+    assert!(!story.world.disk.exists(&path).unwrap());
+    let aside = path.with_extension("redb.damaged");
+    assert!(!story.world.disk.exists(&aside).unwrap());
+    story.check();
+}
+
 #[test]
 fn what_is_readable_of_a_damaged_file_goes_on_and_the_file_is_set_aside() {
     let mut story = Story::new(|world| world.config.shards = std::num::NonZeroU16::new(1));
@@ -598,10 +623,7 @@ fn what_is_readable_of_a_damaged_file_goes_on_and_the_file_is_set_aside() {
         story.live(60);
     }
     let (path, damaged) = file_of_the_last_day(&story);
-    let bytes = story.world.disk.contents(&path).unwrap();
-    story.world.disk.remove(&path).unwrap();
-    let file = story.world.disk.open(&path, Open::create_new()).unwrap();
-    file.write_at(0, &bytes[..bytes.len() / 2]).unwrap();
+    cut_off(&story, &path, |_| 4_096);
     assert!(story.store().keep());
     assert!(story.store().stats().damages > 0);
     // All else of its day is merged, and deletes are carried out there.
