@@ -27,8 +27,9 @@ const VERSION_MEASURED: u8 = 3;
 const ENCODING_ZSTD: u8 = 1;
 /// The most bytes that a block's content may have before compression: no reader takes memory for more.
 pub(super) const CONTENT_BYTES_MAX: usize = 1 << 20;
-/// Levels above gain next to nothing on bit-packed columns and cost much more.
-const ZSTD_LEVEL: i32 = 1;
+/// A merged day by level, in B/sample and CPU ns/sample of merging: 1: 0.675, 17.6; 3: 0.665, 17.9; 5: 0.657, 24.5; 6: 0.657, 26.2; 9: 0.658,
+/// 30.1 (`compare storage --only disk,seal`, without link-time optimisation).
+const ZSTD_LEVEL: i32 = 5;
 
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
