@@ -1,11 +1,13 @@
 //! What the threads count, for [`Stats`](crate::Stats).
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use storage::{RefusalCounts, Refusals};
 
-use crate::partition::Partition;
+use crate::partition::PartitionError;
+use crate::querier::with_sources;
 use crate::report::{DAMAGES_LISTED_MAX, Damage};
 
 /// A counter or a gauge, written by one thread or several, read at any time.
@@ -93,15 +95,13 @@ impl Counters {
         self.damages.add(1);
     }
 
-    /// Notes the damage to a partition that cost nothing.
-    pub(crate) fn mended(&self, partition: &Partition) {
-        for error in partition.take_mended() {
-            self.damaged(Damage {
-                file: partition.path().to_owned(),
-                offset: 0,
-                what: error.to_string(),
-            });
-        }
+    /// Notes damage to a partition file.
+    pub(crate) fn partition_damaged(&self, file: &Path, error: &PartitionError) {
+        self.damaged(Damage {
+            file: file.to_owned(),
+            offset: 0,
+            what: with_sources(error),
+        });
     }
 
     pub(crate) fn damages_listed(&self) -> Vec<Damage> {

@@ -37,7 +37,6 @@ use crate::page::ROWS_MAX;
 use crate::partition::{Partition, PartitionError, PartitionKey};
 use crate::partitions::{OpenPartitions, PartitionHandle, remove};
 use crate::querier::with_sources;
-use crate::report::Damage;
 use crate::retention::Retention;
 use crate::shard::Shard;
 use crate::tier::{day_of, untiered};
@@ -260,11 +259,7 @@ impl Merger {
             return Err(error);
         };
         if source.is_damage() {
-            self.counters.damaged(Damage {
-                file: input.clone(),
-                offset: 0,
-                what: with_sources(source),
-            });
+            self.counters.partition_damaged(input, source);
         }
         if source.is_damage() && handle.entry.tier == Tier::Raw {
             match self.salvage(handle) {
@@ -307,26 +302,12 @@ impl Merger {
         }
     }
 
-    /// Makes something of files to be merged; damage to them that it could be made in spite of is counted.
-    fn made_of<T>(
-        &self,
-        handles: &[Arc<PartitionHandle>],
-        make: impl FnOnce(&[Input]) -> Result<T, MergeError>,
-    ) -> Result<T, MergeError> {
-        let inputs = self.open(handles)?;
-        let made = make(&inputs);
-        for input in &inputs {
-            self.counters.mended(&input.partition);
-        }
-        made
-    }
-
     /// Opens files to be merged, with what deletes hide in them.
     fn open(&self, handles: &[Arc<PartitionHandle>]) -> Result<Vec<Input>, MergeError> {
         let cache = Arc::new(Cache::new(CACHE_BYTES));
         let open = |handle: &Arc<PartitionHandle>| {
             let path = handle.path();
-            let opened = Partition::open(&*self.files, &path, &cache);
+            let opened = Partition::open_counted(&*self.files, &path, &cache, &self.counters);
             let opened = opened.and_then(|partition| {
                 let mask = Mask::new(&partition, handle.deletes(), handle.entry.tier)?;
                 let partition = Arc::new(partition);
@@ -355,6 +336,7 @@ impl Merger {
         let deleted = handles.iter().map(deleted).max();
         let until = handles.iter().map(|handle| handle.entry.until).max();
         let (deleted, until) = (deleted.unwrap_or(0), until.unwrap_or(0));
+        let inputs = self.open(handles)?;
         let name = || self.new_name(shard, plan.span, until, "");
         let merge = Merge {
             files: &*self.files,
@@ -374,7 +356,7 @@ impl Merger {
             closing: &self.closing,
             name: &name,
         };
-        Ok(self.made_of(handles, |inputs| merge.run(inputs))?)
+        Ok(merge.run(&inputs)?)
     }
 
     /// Has the keeper put new files in the place of old ones, with all that was in them; `false`: it is not to be, and the new ones are

@@ -25,7 +25,7 @@ mod parity;
 mod reader;
 mod scan;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 mod writer;
 
@@ -51,6 +51,7 @@ pub(crate) use self::verify::Verified;
 pub(crate) use self::writer::{PartitionWriter, TimesId};
 use crate::bytes::{Malformed, Reader};
 use crate::cache::{Cache, CacheKey};
+use crate::counters::Counters;
 use crate::index::{
     Area, EncodedIndex, IndexRead, LabelsReader as IndexLabelsReader, LastBlock, SeriesId,
     read_area,
@@ -103,9 +104,22 @@ impl Partition {
         path: &Path,
         cache: &Arc<Cache>,
     ) -> Result<Self, PartitionError> {
-        let blocks = Blocks::open(files, path, Arc::clone(cache))?;
+        Self::of(Blocks::open(files, path, Arc::clone(cache), None)?)
+    }
+
+    /// The same; damage that costs nothing is counted when it is met.
+    pub(crate) fn open_counted(
+        files: &dyn FileSystem,
+        path: &Path,
+        cache: &Arc<Cache>,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, PartitionError> {
+        let counters = Some(Arc::clone(counters));
+        Self::of(Blocks::open(files, path, Arc::clone(cache), counters)?)
+    }
+
+    fn of(blocks: Arc<Blocks>) -> Result<Self, PartitionError> {
         let header = blocks.header().clone();
-        let damaged = |what: Malformed| PartitionError::damaged(path, Place::Header, what.0);
         let owner = blocks.owner();
         let whole = |area: Area| {
             let length = usize::try_from(area.bytes).unwrap_or(usize::MAX);
@@ -122,12 +136,11 @@ impl Partition {
             .map_err(malformed(header.page_lists))?;
         let exemplar_lists = take_exemplar_lists(&whole(header.exemplar_lists)?)
             .map_err(malformed(header.exemplar_lists))?;
-        let index =
-            EncodedIndex::open(Arc::clone(&blocks), header.index, Arc::clone(cache), owner)?;
+        let cache = Arc::clone(blocks.cache());
+        let index = EncodedIndex::open(Arc::clone(&blocks), header.index, cache, owner)?;
         if u64::from(index.len()) != header.summary.series {
-            return Err(damaged(Malformed(
-                "header and index disagree on the number of series",
-            )));
+            let what = "header and index disagree on the number of series";
+            return Err(PartitionError::damaged(blocks.path(), Place::Header, what));
         }
         Ok(Self {
             header,
@@ -143,7 +156,7 @@ impl Partition {
         files: &dyn FileSystem,
         path: &Path,
     ) -> Result<(PartitionKey, PartitionSummary), PartitionError> {
-        let blocks = Blocks::open(files, path, Arc::new(Cache::new(0)))?;
+        let blocks = Blocks::open(files, path, Arc::new(Cache::new(0)), None)?;
         let header = blocks.header();
         Ok((header.key, header.summary))
     }
@@ -314,11 +327,6 @@ impl Partition {
         let bytes = self.read_area(area, 0, area.bytes)?;
         take_metadata(&bytes)
             .map_err(|what| PartitionError::malformed(self.path(), area.first_block, what))
-    }
-
-    /// Returns what was damaged in the file and could be mended, each place once.
-    pub(crate) fn take_mended(&self) -> Vec<PartitionError> {
-        self.blocks().take_mended()
     }
 
     /// Returns where in the file blocks lie, and whether they are of pages.

@@ -179,9 +179,12 @@ pub(crate) struct OpenPartitions {
 
 #[derive(Debug, Default)]
 struct Open {
-    by_name: HashMap<String, (u64, Arc<Partition>)>,
+    by_name: HashMap<String, (u64, Arc<Place>)>,
     asked: u64,
 }
+
+/// An open partition, once it is; or why it cannot be, if that lies in the file, so that not every query finds it out anew.
+type Place = Mutex<Option<Result<Arc<Partition>, PartitionError>>>;
 
 impl OpenPartitions {
     pub(crate) fn new(
@@ -211,46 +214,55 @@ impl OpenPartitions {
     }
 
     fn get(&self, name: &str) -> Result<Arc<Partition>, PartitionError> {
+        let place = self.place_of(name);
+        // Two queries that open one file would hold it twice; others do not wait, for a damaged file may take long.
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*place {
+            Some(Ok(partition)) => return Ok(Arc::clone(partition)),
+            Some(Err(error)) => {
+                if let Some(error) = error.damage_again() {
+                    return Err(error);
+                }
+            }
+            None => {}
+        }
+        let path = self.folder.join(name);
+        let opened = Partition::open_counted(&*self.files, &path, &self.cache, &self.counters);
+        match opened.map(Arc::new) {
+            Ok(partition) => {
+                *place = Some(Ok(Arc::clone(&partition)));
+                Ok(partition)
+            }
+            Err(error) => {
+                *place = error.damage_again().map(Err);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the place of a file among those that are open; the one asked for longest ago makes room.
+    fn place_of(&self, name: &str) -> Arc<Place> {
         let mut open = self.lock();
         open.asked += 1;
         let asked = open.asked;
-        if let Some((last, partition)) = open.by_name.get_mut(name) {
+        if let Some((last, place)) = open.by_name.get_mut(name) {
             *last = asked;
-            return Ok(Arc::clone(partition));
+            return Arc::clone(place);
         }
-        // Under the lock: two queries that open one file would hold it twice.
-        let partition = Arc::new(Partition::open(
-            &*self.files,
-            &self.folder.join(name),
-            &self.cache,
-        )?);
-        if open.by_name.len() >= self.max
-            && let Some(oldest) = open
-                .by_name
-                .iter()
-                .min_by_key(|(_, (last, _))| *last)
-                .map(|(name, _)| name.clone())
-            && let Some((_, closed)) = open.by_name.remove(&oldest)
-        {
-            self.counters.mended(&closed);
+        if open.by_name.len() >= self.max {
+            let by_age = open.by_name.iter().min_by_key(|(_, (last, _))| *last);
+            if let Some(oldest) = by_age.map(|(name, _)| name.clone()) {
+                open.by_name.remove(&oldest);
+            }
         }
+        let place = Arc::default();
         open.by_name
-            .insert(name.to_owned(), (asked, Arc::clone(&partition)));
-        Ok(partition)
-    }
-
-    /// Counts the damage that reading the open partitions met and that cost nothing.
-    pub(crate) fn count_mended(&self) {
-        let open = self.lock();
-        for (_, partition) in open.by_name.values() {
-            self.counters.mended(partition);
-        }
+            .insert(name.to_owned(), (asked, Arc::clone(&place)));
+        place
     }
 
     fn forget(&self, name: &str) {
-        if let Some((_, closed)) = self.lock().by_name.remove(name) {
-            self.counters.mended(&closed);
-        }
+        self.lock().by_name.remove(name);
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

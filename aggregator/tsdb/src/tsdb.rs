@@ -200,7 +200,6 @@ impl Tsdb {
         let times = heads()
             .filter_map(|head| head.times())
             .chain(partitions().map(|partition| partition.times()));
-        self.partitions.count_mended();
         Stats {
             store_id: self.store_id,
             shards: u16::try_from(self.shards.len()).unwrap_or(u16::MAX),

@@ -66,10 +66,9 @@ impl Merger {
         self.check_space(handles)?;
         let suffix = plan.tier.name_suffix();
         let name = self.new_name(shard, plan.span, plan.made_of.until, suffix);
+        let inputs = self.open(handles)?;
         let place = (self.partitions.folder(), name.as_str());
-        let made = self.made_of(handles, |inputs| {
-            make_tier(&*self.files, place, (shard, plan), inputs, &self.closing)
-        })?;
+        let made = make_tier(&*self.files, place, (shard, plan), &inputs, &self.closing)?;
         Ok(made.map(|entry| (name, entry)))
     }
 
@@ -123,10 +122,9 @@ impl Merger {
         let [handle] = tier;
         let (entry, suffix) = (&handle.entry, handle.entry.tier.name_suffix());
         let name = self.new_name(shard, day_range(day_of(entry)), entry.until, suffix);
+        let inputs = self.open(tier)?;
         let place = (self.partitions.folder(), name.as_str());
-        let rewritten = self.made_of(tier, |inputs| {
-            rewrite_tier(&*self.files, place, entry, inputs, &self.closing)
-        })?;
+        let rewritten = rewrite_tier(&*self.files, place, entry, &inputs, &self.closing)?;
         let last = handle.deletes().last().map(|(position, _)| *position);
         let deleted = entry.deleted.max(last.unwrap_or(0));
         Ok(rewritten.map(|entry| (name, PartitionEntry { deleted, ..entry })))

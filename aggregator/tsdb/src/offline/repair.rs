@@ -8,6 +8,8 @@
 //!    still have. Deletes that no merge has carried out are forgotten, for they stood in the catalogue alone. What is then stored twice is one sample to queries.
 //! 3. Damaged partition files get the extension `damaged`.
 //!
+//! A file that the operating system does not give, or that a later program wrote, is an error: nothing is known to be lost of it.
+//!
 //! The log is not touched: replay leaves out what is damaged in it, and keeps the rest.
 
 use std::collections::BTreeMap;
@@ -101,8 +103,12 @@ impl Offline {
                 .iter()
                 .filter(|name| !contents.partitions.contains_key(*name))
             {
-                let why = Partition::peek(&*self.files, &self.partition_path(name));
-                let why = why.map_or_else(|error| with_sources(&error), |_| String::new());
+                let path = self.partition_path(name);
+                let why = match Partition::peek(&*self.files, &path) {
+                    Ok(_) => String::new(),
+                    Err(error) if error.is_damage() => with_sources(&error),
+                    Err(error) => return Err(out_of_reach(&path, &error)),
+                };
                 aside.push(name.clone());
                 actions.push(RepairAction::SetAside {
                     file: name.clone(),
@@ -177,6 +183,7 @@ impl Offline {
         };
         let partition = match Partition::open(&*self.files, &path, &self.cache) {
             Ok(partition) => partition,
+            Err(error) if !error.is_damage() => return Err(out_of_reach(&path, &error)),
             Err(error) => {
                 damaged(&error);
                 let why = with_sources(&error);
@@ -187,10 +194,19 @@ impl Offline {
             }
         };
         let mut whole = true;
+        let mut unread = None;
         let verified = partition.verify(&mut |error| {
             whole = false;
-            damaged(&error);
+            if error.is_of_the_file() {
+                damaged(&error);
+            } else {
+                unread.get_or_insert(error);
+            }
         });
+        // What a failing disk does not give now is not lost.
+        if let Some(error) = unread {
+            return Err(out_of_reach(&path, &error));
+        }
         if whole {
             return Ok(None);
         }
@@ -211,9 +227,18 @@ impl Offline {
             };
             let new = self.partition_path(&into);
             self.remove_if_there(&new)?;
-            let summary = partition
-                .salvage(&*self.files, &new, &mut |_| {})
-                .map_err(failed)?;
+            let mut unread = None;
+            let mut lost = |error: PartitionError| {
+                if !error.is_of_the_file() {
+                    unread.get_or_insert(error);
+                }
+            };
+            let summary = partition.salvage(&*self.files, &new, &mut lost);
+            if let Some(error) = unread {
+                self.remove_if_there(&new)?;
+                return Err(out_of_reach(&path, &error));
+            }
+            let summary = summary.map_err(failed)?;
             samples = summary.map_or(0, |summary| summary.samples);
         }
         Ok(Some(RepairAction::Rewrite {
@@ -235,9 +260,14 @@ impl Offline {
         let store_id = log.written_by()?;
         let mut partitions: BTreeMap<String, (PartitionKey, PartitionSummary)> = BTreeMap::new();
         for name in self.partition_files()? {
-            // An unreadable one is set aside by whoever asked for this.
-            if let Ok(found) = Partition::peek(&*self.files, &self.partition_path(&name)) {
-                partitions.insert(name, found);
+            let path = self.partition_path(&name);
+            match Partition::peek(&*self.files, &path) {
+                Ok(found) => {
+                    partitions.insert(name, found);
+                }
+                // It is set aside by whoever asked for this.
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(out_of_reach(&path, &error)),
             }
         }
         let shards = partitions.values().map(|(key, _)| key.shard).max();
@@ -351,6 +381,15 @@ impl Offline {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Returns the error for a file that is not damaged and cannot be read now, or by this program.
+fn out_of_reach(path: &Path, error: &PartitionError) -> OpenError {
+    OpenError::Io {
+        attempted: "read partition",
+        path: path.to_owned(),
+        source: std::io::Error::other(with_sources(error)),
     }
 }
 

@@ -1,9 +1,10 @@
 mod tiers;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use files::{FileSystem, Open, Simulated};
+use files::{Fault, FileSystem, Open, Operation, Simulated};
 use model::{Labels, MatchOp, Matcher, TimeRange, TimestampMs};
 use storage::{AppendOutcome, Appender as _, Refusals};
 
@@ -262,6 +263,34 @@ fn a_damaged_partition_is_rewritten_without_what_is_lost() {
         }
     }
     println!("{rewritten} of 64 files were rewritten in part");
+}
+
+/// A disk that fails is none that has lost anything.
+#[test]
+fn a_partition_that_cannot_be_read_now_is_no_damage() {
+    let (original, before) = folder();
+    let reads = {
+        let world = copy(&original);
+        let counted = (0..).find(|first| {
+            world.disk.heal();
+            world.disk.fail(
+                Operation::Read,
+                *first..u64::MAX,
+                Fault::Error(ErrorKind::Other),
+            );
+            offline(&world).repair(false).is_ok()
+        });
+        counted.unwrap()
+    };
+    for first in (0..reads).step_by(7) {
+        let world = copy(&original);
+        let fault = Fault::Error(ErrorKind::Other);
+        world.disk.fail(Operation::Read, first..u64::MAX, fault);
+        let repaired = offline(&world).repair(true);
+        assert!(repaired.is_err(), "read {first} of {reads}: {repaired:?}");
+        world.disk.heal();
+        assert_eq!(contents(&world.open().0), before, "read {first} of {reads}");
+    }
 }
 
 fn offline_samples(world: &World, store: crate::Tsdb) -> u64 {

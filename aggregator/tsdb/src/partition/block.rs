@@ -13,16 +13,19 @@ use crate::bytes::{Malformed, Reader};
 
 /// The size that blocks are filled up to, header included: with the database's own bytes it stays below 64 KiB, to which it rounds.
 pub(super) const BLOCK_BYTES: usize = 65_000;
-/// kind, version, encoding, 1 reserved byte, number, bytes of the block, checksum.
+/// kind, version, encoding, 1 reserved byte, number, checksum, bytes of the block.
 pub(super) const HEADER_BYTES: usize = 20;
 const VERSION_AT: usize = 1;
 const ENCODING_AT: usize = 2;
-const LENGTH_AT: usize = 8;
-const CHECKSUM_AT: usize = 12;
+const NUMBER_AT: usize = 4;
+const CHECKSUM_AT: usize = 8;
+const LENGTH_AT: usize = 16;
 /// The version of all blocks that are written, the latest that is read.
-pub(super) const BLOCK_VERSION: u8 = 3;
-/// Blocks before that one (1 as they are, 2 compressed) do not say how long they are: their checksum stands in the length's place.
+pub(super) const BLOCK_VERSION: u8 = VERSION_MEASURED;
+/// Blocks before that one (1 as they are, 2 compressed) do not say how long they are.
 const VERSION_MEASURED: u8 = 3;
+/// No block is longer: a page of as many histograms as may be takes half of that.
+pub(super) const STORED_BYTES_MAX: usize = 64 << 20;
 /// The content is the number of its bytes (4), and they as one zstd frame.
 const ENCODING_ZSTD: u8 = 1;
 /// The most bytes that a block's content may have before compression: no reader takes memory for more.
@@ -48,6 +51,14 @@ pub(super) enum BlockKind {
 
 impl BlockKind {
     const LAST: Self = Self::Parity;
+    /// Those that blocks of a number can be of.
+    pub(super) const NUMBERED: [Self; 4] = [Self::Pages, Self::Times, Self::Area, Self::Parity];
+
+    /// Returns the kind of a numbered block whose first byte is this.
+    pub(super) fn of(byte: u8) -> Option<Self> {
+        let mut kinds = Self::NUMBERED.into_iter();
+        kinds.find(|kind| *kind as u8 == byte)
+    }
 }
 
 /// Returns the beginning of a block, to which content is appended before [`seal`].
@@ -55,7 +66,7 @@ pub(super) fn begin(kind: BlockKind, number: u32) -> Vec<u8> {
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     block.extend_from_slice(&[kind as u8, BLOCK_VERSION, 0, 0]);
     block.extend_from_slice(&number.to_le_bytes());
-    block.extend_from_slice(&[0; HEADER_BYTES - LENGTH_AT]);
+    block.extend_from_slice(&[0; HEADER_BYTES - CHECKSUM_AT]);
     block
 }
 
@@ -98,39 +109,51 @@ thread_local! {
 
 /// Writes the length, and the checksum over all other bytes.
 pub(super) fn seal(block: &mut [u8]) {
-    let length = u32::try_from(block.len()).expect("redb takes no value of 4 GiB");
-    block[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&length.to_le_bytes());
-    let checksum = checksum(block, CHECKSUM_AT);
-    block[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
+    block[LENGTH_AT..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
+    let checksum = checksum(block);
+    block[CHECKSUM_AT..LENGTH_AT].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// Returns the checksum of a block in which it stands at `at`.
-fn checksum(block: &[u8], at: usize) -> u64 {
+fn checksum(block: &[u8]) -> u64 {
     let mut hasher = Xxh3Default::new();
-    hasher.update(&block[..at]);
-    hasher.update(&block[at + size_of::<u64>()..]);
+    hasher.update(&block[..CHECKSUM_AT]);
+    hasher.update(&block[LENGTH_AT..]);
     hasher.digest()
 }
 
-/// Returns how long the block that begins here says it is, if these bytes look like the beginning of one.
-pub(super) fn length_of(start: &[u8]) -> Option<usize> {
-    let (header, _) = start.split_first_chunk::<HEADER_BYTES>()?;
-    let looks_right = header[0] <= BlockKind::LAST as u8
-        && header[VERSION_AT] == BLOCK_VERSION
-        && header[ENCODING_AT] <= ENCODING_ZSTD
-        && header[ENCODING_AT + 1] == 0;
-    let length = header[LENGTH_AT..CHECKSUM_AT].first_chunk()?;
-    let length = u32::from_le_bytes(*length) as usize;
-    (looks_right && length >= HEADER_BYTES).then_some(length)
+/// What a block says of itself, whether it is whole or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) kind: u8,
+    pub(super) number: u32,
+    pub(super) bytes: usize,
 }
 
-/// Returns kind and number of a block of the present version whose checksum is right.
-pub(super) fn identify(block: &[u8]) -> Option<(u8, u32)> {
-    let stored = block.get(CHECKSUM_AT..HEADER_BYTES)?.first_chunk()?;
-    let whole = length_of(block)? == block.len()
-        && u64::from_le_bytes(*stored) == checksum(block, CHECKSUM_AT);
-    let number = block.get(4..LENGTH_AT)?.first_chunk()?;
-    whole.then(|| (block[0], u32::from_le_bytes(*number)))
+impl Claim {
+    /// Reads the claim of a block that begins here, if these bytes look like the beginning of one; no claim is made before version 3.
+    pub(super) fn of(start: &[u8]) -> Option<Self> {
+        let (header, _) = start.split_first_chunk::<HEADER_BYTES>()?;
+        let known = (VERSION_MEASURED..=BLOCK_VERSION).contains(&header[VERSION_AT])
+            && header[0] <= BlockKind::LAST as u8
+            && header[ENCODING_AT] <= ENCODING_ZSTD
+            && header[ENCODING_AT + 1] == 0;
+        let u32_at = |at: usize| Some(u32::from_le_bytes(*header.get(at..)?.first_chunk()?));
+        let claim = Self {
+            kind: header[0],
+            number: u32_at(NUMBER_AT)?,
+            bytes: u32_at(LENGTH_AT)? as usize,
+        };
+        let plausible = (HEADER_BYTES..=STORED_BYTES_MAX).contains(&claim.bytes);
+        (known && plausible).then_some(claim)
+    }
+
+    /// Returns the claim of a block if it is true: its length and its checksum are right.
+    pub(super) fn verified(block: &[u8]) -> Option<Self> {
+        let claim = Self::of(block).filter(|claim| claim.bytes == block.len())?;
+        let stored = block[CHECKSUM_AT..LENGTH_AT].first_chunk()?;
+        (u64::from_le_bytes(*stored) == checksum(block)).then_some(claim)
+    }
 }
 
 /// What a block can be faulted for.
@@ -157,18 +180,14 @@ pub(super) fn open(
     let short = "block is shorter than its header";
     let (found_kind, version, encoding) = (from.u8(short)?, from.u8(short)?, from.u8(short)?);
     from.u8(short)?;
-    let found_number = from.u32(short)?;
-    let length = (version >= VERSION_MEASURED)
-        .then(|| from.u32(short))
-        .transpose()?;
-    let checksum_at = block.len() - from.rest().len();
-    if from.u64(short)? != checksum(block, checksum_at) {
+    let (found_number, stored) = (from.u32(short)?, from.u64(short)?);
+    if stored != checksum(block) {
         return Err(BlockFault::Damaged("checksum does not match"));
     }
     if version > BLOCK_VERSION {
         return Err(BlockFault::Version(version));
     }
-    if length.is_some_and(|length| length as usize != block.len()) {
+    if version >= VERSION_MEASURED && from.u32(short)? as usize != block.len() {
         return Err(BlockFault::Damaged("block has another length than it says"));
     }
     if found_kind != kind as u8 || found_number != number {

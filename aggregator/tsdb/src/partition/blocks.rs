@@ -1,23 +1,26 @@
 //! The blocks of a finished partition, each verified when it is read, and got another way when the usual one fails.
 //!
-//! A block comes out of the database. When what comes is not that block, it is [computed](parity) from its neighbours, unless it holds
-//! pages; when the database itself is damaged, the file is [scanned](Scan) for it. So a damaged byte costs the pages of one block at most. Whoever reads is none the wiser; what was mended so is [told](Blocks::take_mended) aside, for the file
-//! is not what it was, and the next damaged byte may cost something.
+//! A block comes out of the database. One that is damaged is [computed](Parity) from its neighbours, unless it holds pages; when the
+//! database does not have a block, or cannot be read itself, the file is [scanned](Scan) for it. So a flipped bit costs the pages of one
+//! block at most. Whoever reads is none the wiser; what was mended so is counted, for the file is not what it was, and the next damage
+//! may cost something.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use files::{FileSystem, Open, SharedFile};
 
-use super::block::{self, BLOCK_VERSION, BlockFault, BlockKind};
+use super::block::{self, BLOCK_VERSION, BlockFault, BlockKind, Claim, HEADER_BYTES};
 use super::database::{HEADER_KEYS, Tables};
 use super::error::{PartitionError, Place};
 use super::header::{FILE_VERSION, Header};
-use super::parity;
+use super::parity::Parity;
 use super::scan::Scan;
 use crate::bytes::Malformed;
 use crate::cache::{Cache, CacheKey};
+use crate::counters::Counters;
 use crate::index::BlockSource;
 
 /// What lies in the shared cache: contents of blocks.
@@ -28,33 +31,42 @@ const SORT_BLOCK: u8 = 16;
 pub(crate) struct Blocks {
     stored: Stored,
     header: Header,
+    /// By block, the parity block that it belongs to, once somebody needed one.
+    parities: Once<HashMap<u32, u32>>,
     cache: Arc<Cache>,
     owner: u64,
 }
 
 impl Blocks {
-    /// Opens the file for reading, and reads the header.
+    /// Opens the file for reading, and reads the header. What is mended here and later is told to `counters`, or kept for
+    /// [`take_mended`](Self::take_mended).
     pub(super) fn open(
         files: &dyn FileSystem,
         path: &Path,
         cache: Arc<Cache>,
+        counters: Option<Arc<Counters>>,
     ) -> Result<Arc<Self>, PartitionError> {
         let failed = |source| PartitionError::io(path, "open", source);
         let file = files.open(path, Open::read()).map_err(failed)?;
         let bytes = file.len().map_err(failed)?;
-        let stored = Stored::open(path, file)?;
+        let stored = Stored::open(path, file, counters)?;
+        let damaged = |what: Malformed| PartitionError::damaged(path, Place::Header, what.0);
         let mut header = Header::decode(&stored.header()?)
-            .map_err(|what| PartitionError::damaged(path, Place::Header, what.0))?
+            .map_err(damaged)?
             .map_err(|version| PartitionError::Version {
                 file: path.to_owned(),
                 version,
                 known: FILE_VERSION,
             })?;
+        if u64::from(header.blocks) > bytes / HEADER_BYTES as u64 {
+            return Err(damaged(Malformed("more blocks than the file has room for")));
+        }
         header.summary.bytes = bytes;
         let owner = cache.new_owner();
         Ok(Arc::new(Self {
             stored,
             header,
+            parities: Once::default(),
             cache,
             owner,
         }))
@@ -89,7 +101,7 @@ impl Blocks {
         };
         self.cache.get_or_make(key, || {
             let content = match self.stored.in_table(kind, number) {
-                Err(error) => self.mend(kind, number, error)?,
+                Err(error) => self.mend(Some(kind), number, error)?,
                 found => found?,
             };
             let bytes = content.len();
@@ -99,97 +111,126 @@ impl Blocks {
 
     /// Verifies a block of any kind, past the cache. One that is damaged is no error if it can be mended.
     pub(super) fn check(&self, number: u32) -> Result<(), PartitionError> {
-        let kinds = [
-            BlockKind::Pages,
-            BlockKind::Times,
-            BlockKind::Area,
-            BlockKind::Parity,
-        ];
-        let mut checked = Ok(());
-        // Its own kind is the one that it opens as.
-        for kind in kinds {
-            checked = self.stored.in_table(kind, number).map(drop);
-            if checked.is_ok() {
-                return checked;
-            }
+        let kind = self.stored.kind_in_table(number);
+        let Err(error) = self.stored.in_table(kind, number) else {
+            return Ok(());
+        };
+        let parity_from = self.header.blocks - self.header.parity_blocks;
+        if error.is_damage() && number >= parity_from {
+            // Nobody misses it, unless there is more damage.
+            self.stored.note_mended(error);
+            return Ok(());
         }
-        for kind in kinds {
-            checked = checked.or_else(|error| self.mend(kind, number, error).map(drop));
-        }
-        checked
+        self.mend(None, number, error).map(drop)
     }
 
     /// Verifies both headers; one of them is enough.
     pub(super) fn check_headers(&self) {
-        let there = if self.header.parity_blocks > 0 {
-            &HEADER_KEYS[..]
-        } else {
-            &HEADER_KEYS[..1]
-        };
-        for key in there {
-            if let Err(error) = self.stored.in_table(BlockKind::Header, *key) {
+        let there = if self.has_parity() { 2 } else { 1 };
+        for key in HEADER_KEYS.into_iter().take(there) {
+            if let Err(error) = self.stored.in_table(BlockKind::Header, key) {
                 self.stored.note_mended(error);
             }
         }
     }
 
-    /// Returns what was damaged and could be mended, each place once.
-    pub(crate) fn take_mended(&self) -> Vec<PartitionError> {
-        std::mem::take(&mut self.stored.mended().untold)
+    /// Returns what was damaged and could be mended, each place once; nothing of what was told to counters.
+    pub(super) fn take_mended(&self) -> Vec<PartitionError> {
+        let mut mended = lock(&self.stored.mended);
+        std::mem::take(&mut mended.untold)
     }
 
-    /// Returns the content of a block that could not be had for this error, got another way; the error when there is none.
+    /// Returns whether blocks can be found without the database, and those without pages be computed: in files from version 4 on.
+    const fn has_parity(&self) -> bool {
+        self.header.parity_blocks > 0
+    }
+
+    /// Returns the content of a block that could not be had for this error, got another way; the error when there is none. Without a
+    /// kind, it is of the one that it turns out to be.
     fn mend(
         &self,
-        kind: BlockKind,
+        kind: Option<BlockKind>,
         number: u32,
         error: PartitionError,
     ) -> Result<Vec<u8>, PartitionError> {
-        if !error.is_damage() {
+        let PartitionError::Damaged { place, .. } = &error else {
+            return Err(error);
+        };
+        if !self.has_parity() {
             return Err(error);
         }
-        let computed = match kind {
-            BlockKind::Times | BlockKind::Area => self.compute(kind, number)?,
-            _ => None,
-        };
-        let found = match computed {
-            None => self.stored.in_file(kind, number)?,
-            computed => computed,
-        };
-        let Some(content) = found else {
+        // What lies in its place and is damaged lies nowhere else.
+        let elsewhere = !matches!(place, Place::Block(_));
+        let protected = kind != Some(BlockKind::Pages);
+        let has_tables = self.stored.tables.is_ok();
+        let mut found = None;
+        if protected && has_tables {
+            found = self.compute(number)?;
+        }
+        if found.is_none() && elsewhere {
+            found = self.stored.in_file(kind, number)?;
+        }
+        if found.is_none() && protected && !has_tables {
+            found = self.compute(number)?;
+        }
+        let Some(content) = found.and_then(|block| {
+            let kind = kind.or_else(|| BlockKind::of(*block.first()?))?;
+            let content = block::open(&block, kind, number).ok()?;
+            Some(content.into_owned())
+        }) else {
             return Err(error);
         };
         self.stored.note_mended(error);
         Ok(content)
     }
 
-    /// Returns the content of a block as its neighbours have it.
-    fn compute(&self, kind: BlockKind, number: u32) -> Result<Option<Vec<u8>>, PartitionError> {
-        let blocks = self.header.blocks;
-        for at in blocks - self.header.parity_blocks..blocks {
-            let parity = match self.stored.in_table(BlockKind::Parity, at) {
-                Ok(parity) => Some(parity),
-                Err(_) => self.stored.in_file(BlockKind::Parity, at)?,
-            };
-            let Some(parity) = parity else { continue };
-            let others = |number| self.stored.whole(number);
-            let computed = parity::compute(&parity, number, others)
-                .map_err(|what| PartitionError::malformed(self.path(), at, what))?;
-            let computed = computed.and_then(|mut block| {
-                block.truncate(block::length_of(&block)?);
-                let opened = block::open(&block, kind, number).ok()?;
-                Some(opened.into_owned())
-            });
-            if computed.is_some() {
-                return Ok(computed);
+    /// Returns a block as it was stored, from its neighbours.
+    fn compute(&self, number: u32) -> Result<Option<Vec<u8>>, PartitionError> {
+        let parities = self.parities.get_or_make(|| self.read_parities())?;
+        let Some(at) = parities.get(&number) else {
+            return Ok(None);
+        };
+        let Some(content) = self.read_parity(*at)? else {
+            return Ok(None);
+        };
+        let parity = Parity::decode(&content)
+            .map_err(|what| PartitionError::malformed(self.path(), *at, what))?;
+        let computed = parity.compute(number, |other| self.stored.whole(other))?;
+        Ok(computed.and_then(|mut block| {
+            block.truncate(Claim::of(&block)?.bytes);
+            let claim = Claim::verified(&block)?;
+            (claim.number == number).then_some(block)
+        }))
+    }
+
+    fn read_parities(&self) -> Result<HashMap<u32, u32>, PartitionError> {
+        let mut parities = HashMap::new();
+        for at in self.header.blocks - self.header.parity_blocks..self.header.blocks {
+            if let Some(content) = self.read_parity(at)?
+                && let Ok(parity) = Parity::decode(&content)
+            {
+                parities.extend(parity.numbers.iter().map(|number| (*number, at)));
             }
         }
-        Ok(None)
+        Ok(parities)
+    }
+
+    fn read_parity(&self, number: u32) -> Result<Option<Vec<u8>>, PartitionError> {
+        let kind = BlockKind::Parity;
+        match self.stored.in_table(kind, number) {
+            Err(error) if error.is_damage() => {
+                let stored = self.stored.in_file(Some(kind), number)?;
+                let opened =
+                    |stored: Vec<u8>| Some(block::open(&stored, kind, number).ok()?.into_owned());
+                Ok(stored.and_then(opened))
+            }
+            found => found.map(Some),
+        }
     }
 
     /// Returns a block as it is stored, for fuzzing and for tests.
     pub(super) fn stored(&self, number: u32) -> Option<Vec<u8>> {
-        self.stored.whole(number)
+        self.stored.whole(number).ok().flatten()
     }
 
     /// Returns where in the file blocks lie, and whether they are of pages.
@@ -222,10 +263,11 @@ impl BlockSource for Arc<Blocks> {
 struct Stored {
     path: PathBuf,
     file: SharedFile,
-    /// Otherwise why there is none.
+    /// Otherwise what is wrong with it.
     tables: Result<Tables, String>,
-    scan: OnceLock<Scan>,
+    scan: Once<Scan>,
     mended: Mutex<Mended>,
+    counters: Option<Arc<Counters>>,
 }
 
 #[derive(Debug, Default)]
@@ -235,7 +277,11 @@ struct Mended {
 }
 
 impl Stored {
-    fn open(path: &Path, file: SharedFile) -> Result<Self, PartitionError> {
+    fn open(
+        path: &Path,
+        file: SharedFile,
+        counters: Option<Arc<Counters>>,
+    ) -> Result<Self, PartitionError> {
         let tables = match Tables::open(Arc::clone(&file), path) {
             Ok(tables) => Ok(tables),
             Err(PartitionError::Damaged { what, .. }) => Err(what),
@@ -245,8 +291,9 @@ impl Stored {
             path: path.to_owned(),
             file,
             tables,
-            scan: OnceLock::new(),
+            scan: Once::default(),
             mended: Mutex::default(),
+            counters,
         })
     }
 
@@ -259,8 +306,11 @@ impl Stored {
         };
         let mut found = self.in_table(BlockKind::Header, second).ok();
         for key in HEADER_KEYS {
-            if found.is_none() {
-                found = self.in_file(BlockKind::Header, key)?;
+            if found.is_none()
+                && let Some(stored) = self.in_file(Some(BlockKind::Header), key)?
+            {
+                let opened = block::open(&stored, BlockKind::Header, key);
+                found = opened.ok().map(Cow::into_owned);
             }
         }
         let Some(header) = found else {
@@ -272,14 +322,13 @@ impl Stored {
 
     /// Returns the content of a block that the database has.
     fn in_table(&self, kind: BlockKind, number: u32) -> Result<Vec<u8>, PartitionError> {
-        let place = match kind {
-            BlockKind::Header => Place::Header,
-            _ => Place::Block(number),
-        };
         let open = |stored: &[u8]| {
             let opened = block::open(stored, kind, number).map(Cow::into_owned);
             opened.map_err(|fault| match fault {
-                BlockFault::Damaged(what) => PartitionError::damaged(&self.path, place, what),
+                BlockFault::Damaged(what) => {
+                    let place = place_of(stored, kind, number);
+                    PartitionError::damaged(&self.path, place, what)
+                }
                 BlockFault::Version(version) => PartitionError::Version {
                     file: self.path.clone(),
                     version,
@@ -298,40 +347,50 @@ impl Stored {
         }
     }
 
-    /// Returns the content of a block that is somewhere in the file.
-    fn in_file(&self, kind: BlockKind, number: u32) -> Result<Option<Vec<u8>>, PartitionError> {
-        let failed = |source| PartitionError::io(&self.path, "read", source);
-        let stored = self.scan()?.block(&self.file, (kind, number));
-        let stored = stored.map_err(failed)?;
-        Ok(stored.and_then(|stored| {
-            let opened = block::open(&stored, kind, number).ok()?;
-            Some(opened.into_owned())
-        }))
+    /// Returns the kind that a block says it is of.
+    fn kind_in_table(&self, number: u32) -> BlockKind {
+        let tables = self.tables.as_ref().ok();
+        let first = tables.and_then(|tables| {
+            let first = |stored: &[u8]| Ok(stored.first().copied());
+            tables.block(number, first).ok()?
+        });
+        first.and_then(BlockKind::of).unwrap_or(BlockKind::Pages)
     }
 
-    fn scan(&self) -> Result<&Scan, PartitionError> {
-        if let Some(scan) = self.scan.get() {
-            return Ok(scan);
-        }
-        let scan = Scan::of(&self.file)
-            .map_err(|source| PartitionError::io(&self.path, "read", source))?;
-        Ok(self.scan.get_or_init(|| scan))
+    /// Returns a block of this kind, or of any, that is somewhere in the file, as it is stored.
+    fn in_file(
+        &self,
+        kind: Option<BlockKind>,
+        number: u32,
+    ) -> Result<Option<Vec<u8>>, PartitionError> {
+        let scan = self.scan()?;
+        let Some(kind) = kind.or_else(|| scan.kind_of(number)) else {
+            return Ok(None);
+        };
+        scan.block(&self.file, (kind, number))
+            .map_err(|source| PartitionError::io(&self.path, "read", source))
+    }
+
+    fn scan(&self) -> Result<Arc<Scan>, PartitionError> {
+        let failed = |source| PartitionError::io(&self.path, "read", source);
+        self.scan
+            .get_or_make(|| Scan::of(&self.file).map_err(failed))
     }
 
     /// Returns a block as it is stored; `None` when it is nowhere whole.
-    fn whole(&self, number: u32) -> Option<Vec<u8>> {
-        let tables = self.tables.as_ref().ok();
-        let stored = tables.and_then(|tables| {
-            let stored = tables.block(number, |stored| Ok(stored.to_vec())).ok()?;
-            let found = block::identify(&stored).map(|(_, found)| found);
-            (found == Some(number)).then_some(stored)
-        });
-        stored.or_else(|| {
-            let kinds = [BlockKind::Times, BlockKind::Area];
-            let scan = self.scan().ok()?;
-            let found = |kind| scan.block(&self.file, (kind, number)).ok()?;
-            kinds.into_iter().find_map(found)
-        })
+    fn whole(&self, number: u32) -> Result<Option<Vec<u8>>, PartitionError> {
+        if let Ok(tables) = &self.tables {
+            match tables.block(number, |stored| Ok(stored.to_vec())) {
+                Ok(stored)
+                    if Claim::verified(&stored).is_some_and(|claim| claim.number == number) =>
+                {
+                    return Ok(Some(stored));
+                }
+                Err(error) if !error.is_damage() => return Err(error),
+                _ => {}
+            }
+        }
+        self.in_file(None, number)
     }
 
     /// Notes damage that costs nothing.
@@ -339,16 +398,61 @@ impl Stored {
         let PartitionError::Damaged { file, place, what } = error else {
             return;
         };
-        let mut mended = self.mended();
-        if !mended.places.contains(&place) {
-            mended.places.push(place);
-            let error = PartitionError::Mended { file, place, what };
-            mended.untold.push(error);
+        // One fault of the database's own can put many blocks out of its reach.
+        let (place, what) = match place {
+            Place::Entry(number) => (Place::Database, format!("block {number}: {what}")),
+            place => (place, what),
+        };
+        let mut mended = lock(&self.mended);
+        if mended.places.contains(&place) {
+            return;
+        }
+        mended.places.push(place);
+        let error = PartitionError::Mended { file, place, what };
+        match &self.counters {
+            Some(counters) => counters.partition_damaged(&self.path, &error),
+            None => mended.untold.push(error),
         }
     }
+}
 
-    fn mended(&self) -> MutexGuard<'_, Mended> {
-        // Lists: whole after every step.
-        self.mended.lock().unwrap_or_else(PoisonError::into_inner)
+/// Returns where the damage is, when this is stored for a block and is not that block.
+fn place_of(stored: &[u8], kind: BlockKind, number: u32) -> Place {
+    let claim = Claim {
+        kind: kind as u8,
+        number,
+        bytes: stored.len(),
+    };
+    match kind {
+        BlockKind::Header => Place::Header,
+        _ if Claim::of(stored) == Some(claim) => Place::Block(number),
+        _ => Place::Entry(number),
     }
+}
+
+/// Something dear that is made once, by one thread while others wait.
+#[derive(Debug)]
+struct Once<T>(Mutex<Option<Arc<T>>>);
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Once<T> {
+    fn get_or_make<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let mut made = lock(&self.0);
+        if let Some(made) = &*made {
+            return Ok(Arc::clone(made));
+        }
+        let new = Arc::new(make()?);
+        *made = Some(Arc::clone(&new));
+        Ok(new)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is locked here is whole after every step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,13 +4,15 @@
 //! which turns that into an error like any other damage.
 
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use files::{FileSystem, Open, RedbBackend, SharedFile};
 use redb::{
-    Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction,
+    Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition,
+    WriteTransaction,
 };
 
 use super::block::{self, BlockKind};
@@ -162,7 +164,7 @@ impl Tables {
             let failed = |source: redb::Error| PartitionError::file(path, "open", source);
             let database = Database::builder()
                 .set_cache_size(READ_CACHE_BYTES)
-                .open_read_only_with_backend(RedbBackend::new(file))
+                .open_read_only_with_backend(ReadOnly { file })
                 .map_err(|error| failed(error.into()))?;
             let transaction = database
                 .begin_read()
@@ -188,7 +190,7 @@ impl Tables {
         number: u32,
         read: impl FnOnce(&[u8]) -> Result<T, PartitionError>,
     ) -> Result<T, PartitionError> {
-        self.value(&self.blocks, (number, Place::Block(number)), read)
+        self.value(&self.blocks, (number, Place::Entry(number)), read)
     }
 
     /// Calls `read` with one of the two headers as it is stored.
@@ -222,6 +224,69 @@ impl fmt::Debug for Tables {
         f.debug_struct("Tables")
             .field("path", &self.path)
             .finish_non_exhaustive()
+    }
+}
+
+/// The file below a database that is only read: what lies behind its end reads as zeros, and a page that points there as well.
+///
+/// redb believes the places that its pages name. After a read past the end it refuses all others, and for a place of a great order it
+/// takes memory first: a flipped bit would cost the whole file, or 4 GiB. A page of zeros is none that it understands.
+#[derive(Debug)]
+struct ReadOnly {
+    file: SharedFile,
+}
+
+/// The first byte of a page of redb's whose children are pages.
+const BRANCH: u8 = 2;
+const PAGE_BYTES: u64 = 4_096;
+
+impl ReadOnly {
+    /// Returns whether a page of redb's is a branch one of whose children would be longer than the file.
+    fn misleads(page: &[u8], length: u64) -> bool {
+        let Some((header, _)) = page.split_first_chunk::<8>() else {
+            return false;
+        };
+        if header[0] != BRANCH {
+            return false;
+        }
+        // Behind the header a checksum (16) of each child, then the place (8) of each, whose five highest bits are the order.
+        let children = usize::from(u16::from_le_bytes([header[2], header[3]])) + 1;
+        let places = page.get(8 + children * 16..).unwrap_or_default();
+        let (places, _) = places.as_chunks::<8>();
+        let orders = places.iter().take(children).map(|place| place[7] >> 3);
+        orders.into_iter().any(|order| PAGE_BYTES << order > length)
+    }
+}
+
+impl StorageBackend for ReadOnly {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let length = self.file.len()?;
+        if out.len() as u64 > length {
+            // Zeros are what it comes with; to write gigabytes of them would take the memory for them.
+            return Ok(());
+        }
+        let read = self.file.read_at(offset, out)?;
+        out[read..].fill(0);
+        if Self::misleads(out, length) {
+            out.fill(0);
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum PartitionError {
 pub(crate) enum Place {
     /// A block, by number.
     Block(u32),
+    /// What the database has for a block: nothing, or another block, or a part of it.
+    Entry(u32),
     /// The header.
     Header,
     /// The structure of the database around the blocks.
@@ -62,7 +64,7 @@ pub(crate) enum Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Block(number) => write!(f, "block {number}"),
+            Self::Block(number) | Self::Entry(number) => write!(f, "block {number}"),
             Self::Header => f.write_str("its header"),
             Self::Database => f.write_str("its database structure"),
         }
@@ -79,11 +81,24 @@ impl PartitionError {
     pub(super) const fn block(&self) -> Option<u32> {
         match self {
             Self::Damaged {
-                place: Place::Block(number),
+                place: Place::Block(number) | Place::Entry(number),
                 ..
             } => Some(*number),
             _ => None,
         }
+    }
+
+    /// Returns whether stored bytes are damaged, whether or not that costs anything.
+    pub(crate) const fn is_of_the_file(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Mended { .. })
+    }
+
+    /// Returns the same error, if it is damage: that of a file lasts as long as the file.
+    pub(crate) fn damage_again(&self) -> Option<Self> {
+        let Self::Damaged { file, place, what } = self else {
+            return None;
+        };
+        Some(Self::damaged(file, *place, what.clone()))
     }
 
     pub(super) fn damaged(file: &Path, place: Place, what: impl Into<String>) -> Self {

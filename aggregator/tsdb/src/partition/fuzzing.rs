@@ -23,7 +23,7 @@ const CHANGE_BYTES: usize = 4;
 static PARTS: LazyLock<(Vec<Vec<u8>>, Vec<u8>)> = LazyLock::new(|| {
     let disk = valid();
     let path = Path::new(VALID);
-    let blocks = Blocks::open(&disk, path, Arc::new(Cache::new(0))).expect("it is valid");
+    let blocks = Blocks::open(&disk, path, Arc::new(Cache::new(0)), None).expect("it is valid");
     let stored = (0..).map_while(|number| blocks.stored(number));
     (stored.collect(), blocks.header().encode())
 });

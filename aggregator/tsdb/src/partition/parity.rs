@@ -64,31 +64,44 @@ fn xor(over: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Returns a block as it was stored, with zeros behind it, from the content of a parity block and from the others of its group, as
-/// `stored` gives them; `None`: it is none of that group, or another one cannot be had either.
-pub(super) fn compute(
-    parity: &[u8],
-    wanted: u32,
-    mut stored: impl FnMut(u32) -> Option<Vec<u8>>,
-) -> Result<Option<Vec<u8>>, Malformed> {
-    let mut from = Reader::new(parity);
-    let count = take_length(&mut from, GROUP, "parity block of too many blocks")?;
-    let mut numbers = Vec::new();
-    for _ in 0..count {
-        let number = take_varint(&mut from, "parity block is cut off")?;
-        numbers.push(u32::try_from(number).map_err(|_| Malformed("bad block number"))?);
+/// A parity block: the blocks that it is of, and their bytes over one another.
+#[derive(Debug)]
+pub(super) struct Parity<'a> {
+    pub(super) numbers: Vec<u32>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Parity<'a> {
+    pub(super) fn decode(content: &'a [u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(content);
+        let count = take_length(&mut from, GROUP, "parity block of too many blocks")?;
+        let mut numbers = Vec::new();
+        for _ in 0..count {
+            let number = take_varint(&mut from, "parity block is cut off")?;
+            numbers.push(u32::try_from(number).map_err(|_| Malformed("bad block number"))?);
+        }
+        Ok(Self {
+            numbers,
+            bytes: from.rest(),
+        })
     }
-    if !numbers.contains(&wanted) {
-        return Ok(None);
+
+    /// Returns one of its blocks as it was stored, with zeros behind it, from the others, as `stored` gives them; `None`: another one
+    /// cannot be had either.
+    pub(super) fn compute<E>(
+        &self,
+        wanted: u32,
+        mut stored: impl FnMut(u32) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<Vec<u8>>, E> {
+        let mut left = self.bytes.to_vec();
+        for number in self.numbers.iter().filter(|number| **number != wanted) {
+            let Some(other) = stored(*number)? else {
+                return Ok(None);
+            };
+            xor(&mut left, &other);
+        }
+        Ok(Some(left))
     }
-    let mut left = from.rest().to_vec();
-    for number in numbers.into_iter().filter(|number| *number != wanted) {
-        let Some(other) = stored(number) else {
-            return Ok(None);
-        };
-        xor(&mut left, &other);
-    }
-    Ok(Some(left))
 }
 
 #[cfg(test)]
@@ -112,20 +125,23 @@ mod tests {
         for (at, block) in blocks.iter().enumerate() {
             let others = |wanted: u32| {
                 assert_ne!(wanted, number(at));
-                Some(blocks[wanted as usize / 3].clone())
+                Ok::<_, ()>(Some(blocks[wanted as usize / 3].clone()))
             };
-            let of = |parity: &Vec<u8>| compute(parity, number(at), others).unwrap();
-            let computed: Vec<Vec<u8>> = parities.iter().filter_map(of).collect();
-            let [computed] = &computed[..] else {
-                panic!("block {at} is in {} groups", computed.len())
+            let decoded = parities
+                .iter()
+                .map(|parity| Parity::decode(parity).unwrap());
+            let of: Vec<Parity<'_>> = decoded
+                .filter(|parity| parity.numbers.contains(&number(at)))
+                .collect();
+            let [parity] = &of[..] else {
+                panic!("block {at} is in {} groups", of.len())
             };
+            let computed = parity.compute(number(at), others).unwrap().unwrap();
             let (content, padding) = computed.split_at(block.len());
             assert!(content == block && padding.iter().all(|byte| *byte == 0));
-            assert_eq!(
-                compute(&parities[at / GROUP], number(at), |_| None),
-                Ok(None)
-            );
+            let none = parity.compute(number(at), |_| Ok::<_, ()>(None));
+            assert_eq!(none, Ok(None));
         }
-        assert!(compute(&[200, 1, 2], 1, |_| None).is_err());
+        assert!(Parity::decode(&[200, 1, 2]).is_err());
     }
 }

@@ -10,12 +10,14 @@ use std::io;
 
 use files::SharedFile;
 
-use super::block::{BlockKind, HEADER_BYTES, identify, length_of};
+use super::block::{BlockKind, Claim, HEADER_BYTES};
 
 /// What is read at once, unless a block is longer.
 const WINDOW_BYTES: usize = 1 << 20;
-/// Checksums are computed over so many times the file's bytes at most: enough for any file that was not made to waste time.
-const HASHED_TIMES_MAX: u64 = 16;
+/// A block of this length or less is verified wherever one may begin; of longer ones, that many times the file's bytes altogether. Few are
+/// longer, and a file that was made to waste time could claim them everywhere.
+const USUAL_BYTES: usize = 1 << 16;
+const LONG_TIMES_MAX: u64 = 16;
 
 /// Where the blocks of a file lie that are whole.
 #[derive(Debug, Default)]
@@ -34,20 +36,22 @@ impl Scan {
     /// Reads the file: some seconds per GB.
     pub(super) fn of(file: &SharedFile) -> io::Result<Self> {
         let length = file.len()?;
-        let mut budget = length.saturating_mul(HASHED_TIMES_MAX);
+        let mut budget = length.saturating_mul(LONG_TIMES_MAX);
         let mut window = Window::of(file);
         let mut scan = Self::default();
         let mut at = 0;
         while at + HEADER_BYTES as u64 <= length {
             let mut next = at + 1;
-            let promised = length_of(window.bytes(at, HEADER_BYTES)?);
-            if let Some(bytes) = promised
-                && bytes as u64 <= budget.min(length - at)
+            if let Some(Claim { bytes, .. }) = Claim::of(window.bytes(at, HEADER_BYTES)?)
+                && bytes as u64 <= length - at
+                && (bytes <= USUAL_BYTES || bytes as u64 <= budget)
             {
-                budget -= bytes as u64;
+                if bytes > USUAL_BYTES {
+                    budget -= bytes as u64;
+                }
                 let block = window.bytes(at, bytes)?;
-                if let Some(name) = identify(block) {
-                    scan.found(file, name, Place { at, bytes }, block)?;
+                if let Some(claim) = Claim::verified(block) {
+                    scan.found(file, (claim.kind, claim.number), Place { at, bytes }, block)?;
                     next = at + bytes as u64;
                 }
             }
@@ -86,6 +90,15 @@ impl Scan {
     ) -> io::Result<Option<Vec<u8>>> {
         let place = self.places.get(&(kind as u8, number)).copied().flatten();
         place.map(|place| place.read(file)).transpose()
+    }
+
+    /// Returns the kind of which there is a whole block of this number, the header left out.
+    pub(super) fn kind_of(&self, number: u32) -> Option<BlockKind> {
+        let is_there = |kind: &BlockKind| {
+            let place = self.places.get(&(*kind as u8, number));
+            place.is_some_and(Option::is_some)
+        };
+        BlockKind::NUMBERED.into_iter().find(is_there)
     }
 
     /// Returns where blocks lie, in order, and whether they are of pages.

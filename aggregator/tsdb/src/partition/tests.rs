@@ -9,6 +9,7 @@ use rows::Presence;
 use storage::Segment;
 use tempfile::TempDir;
 
+use super::database::BlockWriter;
 use super::*;
 use crate::head::{Columns, OwnedValues};
 use crate::index::{label_values, select};
@@ -572,10 +573,122 @@ fn a_file_whose_database_is_gone_is_read_all_the_same() {
     );
 }
 
+/// The places of a file that redb's own pages name are all put to the test: a branch page, too, has more than one leaf below it.
+#[test]
+fn no_flipped_bit_of_a_branch_page_costs_anything() {
+    flip_bits_of_a_branch_page(150);
+}
+
+/// Flips so many bits of the pages that lead to the leaves.
+pub(crate) fn flip_bits_of_a_branch_page(trials: usize) {
+    const BLOCKS: u32 = 400;
+    let fixture = Fixture::new();
+    let writer = BlockWriter::create(&Disk, &fixture.path()).unwrap();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut contents = Vec::new();
+    for number in 0..BLOCKS {
+        let content: Vec<u8> = (0..1_500).map(|_| random.u8(..)).collect();
+        let mut block = block::begin(BlockKind::Pages, number);
+        block.extend_from_slice(&content);
+        writer.put(number, &mut block).unwrap();
+        contents.push(content);
+    }
+    let mut header = Small::new().fixture.open().unwrap().header.clone();
+    (header.blocks, header.parity_blocks) = (BLOCKS + 1, 1);
+    let mut parity = block::begin(BlockKind::Parity, BLOCKS);
+    parity.push(0);
+    writer.put(BLOCKS, &mut parity).unwrap();
+    writer.finish(&Disk, &header.encode()).unwrap();
+    let bytes = std::fs::read(fixture.path()).unwrap();
+    let children = |page: usize| usize::from(bytes[page + 2]) + 1;
+    // All children of a page of redb's that has some lie in the first region of the file.
+    let is_branch = |page: &usize| {
+        let start = page + 8 + children(*page) * 16;
+        let places = bytes.get(start..start + children(*page) * 8);
+        let is_place = |place: &[u8]| place[3..7] == [0; 4] && place[7] < 0x20;
+        bytes[*page] == 2 && places.is_some_and(|places| places.chunks(8).all(is_place))
+    };
+    let pages = (4_096..bytes.len()).step_by(4_096).filter(is_branch);
+    let pages: Vec<usize> = pages.collect();
+    assert!(!pages.is_empty(), "the table has one leaf");
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(fixture.path())
+        .unwrap();
+    let read = || {
+        let cache = Arc::new(Cache::new(0));
+        let blocks = Blocks::open(&Disk, &fixture.path(), cache, None).unwrap();
+        for (number, content) in (0..).zip(&contents) {
+            assert_eq!(*blocks.read(BlockKind::Pages, number).unwrap(), *content);
+        }
+        blocks.take_mended().len()
+    };
+    assert_eq!(read(), 0);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut told = 0;
+        for trial in 0..trials {
+            let page = pages[trial % pages.len()];
+            // The places of children, then their keys.
+            let start = 8 + children(page) * 16;
+            let bit = match trial % 4 {
+                // The order, whose highest bit makes 4 GiB of a page.
+                0 => (start + random.usize(..children(page)) * 8 + 7) * 8 + random.usize(3..8),
+                _ => random.usize(..(start + children(page) * 12) * 8),
+            };
+            let at = page + bit / 8;
+            let flipped = [bytes[at] ^ (1 << (bit % 8))];
+            file.write_at(&flipped, at as u64).unwrap();
+            told += read();
+            file.write_at(&bytes[at..=at], at as u64).unwrap();
+        }
+        told
+    }));
+    std::panic::set_hook(hook);
+    let told = outcome.unwrap();
+    assert!(told > trials / 4, "{told} of {trials} hit anything");
+}
+
+/// Labels are anybody's bytes: what looks like a block in them is none, even when the database around the blocks is gone.
+#[test]
+fn a_block_inside_a_label_is_none() {
+    let fixture = Fixture::new();
+    let mut writer = fixture.writer();
+    let id = writer.add_times(&[TimestampMs(1), TimestampMs(2)]).unwrap();
+    let page = page_of(&[Some(1.0), Some(2.0)]);
+    let mut forged = block::begin(BlockKind::Pages, 1);
+    forged.extend_from_slice(&page_of(&[Some(666.0), Some(667.0)]));
+    block::seal(&mut forged);
+    // A label is text; the metadata's help is stored as it is, and goes unchecked until somebody asks for it.
+    writer
+        .start_series(&Labels::from_pairs([("__name__", "a")]).unwrap())
+        .unwrap();
+    writer.add_page(id, 0, Arrival::at(1), &page).unwrap();
+    writer.forge_metadata(&forged);
+    writer.finish().unwrap();
+    let read = || {
+        let partition = fixture.open().unwrap();
+        let runs = partition.read(0, TimeRange::ALL).unwrap();
+        samples(&merge_runs(runs))
+    };
+    let expected = [
+        (TimestampMs(1), 1.0_f64.to_bits()),
+        (TimestampMs(2), 2.0_f64.to_bits()),
+    ];
+    assert_eq!(read(), expected);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(fixture.path())
+        .unwrap();
+    file.write_at(&[0; 4_096], 0).unwrap();
+    assert_eq!(read(), expected);
+}
+
 /// Returns a block as versions up to 2 had it: without its length.
 fn block_without_length(block: &[u8]) -> Vec<u8> {
     let mut old = block[..8].to_vec();
-    old[1] = 1;
+    old[1] = 1 + block[2];
     let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
     hasher.update(&old);
     hasher.update(&block[block::HEADER_BYTES..]);
@@ -591,11 +704,22 @@ fn files_of_earlier_versions_are_read() {
     let partition = small.fixture.open().unwrap();
     let mut header = partition.header.clone();
     header.blocks -= header.parity_blocks;
+    let packed = partition.blocks().stored(1).unwrap();
+    let packed = block::Compressor::new().unwrap().compress(&packed).unwrap();
     let blocks: Vec<Vec<u8>> = (0..header.blocks)
         .map(|number| block_without_length(&partition.blocks().stored(number).unwrap()))
         .collect();
     drop(partition);
     for version in 1..=3 {
+        let blocks: Vec<Vec<u8>> = match version {
+            // Since version 2, blocks of pages may be compressed.
+            2.. => {
+                let mut blocks = blocks.clone();
+                blocks[1] = block_without_length(&packed);
+                blocks
+            }
+            _ => blocks.clone(),
+        };
         let mut content = header.encode_version(version);
         let mut block = block::begin(BlockKind::Header, 0);
         block.append(&mut content);
@@ -617,6 +741,20 @@ fn files_of_earlier_versions_are_read() {
         drop(database);
         let (errors, told) = small.read();
         assert!(errors.is_empty() && told.is_empty(), "{errors:?} {told:?}");
+        // Without parity blocks, a damaged one is lost.
+        let bytes = std::fs::read(small.fixture.path()).unwrap();
+        let times = &blocks[0];
+        let at = bytes
+            .windows(times.len())
+            .position(|window| window == times);
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(small.fixture.path())
+            .unwrap();
+        file.write_at(&[!times[9]], at.unwrap() as u64 + 9).unwrap();
+        let (errors, told) = small.read();
+        assert_eq!(errors.len(), small.expected.len());
+        assert!(told.iter().all(PartitionError::is_damage), "{told:?}");
     }
 }
 

@@ -74,7 +74,10 @@ impl Partition {
         if let Err(error) = self.metadata() {
             tell(error);
         }
-        self.take_mended().into_iter().for_each(&mut *damaged);
+        self.blocks()
+            .take_mended()
+            .into_iter()
+            .for_each(&mut *damaged);
         let summary = self.header.summary;
         if bad_blocks.is_empty() && verified.samples != summary.samples {
             damaged(PartitionError::damaged(
@@ -96,7 +99,7 @@ impl Partition {
         path: &Path,
         lost: &mut dyn FnMut(PartitionError),
     ) -> Result<Option<PartitionSummary>, PartitionError> {
-        let mut writer = PartitionWriter::create(files, path, self.header.key)?;
+        let mut writer = PartitionWriter::create(files, path, self.header.key)?.compressed();
         let mut columns: HashMap<u32, TimesId> = HashMap::new();
         let mut scratch = Scratch::default();
         let mut series_kept = 0;

@@ -280,6 +280,12 @@ impl<'a> PartitionWriter<'a> {
         Ok(())
     }
 
+    /// Stores these bytes as metadata, as if they were some.
+    #[cfg(test)]
+    pub(super) fn forge_metadata(&mut self, bytes: &[u8]) {
+        self.metadata.extend_from_slice(bytes);
+    }
+
     /// Writes index, directories and parity blocks, commits, compacts, and syncs file and folder.
     pub(crate) fn finish(mut self) -> Result<PartitionSummary, PartitionError> {
         self.end_series();

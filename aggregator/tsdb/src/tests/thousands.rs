@@ -39,4 +39,6 @@ fn one_of_thousands_of_bits_is_flipped() {
     println!(
         "5000 flipped bits: none gave a wrong value, none went unreported where it cost something"
     );
+    crate::partition::tests::flip_bits_of_a_branch_page(2_000);
+    println!("2000 flipped bits of pages that lead to blocks: none cost anything");
 }
