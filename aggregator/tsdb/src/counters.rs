@@ -1,5 +1,7 @@
 //! What the threads count, for [`Stats`](crate::Stats).
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -62,7 +64,13 @@ struct Told {
     refused: RefusalCounts,
     log_failing: Option<String>,
     damages: Vec<Damage>,
+    /// Hashes of all that were counted, as many as are remembered.
+    counted: HashSet<u64>,
+    hasher: RandomState,
 }
+
+/// Damages that are not counted again when they are met again.
+const DAMAGES_REMEMBERED_MAX: usize = 65_536;
 
 impl Counters {
     pub(crate) fn refused(&self, more: &Refusals) {
@@ -84,8 +92,14 @@ impl Counters {
     /// Notes a damage; one that is listed already is not counted again, however many queries meet it.
     pub(crate) fn damaged(&self, damage: Damage) {
         let mut told = self.told();
-        if told.damages.contains(&damage) {
+        let hash = told
+            .hasher
+            .hash_one((&damage.file, damage.offset, &damage.what));
+        if told.counted.contains(&hash) {
             return;
+        }
+        if told.counted.len() < DAMAGES_REMEMBERED_MAX {
+            told.counted.insert(hash);
         }
         if told.damages.len() < DAMAGES_LISTED_MAX {
             tracing::error!(%damage, "stored data is damaged");

@@ -329,6 +329,11 @@ impl Partition {
             .map_err(|what| PartitionError::malformed(self.path(), area.first_block, what))
     }
 
+    /// Returns whether the file is to be opened anew: as long as it stays open it stays unreadable, since the disk failed once.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.blocks().is_stuck()
+    }
+
     /// Returns where in the file blocks lie, and whether they are of pages.
     #[cfg(test)]
     pub(crate) fn places_of_blocks(&self) -> Vec<(bool, std::ops::Range<u64>)> {

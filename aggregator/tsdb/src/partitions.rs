@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use clock::{Monotonic, SharedClock};
 use files::{FileSystem, SharedFileSystem};
 use model::TimeRange;
 
@@ -173,6 +175,7 @@ pub(crate) struct OpenPartitions {
     max: usize,
     cache: Arc<Cache>,
     counters: Arc<Counters>,
+    clock: SharedClock,
     open: Mutex<Open>,
     closed: AtomicBool,
 }
@@ -183,8 +186,12 @@ struct Open {
     asked: u64,
 }
 
-/// An open partition, once it is; or why it cannot be, if that lies in the file, so that not every query finds it out anew.
-type Place = Mutex<Option<Result<Arc<Partition>, PartitionError>>>;
+/// An open partition, once it is; or why it cannot be and until when that is believed, if it lies in the file: not every query is to find
+/// it out anew.
+type Place = Mutex<Option<Result<Arc<Partition>, (PartitionError, Monotonic)>>>;
+
+/// How long a file is taken for damaged before it is opened again: somebody may have put a good one in its place.
+const DAMAGED_FOR: Duration = Duration::from_mins(10);
 
 impl OpenPartitions {
     pub(crate) fn new(
@@ -192,6 +199,7 @@ impl OpenPartitions {
         folder: PathBuf,
         (max, cache_bytes): (usize, usize),
         counters: Arc<Counters>,
+        clock: SharedClock,
     ) -> Self {
         Self {
             files,
@@ -199,6 +207,7 @@ impl OpenPartitions {
             max: max.max(1),
             cache: Arc::new(Cache::new(cache_bytes)),
             counters,
+            clock,
             open: Mutex::default(),
             closed: AtomicBool::new(false),
         }
@@ -217,27 +226,26 @@ impl OpenPartitions {
         let place = self.place_of(name);
         // Two queries that open one file would hold it twice; others do not wait, for a damaged file may take long.
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.monotonic();
         match &*place {
-            Some(Ok(partition)) => return Ok(Arc::clone(partition)),
-            Some(Err(error)) => {
+            Some(Ok(partition)) if !partition.is_stuck() => return Ok(Arc::clone(partition)),
+            Some(Err((error, until))) if now < *until => {
                 if let Some(error) = error.damage_again() {
                     return Err(error);
                 }
             }
-            None => {}
+            _ => {}
         }
         let path = self.folder.join(name);
         let opened = Partition::open_counted(&*self.files, &path, &self.cache, &self.counters);
-        match opened.map(Arc::new) {
-            Ok(partition) => {
-                *place = Some(Ok(Arc::clone(&partition)));
-                Ok(partition)
-            }
-            Err(error) => {
-                *place = error.damage_again().map(Err);
-                Err(error)
-            }
-        }
+        let opened = opened.map(Arc::new);
+        *place = match &opened {
+            Ok(partition) => Some(Ok(Arc::clone(partition))),
+            Err(error) => error
+                .damage_again()
+                .map(|error| Err((error, now + DAMAGED_FOR))),
+        };
+        opened
     }
 
     /// Returns the place of a file among those that are open; the one asked for longest ago makes room.

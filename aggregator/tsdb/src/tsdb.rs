@@ -639,6 +639,7 @@ impl Opening {
             self.config.folder.join(PARTITION_FOLDER),
             (self.config.open_partitions_max, self.config.cache_bytes),
             Arc::clone(&counters),
+            Arc::clone(&self.clock),
         ));
         let (shards, writers) = make_shards(&catalogue, &partitions);
         let memory = Arc::new(Memory::new(

@@ -8,7 +8,8 @@
 //!    still have. Deletes that no merge has carried out are forgotten, for they stood in the catalogue alone. What is then stored twice is one sample to queries.
 //! 3. Damaged partition files get the extension `damaged`.
 //!
-//! A file that the operating system does not give, or that a later program wrote, is an error: nothing is known to be lost of it.
+//! A file that the operating system does not give, or that a later program wrote, is left as it is, and an error when all others are
+//! repaired: nothing is known to be lost of it.
 //!
 //! The log is not touched: replay leaves out what is damaged in it, and keeps the rest.
 
@@ -23,7 +24,7 @@ use crate::catalogue::{Catalogue, Contents, Level, PartitionEntry, Tier};
 use crate::partition::{Partition, PartitionError, PartitionKey, PartitionSummary};
 use crate::querier::with_sources;
 use crate::report::Damage;
-use crate::tier::BEREFT;
+use crate::tier::{BEREFT, bereave};
 use crate::tsdb::{LOG_FOLDER, OpenError, PARTITION_FOLDER, new_store_id};
 
 /// What a repair does, or would do.
@@ -97,6 +98,7 @@ impl Offline {
             }
         };
         let mut aside: Vec<String> = Vec::new();
+        let mut failed = None;
         if rebuilt {
             // Files without a readable header are in no catalogue.
             for name in present
@@ -119,33 +121,61 @@ impl Offline {
         for (name, entry) in contents.partitions.clone() {
             if !present.contains(&name) {
                 contents.partitions.remove(&name);
+                bereave(contents.partitions.values_mut(), &entry);
                 actions.push(RepairAction::Forget {
                     file: name,
                     samples: entry.samples,
                 });
                 continue;
             }
-            if let Some(action) = self.repair_partition(&name, &entry, apply, &mut damages)? {
-                contents.partitions.remove(&name);
-                if let RepairAction::Rewrite { into, samples, .. } = &action {
-                    let path = self.partition_path(into);
-                    let bytes = if apply {
-                        self.files
-                            .len(&path)
-                            .map_err(OpenError::io("measure partition", &path))?
-                    } else {
-                        0
-                    };
-                    let entry = PartitionEntry {
-                        bytes,
-                        samples: *samples,
-                        ..entry
-                    };
-                    contents.partitions.insert(into.clone(), entry);
+            let action = match self.repair_partition(&name, apply, &mut damages) {
+                Ok(None) => continue,
+                Ok(Some(action)) => action,
+                // The others are repaired all the same.
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    continue;
                 }
-                aside.push(name);
-                actions.push(action);
+            };
+            let Some(entry) = contents.partitions.remove(&name) else {
+                continue;
+            };
+            let mut is_whole = false;
+            if let RepairAction::Rewrite {
+                into,
+                samples,
+                lost,
+                ..
+            } = &action
+            {
+                is_whole = *lost == 0;
+                let path = self.partition_path(into);
+                let bytes = if apply {
+                    self.files
+                        .len(&path)
+                        .map_err(OpenError::io("measure partition", &path))?
+                } else {
+                    0
+                };
+                let samples = match entry.tier {
+                    Tier::Raw => *samples,
+                    // Of a tier it is how many it sums up.
+                    _ if is_whole || entry.class.starts_with(BEREFT) => entry.samples,
+                    // None, and it is made anew of the samples.
+                    _ => 0,
+                };
+                let entry = PartitionEntry {
+                    bytes,
+                    samples,
+                    ..entry.clone()
+                };
+                contents.partitions.insert(into.clone(), entry);
             }
+            if !is_whole {
+                bereave(contents.partitions.values_mut(), &entry);
+            }
+            aside.push(name);
+            actions.push(action);
         }
         if apply && !actions.is_empty() {
             self.commit(contents, rebuilt)?;
@@ -158,6 +188,9 @@ impl Offline {
                 .sync_folder(&folder)
                 .map_err(OpenError::io("sync folder", &folder))?;
         }
+        if let Some(error) = failed {
+            return Err(error);
+        }
         Ok(RepairReport {
             actions,
             damages: damages.listed,
@@ -169,7 +202,6 @@ impl Offline {
     fn repair_partition(
         &self,
         name: &str,
-        entry: &PartitionEntry,
         apply: bool,
         damages: &mut Damages,
     ) -> Result<Option<RepairAction>, OpenError> {
@@ -245,7 +277,7 @@ impl Offline {
             file: name.to_owned(),
             into,
             samples,
-            lost: entry.samples.saturating_sub(samples),
+            lost: partition.summary().samples.saturating_sub(samples),
         }))
     }
 

@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use files::{FileSystem, Open, SharedFile};
 
@@ -134,6 +135,11 @@ impl Blocks {
         }
     }
 
+    /// Returns whether the file is to be opened anew, for a disk that failed once failed for good as long as it stays open.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stored.stuck.load(Ordering::Relaxed)
+    }
+
     /// Returns what was damaged and could be mended, each place once; nothing of what was told to counters.
     pub(super) fn take_mended(&self) -> Vec<PartitionError> {
         let mut mended = lock(&self.stored.mended);
@@ -157,28 +163,29 @@ impl Blocks {
             return Err(error);
         };
         if !self.has_parity() {
-            return Err(error);
+            return Err(error.of_block(number));
         }
         // What lies in its place and is damaged lies nowhere else.
         let elsewhere = !matches!(place, Place::Block(_));
         let protected = kind != Some(BlockKind::Pages);
-        let has_tables = self.stored.tables.is_ok();
+        // To scan the file is dear, but once it was done, or has to be, a block is there at once.
+        let scan_first = self.stored.tables.is_err() || self.stored.scan.is_made();
         let mut found = None;
-        if protected && has_tables {
-            found = self.compute(number)?;
-        }
-        if found.is_none() && elsewhere {
+        if elsewhere && scan_first {
             found = self.stored.in_file(kind, number)?;
         }
-        if found.is_none() && protected && !has_tables {
+        if found.is_none() && protected {
             found = self.compute(number)?;
+        }
+        if found.is_none() && elsewhere && !scan_first {
+            found = self.stored.in_file(kind, number)?;
         }
         let Some(content) = found.and_then(|block| {
             let kind = kind.or_else(|| BlockKind::of(*block.first()?))?;
             let content = block::open(&block, kind, number).ok()?;
             Some(content.into_owned())
         }) else {
-            return Err(error);
+            return Err(error.of_block(number));
         };
         self.stored.note_mended(error);
         Ok(content)
@@ -266,6 +273,8 @@ struct Stored {
     /// Otherwise what is wrong with it.
     tables: Result<Tables, String>,
     scan: Once<Scan>,
+    /// Whether the database did not get bytes of the file once: it takes no more after that.
+    stuck: AtomicBool,
     mended: Mutex<Mended>,
     counters: Option<Arc<Counters>>,
 }
@@ -292,6 +301,7 @@ impl Stored {
             file,
             tables,
             scan: Once::default(),
+            stuck: AtomicBool::new(false),
             mended: Mutex::default(),
             counters,
         })
@@ -336,7 +346,7 @@ impl Stored {
                 },
             })
         };
-        match (&self.tables, kind) {
+        let read = match (&self.tables, kind) {
             (Err(why), _) => Err(PartitionError::damaged(
                 &self.path,
                 Place::Database,
@@ -344,7 +354,16 @@ impl Stored {
             )),
             (Ok(tables), BlockKind::Header) => tables.header(number, open),
             (Ok(tables), _) => tables.block(number, open),
+        };
+        self.watched(read)
+    }
+
+    /// Passes what was read of the database on; notes when nothing more can be.
+    fn watched<T>(&self, read: Result<T, PartitionError>) -> Result<T, PartitionError> {
+        if matches!(read, Err(PartitionError::File { .. })) {
+            self.stuck.store(true, Ordering::Relaxed);
         }
+        read
     }
 
     /// Returns the kind that a block says it is of.
@@ -380,7 +399,7 @@ impl Stored {
     /// Returns a block as it is stored; `None` when it is nowhere whole.
     fn whole(&self, number: u32) -> Result<Option<Vec<u8>>, PartitionError> {
         if let Ok(tables) = &self.tables {
-            match tables.block(number, |stored| Ok(stored.to_vec())) {
+            match self.watched(tables.block(number, |stored| Ok(stored.to_vec()))) {
                 Ok(stored)
                     if Claim::verified(&stored).is_some_and(|claim| claim.number == number) =>
                 {
@@ -398,9 +417,9 @@ impl Stored {
         let PartitionError::Damaged { file, place, what } = error else {
             return;
         };
-        // One fault of the database's own can put many blocks out of its reach.
+        // One fault of the database's own can put many blocks out of its reach, and each time another one first.
         let (place, what) = match place {
-            Place::Entry(number) => (Place::Database, format!("block {number}: {what}")),
+            Place::Entry(_) => (Place::Database, "blocks are not where it says".to_owned()),
             place => (place, what),
         };
         let mut mended = lock(&self.mended);
@@ -441,6 +460,10 @@ impl<T> Default for Once<T> {
 }
 
 impl<T> Once<T> {
+    fn is_made(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+
     fn get_or_make<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let mut made = lock(&self.0);
         if let Some(made) = &*made {
@@ -452,7 +475,7 @@ impl<T> Once<T> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is locked here is whole after every step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -160,11 +160,13 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn open(file: SharedFile, path: &Path) -> Result<Self, PartitionError> {
+        let backend =
+            ReadOnly::new(file).map_err(|source| PartitionError::io(path, "open", source))?;
         guarded(path, || {
             let failed = |source: redb::Error| PartitionError::file(path, "open", source);
             let database = Database::builder()
                 .set_cache_size(READ_CACHE_BYTES)
-                .open_read_only_with_backend(ReadOnly { file })
+                .open_read_only_with_backend(backend)
                 .map_err(|error| failed(error.into()))?;
             let transaction = database
                 .begin_read()
@@ -227,53 +229,70 @@ impl fmt::Debug for Tables {
     }
 }
 
-/// The file below a database that is only read: what lies behind its end reads as zeros, and a page that points there as well.
+/// The file below a database that is only read: what lies behind its end reads as zeros, and no page leads to one longer than the file.
 ///
 /// redb believes the places that its pages name. After a read past the end it refuses all others, and for a place of a great order it
-/// takes memory first: a flipped bit would cost the whole file, or 4 GiB. A page of zeros is none that it understands.
+/// takes memory first: a flipped bit would cost the whole file, or 4 GiB. A page of zeros is none that it understands. What is left are the
+/// roots of the tables, which no page above them names: they are read when the database is opened, and let go of when that fails.
 #[derive(Debug)]
 struct ReadOnly {
     file: SharedFile,
+    length: u64,
+    /// No page that was written is longer.
+    page_max: u64,
 }
 
 /// The first byte of a page of redb's whose children are pages.
 const BRANCH: u8 = 2;
 const PAGE_BYTES: u64 = 4_096;
+/// A place behind the end of any file: the last page of the last region.
+const NOWHERE: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0];
 
 impl ReadOnly {
-    /// Returns whether a page of redb's is a branch one of whose children would be longer than the file.
-    fn misleads(page: &[u8], length: u64) -> bool {
-        let Some((header, _)) = page.split_first_chunk::<8>() else {
-            return false;
+    fn new(file: SharedFile) -> io::Result<Self> {
+        let length = file.len()?;
+        Ok(Self {
+            file,
+            length,
+            page_max: length.min(2 * block::STORED_BYTES_MAX as u64),
+        })
+    }
+
+    /// Leads the children of a branch that would be longer than any page is to nowhere.
+    fn mend_branch(&self, page: &mut [u8]) {
+        let [BRANCH, _, low, high, ..] = *page else {
+            return;
         };
-        if header[0] != BRANCH {
-            return false;
+        // Behind the header (8) a checksum (16) of each child, then the place (8) of each, whose five highest bits are the order.
+        let children = usize::from(u16::from_le_bytes([low, high])) + 1;
+        let places = page.get_mut(8 + children * 16..).unwrap_or_default();
+        let (places, _) = places.as_chunks_mut::<8>();
+        for place in places.iter_mut().take(children) {
+            let order = place[7] >> 3;
+            if PAGE_BYTES << order > self.page_max {
+                *place = NOWHERE;
+            }
         }
-        // Behind the header a checksum (16) of each child, then the place (8) of each, whose five highest bits are the order.
-        let children = usize::from(u16::from_le_bytes([header[2], header[3]])) + 1;
-        let places = page.get(8 + children * 16..).unwrap_or_default();
-        let (places, _) = places.as_chunks::<8>();
-        let orders = places.iter().take(children).map(|place| place[7] >> 3);
-        orders.into_iter().any(|order| PAGE_BYTES << order > length)
     }
 }
 
 impl StorageBackend for ReadOnly {
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        Ok(self.length)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let length = self.file.len()?;
-        if out.len() as u64 > length {
-            // Zeros are what it comes with; to write gigabytes of them would take the memory for them.
-            return Ok(());
+        if out.len() as u64 > self.page_max.max(PAGE_BYTES) {
+            let what = "it names a page that is longer than any";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let read = self.file.read_at(offset, out)?;
-        out[read..].fill(0);
-        if Self::misleads(out, length) {
-            out.fill(0);
+        let wanted = self.length.saturating_sub(offset).min(out.len() as u64);
+        let (inside, behind) = out.split_at_mut(usize::try_from(wanted).unwrap_or(usize::MAX));
+        behind.fill(0);
+        if !inside.is_empty() && self.file.read_at(offset, inside)? < inside.len() {
+            return Err(io::Error::other("the file has become shorter"));
         }
+        self.mend_branch(out);
         Ok(())
     }
 

@@ -101,6 +101,22 @@ impl PartitionError {
         Some(Self::damaged(file, *place, what.clone()))
     }
 
+    /// Returns the error for a block that is lost by damage to the database around it.
+    pub(super) fn of_block(self, number: u32) -> Self {
+        match self {
+            Self::Damaged {
+                file,
+                place: Place::Database,
+                what,
+            } => Self::Damaged {
+                file,
+                place: Place::Entry(number),
+                what,
+            },
+            other => other,
+        }
+    }
+
     pub(super) fn damaged(file: &Path, place: Place, what: impl Into<String>) -> Self {
         Self::Damaged {
             file: file.to_owned(),

@@ -14,6 +14,8 @@ use super::block::{BlockKind, Claim, HEADER_BYTES};
 
 /// What is read at once, unless a block is longer.
 const WINDOW_BYTES: usize = 1 << 20;
+/// What a disk cannot give is a multiple of that.
+const SECTOR_BYTES: u64 = 4_096;
 /// A block of this length or less is verified wherever one may begin; of longer ones, that many times the file's bytes altogether. Few are
 /// longer, and a file that was made to waste time could claim them everywhere.
 const USUAL_BYTES: usize = 1 << 16;
@@ -41,16 +43,22 @@ impl Scan {
         let mut scan = Self::default();
         let mut at = 0;
         while at + HEADER_BYTES as u64 <= length {
+            let Some(start) = window.bytes(at, HEADER_BYTES) else {
+                // The disk does not give these.
+                at = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
+                continue;
+            };
             let mut next = at + 1;
-            if let Some(Claim { bytes, .. }) = Claim::of(window.bytes(at, HEADER_BYTES)?)
+            if let Some(Claim { bytes, .. }) = Claim::of(start)
                 && bytes as u64 <= length - at
                 && (bytes <= USUAL_BYTES || bytes as u64 <= budget)
             {
                 if bytes > USUAL_BYTES {
                     budget -= bytes as u64;
                 }
-                let block = window.bytes(at, bytes)?;
-                if let Some(claim) = Claim::verified(block) {
+                if let Some(block) = window.bytes(at, bytes)
+                    && let Some(claim) = Claim::verified(block)
+                {
                     scan.found(file, (claim.kind, claim.number), Place { at, bytes }, block)?;
                     next = at + bytes as u64;
                 }
@@ -138,17 +146,24 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Returns these bytes of the file, none of which lies before those asked for last.
-    fn bytes(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
+    /// Returns these bytes of the file, none of which lies before those asked for last; `None` when they cannot be read.
+    fn bytes(&mut self, at: u64, count: usize) -> Option<&[u8]> {
         let start = usize::try_from(at - self.at).unwrap_or(usize::MAX);
         if start.saturating_add(count) <= self.read.len() {
-            return Ok(&self.read[start..start + count]);
+            return self.read.get(start..start + count);
         }
         self.at = at;
-        self.read.resize(count.max(WINDOW_BYTES), 0);
-        let read = self.file.read_at(at, &mut self.read)?;
-        self.read.truncate(read);
-        let bytes = self.read.get(..count);
-        bytes.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        // Where a sector cannot be read, those before it can.
+        let to_sector = SECTOR_BYTES - at % SECTOR_BYTES;
+        let to_sector = usize::try_from(to_sector).unwrap_or(usize::MAX);
+        for wanted in [WINDOW_BYTES, to_sector, 0] {
+            self.read.resize(wanted.max(count), 0);
+            let read = self.file.read_at(at, &mut self.read);
+            self.read.truncate(read.as_ref().map_or(0, |read| *read));
+            if read.is_ok() {
+                break;
+            }
+        }
+        self.read.get(..count)
     }
 }

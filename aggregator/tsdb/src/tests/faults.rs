@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use files::{Fault, FileSystem, Open, Operation};
 use model::{Labels, Matcher, TimeRange, TimestampMs, Value};
 use rows::{Batch, CohortId, SeriesSample};
-use storage::{AppendOutcome, Appender, Refusals};
+use storage::{AppendOutcome, Appender, Queryable as _, Refusals, Unlimited};
 
 use super::model::histogram;
 use crate::cache::Cache;
@@ -581,15 +581,8 @@ fn batches_whose_definitions_are_lost_are_not_known_and_can_be_sent_again() {
     assert_eq!(dump(&world.open().0), everything);
 }
 
-#[test]
-fn a_flipped_bit_in_a_partition_hides_the_pages_it_hit_is_reported_and_never_gives_a_wrong_value() {
-    flip_bits_of_a_partition(60);
-}
-
-/// Flips one bit of a partition so many times, and back.
-pub(super) fn flip_bits_of_a_partition(trials: u64) {
-    let feed = Feed::new(100);
-    let everything: BTreeSet<_> = feed.samples(&(0..100).collect()).into_iter().collect();
+/// A partition of one file, sealed: the store is closed.
+fn sealed_feed(feed: &Feed) -> (World, PathBuf) {
     let mut world = World::new();
     world.config.shards = std::num::NonZeroU16::new(1);
     world.config.seal.age = std::time::Duration::from_secs(10);
@@ -606,6 +599,46 @@ pub(super) fn flip_bits_of_a_partition(trials: u64) {
     drop(store);
     let folder = Path::new("/data/partitions");
     let file = folder.join(&world.disk.list(folder).unwrap()[0].name);
+    (world, file)
+}
+
+/// A disk that fails for a moment costs the queries of that moment, not those after it.
+#[test]
+fn a_partition_is_read_again_once_its_disk_is_well() {
+    let feed = Feed::new(100);
+    let (world, _) = sealed_feed(&feed);
+    let mut failed = 0;
+    for which in 0..40 {
+        let (store, _) = world.open();
+        world.disk.fail(
+            Operation::Read,
+            which..which + 1,
+            Fault::Error(ErrorKind::Other),
+        );
+        let query = || {
+            let querier = store.querier().unwrap();
+            let series = querier.series(&[], TimeRange::ALL, 0, &Unlimited);
+            series.map(|(series, ..)| series.len())
+        };
+        failed += usize::from(query().is_err());
+        world.disk.heal();
+        assert_eq!(query().unwrap(), 3, "after read {which} failed");
+        assert_eq!(dump(&store).len(), 300, "after read {which} failed");
+        assert_eq!(store.stats().damages, 0);
+    }
+    assert!(failed > 0);
+}
+
+#[test]
+fn a_flipped_bit_in_a_partition_hides_the_pages_it_hit_is_reported_and_never_gives_a_wrong_value() {
+    flip_bits_of_a_partition(60);
+}
+
+/// Flips one bit of a partition so many times, and back.
+pub(super) fn flip_bits_of_a_partition(trials: u64) {
+    let feed = Feed::new(100);
+    let everything: BTreeSet<_> = feed.samples(&(0..100).collect()).into_iter().collect();
+    let (world, file) = sealed_feed(&feed);
     let cache = Arc::new(Cache::new(0));
     let partition = Partition::open(&world.disk, &file, &cache).unwrap();
     let blocks = partition.places_of_blocks();

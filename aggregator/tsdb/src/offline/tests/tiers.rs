@@ -178,7 +178,13 @@ fn a_damaged_tier_is_repaired_and_no_sample_is_lost() {
     let name = tiers(&listed)[0].file.clone();
     let path = Path::new("/data/partitions").join(&name);
     let bytes = read(&original.disk, &path);
-    let mut repaired = 0;
+    let entry_of = |world: &World| {
+        let named = |(found, _): &(String, _)| found.starts_with(name.trim_end_matches(".redb"));
+        let found = world.catalogue().partitions.into_iter().find(named);
+        found.expect("the tier is named").1
+    };
+    let sums_up = entry_of(&original).samples;
+    let (mut repaired, mut whole) = (0, 0);
     for at in (0..bytes.len()).step_by(bytes.len() / 16) {
         let world = copy(&original);
         let file = world.disk.open(&path, Open::write()).unwrap();
@@ -197,10 +203,19 @@ fn a_damaged_tier_is_repaired_and_no_sample_is_lost() {
                 panic!("byte {at}: {action:?}");
             };
             assert_eq!(*file, name, "byte {at}");
+            if let RepairAction::Rewrite { lost, .. } = action {
+                // One of which nothing is lost sums up what it did; any other is made anew.
+                let expected = if *lost == 0 { sums_up } else { 0 };
+                assert_eq!(entry_of(&world).samples, expected, "byte {at}");
+                whole += usize::from(*lost == 0);
+            }
         }
         assert_eq!(offline(&world).check(&mut |_| {}).unwrap().damages, []);
         assert_eq!(dumped(&world), before, "byte {at}");
         assert_eq!(contents(&world.open().0), before, "byte {at}");
     }
-    assert!(repaired > 0, "some of 16 places are read");
+    assert!(
+        repaired > 0 && whole > 0,
+        "{repaired} of 16 places are read, {whole} cost nothing"
+    );
 }
