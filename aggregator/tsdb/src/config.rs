@@ -165,9 +165,16 @@ pub struct SealConfig {
     pub head_bytes: u64,
     /// Bytes that a shard's unsealed rows take in the log; default 256 MiB.
     pub log_bytes: u64,
+    /// Samples of a head that came one by one, once they are [`LOOSE_PER_SERIES`] for each of its series; default 6 Mi. To replay one takes some
+    /// 70 ns of CPU, four times as much as one of a row: these take half a second of one of two processors. Where they compress well, neither
+    /// their bytes in the head nor those in the log say how many they are.
+    pub loose_samples: u64,
     /// Age of a head, from its first row; default 2 h.
     pub age: Duration,
 }
+
+/// A head with fewer samples for each series would become too many small pages.
+pub(crate) const LOOSE_PER_SERIES: u64 = 128;
 
 impl TsdbConfig {
     /// Returns the defaults for this data folder.
@@ -224,6 +231,7 @@ impl Default for SealConfig {
         Self {
             head_bytes: 32 * MIB,
             log_bytes: 256 * MIB,
+            loose_samples: 6 * 1024 * 1024,
             age: Duration::from_hours(2),
         }
     }

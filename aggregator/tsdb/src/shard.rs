@@ -17,7 +17,7 @@ use clock::{Monotonic, SharedClock};
 use model::TimestampMs;
 use rows::{Batch, MetricMetadata, Row, SeriesExemplar, SeriesSample, Slot};
 
-use crate::config::SealConfig;
+use crate::config::{LOOSE_PER_SERIES, SealConfig};
 use crate::head::{Head, HeadWriter};
 use crate::intake::OnTheirWay;
 use crate::keeper::KeeperRequest;
@@ -222,6 +222,8 @@ pub(crate) struct ShardThread {
     keeper: SyncSender<KeeperRequest>,
     /// Bytes of log since the head began, and when its first rows came.
     log_bytes: u64,
+    /// Samples of the head that came one by one.
+    loose_samples: u64,
     began: Monotonic,
     /// When idle cohorts were looked for last.
     looked: Monotonic,
@@ -248,6 +250,7 @@ impl ShardThread {
             seal,
             keeper,
             log_bytes: 0,
+            loose_samples: 0,
             began,
             looked: began,
             replaying: true,
@@ -313,7 +316,7 @@ impl ShardThread {
         }
         if self.writer.head().is_empty() {
             self.writer.head().set_after(group.position);
-            self.log_bytes = 0;
+            (self.log_bytes, self.loose_samples) = (0, 0);
         }
         self.shard.applied.store(group.position, Ordering::Release);
         drop(group.on_their_way);
@@ -330,9 +333,11 @@ impl ShardThread {
                 layout,
                 samples,
                 arrival,
-            } => self
-                .writer
-                .push_samples(&layout, samples.as_slice(), arrival),
+            } => {
+                let samples = samples.as_slice();
+                self.loose_samples += samples.len() as u64;
+                self.writer.push_samples(&layout, samples, arrival);
+            }
             ShardItem::Exemplar { layout, exemplar } => {
                 let SeriesExemplar { slot, exemplar, .. } = exemplar;
                 self.writer.push_loose_exemplar(&layout, slot, &exemplar);
@@ -376,7 +381,7 @@ impl ShardThread {
         let now = self.clock.monotonic();
         let frozen = self.writer.freeze(now);
         self.writer.head().set_after(position);
-        self.log_bytes = 0;
+        (self.log_bytes, self.loose_samples) = (0, 0);
         let active = Arc::clone(self.writer.head());
         self.shard.change(|view| {
             view.active = active;
@@ -406,7 +411,9 @@ impl ShardThread {
         let age = self.clock.monotonic().saturating_since(self.began);
         // While its last head is being sealed, it is no shard's turn that it could take.
         let held = || (self.shard.view().0.frozen.is_none()).then(|| self.memory.held());
+        let loose_enough = head.index.len() as u64 * LOOSE_PER_SERIES;
         (helps && is_full(bytes, self.seal.head_bytes, held))
+            || self.loose_samples >= self.seal.loose_samples.max(loose_enough)
             || self.log_bytes / self.shards >= self.seal.log_bytes
             || age >= self.seal.age
             || self.memory.wants_seal(bytes)

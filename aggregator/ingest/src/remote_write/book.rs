@@ -27,8 +27,9 @@ use super::allowance::Allowance;
 use super::described::DescriptionHash;
 use super::request::{Request, Series, labels_bytes};
 
-/// Slots of a cohort. A layout is copied when it grows while a shard reads it, and a cohort lives on one shard: smaller than layouts may be.
-const COHORT_SLOTS: u16 = 4_096;
+/// Slots of a cohort. A layout is copied when it grows while a shard reads it, and a cohort lives on one shard: with cohorts of 4,096, a sender
+/// of a few thousand series had all of them on one of them, which alone took half of the time that the log's replay took.
+const COHORT_SLOTS: u16 = 512;
 /// Series remembered, at some 60 bytes; more are refused until others are forgotten.
 pub(super) const SERIES_MAX: usize = 4 << 20;
 /// Metric families whose metadata is remembered as stored.

@@ -661,8 +661,8 @@ async fn idle_series_make_room_and_worn_cohorts_are_left() {
             .collect();
         request(&all)
     };
-    write(&receiver, &of(0, 4_096), Protocol::V1).await.unwrap();
-    // One series lives on, all others have gone.
+    // As many as a cohort has: one series lives on, all others have gone.
+    write(&receiver, &of(0, 512), Protocol::V1).await.unwrap();
     for _ in 0..4 {
         clock.advance(Duration::from_mins(30));
         store.take();

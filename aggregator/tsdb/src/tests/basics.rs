@@ -693,3 +693,45 @@ fn a_cohort_that_has_ended_is_closed_and_may_go_on() {
         .collect();
     assert_eq!(samples(), expected);
 }
+
+/// What comes one by one takes long to replay, however small it is: so many samples are sealed, unless their series have only a few each.
+#[test]
+fn many_samples_that_come_one_by_one_are_sealed_before_replay_takes_long() {
+    let mut world = World::new();
+    world.config.shards = NonZeroU16::new(1);
+    world.config.seal.loose_samples = 1_000;
+    let (store, _) = world.open();
+    let mut agent = Agent::new("node-1", 1);
+    let mut at = START_MS;
+    let mut send = |series: u16, rounds: usize| {
+        for _ in 0..rounds {
+            at += 1_000;
+            let sample = |slot| SeriesSample {
+                cohort: CohortId(0),
+                slot,
+                at: TimestampMs(at),
+                value: Value::Float(1.0),
+                start: TimestampMs(0),
+            };
+            let samples: Vec<_> = (0..series).map(sample).collect();
+            let batch = agent.batch(&[], &samples);
+            let stored = append(&store, &agent.source, &batch);
+            assert_eq!(stored, AppendOutcome::Stored(Refusals::default()));
+        }
+    };
+    let of = |id: u16| labels(&[("__name__", "m"), ("id", &id.to_string())]);
+    let series: Vec<_> = (0..20).map(of).collect();
+    let source = Agent::new("node-1", 1).source;
+    let defined = definition(0, "one by one", &series);
+    store.define(&source, defined).unwrap();
+    // Twenty series with a hundred samples each are more than a thousand, and too few for each.
+    send(20, 100);
+    wait_until("they are applied", || store.stats().head_series == 20);
+    assert_eq!(store.stats().seals, 0);
+    send(20, 28);
+    wait_until("they are sealed", || store.stats().seals == 1);
+    send(5, 195);
+    assert_eq!(store.stats().seals, 1);
+    send(5, 10);
+    wait_until("they are sealed again", || store.stats().seals == 2);
+}
