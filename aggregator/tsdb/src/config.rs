@@ -165,7 +165,7 @@ pub struct SealConfig {
     pub head_bytes: u64,
     /// Bytes that a shard's unsealed rows take in the log; default 256 MiB.
     pub log_bytes: u64,
-    /// Samples of a head that came one by one, once they are [`LOOSE_PER_SERIES`] for each of its series; default 6 Mi. To replay one takes some
+    /// Samples of a head that came one by one, once they are 128 for each of its series; default 6 Mi. To replay one takes some
     /// 70 ns of CPU, four times as much as one of a row: these take half a second of one of two processors. Where they compress well, neither
     /// their bytes in the head nor those in the log say how many they are.
     pub loose_samples: u64,
