@@ -89,7 +89,7 @@ impl Counters {
         self.told().log_failing.clone()
     }
 
-    /// Notes a damage; one that is listed already is not counted again, however many queries meet it.
+    /// Notes a damage; one that was counted already is not counted again, however many queries meet it.
     pub(crate) fn damaged(&self, damage: Damage) {
         let mut told = self.told();
         let hash = told

@@ -6,7 +6,7 @@
 //! equal distances from the others. What a head has at once, for its series, keeps them closer together: then they are sealed a little smaller,
 //! at 28 of 32 MiB if that is 12. A turn is nothing that a shard has or waits for: whatever the others do, one that is full is sealed.
 //!
-//! Never here: other reasons to seal, which are age, log and want of memory.
+//! Never here: other reasons to seal, which are age, log, samples that came one by one, and want of memory.
 
 /// What the heads that are written hold, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
